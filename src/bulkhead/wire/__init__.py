@@ -1,0 +1,1 @@
+"""PURE: bytes in, events out. One module per standard; nothing here imports a socket, a loop or a clock."""
