@@ -1,0 +1,82 @@
+# Everything a newcomer runs. `make setup` once (seconds to a minute), then `make demo`.
+#   DIR=...     where `make demo` keeps its installation        (default: demo)
+#   PYTHON=...  the interpreter that makes .venv, 3.11 or later (default: python3)
+#   TESTS=...   what `make test` runs, PYTEST_FLAGS=... what it adds
+
+PYTHON ?= python3
+DIR ?= demo
+TESTS ?= tests
+PYTEST_FLAGS ?=
+VENV := .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo test test-all lint format bench docs lock clean
+
+help:
+	@echo 'make setup     make .venv from requirements.lock (every package checked against its hash)'
+	@echo 'make demo      six tenants on loopback, real mail between them; runs until Ctrl-C   [DIR=demo]'
+	@echo 'make test      the tests, without the slow ones                                     [TESTS=tests]'
+	@echo 'make test-all  every test'
+	@echo 'make lint      ruff check, ruff format --check, mypy'
+	@echo 'make format    ruff format and the fixes that ruff makes by itself'
+	@echo 'make bench     the measurements in bench/'
+	@echo 'make docs      write the reference pages that are made from tables'
+	@echo 'make lock      resolve the lock files anew from pyproject.toml (needs uv)'
+
+# The stamps lie in .venv, so that removing it removes them, and are written last, so that a broken set-up runs again.
+RUNTIME := $(VENV)/.runtime-installed
+DEV := $(VENV)/.dev-installed
+
+$(RUNTIME): requirements.lock pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || \
+	  { echo 'setup: $(PYTHON) is missing or older than 3.11; name another one: make setup PYTHON=python3.12' >&2; exit 1; }
+	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || \
+	  { echo 'setup: $(PYTHON) cannot make a virtual environment; run: apt-get install python3-venv' >&2; exit 1; }
+	@test -x $(BIN)/python || { echo 'setup: making $(VENV)'; $(PYTHON) -m venv $(VENV); }
+	@echo 'setup: installing from requirements.lock'
+	@$(PIP) install --require-hashes --only-binary :all: -r requirements.lock
+	@$(PIP) install --no-deps --no-build-isolation -e .
+	@touch $@
+
+$(DEV): requirements-dev.lock $(RUNTIME)
+	@echo 'setup: installing from requirements-dev.lock'
+	@$(PIP) install --require-hashes --only-binary :all: -r requirements-dev.lock
+	@touch $@
+
+setup: $(RUNTIME)
+
+demo: $(RUNTIME)
+	@$(BIN)/bulkhead demo -C $(DIR)
+
+test: $(DEV)
+	@$(BIN)/python -m pytest -m 'not slow' $(PYTEST_FLAGS) $(TESTS)
+
+test-all: $(DEV)
+	@$(BIN)/python -m pytest $(PYTEST_FLAGS) $(TESTS)
+
+lint: $(DEV)
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@$(BIN)/mypy
+
+format: $(DEV)
+	@$(BIN)/ruff check --fix-only .
+	@$(BIN)/ruff format .
+
+bench: $(RUNTIME)
+	@for script in bench/bench_*.py; do $(BIN)/python "$$script" || exit 1; done
+
+docs: $(RUNTIME)
+	@$(BIN)/python -m bulkhead.config.reference docs/configuration.md
+
+# `build` is the back-end that `pip install -e .` runs; locked as well, so that set-up fetches nothing unhashed.
+lock:
+	@command -v uv >/dev/null || { echo 'lock: uv is missing; run: pipx install uv' >&2; exit 1; }
+	uv lock --default-index https://pypi.org/simple
+	uv export --frozen --no-dev --group build --no-emit-project --no-header --quiet -o requirements.lock
+	uv export --frozen --only-group dev --no-emit-project --no-header --quiet -o requirements-dev.lock
+
+clean:
+	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis build dist
