@@ -1,0 +1,116 @@
+"""Row keys without addresses, and what a password becomes (docs/credentials.md)."""
+
+import hmac
+from dataclasses import dataclass, field
+from enum import Enum, IntEnum, IntFlag
+
+from argon2.low_level import ARGON2_VERSION, Type, hash_secret_raw
+
+from bulkhead.identifiers import AccountId
+from bulkhead.records.derive import derive, require_key, u32
+
+MAIN_PASSWORD = 0  # its credential number; app passwords count from 1 and are never reused within an account
+PASSWORD_MAX = 1024  # octets
+APP_PASSWORD_BYTES = 16
+SALT_BYTES = 16
+ROW_KEY_BYTES = 16
+
+MEMORY_MAX_KIB = 1 << 20
+TIME_MAX = 64
+LANES_MAX = 16
+
+
+class Scope(IntFlag):
+    """Where a credential may log in."""
+
+    IMAP = 1
+    POP = 2
+    SUBMIT = 4
+    SIEVE = 8
+    JMAP = 16
+    WEB = 32
+
+
+ALL_SCOPES = Scope.IMAP | Scope.POP | Scope.SUBMIT | Scope.SIEVE | Scope.JMAP | Scope.WEB
+
+
+class State(Enum):
+    """Of one half of a credential."""
+
+    ACTIVE = 1
+    PENDING = 2  # added, not yet committed by the other half
+    SUSPENDED = 3
+    MUST_RESET = 4  # the halves disagreed after a restore
+    REVOKED = 5
+
+
+class Method(IntEnum):
+    """How a secret is stretched."""
+
+    ARGON2ID = 1  # RFC 9106
+    HKDF = 2  # app passwords: 128 random bits need no slowing down
+
+
+@dataclass(frozen=True, slots=True)
+class StretchParameters:
+    """Cost of Argon2id. Raises ValueError outside 8 KiB per lane to 1 GiB, 1 to 64 passes, 1 to 16 lanes."""
+
+    memory_kib: int = 19 * 1024
+    time_cost: int = 2
+    lanes: int = 1
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.lanes <= LANES_MAX or not 1 <= self.time_cost <= TIME_MAX:
+            raise ValueError("Argon2id takes 1 to 64 passes and 1 to 16 lanes here")
+        if not 8 * self.lanes <= self.memory_kib <= MEMORY_MAX_KIB:
+            raise ValueError("Argon2id takes 8 KiB per lane to 1 GiB here")
+
+
+@dataclass(frozen=True, slots=True)
+class Stretched:
+    """The two outputs of a password: `tight` is compared, `wrap_key` unwraps. 32 bytes each."""
+
+    tight: bytes = field(repr=False)
+    wrap_key: bytes = field(repr=False)
+
+
+def _split(out: bytes) -> Stretched:
+    return Stretched(out[:32], out[32:])
+
+
+def stretch(password: bytes, salt: bytes, parameters: StretchParameters) -> Stretched:
+    """Argon2id (RFC 9106), 64 bytes out. About 18 ms: call it in a thread.
+
+    password: at most 1,024 octets, or the raw digest of an imported legacy scheme.
+    Raises ValueError for a longer password or a salt that has not 16 bytes.
+    """
+    if len(password) > PASSWORD_MAX or len(salt) != SALT_BYTES:
+        raise ValueError("a password has at most 1,024 octets and a salt 16")
+    out = hash_secret_raw(
+        secret=password,
+        salt=salt,
+        time_cost=parameters.time_cost,
+        memory_cost=parameters.memory_kib,
+        parallelism=parameters.lanes,
+        hash_len=64,
+        type=Type.ID,
+        version=ARGON2_VERSION,
+    )
+    return _split(out)
+
+
+def stretch_app_password(secret: bytes, account: AccountId, credential: int) -> Stretched:
+    """The same two outputs of an app password's 128 bits, by HKDF. Raises ValueError for another length."""
+    if len(secret) != APP_PASSWORD_BYTES:
+        raise ValueError("an app password has 16 bytes")
+    return _split(derive(secret, "app-password", account, u32(credential), length=64))
+
+
+def credential_row(k_index: bytes, account: AccountId, credential: int) -> bytes:
+    """`bid`, the 16-byte row key of a credential's halves: HMAC-SHA256(K_index, account | u32 credential)."""
+    return hmac.digest(require_key(k_index), account + u32(credential), "sha256")[:ROW_KEY_BYTES]
+
+
+def mailbox_row(k_index: bytes, account: AccountId) -> bytes:
+    """`mid`, the 16-byte row key of a mailbox key: HMAC-SHA256(K_index, account | "mailbox")."""
+    return hmac.digest(require_key(k_index), account + b"mailbox", "sha256")[:ROW_KEY_BYTES]
