@@ -1,0 +1,281 @@
+"""SETTINGS: every setting as a row. Loading, narrowing, new files and the reference page all come from here.
+
+A row says: dotted key (its last part carries the unit), kind, default (REQUIRED where there is none), limits, the
+compartments that receive it (none: only the supervisor and the command line read it), and one sentence. Two files:
+`bulkhead.toml` (Where.INSTALLATION) and `tenants/<id>.toml` (Where.TENANT). Standard library only.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import Enum
+
+from bulkhead.config.values import Bounds, Kind, Value
+
+SCHEMA = 1
+INSTALLATION_FILE = "bulkhead.toml"
+TENANTS_FOLDER = "tenants"
+FILE_BYTES_MAX = 1 << 20
+ZONE_BYTES_MAX = 1 << 20
+TENANTS_MAX = 1000
+SLOT_MAX = 10_000
+
+COMPARTMENTS = (
+    "mx", "submit", "access", "courier", "resolver", "dialer",
+    "directory", "auth", "keyring", "store", "queue", "ledger",
+)  # fmt: skip
+
+
+class Where(Enum):
+    """The file that a setting stands in."""
+
+    INSTALLATION = "bulkhead.toml"
+    TENANT = "tenants/<id>.toml"
+
+
+class Required(Enum):
+    """The default of a setting that has none: its file must give it."""
+
+    REQUIRED = "required"
+
+
+REQUIRED = Required.REQUIRED
+
+
+@dataclass(frozen=True, slots=True)
+class Setting:
+    """One row. `key` is dotted: section and name, or the name alone at the top of the file."""
+
+    key: str
+    kind: Kind
+    default: Value | Required
+    bounds: Bounds
+    receivers: tuple[str, ...]
+    sentence: str
+    where: Where
+
+    @property
+    def section(self) -> str:
+        """The [section] that it stands in; empty at the top of the file."""
+        return self.key.rpartition(".")[0]
+
+    @property
+    def name(self) -> str:
+        """The key within its section."""
+        return self.key.rpartition(".")[2]
+
+
+_NONE = Bounds()
+_GATES = ("mx", "submit", "access")
+
+
+def _between(minimum: float, maximum: float) -> Bounds:
+    return Bounds(minimum, maximum)
+
+
+def _among(*choices: str) -> Bounds:
+    return Bounds(choices=choices)
+
+
+_Row = tuple[str, Kind, Value | Required, Bounds, tuple[str, ...], str]
+
+_INSTALLATION: tuple[_Row, ...] = (
+    ("schema", Kind.INTEGER, REQUIRED, _between(SCHEMA, SCHEMA), (),
+     "The version of this file's form."),
+    ("production", Kind.BOOLEAN, False, _NONE, (),
+     "Whether subscribers depend on this installation: true refuses to run below sandbox level B, and below A with "
+     "several tenants unless accept_level names the level."),
+    ("operator", Kind.TEXT, "", _NONE, (),
+     "The name of the carrier that runs this installation, as people know it."),
+    ("uid_base", Kind.INTEGER, 200_000, _between(65_536, 2_000_000_000), (),
+     "The first user id of the cells when run as root: a compartment runs as uid_base + 64 * slot of the tenant + its "
+     "own slot; no account of the host may lie in that range."),
+    ("accept_level", Kind.CHOICES, (), _among("B"), (),
+     "Sandbox levels below A that are accepted in production with several tenants; below B nothing is."),
+    ("retired_slots", Kind.INTEGERS, (), _between(0, SLOT_MAX), (),
+     "Slots of tenants that were removed; no tenant may take one again, because files and backups carry its user ids."),
+    ("log.level", Kind.CHOICE, "info", _among("debug", "info", "warning", "error"), COMPARTMENTS,
+     "The least severe event that is written to the log."),
+    ("log.format", Kind.CHOICE, "text", _among("text", "json"), COMPARTMENTS,
+     "The form of a log line: text for people, json (one object a line) for collectors."),
+)  # fmt: skip
+
+_IDENTITY: tuple[_Row, ...] = (
+    ("schema", Kind.INTEGER, REQUIRED, _between(SCHEMA, SCHEMA), (),
+     "The version of this file's form."),
+    ("id", Kind.TENANT, REQUIRED, _NONE, COMPARTMENTS,
+     "The tenant's id, for ever the same, and the name of this file without `.toml`; every record is bound to it."),
+    ("slot", Kind.INTEGER, REQUIRED, _between(0, SLOT_MAX), (),
+     "The tenant's number, from which its user ids are computed; never changed and never given to another tenant."),
+    ("name", Kind.TEXT, "", _NONE, (),
+     "The tenant's name as people know it."),
+    ("disabled", Kind.BOOLEAN, False, _NONE, (),
+     "Whether `bulkhead run` leaves this tenant's cell stopped."),
+    ("names.mx", Kind.HOST, REQUIRED, _NONE, ("mx", "courier"),
+     "The host name under which mx is reached and courier introduces itself; the only name in mx's certificate."),
+    ("names.submit", Kind.HOST, REQUIRED, _NONE, ("submit",),
+     "The host name that subscribers send through; the only name in submit's certificate."),
+    ("names.access", Kind.HOST, REQUIRED, _NONE, ("access",),
+     "The host name that subscribers read mail from; the only name in access's certificate."),
+    ("names.web", Kind.HOST, "", _NONE, (),
+     "The host name kept for webmail, which no compartment answers yet; no other setting may use it."),
+    ("names.console", Kind.HOST, "", _NONE, (),
+     "The host name kept for the partner's console, which no compartment answers yet; no other setting may use it."),
+    ("pinned.binding_key", Kind.KEY, "", _NONE, ("mx", "submit", "access", "courier"),
+     "The Ed25519 public key under which a mailbox's key must be signed before anything is sealed to it; written by "
+     "`bulkhead tenant add`."),
+    ("pinned.ledger_key", Kind.KEY, "", _NONE, (),
+     "The Ed25519 public key under which this tenant's ledger signs checkpoints; written by `bulkhead tenant add`."),
+    ("pinned.queue_key", Kind.KEY, "", _NONE, ("submit", "courier"),
+     "The X25519 public key to which outbound messages are sealed; written by `bulkhead tenant add`."),
+    ("listen.address", Kind.ADDRESS, REQUIRED, _NONE, (),
+     "The address that this tenant's listeners are bound to; no two tenants share one."),
+    ("listen.mx", Kind.INTEGER, 25, _between(0, 65_535), (),
+     "The port for SMTP from other servers; 0 closes it."),
+    ("listen.submissions", Kind.INTEGER, 465, _between(0, 65_535), (),
+     "The port for submission with TLS from the first byte (RFC 8314 section 3.3); 0 closes it."),
+    ("listen.submission", Kind.INTEGER, 587, _between(0, 65_535), (),
+     "The port for submission with STARTTLS (RFC 6409 section 3.1); 0 closes it."),
+    ("listen.imaps", Kind.INTEGER, 993, _between(0, 65_535), (),
+     "The port for IMAP with TLS from the first byte (RFC 8314 section 3.2); 0 closes it."),
+    ("listen.pop3s", Kind.INTEGER, 995, _between(0, 65_535), (),
+     "The port for POP3 with TLS from the first byte (RFC 8314 section 3.1); 0 closes it."),
+)  # fmt: skip
+
+_GATE_ROWS: tuple[_Row, ...] = (
+    ("mx.workers", Kind.INTEGER, 1, _between(1, 64), (),
+     "How many processes receive mail from other servers."),
+    ("mx.connections_max", Kind.INTEGER, 1024, _between(1, 65_536), ("mx",),
+     "Connections that one worker holds; a full worker stops accepting."),
+    ("mx.connections_per_source_max", Kind.INTEGER, 50, _between(1, 65_536), ("mx",),
+     "Connections that one worker holds from one IPv4 address or one IPv6 /64."),
+    ("mx.message_bytes_max", Kind.INTEGER, 36_700_160, _between(65_536, 1 << 28), ("mx",),
+     "The largest message accepted, announced by SIZE (RFC 1870 section 4); not below RFC 5321 section 4.5.3.1.7."),
+    ("mx.recipients_max", Kind.INTEGER, 100, _between(100, 1000), ("mx",),
+     "Recipients in one transaction; not below 100 (RFC 5321 section 4.5.3.1.8)."),
+    ("mx.idle_seconds", Kind.INTEGER, 300, _between(1, 3600), ("mx",),
+     "How long the other side may be silent (RFC 5321 section 4.5.3.2.7 asks for 300)."),
+    ("mx.errors_max", Kind.INTEGER, 10, _between(1, 1000), ("mx",),
+     "Refused commands in one connection after which it is closed with 421."),
+    ("submit.workers", Kind.INTEGER, 1, _between(1, 64), (),
+     "How many processes receive mail from subscribers."),
+    ("submit.connections_max", Kind.INTEGER, 512, _between(1, 65_536), ("submit",),
+     "Connections that one worker holds; a full worker stops accepting."),
+    ("submit.connections_per_source_max", Kind.INTEGER, 50, _between(1, 65_536), ("submit",),
+     "Connections that one worker holds from one IPv4 address or one IPv6 /64."),
+    ("submit.message_bytes_max", Kind.INTEGER, 36_700_160, _between(65_536, 1 << 28), ("submit",),
+     "The largest message accepted, announced by SIZE (RFC 1870 section 4)."),
+    ("submit.recipients_max", Kind.INTEGER, 100, _between(100, 1000), ("submit",),
+     "Recipients in one transaction; not below 100 (RFC 5321 section 4.5.3.1.8)."),
+    ("submit.idle_seconds", Kind.INTEGER, 300, _between(1, 3600), ("submit",),
+     "How long a client may be silent once it has logged in."),
+    ("submit.preauth_seconds", Kind.INTEGER, 60, _between(1, 600), ("submit",),
+     "How long a connection may last without a login."),
+    ("submit.errors_max", Kind.INTEGER, 10, _between(1, 1000), ("submit",),
+     "Refused commands in one connection after which it is closed with 421."),
+    ("access.workers", Kind.INTEGER, 1, _between(1, 64), (),
+     "How many processes serve IMAP and POP3; the fewer sessions share one, the less a flaw in it can reach."),
+    ("access.connections_max", Kind.INTEGER, 512, _between(1, 65_536), ("access",),
+     "Connections that one worker holds; a full worker stops accepting."),
+    ("access.connections_per_source_max", Kind.INTEGER, 100, _between(1, 65_536), ("access",),
+     "Connections that one worker holds from one IPv4 address or one IPv6 /64."),
+    ("access.idle_seconds", Kind.INTEGER, 1800, _between(1, 86_400), ("access",),
+     "How long an IMAP client may be silent once it has logged in (RFC 9051 section 5.4 asks for 1800)."),
+    ("access.pop3_idle_seconds", Kind.INTEGER, 600, _between(1, 86_400), ("access",),
+     "How long a POP3 client may be silent once it has logged in (RFC 1939 section 3 asks for 600)."),
+    ("access.preauth_seconds", Kind.INTEGER, 60, _between(1, 600), ("access",),
+     "How long a connection may last without a login."),
+    ("access.append_bytes_max", Kind.INTEGER, 36_700_160, _between(65_536, 1 << 28), ("access",),
+     "The largest message that APPEND accepts."),
+    ("access.errors_max", Kind.INTEGER, 10, _between(1, 1000), ("access",),
+     "Refused commands in one connection after which it is closed."),
+)  # fmt: skip
+
+_HOLDER_ROWS: tuple[_Row, ...] = (
+    ("auth.failure_seconds", Kind.DECIMAL, 1.0, _between(0.1, 30.0), ("auth",),
+     "The time after arrival at which every failed login is answered, above the slowest digest in use, so that the "
+     "time tells nothing about the account."),
+    ("auth.argon2_threads", Kind.INTEGER, 2, _between(1, 64), ("auth",),
+     "Password hashes computed at once; each takes 19 MiB."),
+    ("auth.argon2_queue_max", Kind.INTEGER, 256, _between(1, 65_536), ("auth",),
+     "Logins that wait for a hash; past it they are told to try again later."),
+    ("auth.attempts_per_minute", Kind.INTEGER, 60, _between(1, 100_000), ("auth",),
+     "Logins tried on one account in a minute before the next are refused unread."),
+    ("auth.attempts_per_source_minute", Kind.INTEGER, 600, _between(1, 1_000_000), ("auth",),
+     "Logins tried from one IPv4 address or one IPv6 /64 in a minute before the next are refused unread."),
+    ("keyring.session_seconds", Kind.INTEGER, 86_400, _between(60, 604_800), ("keyring",),
+     "How long a session may open message keys before its client must log in again."),
+    ("keyring.failures_per_hour", Kind.INTEGER, 600, _between(1, 1_000_000), ("keyring",),
+     "Wrong passwords for one account in an hour before keyring answers none; its own count, kept across restarts, so "
+     "that it also holds against a compromised auth."),
+    ("directory.default_quota_bytes", Kind.INTEGER, 1 << 30, _between(1 << 20, 1 << 50), ("directory", "store"),
+     "The quota of an account that was given none, counted in RFC822.SIZE."),
+    ("store.segment_bytes", Kind.INTEGER, 1 << 26, _between(1 << 16, 1 << 32), ("store",),
+     "The size at which a segment file is closed and the next one begun."),
+    ("ledger.origin", Kind.TEXT, "", _NONE, ("ledger",),
+     "The name of the log on the first line of its checkpoints; empty: bulkhead/<id>."),
+)  # fmt: skip
+
+_OUTBOUND_ROWS: tuple[_Row, ...] = (
+    ("queue.retry_first_seconds", Kind.INTEGER, 1800, _between(1, 86_400), ("queue",),
+     "The wait after the first failed attempt, doubled after each further one (RFC 5321 section 4.5.4.1 asks for "
+     "1800)."),
+    ("queue.retry_max_seconds", Kind.INTEGER, 14_400, _between(1, 86_400), ("queue",),
+     "The longest wait between two attempts."),
+    ("queue.expire_seconds", Kind.INTEGER, 432_000, _between(1, 2_592_000), ("queue",),
+     "How long delivery is tried before the sender gets a bounce (RFC 5321 section 4.5.4.1 asks for 4 to 5 days)."),
+    ("queue.warn_seconds", Kind.INTEGER, 14_400, _between(1, 2_592_000), ("queue",),
+     "How long delivery is tried before the sender is told that it is delayed."),
+    ("queue.messages_max", Kind.INTEGER, 100_000, _between(1, 100_000_000), ("queue",),
+     "Messages in the queue; past it submit answers 452."),
+    ("courier.port", Kind.INTEGER, 25, _between(1, 65_535), ("courier", "dialer"),
+     "The port of other servers' MX."),
+    ("courier.allow_networks", Kind.NETWORKS, (), _NONE, ("dialer",),
+     "Networks outside the global address space that may be dialled; every other address that is not global is "
+     "refused, so that an MX of 127.0.0.1 goes nowhere."),
+    ("courier.connect_seconds", Kind.INTEGER, 30, _between(1, 300), ("courier", "dialer"),
+     "How long a connection to another server may take to be made."),
+    ("courier.reply_seconds", Kind.INTEGER, 300, _between(1, 3600), ("courier",),
+     "How long another server may take over one reply (RFC 5321 section 4.5.3.2 asks for 300; the one after the "
+     "final dot gets twice as long)."),
+    ("courier.concurrency", Kind.INTEGER, 20, _between(1, 1000), ("courier",),
+     "Deliveries at once."),
+    ("resolver.zone_file", Kind.PATH, "", _NONE, ("resolver",),
+     "A zone file whose records are answered before any name server is asked; the compartment gets its content."),
+    ("resolver.nameservers", Kind.ADDRESSES, (), _NONE, ("resolver", "dialer"),
+     "Name servers to ask, in this order; empty: only the zone file answers."),
+    ("resolver.timeout_seconds", Kind.DECIMAL, 5.0, _between(0.1, 60.0), ("resolver",),
+     "How long a name server may take before the next one is asked."),
+    ("resolver.cache_entries_max", Kind.INTEGER, 10_000, _between(1, 10_000_000), ("resolver",),
+     "Answers kept until their time to live ends."),
+)  # fmt: skip
+
+
+def _table(where: Where, rows: tuple[_Row, ...]) -> Mapping[str, Setting]:
+    return {
+        key: Setting(key, kind, default, bounds, receivers, sentence, where)
+        for key, kind, default, bounds, receivers, sentence in rows
+    }
+
+
+INSTALLATION_SETTINGS = _table(Where.INSTALLATION, _INSTALLATION)
+TENANT_SETTINGS = _table(Where.TENANT, _IDENTITY + _GATE_ROWS + _HOLDER_ROWS + _OUTBOUND_ROWS)
+
+SETTINGS: tuple[Setting, ...] = (*INSTALLATION_SETTINGS.values(), *TENANT_SETTINGS.values())
+
+SECTIONS: Mapping[str, str] = {
+    "log": "What is written about running.",
+    "names": "Host names; each belongs to one compartment's certificate and to no other.",
+    "pinned": "Public keys that compartments trust from their start.",
+    "listen": "Where the cell's listeners are bound.",
+    "mx": "SMTP from other servers.",
+    "submit": "SMTP from subscribers.",
+    "access": "IMAP and POP3.",
+    "auth": "The first half of the password check.",
+    "keyring": "The second half of the password check, and mailbox keys.",
+    "directory": "Domains, addresses and accounts.",
+    "store": "Mailboxes and messages.",
+    "ledger": "The tamper-evident log.",
+    "queue": "Outbound mail that waits.",
+    "courier": "Delivery to other servers.",
+    "resolver": "DNS.",
+}
