@@ -1,0 +1,213 @@
+"""All edges of one process: who is attached now, what they may send, and stable callers that survive generations."""
+
+import asyncio
+import logging
+import socket
+import time
+import traceback
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any, TypeVar
+
+from bulkhead import __version__
+from bulkhead.boundary.body import BodyReader, BodySource
+from bulkhead.boundary.codec import union_decoder
+from bulkhead.boundary.edge import Answer, Channel, Edge, Handed, Served, Terms
+from bulkhead.boundary.messages.fields import Fact, Mutation, Reply, Request
+from bulkhead.boundary.peers import between
+from bulkhead.errors import BoundaryViolation, Error, TemporaryFailure
+
+Handler = Callable[[Any, Channel, Any, BodyReader | None], Served | Awaitable[Served]]
+Learner = Callable[[Any, Channel, Any], None]
+R = TypeVar("R", bound=Reply)
+CALL_SECONDS = 30.0
+ATTACH_SECONDS = 10.0  # how long a call waits for its receiver to come back
+
+_log = logging.getLogger("bulkhead.boundary")
+
+
+class Caller:
+    """Calls one compartment, whichever incarnation of it is attached at the moment."""
+
+    def __init__(self, exchange: "Exchange", server: str) -> None:
+        self._exchange, self._server = exchange, server
+
+    async def call(
+        self,
+        request: Request[R],
+        body: BodySource | Callable[[], BodySource] | None = None,
+        *,
+        timeout: float = CALL_SECONDS,
+    ) -> R:
+        """The reply to `request`. Raises Refused, TemporaryFailure, IntegrityError or PeerError as answered.
+
+        Where the receiver restarts meanwhile, the request is sent once more under the same request id, unless its
+        body is a stream that cannot be begun again: give bytes, or a function that makes the body.
+        """
+        edge = await self._exchange.attached(self._server)
+        try:
+            reply, reader = await edge.call(request, body() if callable(body) else body, timeout)
+        except TemporaryFailure as failure:
+            if failure.code != "edge-ended" or not (body is None or isinstance(body, bytes) or callable(body)):
+                raise
+            edge = await self._exchange.attached(self._server)
+            reply, reader = await edge.call(request, body() if callable(body) else body, timeout)
+        if reader is not None:
+            reader.close()
+            raise BoundaryViolation("a body where none was asked for")
+        return reply  # type: ignore[return-value]  # decode_reply gave exactly the request's reply type
+
+    async def dial(self, request: Request[R], *, timeout: float = CALL_SECONDS) -> tuple[R, socket.socket]:
+        """The reply and the connected socket that came with it. Raises as call."""
+        edge = await self._exchange.attached(self._server)
+        reply, _ = await edge.call(request, None, timeout)
+        if not isinstance(reply, Handed):
+            raise BoundaryViolation("no descriptor came with the reply")
+        return reply.reply, reply.sock  # type: ignore[return-value]
+
+    async def open(self, request: Request[R], *, timeout: float = CALL_SECONDS) -> tuple[R, BodyReader]:
+        """The reply and the reader of its body. Close the reader when you stop early. Raises as call."""
+        edge = await self._exchange.attached(self._server)
+        reply, reader = await edge.call(request, None, timeout)
+        if reader is None:
+            reader = BodyReader(0, lambda _: None)
+            reader.feed(b"", last=True)
+        return reply, reader  # type: ignore[return-value]
+
+    def tell(self, fact: Fact) -> bool:
+        """Send a fact if the receiver is there and keeps up."""
+        edge = self._exchange.edge_to(self._server)
+        return edge is not None and edge.tell(fact)
+
+
+class Exchange:
+    """The edges of this process. `report` tells the supervisor of a violation by a peer."""
+
+    def __init__(self, me: Channel, report: Callable[[Channel, int, BoundaryViolation], None]) -> None:
+        self.me = me
+        self._report = report
+        self._edges: dict[Channel, Edge] = {}
+        self._arrivals: dict[str, asyncio.Event] = {}
+        self._state: Any = None
+        self._handlers: Mapping[type[Request[Any]], Handler] = {}
+        self._learners: Mapping[type[Fact], Learner] = {}
+        self._departures: list[Callable[[Channel], None]] = []
+
+    def serve(
+        self,
+        state: Any,
+        handlers: Mapping[type[Request[Any]], Handler],
+        learners: Mapping[type[Fact], Learner] | None = None,
+    ) -> None:
+        """Answer requests with `handlers[type](state, channel, request, body)` and take facts with `learners`."""
+        self._state, self._handlers, self._learners = state, handlers, learners or {}
+
+    def on_departure(self, callback: Callable[[Channel], None]) -> None:
+        """Call back with the channel whenever an edge has ended."""
+        self._departures.append(callback)
+
+    def to(self, server: str) -> Caller:
+        """A caller of `server`."""
+        return Caller(self, server)
+
+    def attach(self, sock: socket.socket, peer: Channel, generation: int) -> Edge:
+        """Take this end of a new socketpair. Raises ValueError when PEERS names no such edge."""
+        rule = between(self.me.compartment, peer.compartment)
+        if rule is None:
+            raise ValueError(f"no edge between {self.me.compartment} and {peer.compartment} in PEERS")
+        calling = rule.client == self.me.compartment
+        terms = Terms(
+            requests=None if calling else union_decoder(rule.requests),
+            facts=union_decoder(rule.announces if calling else rule.facts),
+            serve=self._serve_request,
+            learn=self._learn_fact,
+            ended=self._on_ended,
+            receives_descriptors=calling and rule.descriptors,
+        )
+        old = self._edges.get(peer)
+        if old is not None:
+            old.close(None)
+        edge = self._edges[peer] = Edge(sock, peer, generation, __version__, terms)
+        event = self._arrivals.get(peer.compartment)
+        if event is not None:
+            event.set()
+        return edge
+
+    def edge_to(self, compartment: str) -> Edge | None:
+        """The live edge to `compartment`, newest first, or None."""
+        for channel in reversed(self._edges):
+            if channel.compartment == compartment and self._edges[channel].alive:
+                return self._edges[channel]
+        return None
+
+    def edges(self) -> list[Edge]:
+        """All live edges."""
+        return [edge for edge in self._edges.values() if edge.alive]
+
+    def tell(self, channel: Channel, fact: Fact) -> bool:
+        """Send a fact to one process, or drop it (False)."""
+        edge = self._edges.get(channel)
+        return edge is not None and edge.tell(fact)
+
+    async def attached(self, compartment: str) -> Edge:
+        """The edge to `compartment`, waiting up to 10 s for it. Raises TemporaryFailure."""
+        deadline = time.monotonic() + ATTACH_SECONDS
+        while (edge := self.edge_to(compartment)) is None:
+            event = self._arrivals.setdefault(compartment, asyncio.Event())
+            event.clear()
+            try:
+                await asyncio.wait_for(event.wait(), max(0.0, deadline - time.monotonic()))
+            except TimeoutError:
+                raise TemporaryFailure(f"{compartment} is not there", code="edge-ended") from None
+        return edge
+
+    def close(self) -> None:
+        """End every edge."""
+        for edge in list(self._edges.values()):
+            edge.close(None)
+
+    def _serve_request(
+        self, peer: Channel, request: Request[Any], body: BodyReader | None
+    ) -> Served | Awaitable[Served]:
+        handler = self._handlers.get(type(request))
+        if handler is None:
+            raise TemporaryFailure("not served here yet", code="starting")
+        if isinstance(request, Mutation) and request.stamp.deadline < time.time() * 1000:
+            raise TemporaryFailure("the request came after its deadline", code="deadline")
+        try:
+            result = handler(self._state, peer, request, body)
+        except Error:
+            raise
+        except Exception as error:  # our bug in a handler: the peer gets a clear answer, the log the traceback
+            raise _own_fault(request, error) from None
+        if isinstance(result, (Reply, Answer, Handed)):
+            return result
+        return self._guard(request, result)
+
+    async def _guard(self, request: Request[Any], work: Awaitable[Served]) -> Served:
+        try:
+            return await work
+        except Error:
+            raise
+        except Exception as error:
+            raise _own_fault(request, error) from None
+
+    def _learn_fact(self, peer: Channel, fact: Fact) -> None:
+        learner = self._learners.get(type(fact))
+        if learner is not None:
+            learner(self._state, peer, fact)
+
+    def _on_ended(self, edge: Edge, violation: BoundaryViolation | None) -> None:
+        if self._edges.get(edge.peer) is edge:
+            del self._edges[edge.peer]
+        if violation is not None:
+            _log.error("edge to %s ended: %s (%s)", edge.peer, violation.public, violation.detail)
+            self._report(edge.peer, edge.generation, violation)
+        for callback in self._departures:
+            callback(edge.peer)
+
+
+def _own_fault(request: Request[Any], error: Exception) -> TemporaryFailure:
+    """Log where it happened without the values, which may be secret; answer with a temporary failure."""
+    where = " < ".join(f"{f.name}:{f.lineno}" for f in reversed(traceback.extract_tb(error.__traceback__)[-6:]))
+    _log.error("fault while serving %s: %s at %s", type(request).__name__, type(error).__name__, where)
+    return TemporaryFailure("internal fault", code="fault")

@@ -1,0 +1,116 @@
+"""Messages to `auth`, which stretches passwords and holds salts but nothing to test a guess against."""
+
+from typing import Annotated
+
+from msgspec import Meta
+
+from bulkhead.boundary.messages.fields import (
+    U8,
+    U32,
+    U63,
+    AccountId,
+    Done,
+    Mutation,
+    Nonce,
+    Password,
+    Reply,
+    Request,
+    Tag16,
+    Text,
+)  # fmt: skip
+
+
+class Scope:
+    """What a login is for: one bit each; a credential carries the set it is good for."""
+
+    IMAP = 1
+    POP = 2
+    SUBMIT = 4
+    SIEVE = 8
+    JMAP = 16
+    WEB = 32
+    ALL = 63
+
+
+class Authenticate(Request[Done], frozen=True, tag=1):
+    """First half of the check. Done: redeem `nonce` at keyring. Refused (`bad-credentials`) at one fixed time.
+
+    account: from directory, perhaps a decoy. source: the client's IP address as text.
+    """
+
+    account: AccountId
+    password: Password
+    scope: U8
+    source: Annotated[str, Meta(max_length=64)]
+    nonce: Nonce
+
+    def __repr__(self) -> str:
+        return "Authenticate(...)"
+
+
+class SetPassword(Mutation[Done], frozen=True, tag=10):
+    """Set the main password (cred 0): add half g+1 at keyring with `token`, commit here, drop the old half.
+
+    token: from CreateMailboxKeys or from a recovery. Refused: `bad-token`, `weak-password`.
+    """
+
+    account: AccountId
+    password: Password
+    token: Tag16
+    scope: U8
+
+    def __repr__(self) -> str:
+        return "SetPassword(...)"
+
+
+class StopTenantLogins(Mutation[Done], frozen=True, tag=11):
+    """Refuse every login of the tenant from now on; `epoch` only goes up. Durable, before the answer."""
+
+    epoch: U63
+    reason: Text
+
+
+class LiftTenantStop(Mutation[Done], frozen=True, tag=12):
+    """Let logins in again."""
+
+    epoch: U63
+    reason: Text
+
+
+class SetLoginState(Mutation[Done], frozen=True, tag=13):
+    """Open (1), suspend (2) or destroy (3) this half of an account's credentials."""
+
+    account: AccountId
+    state: U8
+
+
+class SchemeCount(Reply, frozen=True):
+    """How many credentials of one scheme, parameters and state."""
+
+    scheme: Annotated[str, Meta(max_length=96)]
+    state: U8
+    key_version: U32
+    count: U63
+
+
+class AuthCounts(Reply, frozen=True):
+    """Credentials by scheme, and whether logins are stopped."""
+
+    rows: Annotated[tuple[SchemeCount, ...], Meta(max_length=256)]
+    stopped: bool
+    epoch: U63
+
+
+class CountCredentials(Request[AuthCounts], frozen=True, tag=14):
+    """Counts for `exposure`; opens every record and lists none."""
+
+
+class AuthReport(Reply, frozen=True):
+    """What `fsck` found."""
+
+    records: U63
+    problems: Annotated[tuple[Text, ...], Meta(max_length=100)]
+
+
+class CheckAuth(Request[AuthReport], frozen=True, tag=15):
+    """Open every record."""

@@ -1,0 +1,190 @@
+"""Messages to `directory`: addresses in, account ids and signed bindings out. Tag numbers are never reused."""
+
+from typing import Annotated
+
+from msgspec import Meta
+
+from bulkhead.boundary.messages.fields import (
+    U8,
+    U16,
+    U32,
+    U63,
+    AccountId,
+    AddressText,
+    DomainText,
+    Done,
+    Key32,
+    Millis,
+    Mutation,
+    Reply,
+    Request,
+    Signature,
+    Text,
+)  # fmt: skip
+
+PAGE_MAX = 1000  # rows of one listing
+
+
+class BindingRow(Reply, frozen=True):
+    """The mailbox key of an account as `keyring` signed it: {tenant, account, generation, public key}."""
+
+    account: AccountId
+    generation: U32
+    public_key: Key32
+    signature: Signature
+
+
+class Recipient(Reply, frozen=True):
+    """Where mail for an address goes. `verdict` is a RecipientVerdict; a binding only for a local mailbox."""
+
+    verdict: U8
+    binding: BindingRow | None = None
+    quota_bytes: U63 = 0
+
+
+class RecipientVerdict:
+    """Closed list of verdicts on a recipient."""
+
+    LOCAL = 1  # deliver to binding.account
+    NO_SUCH_ADDRESS = 2  # the domain is ours, the address is not (550 5.1.1)
+    NOT_OURS = 3  # the domain is not hosted here
+    CLOSED = 4  # suspended for receiving, dormant or cancelled (550 5.2.1)
+
+
+class ResolveRecipient(Request[Recipient], frozen=True, tag=1):
+    """Where does mail for this address go?"""
+
+    address: AddressText
+
+
+class LoginAccount(Reply, frozen=True):
+    """The account that a login name belongs to; for an unknown name a decoy id that no account has."""
+
+    account: AccountId
+
+
+class FindLogin(Request[LoginAccount], frozen=True, tag=2):
+    """Which account logs in under this name?"""
+
+    login: AddressText
+
+
+class CheckSender(Request[Done], frozen=True, tag=3):
+    """May this account send under this address? Refused (code `not-owner`) if not."""
+
+    account: AccountId
+    address: AddressText
+
+
+class AddDomain(Mutation[Done], frozen=True, tag=10):
+    """Host a domain."""
+
+    domain: DomainText
+
+
+class DomainRow(Reply, frozen=True):
+    """One hosted domain."""
+
+    domain: DomainText
+    accounts: U63
+    created: Millis
+
+
+class DomainPage(Reply, frozen=True):
+    """Domains in order of name, after `after`."""
+
+    rows: Annotated[tuple[DomainRow, ...], Meta(max_length=PAGE_MAX)]
+
+
+class ListDomains(Request[DomainPage], frozen=True, tag=11):
+    """Domains in order of name after `after` (empty: from the first)."""
+
+    after: DomainText = ""
+    limit: U16 = PAGE_MAX
+
+
+class AddAccount(Mutation[Done], frozen=True, tag=12):
+    """Make an address reach a mailbox. Refused: `no-such-domain`, `address-taken`, `tombstone`."""
+
+    address: AddressText
+    binding: BindingRow
+    quota_bytes: U63
+
+
+class AccountStatus:
+    """Closed list; the transition table is directory's."""
+
+    PROVISIONED = 1
+    ACTIVE = 2
+    SUSPENDED = 3
+    DORMANT = 4
+    CANCELLED = 5
+    PURGED = 6
+
+
+class AccountRow(Reply, frozen=True):
+    """One account as directory knows it."""
+
+    account: AccountId
+    address: AddressText
+    status: U8
+    quota_bytes: U63
+    created: Millis
+
+
+class AccountPage(Reply, frozen=True):
+    """Accounts in order of address, after `after`."""
+
+    rows: Annotated[tuple[AccountRow, ...], Meta(max_length=PAGE_MAX)]
+
+
+class ListAccounts(Request[AccountPage], frozen=True, tag=13):
+    """Accounts in order of address after `after` (empty: from the first), of one domain or all."""
+
+    domain: DomainText = ""
+    after: AddressText = ""
+    limit: U16 = PAGE_MAX
+
+
+class ShowAccount(Request[AccountRow], frozen=True, tag=14):
+    """One account by address. Refused (`no-such-address`)."""
+
+    address: AddressText
+
+
+class SetAccountStatus(Mutation[AccountRow], frozen=True, tag=15):
+    """Move an account along its transition table. Refused: `no-such-address`, `no-such-transition`."""
+
+    address: AddressText
+    status: U8
+    reason: Text
+
+
+class StatusCount(Reply, frozen=True):
+    """How many accounts of one status."""
+
+    status: U8
+    accounts: U63
+
+
+class AccountCounts(Reply, frozen=True):
+    """Accounts by status, and addresses and domains in all."""
+
+    rows: Annotated[tuple[StatusCount, ...], Meta(max_length=16)]
+    addresses: U63
+    domains: U63
+
+
+class CountAccounts(Request[AccountCounts], frozen=True, tag=16):
+    """Counts for `status` and `exposure`."""
+
+
+class DirectoryReport(Reply, frozen=True):
+    """What `fsck` found: problems in words, none when sound."""
+
+    accounts: U63
+    problems: Annotated[tuple[Text, ...], Meta(max_length=100)]
+
+
+class CheckDirectory(Request[DirectoryReport], frozen=True, tag=17):
+    """Check the database against its own rules."""

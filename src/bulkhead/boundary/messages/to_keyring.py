@@ -1,0 +1,319 @@
+"""Messages to `keyring`, which holds tight tags and wrapped mailbox keys, and opens message keys for sessions."""
+
+from typing import Annotated
+
+from msgspec import Meta
+
+from bulkhead.boundary.messages.fields import (
+    U8,
+    U32,
+    U63,
+    AccountId,
+    Digest32,
+    Done,
+    EmailId,
+    Handle,
+    Key32,
+    Mutation,
+    Nonce,
+    QueueId,
+    Reply,
+    Request,
+    Sealed,
+    Tag16,
+    Text,
+)  # fmt: skip
+from bulkhead.boundary.messages.to_directory import BindingRow
+
+BATCH_MAX = 256  # messages of one opening
+KeyBox = Annotated[bytes, Meta(max_length=256)]  # a message key sealed by HPKE
+Slot = Annotated[bytes, Meta(max_length=256)]  # a message key under the account's slot key
+
+
+class _Secret(Reply, frozen=True):
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}(...)"
+
+
+# --- from auth ---------------------------------------------------------------------------------------------------
+
+
+class Release(_Secret, frozen=True):
+    """The credential's release, by which auth knows that the tight tag matched."""
+
+    release: Key32
+
+
+class CheckHalf(Request[Release], frozen=True, tag=1):
+    """Second half of the check; keeps (nonce, account, scope) for 10 s on a match. Refused (`bad-credentials`)."""
+
+    account: AccountId
+    cred: U32
+    tight: Key32
+    wrap_key: Key32
+    scope: U8
+    nonce: Nonce
+
+    def __repr__(self) -> str:
+        return "CheckHalf(...)"
+
+
+class HalfAdded(Reply, frozen=True):
+    """Half g is durable beside the old one; auth commits the digest of its release."""
+
+    release_digest: Digest32
+    g: U32
+
+
+class AddHalf(Mutation[HalfAdded], frozen=True, tag=2):
+    """Add half `g` of a credential. `token`: one-time, from CreateMailboxKeys or a recovery. Refused (`bad-token`)."""
+
+    account: AccountId
+    cred: U32
+    g: U32
+    tight: Key32
+    wrap_key: Key32
+    scope: U8
+    token: Tag16
+
+    def __repr__(self) -> str:
+        return "AddHalf(...)"
+
+
+class DropHalves(Mutation[Done], frozen=True, tag=3):
+    """Destroy every half of the credential but `keep_g`."""
+
+    account: AccountId
+    cred: U32
+    keep_g: U32
+
+
+# --- from gates --------------------------------------------------------------------------------------------------
+
+
+class Session(_Secret, frozen=True):
+    """A granted session. metadata_key opens folder names and keywords (zeros for submit, which gets no key)."""
+
+    handle: Handle
+    expires: U63  # ms
+    metadata_key: Key32
+    binding: BindingRow | None = None
+
+
+class RedeemLogin(Request[Session], frozen=True, tag=10):
+    """Turn a checked login into a session bound to this channel. Once; Refused (`bad-credentials`)."""
+
+    nonce: Nonce
+    account: AccountId
+    scope: U8
+
+
+class EndSession(Request[Done], frozen=True, tag=11):
+    """The subscriber left."""
+
+    handle: Handle
+
+
+class ArrivedKey(Reply, frozen=True):
+    """A message whose key is still in its HPKE box."""
+
+    email: EmailId
+    box: KeyBox
+
+
+class OpenedKey(_Secret, frozen=True):
+    """A message key, and the slot to file it under."""
+
+    key: Key32
+    slot: Slot
+
+
+class OpenedKeys(_Secret, frozen=True):
+    """In the order asked. An item that does not open is None: counted, reported, never guessed."""
+
+    keys: Annotated[tuple[OpenedKey | None, ...], Meta(max_length=BATCH_MAX)]
+
+
+class OpenArrived(Request[OpenedKeys], frozen=True, tag=12):
+    """Open the HPKE boxes of arrived mail of the session's account. Refused: `no-session`."""
+
+    handle: Handle
+    items: Annotated[tuple[ArrivedKey, ...], Meta(min_length=1, max_length=BATCH_MAX)]
+
+
+class SlottedKey(Reply, frozen=True):
+    """A filed message's slot."""
+
+    email: EmailId
+    slot: Slot
+
+
+class MessageKeys(_Secret, frozen=True):
+    """Message keys in the order asked, None where a slot does not open."""
+
+    keys: Annotated[tuple[Key32 | None, ...], Meta(max_length=BATCH_MAX)]
+
+
+class OpenSlots(Request[MessageKeys], frozen=True, tag=13):
+    """Open slots of filed mail of the session's account."""
+
+    handle: Handle
+    items: Annotated[tuple[SlottedKey, ...], Meta(min_length=1, max_length=BATCH_MAX)]
+
+
+class PageKeys(_Secret, frozen=True):
+    """Page keys in the order asked."""
+
+    keys: Annotated[tuple[Key32, ...], Meta(max_length=1024)]
+
+
+class OpenPages(Request[PageKeys], frozen=True, tag=14):
+    """Keys of summary pages. Handing one out counts as 256 messages."""
+
+    handle: Handle
+    pages: Annotated[tuple[U32, ...], Meta(min_length=1, max_length=1024)]
+
+
+# --- from courier ------------------------------------------------------------------------------------------------
+
+
+class QueuedKey(_Secret, frozen=True):
+    """The key of one queued message."""
+
+    key: Key32
+
+
+class OpenQueued(Request[QueuedKey], frozen=True, tag=20):
+    """Open one queued message for one delivery attempt; counted."""
+
+    queue_id: QueueId
+    box: KeyBox
+
+
+# --- from the command line -----------------------------------------------------------------------------------------
+
+
+class CreatedMailboxKeys(_Secret, frozen=True):
+    """A new mailbox key; `token` sets its first password, once."""
+
+    binding: BindingRow
+    token: Tag16
+
+
+class CreateMailboxKeys(Mutation[CreatedMailboxKeys], frozen=True, tag=30):
+    """Make seed, key pair, recovery wrap and binding for a new account. Refused: `exists`, `tombstone`."""
+
+    account: AccountId
+
+
+class RecoveryOffer(Reply, frozen=True):
+    """What the two recovery keys must re-seal: each share, and keyring's one-time key, signed by the binding key."""
+
+    order: Tag16
+    generation: U32
+    one_time_key: Key32
+    signature: Annotated[bytes, Meta(min_length=64, max_length=64)]
+    sealed_s1: Sealed
+    sealed_s2: Sealed
+
+
+class BeginRecovery(Mutation[RecoveryOffer], frozen=True, tag=31):
+    """Begin the recovery of an account; the one-time key lives 120 s. Refused: `no-such-account`, `too-many`."""
+
+    account: AccountId
+
+
+class RecoveryToken(_Secret, frozen=True):
+    """A one-time token that lets auth set a new password."""
+
+    token: Tag16
+
+
+class GrantRecovery(Mutation[RecoveryToken], frozen=True, tag=32):
+    """Both shares, re-sealed to the one-time key. Refused: `bad-shares`."""
+
+    account: AccountId
+    order: Tag16
+    resealed_s1: Sealed
+    resealed_s2: Sealed
+
+
+class SessionsEnded(Reply, frozen=True):
+    """How many sessions ended."""
+
+    sessions: U63
+
+
+class StopTenantSessions(Mutation[SessionsEnded], frozen=True, tag=33):
+    """Raise the epoch: end live sessions where `end_sessions`, admit no login until lifted where `stop_logins`."""
+
+    epoch: U63
+    end_sessions: bool
+    stop_logins: bool
+    reason: Text
+
+
+class LiftSessionStop(Mutation[Done], frozen=True, tag=34):
+    """Admit logins again."""
+
+    epoch: U63
+    reason: Text
+
+
+class SetHalfState(Mutation[SessionsEnded], frozen=True, tag=35):
+    """Open (1), suspend (2) or destroy (3) this half of an account; 2 and 3 end its sessions.
+
+    Destroying removes verifier and mailbox key and leaves a tombstone.
+    """
+
+    account: AccountId
+    state: U8
+
+
+class KeyringCounts(Reply, frozen=True):
+    """What is here, and what was opened since start."""
+
+    credentials: U63
+    mailboxes: U63
+    tombstones: U63
+    sessions: U63
+    messages_opened: U63
+    pages_opened: U63
+    queued_opened: U63
+    key_version: U32
+    stopped: bool
+    epoch: U63
+
+
+class CountKeyring(Request[KeyringCounts], frozen=True, tag=36):
+    """Counts for `status` and `exposure`."""
+
+
+class KeyringReport(Reply, frozen=True):
+    """What `fsck` found."""
+
+    records: U63
+    problems: Annotated[tuple[Text, ...], Meta(max_length=100)]
+
+
+class CheckKeyring(Request[KeyringReport], frozen=True, tag=37):
+    """Open every record under its version key."""
+
+
+class SessionRow(Reply, frozen=True):
+    """One live session: for a dry run, the breach act and the drill."""
+
+    account: AccountId
+    channel: Text
+    scope: U8
+    messages_opened: U63
+
+
+class SessionPage(Reply, frozen=True):
+    """Live sessions, at most 1,000."""
+
+    rows: Annotated[tuple[SessionRow, ...], Meta(max_length=1000)]
+
+
+class ListSessions(Request[SessionPage], frozen=True, tag=38):
+    """Live sessions of this cell."""

@@ -1,0 +1,87 @@
+"""Messages to `ledger`: events in, proofs out."""
+
+from typing import Annotated
+
+from msgspec import Meta
+
+from bulkhead.boundary.messages.fields import U16, U63, Mutation, Name, Reply, Request, Text
+
+EVENTS_MAX = 100
+EventBytes = Annotated[bytes, Meta(max_length=8192)]
+
+
+class Appended(Reply, frozen=True):
+    """Index of the first appended event; all are in a durable, signed checkpoint."""
+
+    first: U63
+
+
+class Event(Reply, frozen=True):
+    """An event as its sender saw it. kind: a row of ledger's EVENTS. subject: an HMAC, never an address."""
+
+    kind: U16
+    time: U63  # ms, when it was true
+    actor: Name
+    subject: Annotated[bytes, Meta(max_length=16)]
+    details: Annotated[dict[Name, Text], Meta(max_length=16)]
+
+
+class AppendEvents(Mutation[Appended], frozen=True, tag=1):
+    """Append events; durable and in a checkpoint before the answer. Refused: `unknown-event`."""
+
+    events: Annotated[tuple[Event, ...], Meta(min_length=1, max_length=EVENTS_MAX)]
+
+
+class CheckpointText(Reply, frozen=True):
+    """The newest signed checkpoint."""
+
+    text: Annotated[str, Meta(max_length=16384)]
+
+
+class ReadCheckpoint(Request[CheckpointText], frozen=True, tag=2):
+    """The newest checkpoint."""
+
+
+class EntryPage(Reply, frozen=True):
+    """Entries as logged, from `first` on."""
+
+    first: U63
+    entries: Annotated[tuple[EventBytes, ...], Meta(max_length=EVENTS_MAX)]
+
+
+class ReadEntries(Request[EntryPage], frozen=True, tag=3):
+    """Up to `limit` entries from `first` on."""
+
+    first: U63
+    limit: U16 = EVENTS_MAX
+
+
+class Proof(Reply, frozen=True):
+    """Hashes of an inclusion or consistency proof (RFC 9162 section 2.1)."""
+
+    hashes: Annotated[tuple[bytes, ...], Meta(max_length=64)]
+
+
+class ProveInclusion(Request[Proof], frozen=True, tag=4):
+    """That entry `index` is in the tree of `size`. Refused: `no-such-entry`."""
+
+    index: U63
+    size: U63
+
+
+class ProveConsistency(Request[Proof], frozen=True, tag=5):
+    """That the tree of `old` is a prefix of the tree of `new`. Refused: `no-such-entry`."""
+
+    old: U63
+    new: U63
+
+
+class LedgerReport(Reply, frozen=True):
+    """What `fsck` found."""
+
+    entries: U63
+    problems: Annotated[tuple[Text, ...], Meta(max_length=100)]
+
+
+class CheckLedger(Request[LedgerReport], frozen=True, tag=6):
+    """Rebuild the tree from the entries and compare with every checkpoint."""

@@ -1,0 +1,181 @@
+"""Messages to `queue`: outbound envelopes, schedule and ciphertext."""
+
+from typing import Annotated, ClassVar
+
+from msgspec import Meta
+
+from bulkhead.boundary.messages.fields import (
+    U8,
+    U16,
+    U32,
+    U63,
+    AddressText,
+    Done,
+    Millis,
+    Mutation,
+    Name,
+    QueueId,
+    Reply,
+    Request,
+    Text,
+)  # fmt: skip
+from bulkhead.boundary.messages.to_keyring import KeyBox
+
+RECIPIENTS_MAX = 1000
+MESSAGE_BYTES_MAX = 128 << 20  # sealed header and body of one message
+
+
+class Enqueue(Mutation[Done], frozen=True, tag=1):
+    """Take a message for delivery elsewhere; durable before Done. Body: sealed header, then sealed body.
+
+    reverse_path: wire form without brackets, empty for null. Refused: `queue-full`.
+    """
+
+    body_max: ClassVar[int] = MESSAGE_BYTES_MAX
+    queue_id: QueueId
+    reverse_path: AddressText
+    recipients: Annotated[tuple[AddressText, ...], Meta(min_length=1, max_length=RECIPIENTS_MAX)]
+    box: KeyBox
+    size: U32  # octets of the message
+    header_size: U32  # sealed sizes, bytes
+    body_size: U32
+
+
+class DueRecipient(Reply, frozen=True):
+    """A recipient still to be delivered: its number within the message."""
+
+    number: U16
+    address: AddressText
+
+
+class Work(Reply, frozen=True):
+    """One message that is due, leased to this channel."""
+
+    queue_id: QueueId
+    reverse_path: AddressText
+    recipients: Annotated[tuple[DueRecipient, ...], Meta(max_length=RECIPIENTS_MAX)]
+    box: KeyBox
+    size: U32
+    header_size: U32
+    body_size: U32
+    enqueued: Millis
+    attempts: U32
+    expires: Millis
+    warn_after: Millis
+    warned: bool
+
+
+class WorkList(Reply, frozen=True):
+    """Due messages; when there are fewer than asked for, `next_due` (ms, 0: none) says when to ask again."""
+
+    items: Annotated[tuple[Work, ...], Meta(max_length=16)]
+    next_due: Millis
+
+
+class TakeWork(Request[WorkList], frozen=True, tag=2):
+    """Lease up to `limit` due messages; the lease ends with the channel or with ReportAttempt."""
+
+    limit: U8
+
+
+class QueuedPartSent(Reply, frozen=True):
+    """The sealed bytes follow."""
+
+    size: U32
+
+
+class ReadQueued(Request[QueuedPartSent], frozen=True, tag=3):
+    """Sealed header and body of a leased message. Refused: `no-lease`."""
+
+    reply_body_max: ClassVar[int] = MESSAGE_BYTES_MAX
+    queue_id: QueueId
+
+
+class Outcome:
+    """What became of one recipient."""
+
+    DELIVERED = 1
+    DEFERRED = 2
+    FAILED = 3  # a DSN has been delivered or is not owed
+    UNKNOWN = 4  # the connection died between the final dot and its reply: tried again, counted
+
+
+class RecipientOutcome(Reply, frozen=True):
+    """One recipient's outcome with the remote's words."""
+
+    number: U16
+    outcome: U8
+    status: Annotated[str, Meta(max_length=16)]  # RFC 3463
+    text: Text
+
+
+class Attempted(Reply, frozen=True):
+    """What is left: recipients, and when the next attempt is due (0: the message is gone)."""
+
+    left: U16
+    next_due: Millis
+
+
+class ReportAttempt(Mutation[Attempted], frozen=True, tag=4):
+    """Record an attempt durably and end the lease. `warned`: a delay notice was delivered."""
+
+    queue_id: QueueId
+    outcomes: Annotated[tuple[RecipientOutcome, ...], Meta(max_length=RECIPIENTS_MAX)]
+    warned: bool
+
+
+class QueuedRow(Reply, frozen=True):
+    """One message in the queue, as listed."""
+
+    queue_id: QueueId
+    reverse_path: AddressText
+    recipients: U16
+    size: U32
+    enqueued: Millis
+    attempts: U32
+    next_due: Millis
+    last_error: Text
+    state: Name
+
+
+class QueuePage(Reply, frozen=True):
+    """Messages in order of age."""
+
+    rows: Annotated[tuple[QueuedRow, ...], Meta(max_length=500)]
+
+
+class ListQueue(Request[QueuePage], frozen=True, tag=10):
+    """Messages queued at or after `after` (ms)."""
+
+    after: Millis = 0
+    limit: U16 = 500
+
+
+class RetryNow(Mutation[Done], frozen=True, tag=11):
+    """Make everything due now."""
+
+
+class QueueCounts(Reply, frozen=True):
+    """What waits, and what was done since start."""
+
+    messages: U63
+    recipients: U63
+    delivered: U63
+    failed: U63
+    unknown: U63
+    oldest: Millis
+
+
+class CountQueue(Request[QueueCounts], frozen=True, tag=12):
+    """Counts for `status`."""
+
+
+class QueueReport(Reply, frozen=True):
+    """What `fsck` found."""
+
+    messages: U63
+    problems: Annotated[tuple[Text, ...], Meta(max_length=100)]
+
+
+class CheckQueue(Request[QueueReport], frozen=True, tag=13):
+    """Check database and message files against each other."""
