@@ -1,0 +1,6 @@
+"""Library of the compartments that hold something: one SQLite database each, written durably by one thread.
+
+database.py   group commit, request ids kept with their mutation, secure deletion
+outbox.py     events that belong to a mutation, on their way to the ledger
+keys.py       a compartment's key file under its root key
+"""

@@ -1,0 +1,251 @@
+"""One compartment's SQLite database: group commit on one writer thread, replies durable before they leave.
+
+All that arrived while the last sync ran is the next transaction (WAL, synchronous=FULL). Each mutation runs in a
+savepoint of it, so one that fails takes nothing with it. A mutation's request id and reply are written in the same
+transaction and kept 10 minutes, across restarts: a retry is answered, not repeated.
+"""
+
+import asyncio
+import logging
+import queue
+import sqlite3
+import threading
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+import msgspec
+
+from bulkhead.boundary.messages.fields import Mutation, Reply, reply_type
+from bulkhead.errors import Error, IntegrityError, TemporaryFailure
+
+RECEIPT_SECONDS = 600  # how long a request id is remembered
+BATCH_MAX = 512  # mutations of one transaction
+CHECKPOINT_PAGES = 1000
+PENDING_MAX = 8192  # mutations waiting for the writer
+
+T = TypeVar("T")
+R = TypeVar("R", bound=Reply)
+_log = logging.getLogger("bulkhead.holder")
+
+_RECEIPTS = """
+CREATE TABLE IF NOT EXISTS receipt (
+    request_id BLOB PRIMARY KEY, kept INTEGER NOT NULL, reply BLOB NOT NULL
+) WITHOUT ROWID;
+CREATE INDEX IF NOT EXISTS receipt_kept ON receipt (kept);
+"""
+
+
+@dataclass(slots=True)
+class _Job:
+    work: Callable[[sqlite3.Connection], Any]
+    future: "asyncio.Future[Any]"
+    request: Mutation[Any] | None
+    before: Callable[[], None] | None
+    after: Callable[[Any], None] | None
+
+
+def connect(path: Path, *, secure_delete: bool) -> sqlite3.Connection:
+    """A connection as every holder uses it: WAL, FULL, foreign keys, no implicit transactions."""
+    connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False, timeout=10.0)
+    connection.execute("PRAGMA journal_mode=WAL")
+    connection.execute("PRAGMA synchronous=FULL")
+    connection.execute("PRAGMA foreign_keys=ON")
+    connection.execute("PRAGMA temp_store=MEMORY")
+    connection.execute(f"PRAGMA wal_autocheckpoint={CHECKPOINT_PAGES}")
+    connection.execute(f"PRAGMA secure_delete={'ON' if secure_delete else 'OFF'}")
+    return connection
+
+
+class Database:
+    """A holder's database. Reads run at once on the loop's thread; mutations wait for their durable commit.
+
+    migrations[i] brings schema version i to i + 1; a database from a newer build is refused.
+    """
+
+    def __init__(self, path: Path, migrations: Sequence[str], *, secure_delete: bool = False) -> None:
+        self.path = path
+        self._loop = asyncio.get_running_loop()
+        self._jobs: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
+        self._pending = 0
+        self.transactions = 0
+        self._writer = connect(path, secure_delete=secure_delete)
+        _migrate(self._writer, path, migrations)
+        self._writer.executescript(_RECEIPTS)
+        self._reader = connect(path, secure_delete=False)
+        self._reader.execute("PRAGMA query_only=ON")
+        self._next_purge = 0.0
+        self._thread = threading.Thread(target=self._write_forever, name="writer", daemon=True)
+        self._thread.start()
+
+    def read(self, statement: str, parameters: Sequence[Any] = ()) -> list[Any]:
+        """All rows of a short query, of what is committed."""
+        return self._reader.execute(statement, parameters).fetchall()
+
+    def first(self, statement: str, parameters: Sequence[Any] = ()) -> Any:
+        """The first row of a short query, or None."""
+        return self._reader.execute(statement, parameters).fetchone()
+
+    async def write(
+        self,
+        work: Callable[[sqlite3.Connection], T],
+        *,
+        before: Callable[[], None] | None = None,
+        after: Callable[[T], None] | None = None,
+    ) -> T:
+        """Run `work` in the next transaction; what it returned, once that is durable. Raises what it raised.
+
+        before: runs on the writer thread ahead of the commit (a sync that must come first; once per batch per
+        callable). after: runs on the writer thread right after the commit, in order, before any caller wakes.
+        """
+        return await self._submit(work, None, before, after)  # type: ignore[no-any-return]
+
+    async def mutate(
+        self,
+        request: Mutation[R],
+        work: Callable[[sqlite3.Connection], R],
+        *,
+        before: Callable[[], None] | None = None,
+        after: Callable[[R], None] | None = None,
+    ) -> R:
+        """As write, for a mutating request: one seen before is answered as it was then, and not done again."""
+        return await self._submit(work, request, before, after)  # type: ignore[no-any-return]
+
+    async def answered(self, request: Mutation[R]) -> R | None:
+        """The reply this request got before, if it was seen in the last 10 minutes."""
+        row = self.first("SELECT reply FROM receipt WHERE request_id = ?", (request.stamp.request_id,))
+        return None if row is None else _decode(request, row[0])  # type: ignore[return-value]
+
+    async def truncate_wal(self) -> None:
+        """Fold the WAL into the database and empty it, so that what was destroyed is in no file."""
+        future: asyncio.Future[Any] = self._loop.create_future()
+        self._put(_Job(_truncate, future, None, None, None))
+        await future
+
+    async def close(self) -> None:
+        """Write what waits, fold the WAL in, close."""
+        self._jobs.put(None)
+        await self._loop.run_in_executor(None, self._thread.join)
+        self._reader.close()
+        self._writer.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        self._writer.close()
+
+    async def _submit(
+        self,
+        work: Callable[[sqlite3.Connection], Any],
+        request: Mutation[Any] | None,
+        before: Callable[[], None] | None,
+        after: Callable[[Any], None] | None,
+    ) -> Any:
+        if self._pending >= PENDING_MAX:
+            raise TemporaryFailure("too much is waiting to be written", code="busy")
+        future: asyncio.Future[Any] = self._loop.create_future()
+        self._put(_Job(work, future, request, before, after))
+        return await future
+
+    def _put(self, job: _Job) -> None:
+        self._pending += 1
+        self._jobs.put(job)
+
+    # --- writer thread -----------------------------------------------------------------------------------------------
+
+    def _write_forever(self) -> None:
+        while True:
+            job = self._jobs.get()
+            if job is None:
+                return
+            batch = [job]
+            stop = False
+            while len(batch) < BATCH_MAX and not self._jobs.empty():
+                job = self._jobs.get()
+                if job is None:
+                    stop = True
+                    break
+                batch.append(job)
+            outcomes = self._commit(batch)
+            self._loop.call_soon_threadsafe(self._deliver, batch, outcomes)
+            if stop:
+                return
+
+    def _commit(self, batch: list[_Job]) -> list[Any]:
+        outcomes: list[Any] = []
+        truncations = [job for job in batch if job.work is _truncate]
+        try:
+            self._writer.execute("BEGIN IMMEDIATE")
+            outcomes = [None if job.work is _truncate else self._run(job) for job in batch]
+            if time.monotonic() > self._next_purge:
+                self._next_purge = time.monotonic() + 30
+                self._writer.execute("DELETE FROM receipt WHERE kept < ?", (int(time.time()) - RECEIPT_SECONDS,))
+            for before in {job.before: None for job in batch if job.before is not None}:
+                before()
+            self._writer.execute("COMMIT")
+            self.transactions += 1
+        except (sqlite3.Error, OSError) as error:
+            if self._writer.in_transaction:
+                self._writer.execute("ROLLBACK")
+            _log.error("a transaction of %d mutations failed: %s", len(batch), error)
+            return [TemporaryFailure("storage failed", code="storage") for _ in batch]
+        for job, outcome in zip(batch, outcomes, strict=True):
+            if job.after is not None and not isinstance(outcome, BaseException):
+                job.after(outcome)
+        if truncations:
+            self._writer.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        return outcomes
+
+    def _run(self, job: _Job) -> Any:
+        """The outcome of one job within the open transaction: its value, or the exception it raised."""
+        self._writer.execute("SAVEPOINT job")
+        try:
+            outcome = self._once(job.work, job.request) if job.request is not None else job.work(self._writer)
+        except Error as error:
+            outcome = error
+        except sqlite3.OperationalError:
+            raise  # disk full, I/O error: of the whole transaction
+        except Exception as error:  # our bug: this job alone fails, and the log says where
+            _log.exception("fault in a mutation")
+            outcome = error
+        if isinstance(outcome, BaseException):
+            self._writer.execute("ROLLBACK TO job")
+        self._writer.execute("RELEASE job")
+        return outcome
+
+    def _once(self, work: Callable[[sqlite3.Connection], Any], request: Mutation[Any]) -> Any:
+        row = self._writer.execute(
+            "SELECT reply FROM receipt WHERE request_id = ?", (request.stamp.request_id,)
+        ).fetchone()
+        if row is not None:
+            return _decode(request, row[0])
+        reply = work(self._writer)
+        self._writer.execute(
+            "INSERT INTO receipt VALUES (?, ?, ?)",
+            (request.stamp.request_id, int(time.time()), msgspec.msgpack.encode(reply)),
+        )
+        return reply
+
+    def _deliver(self, batch: list[_Job], outcomes: list[Any]) -> None:
+        self._pending -= len(batch)
+        for job, outcome in zip(batch, outcomes, strict=True):
+            if job.future.done():
+                continue
+            if isinstance(outcome, BaseException):
+                job.future.set_exception(outcome)
+            else:
+                job.future.set_result(outcome)
+
+
+def _truncate(_: sqlite3.Connection) -> None:
+    """Marks a job that truncates the WAL after its transaction."""
+
+
+def _decode(request: Mutation[Any], reply: bytes) -> Reply:
+    return msgspec.msgpack.decode(reply, type=reply_type(type(request)))
+
+
+def _migrate(connection: sqlite3.Connection, path: Path, migrations: Sequence[str]) -> None:
+    (version,) = connection.execute("PRAGMA user_version").fetchone()
+    if version > len(migrations):
+        raise IntegrityError(f"{path.name} was written by a newer build (schema {version}); start that build")
+    for number in range(version, len(migrations)):
+        connection.executescript(f"BEGIN; {migrations[number]}; PRAGMA user_version = {number + 1}; COMMIT;")
