@@ -1,0 +1,288 @@
+"""COMMANDS: each command's name, the states that allow it, and its parser (RFC 3501 section 6).
+
+An extension is a row here, a value in `commands`, and where it has arguments a parser.
+"""
+
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from enum import Enum
+from typing import Final
+
+from bulkhead.wire.imap import commands as c
+from bulkhead.wire.imap.fetch import Attribute, parse_fetch_items
+from bulkhead.wire.imap.flags import NO_FLAGS, parse_flag_list
+from bulkhead.wire.imap.grammar import CommandError, Scanner
+from bulkhead.wire.imap.limits import (
+    ENABLE_MAX,
+    ID_NAME_MAX,
+    ID_PAIRS_MAX,
+    ID_VALUE_MAX,
+    NAME_MAX,
+)
+from bulkhead.wire.imap.mailbox_name import parse_list_pattern, parse_mailbox_name
+from bulkhead.wire.imap.search import parse_search
+from bulkhead.wire.imap.sequence import parse_sequence_set
+
+CREDENTIAL_MAX: Final = 1024  # octets of a LOGIN argument
+_BASE64: Final = re.compile(rb"=|[A-Za-z0-9+/]+={0,2}")
+_APPEND_LITERAL: Final = re.compile(rb"~?\{([0-9]{1,20})\+?\}\r\n\Z")
+
+
+class State(Enum):
+    """Where a connection stands (RFC 3501 section 3)."""
+
+    NOT_AUTHENTICATED = "not authenticated"
+    AUTHENTICATED = "authenticated"
+    SELECTED = "selected"
+    LOGOUT = "logout"
+
+
+ANY: Final = frozenset((State.NOT_AUTHENTICATED, State.AUTHENTICATED, State.SELECTED))
+BEFORE_LOGIN: Final = frozenset((State.NOT_AUTHENTICATED,))
+AFTER_LOGIN: Final = frozenset((State.AUTHENTICATED, State.SELECTED))
+IN_MAILBOX: Final = frozenset((State.SELECTED,))
+
+Parse = Callable[[Scanner], c.Command]
+
+
+@dataclass(frozen=True, slots=True)
+class CommandRule:
+    """One row: where the command is allowed, and what reads its arguments."""
+
+    states: frozenset[State]
+    parse: Parse
+
+
+def parse_append(scanner: Scanner) -> c.Append:
+    """APPEND from after its name to the end of its last literal's announcement. Raises CommandError."""
+    mailbox = _mailbox(scanner)
+    scanner.space()
+    flags, internal_date = NO_FLAGS, None
+    if scanner.at(b"("):
+        flags = parse_flag_list(scanner)
+        scanner.space()
+    if scanner.at(b'"'):
+        internal_date = scanner.date_time()
+        scanner.space()
+    found = _APPEND_LITERAL.match(scanner.data, scanner.pos)
+    if found is None:
+        raise CommandError("expected the message as a literal")
+    return c.Append(mailbox, flags, internal_date, int(found[1]))
+
+
+def _append_without_literal(scanner: Scanner) -> c.Command:
+    """APPEND comes here only when no message literal followed: the receiver takes the others apart itself."""
+    raise CommandError("expected a mailbox and the message as a literal")
+
+
+def _mailbox(scanner: Scanner, *, creating: bool = False) -> str:
+    scanner.space()
+    octets = scanner.astring("a mailbox name", maximum=NAME_MAX)
+    return parse_mailbox_name(octets, utf8=scanner.utf8_names, creating=creating)
+
+
+def _id(scanner: Scanner) -> c.Command:
+    scanner.space()
+    if scanner.accept_word(b"NIL"):
+        return c.Id(())
+    scanner.expect(b"(", "NIL or a list of names and values")
+    pairs: list[tuple[bytes, bytes | None]] = []
+    while not scanner.accept(b")"):
+        if pairs:
+            scanner.space()
+        if len(pairs) >= ID_PAIRS_MAX:
+            raise CommandError(f"ID takes at most {ID_PAIRS_MAX} names")
+        name = scanner.string("a name", maximum=ID_NAME_MAX)
+        scanner.space()
+        pairs.append((name, scanner.nstring("a value or NIL", maximum=ID_VALUE_MAX)))
+    return c.Id(tuple(pairs))
+
+
+def _login(scanner: Scanner) -> c.Command:
+    scanner.space()
+    username = scanner.astring("a user name", maximum=CREDENTIAL_MAX)
+    scanner.space()
+    return c.Login(username, scanner.astring("a password", maximum=CREDENTIAL_MAX))
+
+
+def _authenticate(scanner: Scanner) -> c.Command:
+    scanner.space()
+    mechanism = scanner.word("a SASL mechanism")
+    if not scanner.accept(b" "):
+        return c.Authenticate(mechanism, None)
+    found = _BASE64.match(scanner.data, scanner.pos)
+    if found is None:
+        raise CommandError("expected an initial response in base64")
+    scanner.pos = found.end()
+    return c.Authenticate(mechanism, found[0])
+
+
+def _enable(scanner: Scanner) -> c.Command:
+    names = []
+    while not scanner.ended:
+        scanner.space()
+        names.append(scanner.word("a capability"))
+        if len(names) > ENABLE_MAX:
+            raise CommandError("too many capabilities")
+    if not names:
+        raise CommandError("expected a capability")
+    return c.Enable(tuple(names))
+
+
+def _rename(scanner: Scanner) -> c.Command:
+    return c.Rename(_mailbox(scanner), _mailbox(scanner, creating=True))
+
+
+def _list(subscribed: bool) -> Parse:
+    def parse(scanner: Scanner) -> c.Command:
+        scanner.space()
+        reference = scanner.astring("a reference name", maximum=NAME_MAX)
+        scanner.space()
+        pattern = scanner.list_mailbox(maximum=NAME_MAX)
+        return c.ListMailboxes(
+            parse_list_pattern(reference, utf8=scanner.utf8_names),
+            parse_list_pattern(pattern, utf8=scanner.utf8_names),
+            subscribed,
+        )
+
+    return parse
+
+
+_STATUS_ITEMS: Final = {item.value: item for item in c.StatusItem}
+
+
+def _status(scanner: Scanner) -> c.Command:
+    mailbox = _mailbox(scanner)
+    scanner.space()
+    scanner.expect(b"(", "a list of status items")
+    items: dict[c.StatusItem, None] = {}
+    while True:
+        item = _STATUS_ITEMS.get(scanner.word("a status item"))
+        if item is None:
+            raise CommandError("no such status item")
+        items[item] = None
+        if not scanner.accept(b" "):
+            break
+    scanner.expect(b")", "the end of the list of status items")
+    return c.Status(mailbox, tuple(items))
+
+
+def _search(uid: bool) -> Parse:
+    def parse(scanner: Scanner) -> c.Command:
+        scanner.space()
+        return c.Search(parse_search(scanner), uid)
+
+    return parse
+
+
+def _fetch(uid: bool) -> Parse:
+    def parse(scanner: Scanner) -> c.Command:
+        scanner.space()
+        messages = parse_sequence_set(scanner)
+        scanner.space()
+        items = parse_fetch_items(scanner)
+        if uid and Attribute.UID not in items:  # RFC 3501 section 6.4.8: the answer always tells the UID
+            items = (Attribute.UID, *items)
+        return c.Fetch(messages, items, uid)
+
+    return parse
+
+
+_STORE_ITEMS: Final = {
+    mode.value + suffix: (mode, bool(suffix)) for mode in c.StoreMode for suffix in (b"", b".SILENT")
+}
+
+
+def _store(uid: bool) -> Parse:
+    def parse(scanner: Scanner) -> c.Command:
+        scanner.space()
+        messages = parse_sequence_set(scanner)
+        scanner.space()
+        known = _STORE_ITEMS.get(scanner.word("FLAGS, +FLAGS or -FLAGS"))
+        if known is None:
+            raise CommandError("expected FLAGS, +FLAGS or -FLAGS")
+        scanner.space()
+        return c.Store(messages, *known, parse_flag_list(scanner, parentheses=False), uid)
+
+    return parse
+
+
+def _copy(*, move: bool, uid: bool) -> Parse:
+    def parse(scanner: Scanner) -> c.Command:
+        scanner.space()
+        messages = parse_sequence_set(scanner)
+        return c.Copy(messages, _mailbox(scanner), move, uid)
+
+    return parse
+
+
+def _uid_expunge(scanner: Scanner) -> c.Command:
+    scanner.space()
+    return c.Expunge(parse_sequence_set(scanner))
+
+
+UID_COMMANDS: Final[Mapping[bytes, Parse]] = {
+    b"COPY": _copy(move=False, uid=True),
+    b"EXPUNGE": _uid_expunge,
+    b"FETCH": _fetch(True),
+    b"MOVE": _copy(move=True, uid=True),
+    b"SEARCH": _search(True),
+    b"STORE": _store(True),
+}
+
+
+def _uid(scanner: Scanner) -> c.Command:
+    scanner.space()
+    parse = UID_COMMANDS.get(scanner.word("a command after UID"))
+    if parse is None:
+        raise CommandError("no such command after UID")
+    return parse(scanner)
+
+
+COMMANDS: Final[Mapping[bytes, CommandRule]] = {
+    b"APPEND": CommandRule(AFTER_LOGIN, _append_without_literal),
+    b"AUTHENTICATE": CommandRule(BEFORE_LOGIN, _authenticate),
+    b"CAPABILITY": CommandRule(ANY, lambda scanner: c.Capability()),
+    b"CHECK": CommandRule(IN_MAILBOX, lambda scanner: c.Check()),
+    b"CLOSE": CommandRule(IN_MAILBOX, lambda scanner: c.Close(expunge=True)),
+    b"COPY": CommandRule(IN_MAILBOX, _copy(move=False, uid=False)),
+    b"CREATE": CommandRule(AFTER_LOGIN, lambda scanner: c.Create(_mailbox(scanner, creating=True))),
+    b"DELETE": CommandRule(AFTER_LOGIN, lambda scanner: c.Delete(_mailbox(scanner))),
+    b"ENABLE": CommandRule(AFTER_LOGIN, _enable),
+    b"EXAMINE": CommandRule(AFTER_LOGIN, lambda scanner: c.Select(_mailbox(scanner), read_only=True)),
+    b"EXPUNGE": CommandRule(IN_MAILBOX, lambda scanner: c.Expunge()),
+    b"FETCH": CommandRule(IN_MAILBOX, _fetch(False)),
+    b"ID": CommandRule(ANY, _id),
+    b"IDLE": CommandRule(AFTER_LOGIN, lambda scanner: c.Idle()),
+    b"LIST": CommandRule(AFTER_LOGIN, _list(False)),
+    b"LOGIN": CommandRule(BEFORE_LOGIN, _login),
+    b"LOGOUT": CommandRule(ANY, lambda scanner: c.Logout()),
+    b"LSUB": CommandRule(AFTER_LOGIN, _list(True)),
+    b"MOVE": CommandRule(IN_MAILBOX, _copy(move=True, uid=False)),
+    b"NAMESPACE": CommandRule(AFTER_LOGIN, lambda scanner: c.Namespace()),
+    b"NOOP": CommandRule(ANY, lambda scanner: c.Noop()),
+    b"RENAME": CommandRule(AFTER_LOGIN, _rename),
+    b"SEARCH": CommandRule(IN_MAILBOX, _search(False)),
+    b"SELECT": CommandRule(AFTER_LOGIN, lambda scanner: c.Select(_mailbox(scanner), read_only=False)),
+    b"STATUS": CommandRule(AFTER_LOGIN, _status),
+    b"STORE": CommandRule(IN_MAILBOX, _store(False)),
+    b"SUBSCRIBE": CommandRule(AFTER_LOGIN, lambda scanner: c.Subscribe(_mailbox(scanner), on=True)),
+    b"UID": CommandRule(IN_MAILBOX, _uid),
+    b"UNSELECT": CommandRule(IN_MAILBOX, lambda scanner: c.Close(expunge=False)),
+    b"UNSUBSCRIBE": CommandRule(AFTER_LOGIN, lambda scanner: c.Subscribe(_mailbox(scanner), on=False)),
+}
+STARTTLS_COMMANDS: Final[Mapping[bytes, CommandRule]] = {
+    b"STARTTLS": CommandRule(BEFORE_LOGIN, lambda scanner: c.StartTls()),
+}
+"""Not offered on 993; a listener with plain text joins this to COMMANDS."""
+
+
+def find_rule(scanner: Scanner, state: State, table: Mapping[bytes, CommandRule] = COMMANDS) -> CommandRule:
+    """The row of the command named at the scanner. Raises CommandError if unknown or not allowed in `state`."""
+    rule = table.get(scanner.word("a command"))
+    if rule is None:
+        raise CommandError("no such command")
+    if state not in rule.states:
+        raise CommandError(f"command is not allowed in the state {state.value}")
+    return rule

@@ -1,0 +1,242 @@
+"""What a client may ask, as values: one frozen class for each command (RFC 3501 section 6).
+
+Mailbox names are str, decoded and checked. A field that holds a secret never shows in repr.
+"""
+
+from dataclasses import dataclass, field
+from enum import Enum
+
+from bulkhead.wire.imap.fetch import FetchItem
+from bulkhead.wire.imap.flags import Flags
+from bulkhead.wire.imap.search import SearchProgram
+from bulkhead.wire.imap.sequence import SequenceSet
+
+
+class StatusItem(Enum):
+    """What STATUS tells (RFC 3501 section 6.3.10; RFC 9051 section 6.3.11 for SIZE and DELETED)."""
+
+    MESSAGES = b"MESSAGES"
+    RECENT = b"RECENT"
+    UIDNEXT = b"UIDNEXT"
+    UIDVALIDITY = b"UIDVALIDITY"
+    UNSEEN = b"UNSEEN"
+    SIZE = b"SIZE"
+    DELETED = b"DELETED"
+
+
+class StoreMode(Enum):
+    """How STORE changes flags."""
+
+    REPLACE = b"FLAGS"
+    ADD = b"+FLAGS"
+    REMOVE = b"-FLAGS"
+
+
+@dataclass(frozen=True, slots=True)
+class Capability:
+    """CAPABILITY."""
+
+
+@dataclass(frozen=True, slots=True)
+class Noop:
+    """NOOP."""
+
+
+@dataclass(frozen=True, slots=True)
+class Logout:
+    """LOGOUT."""
+
+
+@dataclass(frozen=True, slots=True)
+class StartTls:
+    """STARTTLS: parsed only where STARTTLS_COMMANDS is joined to the table."""
+
+
+@dataclass(frozen=True, slots=True)
+class Id:
+    """ID (RFC 2971): what the client says of itself; None stands for NIL."""
+
+    parameters: tuple[tuple[bytes, bytes | None], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Login:
+    """LOGIN: both as octets; the password is never shown."""
+
+    username: bytes
+    password: bytes = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Authenticate:
+    """AUTHENTICATE: mechanism in upper case; initial_response still in base64, `=` if empty (RFC 4959), or None."""
+
+    mechanism: bytes
+    initial_response: bytes | None = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Enable:
+    """ENABLE (RFC 5161): capability names in upper case."""
+
+    capabilities: tuple[bytes, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Select:
+    """SELECT, or EXAMINE when read_only."""
+
+    mailbox: str
+    read_only: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Create:
+    """CREATE."""
+
+    mailbox: str
+
+
+@dataclass(frozen=True, slots=True)
+class Delete:
+    """DELETE."""
+
+    mailbox: str
+
+
+@dataclass(frozen=True, slots=True)
+class Rename:
+    """RENAME."""
+
+    source: str
+    target: str
+
+
+@dataclass(frozen=True, slots=True)
+class Subscribe:
+    """SUBSCRIBE, or UNSUBSCRIBE when not on."""
+
+    mailbox: str
+    on: bool
+
+
+@dataclass(frozen=True, slots=True)
+class ListMailboxes:
+    """LIST, or LSUB when subscribed. An empty pattern asks for the delimiter (RFC 3501 section 6.3.8)."""
+
+    reference: str
+    pattern: str
+    subscribed: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Namespace:
+    """NAMESPACE (RFC 2342)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Status:
+    """STATUS; each item once, in the client's order."""
+
+    mailbox: str
+    items: tuple[StatusItem, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Idle:
+    """IDLE (RFC 2177)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """CHECK."""
+
+
+@dataclass(frozen=True, slots=True)
+class Close:
+    """CLOSE, which expunges, or UNSELECT (RFC 3691), which does not."""
+
+    expunge: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Expunge:
+    """EXPUNGE; with uids: UID EXPUNGE (RFC 4315 section 2.1)."""
+
+    uids: SequenceSet | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Search:
+    """SEARCH; uid: the answer gives UIDs."""
+
+    program: SearchProgram
+    uid: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Fetch:
+    """FETCH; uid: `messages` are UIDs, and `items` always holds UID."""
+
+    messages: SequenceSet
+    items: tuple[FetchItem, ...]
+    uid: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Store:
+    """STORE; silent: no FETCH response for what this command changed."""
+
+    messages: SequenceSet
+    mode: StoreMode
+    silent: bool
+    flags: Flags
+    uid: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Copy:
+    """COPY, or MOVE (RFC 6851) when move."""
+
+    messages: SequenceSet
+    mailbox: str
+    move: bool
+    uid: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Append:
+    """APPEND up to its message. internal_date: seconds since 1970 UTC, None for now. size: octets that follow."""
+
+    mailbox: str
+    flags: Flags
+    internal_date: int | None
+    size: int
+
+
+Command = (
+    Capability
+    | Noop
+    | Logout
+    | StartTls
+    | Id
+    | Login
+    | Authenticate
+    | Enable
+    | Select
+    | Create
+    | Delete
+    | Rename
+    | Subscribe
+    | ListMailboxes
+    | Namespace
+    | Status
+    | Idle
+    | Check
+    | Close
+    | Expunge
+    | Search
+    | Fetch
+    | Store
+    | Copy
+)

@@ -1,0 +1,312 @@
+"""SEARCH: the program as a tree (RFC 3501 section 6.4.4; RFC 4731 section 3.1, RETURN)."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import date
+from enum import Enum
+from typing import Final, TypeVar
+
+from bulkhead.wire.imap.fetch import parse_field_name
+from bulkhead.wire.imap.flags import check_keyword
+from bulkhead.wire.imap.grammar import NUMBER64_MAX, CommandError, Condition, Scanner
+from bulkhead.wire.imap.limits import DEPTH_MAX, SEARCH_KEYS_MAX, SEARCH_STRING_MAX
+from bulkhead.wire.imap.sequence import SequenceSet, parse_sequence_set
+
+CHARSETS: Final = {
+    b"US-ASCII": "ascii",
+    b"UTF-8": "utf-8",
+    b"ISO-2022-JP": "iso2022_jp_ext",  # the widest of Python's: half-width kana and JIS X 0212 too
+    b"SHIFT_JIS": "cp932",
+    b"WINDOWS-31J": "cp932",
+    b"EUC-JP": "euc_jp",
+    b"ISO-8859-1": "latin-1",
+}
+"""Charsets of search strings by their IANA name; SHIFT_JIS is read as the superset that Japanese clients mean by it."""
+
+
+T = TypeVar("T")
+
+
+class DateField(Enum):
+    """Which date of a message: when it was stored, or its Date field."""
+
+    INTERNAL = "internal"
+    SENT = "sent"
+
+
+class DateTest(Enum):
+    """BEFORE the day, ON it, SINCE it (on it or later)."""
+
+    BEFORE = "before"
+    ON = "on"
+    SINCE = "since"
+
+
+class ReturnOption(Enum):
+    """What RETURN asks for (RFC 4731 section 3.1)."""
+
+    MIN = b"MIN"
+    MAX = b"MAX"
+    ALL = b"ALL"
+    COUNT = b"COUNT"
+
+
+@dataclass(frozen=True, slots=True)
+class And:
+    """All of `keys`; of none: every message."""
+
+    keys: tuple["SearchKey", ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Or:
+    """At least one of `keys`."""
+
+    keys: tuple["SearchKey", ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Not:
+    """The messages that `key` leaves."""
+
+    key: "SearchKey"
+
+
+@dataclass(frozen=True, slots=True)
+class HasFlag:
+    """The flag is set: `\\Seen`, a keyword, or `\\Recent`, which no message here ever has."""
+
+    name: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Numbers:
+    """Message numbers."""
+
+    wanted: SequenceSet
+
+
+@dataclass(frozen=True, slots=True)
+class Uids:
+    """UIDs."""
+
+    wanted: SequenceSet
+
+
+@dataclass(frozen=True, slots=True)
+class Larger:
+    """RFC822.SIZE above `octets`."""
+
+    octets: int
+
+
+@dataclass(frozen=True, slots=True)
+class Smaller:
+    """RFC822.SIZE below `octets`."""
+
+    octets: int
+
+
+@dataclass(frozen=True, slots=True)
+class Dated:
+    """A day compared, time and zone disregarded."""
+
+    field: DateField
+    test: DateTest
+    day: date
+
+
+@dataclass(frozen=True, slots=True)
+class HasField:
+    """A header field contains `text`, case folded; empty text: the field exists. field: upper case."""
+
+    field: bytes
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class InBody:
+    """The text of the body contains `text`."""
+
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class InText:
+    """The header or the text of the body contains `text`."""
+
+    text: str
+
+
+SearchKey = And | Or | Not | HasFlag | Numbers | Uids | Larger | Smaller | Dated | HasField | InBody | InText
+
+
+@dataclass(frozen=True, slots=True)
+class SearchProgram:
+    """One SEARCH. returns: None for the plain SEARCH response, else what ESEARCH answers (never empty)."""
+
+    key: SearchKey
+    returns: frozenset[ReturnOption] | None = None
+
+
+def _flag(name: bytes) -> Callable[["_Parser"], SearchKey]:
+    return lambda parser: HasFlag(name)
+
+
+def _no_flag(name: bytes) -> Callable[["_Parser"], SearchKey]:
+    return lambda parser: Not(HasFlag(name))
+
+
+def _dated(field: DateField, test: DateTest) -> Callable[["_Parser"], SearchKey]:
+    return lambda parser: Dated(field, test, parser.argument(Scanner.date))
+
+
+def _field(name: bytes) -> Callable[["_Parser"], SearchKey]:
+    return lambda parser: HasField(name, parser.text())
+
+
+SEARCH_KEYS: Final[dict[bytes, Callable[["_Parser"], "SearchKey"]]] = {
+    b"ALL": lambda parser: And(()),
+    b"ANSWERED": _flag(b"\\Answered"),
+    b"BCC": _field(b"BCC"),
+    b"BEFORE": _dated(DateField.INTERNAL, DateTest.BEFORE),
+    b"BODY": lambda parser: InBody(parser.text()),
+    b"CC": _field(b"CC"),
+    b"DELETED": _flag(b"\\Deleted"),
+    b"DRAFT": _flag(b"\\Draft"),
+    b"FLAGGED": _flag(b"\\Flagged"),
+    b"FROM": _field(b"FROM"),
+    b"HEADER": lambda parser: HasField(parser.argument(parse_field_name), parser.text()),
+    b"KEYWORD": lambda parser: HasFlag(check_keyword(parser.argument(Scanner.atom))),
+    b"LARGER": lambda parser: Larger(parser.octets()),
+    b"NEW": lambda parser: And((HasFlag(b"\\Recent"), Not(HasFlag(b"\\Seen")))),
+    b"NOT": lambda parser: Not(parser.nested()),
+    b"OLD": _no_flag(b"\\Recent"),
+    b"ON": _dated(DateField.INTERNAL, DateTest.ON),
+    b"OR": lambda parser: Or((parser.nested(), parser.nested())),
+    b"RECENT": _flag(b"\\Recent"),
+    b"SEEN": _flag(b"\\Seen"),
+    b"SENTBEFORE": _dated(DateField.SENT, DateTest.BEFORE),
+    b"SENTON": _dated(DateField.SENT, DateTest.ON),
+    b"SENTSINCE": _dated(DateField.SENT, DateTest.SINCE),
+    b"SINCE": _dated(DateField.INTERNAL, DateTest.SINCE),
+    b"SMALLER": lambda parser: Smaller(parser.octets()),
+    b"SUBJECT": _field(b"SUBJECT"),
+    b"TEXT": lambda parser: InText(parser.text()),
+    b"TO": _field(b"TO"),
+    b"UID": lambda parser: Uids(parser.argument(parse_sequence_set)),
+    b"UNANSWERED": _no_flag(b"\\Answered"),
+    b"UNDELETED": _no_flag(b"\\Deleted"),
+    b"UNDRAFT": _no_flag(b"\\Draft"),
+    b"UNFLAGGED": _no_flag(b"\\Flagged"),
+    b"UNKEYWORD": lambda parser: Not(HasFlag(check_keyword(parser.argument(Scanner.atom)))),
+    b"UNSEEN": _no_flag(b"\\Seen"),
+}
+RETURN_OPTIONS: Final = {option.value: option for option in ReturnOption}
+
+
+def parse_search(scanner: Scanner) -> SearchProgram:
+    """What follows SEARCH and its space: RETURN, CHARSET, then keys.
+
+    At most 1,000 keys, 50 deep, strings of 1,000 octets. Raises CommandError; NO [BADCHARSET] for a charset we cannot
+    read or text that is not in it.
+    """
+    returns = None
+    if scanner.accept_word(b"RETURN"):
+        scanner.space()
+        returns = _parse_returns(scanner)
+        scanner.space()
+    charset = "utf-8"  # RFC 3501 says US-ASCII; clients send UTF-8 unasked, and it is a superset
+    if scanner.accept_word(b"CHARSET"):
+        scanner.space()
+        name = scanner.astring("a charset", maximum=64).upper()
+        if name not in CHARSETS:
+            raise _bad_charset("charset is not supported")
+        charset = CHARSETS[name]
+        scanner.space()
+    return SearchProgram(_Parser(scanner, charset).keys(), returns)
+
+
+def _parse_returns(scanner: Scanner) -> frozenset[ReturnOption]:
+    scanner.expect(b"(", "a list of return options")
+    options: set[ReturnOption] = set()
+    while not scanner.accept(b")"):
+        if options:
+            scanner.space()
+        option = RETURN_OPTIONS.get(scanner.word("a return option"))
+        if option is None:
+            raise CommandError("no such return option")
+        options.add(option)
+    return frozenset(options or (ReturnOption.ALL,))  # RFC 4731 section 3.1: () means (ALL)
+
+
+def _bad_charset(text: str) -> CommandError:
+    known = b"BADCHARSET (%s)" % b" ".join(CHARSETS)
+    return CommandError(text, condition=Condition.NO, response_code=known)
+
+
+class _Parser:
+    """The keys of one program: counts them and how deep they lie."""
+
+    def __init__(self, scanner: Scanner, charset: str) -> None:
+        self._scanner, self._charset = scanner, charset
+        self._count = self._depth = 0
+
+    def keys(self) -> SearchKey:
+        """One or more keys with spaces between: all must hold."""
+        keys = [self.key()]
+        while self._scanner.accept(b" "):
+            keys.append(self.key())
+        return keys[0] if len(keys) == 1 else And(tuple(keys))
+
+    def key(self) -> SearchKey:
+        """One key."""
+        scanner = self._scanner
+        self._count += 1
+        if self._count > SEARCH_KEYS_MAX:
+            raise CommandError("too many search keys")
+        if scanner.accept(b"("):
+            self._descend()
+            key = self.keys()
+            self._depth -= 1
+            scanner.expect(b")", "the end of the group of search keys")
+            return key
+        following = scanner.peek()
+        if following.isdigit() or following == b"*":
+            return Numbers(parse_sequence_set(scanner))
+        parse = SEARCH_KEYS.get(scanner.word("a search key"))
+        if parse is None:
+            raise CommandError("no such search key")
+        return parse(self)
+
+    def nested(self) -> SearchKey:
+        """A space and the key that NOT or OR takes."""
+        self._scanner.space()
+        self._descend()
+        key = self.key()
+        self._depth -= 1
+        return key
+
+    def _descend(self) -> None:
+        self._depth += 1
+        if self._depth > DEPTH_MAX:
+            raise CommandError("search keys are nested too deep")
+
+    def argument(self, parse: Callable[[Scanner], T]) -> T:
+        """A space and what `parse` reads."""
+        self._scanner.space()
+        return parse(self._scanner)
+
+    def octets(self) -> int:
+        """A space and a size."""
+        self._scanner.space()
+        return self._scanner.number("a size in octets", maximum=NUMBER64_MAX)
+
+    def text(self) -> str:
+        """A space and a string in the program's charset."""
+        self._scanner.space()
+        octets = self._scanner.astring("a search string", maximum=SEARCH_STRING_MAX)
+        try:
+            return octets.decode(self._charset)
+        except UnicodeDecodeError:
+            raise _bad_charset("search string is not in its charset") from None
