@@ -13,6 +13,7 @@ from bulkhead.boundary.body import BodyReader, BodySource
 from bulkhead.boundary.codec import union_decoder
 from bulkhead.boundary.edge import Answer, Channel, Edge, Handed, Served, Terms
 from bulkhead.boundary.messages.fields import Fact, Mutation, Reply, Request
+from bulkhead.boundary.messages.registry import facts_of, requests_of
 from bulkhead.boundary.peers import between
 from bulkhead.errors import BoundaryViolation, Error, TemporaryFailure
 
@@ -116,8 +117,8 @@ class Exchange:
             raise ValueError(f"no edge between {self.me.compartment} and {peer.compartment} in PEERS")
         calling = rule.client == self.me.compartment
         terms = Terms(
-            requests=None if calling else union_decoder(rule.requests),
-            facts=union_decoder(rule.announces if calling else rule.facts),
+            requests=None if calling else union_decoder(requests_of(rule)),
+            facts=union_decoder(facts_of(rule.announces if calling else rule.facts)),
             serve=self._serve_request,
             learn=self._learn_fact,
             ended=self._on_ended,
