@@ -253,9 +253,15 @@ def test_a_fifo_in_place_of_a_file_does_not_hold_the_reader(tmp_path: Path) -> N
     assert only_problem(tmp_path) == "tenants/kddi.toml: is not a regular file"
 
 
-@pytest.mark.parametrize(
-    "text", ["schema = ", "schema = " + "9" * 5000, "x = " + "[" * 50_000, "schema = 1\nschema = 1"]
-)
+BROKEN = {
+    "no value": "schema = ",
+    "integer of 5,000 digits": "schema = " + "9" * 5000,
+    "50,000 brackets": "x = " + "[" * 50_000,
+    "key twice": "schema = 1\nschema = 1",
+}
+
+
+@pytest.mark.parametrize("text", BROKEN.values(), ids=BROKEN.keys())
 def test_broken_toml_is_one_problem(tmp_path: Path, text: str) -> None:
     assert only_problem(install(tmp_path, text)).startswith("bulkhead.toml: not valid TOML: ")
 

@@ -48,23 +48,23 @@ def toml_value(value: Value) -> str:
     return str(value)
 
 
-def write_file(path: Path, text: str, *, replace: bool = False) -> None:
-    """Write `text` durably: the whole file or none of it, mode 0640. Raises ConfigError where it exists already.
+def write_file(path: Path, text: str, *, replace: bool = False, mode: int = FILE_MODE) -> None:
+    """Write `text` durably: the whole file or none of it. Raises ConfigError where it exists already.
 
-    replace: put the new text in the place of the old.
+    replace: put the new text in the place of the old.   mode: from the first byte on, less the umask.
     """
     if not replace and path.exists():
         raise ConfigError(f"{path} exists already; it is left as it is")
     try:
-        _write(path, text, replace=replace)
+        _write(path, text, replace=replace, mode=mode)
     except OSError as error:
         raise ConfigError(f"{path} cannot be written: {error.strerror}") from None
 
 
-def _write(path: Path, text: str, *, replace: bool) -> None:
+def _write(path: Path, text: str, *, replace: bool, mode: int) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(f".{path.name}.{secrets.token_hex(4)}.partial")
-    descriptor = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, FILE_MODE)
+    descriptor = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, mode)
     try:
         with os.fdopen(descriptor, "w", encoding="utf-8", newline="\n") as file:
             file.write(text)
