@@ -72,10 +72,9 @@ def issue(ca: Authority, names: Sequence[str], addresses: Sequence[str], *, now:
     alternatives = [x509.DNSName(name) for name in names]
     literals = [x509.IPAddress(ipaddress.ip_address(address)) for address in addresses]
     issuer_key_id = ca.certificate.extensions.get_extension_for_class(x509.SubjectKeyIdentifier).value
+    end = min(now + timedelta(days=SERVER_DAYS), ca.certificate.not_valid_after_utc)
     certificate = (
-        _builder(
-            subject, ca.certificate.subject, key.public_key(), now, SERVER_DAYS, ca.certificate.not_valid_after_utc
-        )
+        _builder(subject, ca.certificate.subject, key.public_key(), now, end)
         .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
         .add_extension(_key_usage(digital_signature=True), critical=True)
         .add_extension(x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH]), critical=False)
