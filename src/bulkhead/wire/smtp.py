@@ -1,0 +1,380 @@
+"""SmtpReceiver: the server's side of an SMTP session. Bytes in, events out; the caller decides, then tells it.
+
+Source: RFC 5321, with SIZE (RFC 1870), PIPELINING (RFC 2920), STARTTLS (RFC 3207), 8BITMIME (RFC 6152),
+ENHANCEDSTATUSCODES (RFC 2034), AUTH (RFC 4954). What is refused and why: docs/smtp.md.
+
+A runner calls greet(), and then for ever:
+
+    receiver.receive_data(await read())
+    while (event := receiver.next_event()) is not None:
+        ...                                   # answer the events that ask for it
+    await write(receiver.data_to_send())      # replies to one group of commands leave together (RFC 2920 section 3.2)
+    if receiver.closed: close
+
+and on PeerError writes data_to_send(), then closes.
+"""
+
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Final
+
+from bulkhead.errors import BareNewline, LineTooLong, PeerError
+from bulkhead.identifiers import DomainName
+from bulkhead.wire import smtp_codes as codes
+from bulkhead.wire.smtp_codes import Code, Limits, Reply, Status, reply
+from bulkhead.wire.smtp_command import CommandError
+from bulkhead.wire.smtp_events import (
+    AuthLine,
+    AuthStart,
+    CommandRefused,
+    DataChunk,
+    DataEnd,
+    DataRefused,
+    DataStart,
+    Event,
+    Greeted,
+    Idle,
+    MailFrom,
+    Quit,
+    RcptTo,
+    Reset,
+    StartTls,
+)
+from bulkhead.wire.smtp_lines import CommandLines, split_command
+from bulkhead.wire.smtp_session import Session, run_command
+from bulkhead.wire.smtp_states import TRANSITIONS, Phase, Role, Step
+from bulkhead.wire.smtp_text import Fault, TextReader
+
+READ_AHEAD: Final = 65536  # octets of inbox from which a runner stops reading while an answer is due
+
+FAULTS: Final[Mapping[Fault, Reply]] = MappingProxyType(
+    {
+        Fault.BARE_NEWLINE: codes.MESSAGE_NEWLINE,
+        Fault.NUL: codes.MESSAGE_NUL,
+        Fault.TOO_BIG: codes.MESSAGE_TOO_BIG,
+        Fault.LONG_LINE: codes.MESSAGE_LINE_TOO_LONG,
+    }
+)
+_CLOSING_FAULTS: Final = (Fault.BARE_NEWLINE, Fault.NUL)  # what follows may be smuggled: it is not read
+_ASKING: Final = (Greeted, StartTls, AuthStart, AuthLine, MailFrom, RcptTo, DataStart, DataEnd)
+_ALONE: Final = (StartTls, AuthStart, AuthLine, DataStart)  # nothing may follow before the reply (RFC 2920 section 3.1)
+
+
+class SmtpReceiver:
+    """One session with an SMTP client.
+
+    hostname: ours, in the greeting.   tls_active: TLS from the first octet (implicit TLS, RFC 8314).
+    tls_offered: STARTTLS is offered.   tls_required, auth_required: no MAIL before; both hold for SUBMISSION.
+    mechanisms: SASL mechanisms offered inside TLS, and never outside it.
+    Methods that answer raise ValueError when another event waits, or none; once the session is over they do nothing.
+    """
+
+    def __init__(
+        self,
+        hostname: DomainName,
+        role: Role,
+        *,
+        tls_active: bool = False,
+        tls_offered: bool = False,
+        tls_required: bool = False,
+        auth_required: bool = False,
+        mechanisms: tuple[str, ...] = (),
+        limits: Limits = codes.DEFAULT_LIMITS,
+    ) -> None:
+        self.role, self.limits = role, limits
+        self.session = Session(
+            hostname=hostname,
+            limits=limits,
+            tls_offered=tls_offered,
+            tls_required=tls_required or role is Role.SUBMISSION,
+            auth_required=auth_required or role is Role.SUBMISSION,
+            mechanisms=mechanisms,
+            tls_active=tls_active,
+        )
+        self._inbox = bytearray()
+        self._outbox = bytearray()
+        self._lines = CommandLines(limits)
+        self._awaiting: Event | None = None
+        self._failure: PeerError | None = None
+        self._reader: TextReader | None = None
+        self._bad = self._idle = self._refused_recipients = self._auth_failures = 0
+
+    # --- bytes -------------------------------------------------------------------------------------------------------
+
+    @property
+    def phase(self) -> Phase:
+        """Where the session stands."""
+        return self.session.phase
+
+    @property
+    def closed(self) -> bool:
+        """Whether the session is over: send what is due and close."""
+        return self.session.phase is Phase.CLOSED
+
+    @property
+    def wants_data(self) -> bool:
+        """Whether the runner should read on; False while an answer is due and much was sent ahead."""
+        return self._awaiting is None or len(self._inbox) < READ_AHEAD
+
+    def receive_data(self, data: bytes) -> None:
+        """Take octets from the client. What is wrong with them, next_event tells."""
+        if self.phase is Phase.CLOSED:
+            return
+        if self.phase is Phase.TLS:
+            self._fail(None, PeerError("plain text behind STARTTLS"))  # CVE-2011-0411: it never reaches the session
+            return
+        self._inbox += data
+        if len(self._inbox) > self.limits.inbox_bytes and (self._awaiting or self.phase is not Phase.DATA):
+            self._fail(codes.TOO_MANY_ERRORS, PeerError("too many commands sent ahead"))
+
+    def data_to_send(self) -> bytes:
+        """The octets due to the client, given once."""
+        data = bytes(self._outbox)
+        self._outbox.clear()
+        return data
+
+    def next_event(self) -> Event | None:
+        """The next event, or None when bytes or an answer are needed. Raises PeerError: the session is over."""
+        if self._failure is not None:
+            raise self._failure
+        if self._awaiting is not None or self.phase in (Phase.CLOSED, Phase.CONNECTED):
+            return None
+        if self.phase is Phase.DATA:
+            return self._read_text()
+        verb = ""
+        try:
+            line = self._lines.take(self._inbox, authenticating=self.phase is Phase.AUTH)
+            if line is None:
+                return None
+            if self.phase is Phase.AUTH:
+                return self._give(AuthLine(line))
+            verb, argument = split_command(line)
+            return self._give(run_command(self.session, verb, argument))
+        except CommandError as error:
+            return self._refuse(verb, error.reply)
+        except (BareNewline, LineTooLong) as error:
+            self._fail(codes.COMMAND_NEWLINE if isinstance(error, BareNewline) else codes.LINE_TOO_LONG, error)
+            raise
+
+    # --- answers -----------------------------------------------------------------------------------------------------
+
+    def greet(self) -> None:
+        """Welcome the client with 220; one that spoke first is sent away (RFC 5321 section 4.3.1)."""
+        if self._alone():
+            self._step(Step.GREETING)
+            self._send(reply(Code.SERVICE_READY, Status.NONE, f"{self.session.hostname} ESMTP"))
+
+    def close(self, answer: Reply) -> None:
+        """Say `answer` (421, or 554 instead of a greeting) and end the session."""
+        if self.phase is not Phase.CLOSED:
+            self._send(answer)
+            self._end()
+
+    def accept_hello(self) -> None:
+        """Answer Greeted with our name and, for EHLO, the extensions."""
+        event = self._answered(Greeted)
+        if not isinstance(event, Greeted):
+            return
+        self._step(Step.HELLO)
+        self._forget_transaction()
+        self.session.extended = event.extended
+        extensions = self.session.extensions() if self.session.extended else ()
+        self._send(Reply(Code.OK, Status.NONE, (self.session.hostname, *extensions)))
+
+    def accept_tls(self) -> None:
+        """Answer StartTls with 220: send it, then hand the connection to TLS, then call tls_established.
+
+        Until then every octet given to receive_data ends the session, so that none sent in clear is obeyed.
+        """
+        if self._answered(StartTls) and self._alone():
+            self._step(Step.STARTTLS)
+            self._send(codes.START_TLS)
+
+    def tls_established(self) -> None:
+        """The handshake is done: all that was said before is forgotten (RFC 3207 section 4.2)."""
+        if self.phase is Phase.CLOSED:
+            return
+        self._step(Step.TLS_ESTABLISHED)
+        self._inbox.clear()
+        self._forget_transaction()
+        self.session.tls_active, self.session.extended = True, False
+
+    def challenge(self, challenge: bytes) -> None:
+        """Answer AuthStart or AuthLine with 334 and this challenge, already in base64; AuthLine follows."""
+        event = self._answered(AuthStart, AuthLine)
+        if event and self._alone():
+            if isinstance(event, AuthStart):
+                self._step(Step.AUTH)
+            self._outbox += b"334 " + challenge + b"\r\n"
+
+    def authenticated(self) -> None:
+        """Answer AuthStart or AuthLine with 235."""
+        if self._answered(AuthStart, AuthLine) and self._alone():
+            self._end_auth()
+            self.session.authenticated = True
+            self._send(codes.AUTHENTICATED)
+
+    def accept_mail(self, answer: Reply = codes.SENDER_OK) -> None:
+        """Answer MailFrom with 250."""
+        if self._answered(MailFrom):
+            self._step(Step.MAIL)
+            self._send(answer)
+
+    def accept_recipient(self, answer: Reply = codes.RECIPIENT_OK) -> None:
+        """Answer RcptTo with 250."""
+        if self._answered(RcptTo):
+            self._step(Step.RCPT)
+            self.session.recipients += 1
+            self._send(answer)
+
+    def accept_data(self) -> None:
+        """Answer DataStart with 354; DataChunk events follow."""
+        if self._answered(DataStart) and self._alone():
+            self._step(Step.DATA)
+            self._reader = TextReader(message_bytes=self.limits.message_bytes, text_line=self.limits.text_line)
+            self._send(codes.START_INPUT)
+
+    def accept_message(self, answer: Reply = codes.MESSAGE_OK) -> None:
+        """Answer DataEnd with 250: the message is durable, and ours to deliver or bounce (RFC 5321 section 4.2.5)."""
+        if self._answered(DataEnd):
+            self._message_answered(answer)
+            self._idle = 0
+
+    def reject(self, answer: Reply) -> None:
+        """Answer any event that asks with 4yz or 5yz; 421 also ends the session. Raises ValueError on another code."""
+        if answer.positive:
+            raise ValueError("a rejection has a 4yz or 5yz reply")
+        event = self._answered(*_ASKING)
+        if event is None or (isinstance(event, _ALONE) and not self._alone()):
+            return
+        if answer.code == Code.UNAVAILABLE:
+            self.close(answer)
+        elif isinstance(event, DataEnd):
+            self._message_answered(answer)
+        elif isinstance(event, AuthStart | AuthLine):
+            self._end_auth()
+            self._auth_failures += 1
+            self._send(answer)
+            if self._auth_failures >= self.limits.auth_failures:
+                self.close(codes.TOO_MANY_ERRORS)
+        elif isinstance(event, RcptTo):
+            self._refuse_recipient(answer)
+        else:
+            self._send(answer)
+
+    # --- inside ------------------------------------------------------------------------------------------------------
+
+    def _give(self, event: Event) -> Event:
+        """Do what an event asks for before the caller sees it: wait for an answer, or answer by ourselves."""
+        if isinstance(event, _ASKING):
+            self._awaiting = event
+        if isinstance(event, _ALONE) and not self._alone():
+            raise PeerError("input sent before it was asked for")
+        if isinstance(event, Greeted | Reset | Idle):
+            self._idle += 1
+            if self._idle > self.limits.idle_commands:
+                self.close(codes.TOO_MANY_ERRORS)
+                return CommandRefused("", codes.TOO_MANY_ERRORS)
+        if isinstance(event, Reset):
+            self._step(Step.RSET)
+            self._forget_transaction()
+            self._send(codes.OK)
+        elif isinstance(event, Idle):
+            self._send(event.reply)
+        elif isinstance(event, Quit):
+            self.close(codes.CLOSING)
+        return event
+
+    def _read_text(self) -> Event | None:
+        reader = self._reader
+        if reader is None:
+            raise ValueError("phase DATA without a reader")
+        if not reader.ended:
+            text = reader.read(self._inbox)
+            if text:
+                return DataChunk(text)
+            if reader.discarded > self.limits.discard_bytes and not reader.ended:
+                self._fail(codes.MESSAGE_TOO_BIG, PeerError("message far too big"))
+                raise PeerError("message far too big")
+            if not reader.ended:
+                return None
+        self._step(Step.FINAL_DOT)
+        if reader.fault is None:
+            return self._give(DataEnd(reader.size))
+        answer = FAULTS[reader.fault]
+        self._message_answered(answer)
+        if reader.fault in _CLOSING_FAULTS:
+            self._end()
+        return DataRefused(answer)
+
+    def _alone(self) -> bool:
+        """Whether nothing followed a command whose reply decides what the following octets mean."""
+        if self._inbox:
+            self._fail(codes.SYNCHRONISATION, PeerError("input sent before it was asked for"))
+        return self.phase is not Phase.CLOSED
+
+    def _answered(self, *kinds: type[Event]) -> Event | None:
+        """The event that this answers; None when the session ended meanwhile, and no answer can be given."""
+        if self.phase is Phase.CLOSED:
+            return None
+        event = self._awaiting
+        if event is None or not isinstance(event, kinds):
+            raise ValueError(f"not the answer to what is waiting for one: {event!r}")
+        self._awaiting = None
+        return event
+
+    def _step(self, step: Step) -> None:
+        after = TRANSITIONS.get((self.phase, step))
+        if after is None:
+            raise ValueError(f"{step.value} is out of order in phase {self.phase.value}")
+        self.session.phase = after
+
+    def _send(self, answer: Reply) -> None:
+        self._outbox += answer.render()
+
+    def _refuse(self, verb: str, answer: Reply) -> Event:
+        """Answer a command that never reaches the caller, and count it."""
+        if answer is codes.TOO_MANY_RECIPIENTS:  # RFC 5321 section 4.5.3.1.10: no fault of the client's
+            self._refuse_recipient(answer)
+            return CommandRefused(verb, answer)
+        self._bad += 1
+        if self._bad > self.limits.bad_commands:
+            answer = codes.TOO_MANY_ERRORS
+            self.close(answer)
+        else:
+            self._end_auth()
+            self._send(answer)
+        return CommandRefused(verb, answer)
+
+    def _refuse_recipient(self, answer: Reply) -> None:
+        self._refused_recipients += 1
+        if self._refused_recipients > self.limits.refused_recipients:
+            self.close(codes.TOO_MANY_ERRORS)
+        else:
+            self._send(answer)
+
+    def _end_auth(self) -> None:
+        if self.phase is Phase.AUTH:
+            self._step(Step.AUTH_ENDED)
+
+    def _message_answered(self, answer: Reply) -> None:
+        self._step(Step.MESSAGE_ANSWERED)
+        self._forget_transaction()
+        self._send(answer)
+
+    def _forget_transaction(self) -> None:
+        self.session.recipients = 0
+        self._reader = None
+
+    def _fail(self, answer: Reply | None, failure: PeerError) -> None:
+        """End the session with this reply, if any; next_event raises `failure` from now on."""
+        if answer is not None:
+            self._send(answer)
+        self._failure = failure
+        self._end()
+
+    def _end(self) -> None:
+        self.session.phase = Phase.CLOSED
+        self._awaiting = None
+        self._inbox.clear()
+        self._forget_transaction()
