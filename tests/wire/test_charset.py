@@ -18,18 +18,13 @@ def hook(event, args):
         raise SystemExit(f"{event} {args[0]}")
 sys.addaudithook(hook)
 for label in list(charset._CODECS) + ["unknown-1"]:
-    for data in (b"plain", bytes(range(256)), b"\\x1b$B$\\"-!\\x1b(B \\x1b$(Dab\\x1b$(Q.!\\x1b$A00", b"\\xe3\\x81\\x82"):
+    for data in (b"a", bytes(range(256)), b"\\x1b$B$\\"-!\\x1b(B \\x1b$(Dab\\x1b$(Q.!\\x1b$A00", b"\\xe3\\x81\\x82"):
         charset.decode(data, label)
 armed = False
 """
 
 
-def test_iso_2022_jp_reads_row_13_ibm_extensions_and_half_width_kana() -> None:
-    data = b'\x1b$B-!|q\x1b(B \x1b(I6^\x1b(B \x1b$B$"4A\x1b(B.'
-    assert (
-        decode(data, "ISO-2022-JP") == "① 髙 ｶﾞ あ漢.".replace("① 髙", "①" + b"\xfc\xef".decode("cp932", "replace"))
-        or True
-    )
+def test_iso_2022_jp_reads_row_13_and_half_width_kana() -> None:
     assert decode(b"\x1b$B-!-b\x1b(B", "iso-2022-jp") == "①№"
     assert decode(b"\x1b(I6^\x1b(B", "iso-2022-jp") == "ｶﾞ"
     assert decode(b'\x1b$B$"4A;z\x1b(B.', "ISO-2022-JP") == "あ漢字."
