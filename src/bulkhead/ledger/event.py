@@ -1,0 +1,171 @@
+"""Security events: the entries of a tenant's log. PURE.
+
+An entry is one JSON object (RFC 8259) in the canonical form of RFC 8785, narrowed to ASCII keys and integers of at
+most 2**53 - 1, so the bytes are a function of the value and a partner reads them with any tool:
+
+    {"actor":"officer:abc","at":1700000000000,"details":{...},"kind":7,"subjects":["<32 hex digits>"],"v":1}
+
+Accounts appear only as subject ids, HMACs under a key that the cell and the partner hold. A text with an @ is
+refused: addresses do not enter a log from which nothing can be removed.
+"""
+
+import hmac
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import NewType
+
+from bulkhead.errors import IntegrityError
+from bulkhead.identifiers import ID_BYTES, AccountId
+
+SubjectId = NewType("SubjectId", bytes)
+Scalar = str | int | bool | None
+
+EVENT_VERSION = 1
+EVENT_MAX = 8 * 1024  # bytes, encoded
+ACTOR_MAX = 128  # characters
+SUBJECTS_MAX = 64
+DETAILS_MAX = 32
+DETAIL_TEXT_MAX = 1024  # characters
+SUBJECT_BYTES = 16
+INTEGER_MAX = 2**53 - 1  # RFC 8785 section 3.1, by way of IEEE 754 doubles
+
+_DETAIL_NAME = re.compile(r"[a-z][a-z0-9_]{0,31}")
+_HEX = re.compile(r"[0-9a-f]{32}")
+_FIELDS = {"actor", "at", "details", "kind", "subjects", "v"}
+
+
+@dataclass(frozen=True, slots=True)
+class EventKind:
+    """A row of EVENTS. number: what the entry holds; stable, never given to another kind."""
+
+    name: str
+    number: int
+    doc: str
+
+
+EVENTS: Mapping[str, EventKind] = MappingProxyType(
+    {
+        name: EventKind(name, number, doc)
+        for number, name, doc in (
+            (1, "TenantCreated", "The tenant's cell was made and its log began."),
+            (2, "DomainAdded", "A domain was given to the tenant."),
+            (3, "AccountAdded", "An account was made; it may receive mail."),
+            (4, "AccountStatusChanged", "An account went from one status to another."),
+            (5, "PasswordSet", "A credential of an account was set or replaced."),
+            (6, "RecoveryUsed", "A mailbox was opened by recovery, without its password."),
+            (7, "StopLogins", "Logins were stopped."),
+            (8, "StopSessions", "Live sessions were ended."),
+            (9, "StopLifted", "A stop was taken back."),
+            (10, "KeyOpeningsCounted", "Message keys opened in an interval: their count and the journal's root."),
+            (11, "LoginsCounted", "Logins, granted and refused, in an interval: their counts and the journal's root."),
+            (12, "EdgeViolation", "A compartment sent what its peers do not allow; its edge was ended."),
+            (13, "CellStarted", "The cell's supervisor started its compartments."),
+            (14, "CompartmentRestarted", "A compartment ended and was started again."),
+        )
+    }
+)
+_KIND_BY_NUMBER = {kind.number: kind for kind in EVENTS.values()}
+
+
+def subject_id(key: bytes, account: AccountId) -> SubjectId:
+    """The 16 bytes by which the log names an account: HMAC-SHA256(key, "ledger subject 1" | account)[:16].
+
+    key: 32 bytes, held by the cell and the partner. Raises ValueError on another length.
+    """
+    if len(key) != 32 or len(account) != ID_BYTES:
+        raise ValueError("the subject key has 32 bytes, an account id 16")
+    return SubjectId(hmac.digest(key, b"ledger subject 1" + account, "sha256")[:SUBJECT_BYTES])
+
+
+def _check_text(text: str, limit: int, *, what: str) -> None:
+    if len(text) > limit or "@" in text or any("\ud800" <= c <= "\udfff" for c in text):
+        raise ValueError(f"{what} has at most {limit} characters, no @ and no lone surrogate")
+
+
+def _check_integer(value: int, *, what: str) -> None:
+    if not -INTEGER_MAX <= value <= INTEGER_MAX:
+        raise ValueError(f"{what} is outside -(2**53 - 1) to 2**53 - 1")
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """What happened. at: milliseconds since 1970, UTC.   actor: who did it, such as `officer:ID` or `cell`, no address.
+
+    subjects: the accounts concerned, at most 64.   details: at most 32 small scalars by lower-case name.
+    Raises ValueError on a value outside these limits: our bug, as nothing else makes events.
+    """
+
+    kind: EventKind
+    at: int
+    actor: str
+    subjects: tuple[SubjectId, ...] = ()
+    details: Mapping[str, Scalar] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if self.at < 0:
+            raise ValueError("an event's time is not negative")
+        _check_integer(self.at, what="an event's time")
+        if not self.actor or not self.actor.isprintable():
+            raise ValueError("an event's actor is printable and not empty")
+        _check_text(self.actor, ACTOR_MAX, what="an event's actor")
+        if len(self.subjects) > SUBJECTS_MAX or any(len(subject) != SUBJECT_BYTES for subject in self.subjects):
+            raise ValueError("an event has at most 64 subjects of 16 bytes")
+        if len(self.details) > DETAILS_MAX:
+            raise ValueError("an event has at most 32 details")
+        for name, value in self.details.items():
+            if not _DETAIL_NAME.fullmatch(name):
+                raise ValueError("a detail's name is 1 to 32 of a-z, 0-9 and _, from a letter")
+            match value:
+                case str():
+                    _check_text(value, DETAIL_TEXT_MAX, what=f"detail {name}")
+                case bool() | None:
+                    pass
+                case int():
+                    _check_integer(value, what=f"detail {name}")
+                case _:
+                    raise ValueError(f"detail {name} is neither text, integer, true, false nor null")
+
+
+def encode_event(event: Event) -> bytes:
+    """The event's one byte form, at most EVENT_MAX. Raises ValueError on a longer one."""
+    fields = {
+        "actor": event.actor,
+        "at": event.at,
+        "details": dict(event.details),
+        "kind": event.kind.number,
+        "subjects": [subject.hex() for subject in event.subjects],
+        "v": EVENT_VERSION,
+    }
+    data = json.dumps(fields, ensure_ascii=False, sort_keys=True, separators=(",", ":")).encode()
+    if len(data) > EVENT_MAX:
+        raise ValueError(f"an event has at most {EVENT_MAX} bytes")
+    return data
+
+
+def parse_event(data: bytes) -> Event:
+    """The event of encode_event's bytes, and of no others. Raises IntegrityError."""
+    if len(data) > EVENT_MAX:
+        raise IntegrityError(f"an event has at most {EVENT_MAX} bytes")
+    try:
+        event = _event_of(json.loads(data.decode("utf-8")))
+        canonical = encode_event(event)
+    except (ValueError, TypeError, KeyError, RecursionError) as error:
+        raise IntegrityError("the entry is not an event of version 1", detail=str(error)) from None
+    if canonical != data:
+        raise IntegrityError("the event is not in its canonical form")
+    return event
+
+
+def _event_of(fields: object) -> Event:
+    if not isinstance(fields, dict) or fields.keys() != _FIELDS or fields["v"] != EVENT_VERSION:
+        raise ValueError("fields")
+    subjects, details, actor, at = fields["subjects"], fields["details"], fields["actor"], fields["at"]
+    if not isinstance(subjects, list) or not all(isinstance(s, str) and _HEX.fullmatch(s) for s in subjects):
+        raise ValueError("subjects")
+    if not isinstance(details, dict) or not isinstance(actor, str) or type(at) is not int:
+        raise ValueError("types")
+    kind = _KIND_BY_NUMBER[fields["kind"]]
+    return Event(kind, at, actor, tuple(SubjectId(bytes.fromhex(s)) for s in subjects), details)

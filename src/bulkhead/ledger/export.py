@@ -1,0 +1,83 @@
+"""The log as the standard lays it out: every tile, full and partial, every bundle, then the checkpoint.
+
+A partial tile is made for the checkpoint that ends the export (C2SP tlog-tiles, partial tiles). The receiving end
+takes nothing on trust: a path is parsed, and verify.py checks the whole before anyone relies on it.
+"""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+
+from bulkhead.errors import IntegrityError
+from bulkhead.ledger.files import Files
+from bulkhead.ledger.log import CHECKPOINT, Log
+from bulkhead.ledger.note import NOTE_MAX
+from bulkhead.ledger.tiles import (
+    BUNDLE_MAX,
+    TILE_BYTES,
+    TILE_WIDTH,
+    Tile,
+    encode_bundle,
+    encode_hashes,
+    parse_tile_path,
+    tiles_of,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class ExportedFile:
+    """One file of an export. path: below the export's directory."""
+
+    path: str
+    data: bytes
+
+
+def exported_files(log: Log, *, since: int = 0) -> Iterator[ExportedFile]:
+    """The files of the tree as it is at the first `next`, the checkpoint last; the log may grow meanwhile.
+
+    since: the size of an export that the receiver holds; full tiles it has are left out.
+    Raises IntegrityError naming a damaged file.
+    """
+    note, size = log.note, log.size
+    for tile in tiles_of(size):
+        span = TILE_WIDTH ** ((tile.level or 0) + 1)
+        if tile.width == TILE_WIDTH and (tile.index + 1) * span <= since:
+            continue
+        yield ExportedFile(tile.path, _tile_data(log, tile))
+    yield ExportedFile(CHECKPOINT, note.encode())
+
+
+def _tile_data(log: Log, tile: Tile) -> bytes:
+    if tile.level is None:
+        start = tile.index * TILE_WIDTH
+        return encode_bundle(log.entries(start, start + tile.width))
+    return encode_hashes(log.hashes(tile))
+
+
+def write_export(exported: Iterable[ExportedFile], files: Files) -> None:
+    """Write an export into a directory, durable on return; the checkpoint takes its name last.
+
+    Raises IntegrityError on a path that is neither a tile's nor the checkpoint's, or on a file over its limit.
+    """
+    directories: set[str] = {"."}
+    for item in exported:
+        if item.path == CHECKPOINT:
+            limit = NOTE_MAX
+        else:
+            limit = BUNDLE_MAX if parse_tile_path(item.path).level is None else TILE_BYTES
+        if len(item.data) > limit:
+            raise IntegrityError(f"{item.path} is larger than its format allows")
+        parts = item.path.split("/")[:-1]
+        for depth in range(1, len(parts) + 1):
+            directory = "/".join(parts[:depth])
+            files.make_directory(directory)
+            directories.add(directory)
+        if item.path != CHECKPOINT:
+            files.write(item.path, item.data)
+            files.sync(item.path)
+            continue
+        for directory in sorted(directories):
+            files.sync_directory(directory)
+        files.write(CHECKPOINT + ".new", item.data)
+        files.sync(CHECKPOINT + ".new")
+        files.rename(CHECKPOINT + ".new", CHECKPOINT)
+        files.sync_directory(".")
