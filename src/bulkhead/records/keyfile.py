@@ -4,7 +4,6 @@ The root key (32 bytes) is handed over by descriptor and is never beside the key
 """
 
 import re
-from collections.abc import Iterator
 
 import msgspec
 
@@ -29,9 +28,8 @@ class NamedKey(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fiel
     def __repr__(self) -> str:
         return f"NamedKey({self.name!r}, version={self.version})"
 
-    def __rich_repr__(self) -> Iterator[tuple[str, str | int]]:
-        yield "name", self.name
-        yield "version", self.version
+    def __rich_repr__(self) -> list[tuple[str, object]]:
+        return [("name", self.name), ("version", self.version)]
 
 
 class KeySet(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
