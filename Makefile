@@ -57,9 +57,7 @@ test-all: $(DEV)
 	@$(BIN)/python -m pytest $(PYTEST_FLAGS) $(TESTS)
 
 lint: $(DEV)
-	@$(BIN)/ruff check .
-	@$(BIN)/ruff format --check .
-	@$(BIN)/mypy
+	@status=0; for check in 'ruff check .' 'ruff format --check .' mypy; do $(BIN)/$$check || status=1; done; exit $$status
 
 format: $(DEV)
 	@$(BIN)/ruff check --fix-only .

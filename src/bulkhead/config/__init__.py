@@ -6,11 +6,13 @@
     load.py       the files as an Installation, or a ConfigError that names file, line, setting and what is allowed
     narrow.py     what one compartment may see of it
     render.py     new files, with the sentences as comments
+    edit.py       one setting changed in a file that is there
     reference.py  docs/configuration.md, made from the table
 
 Standard library only: the supervisor loads this package.
 """
 
+from bulkhead.config.edit import set_value
 from bulkhead.config.load import Installation, Origin, Tenant, check_files, load_installation
 from bulkhead.config.narrow import narrow
 from bulkhead.config.render import render_installation, render_tenant, write_file
@@ -24,5 +26,6 @@ __all__ = [
     "narrow",
     "render_installation",
     "render_tenant",
+    "set_value",
     "write_file",
 ]

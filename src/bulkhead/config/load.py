@@ -195,13 +195,13 @@ def read_zone(installation: Installation, tenant: Tenant) -> str:
     if not name:
         return ""
     try:
-        return _read_text(installation.directory / name, ZONE_BYTES_MAX)
+        return read_text(installation.directory / name, ZONE_BYTES_MAX)
     except ValueError as error:
         origin = tenant.settings.origins["resolver.zone_file"]
         raise ConfigError(f'{origin}: resolver.zone_file = "{name}": the file {error}') from None
 
 
-def _read_text(path: Path, limit: int) -> str:
+def read_text(path: Path, limit: int) -> str:
     """The text of a regular UTF-8 file of at most `limit` octets. Raises ValueError: what is wrong with the file."""
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)  # a FIFO must not hold us
@@ -231,7 +231,7 @@ def _tenant_files(directory: Path) -> list[str]:
 def _read_settings(directory: Path, file: str, table: Mapping[str, Setting], problems: list[str]) -> Values | None:
     """The settings of one file, or None after at least one problem was added."""
     try:
-        text = _read_text(directory / file, FILE_BYTES_MAX)
+        text = read_text(directory / file, FILE_BYTES_MAX)
     except ValueError as error:
         problems.append(f"{file}: {error}")
         return None

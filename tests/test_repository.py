@@ -1,0 +1,84 @@
+"""The repository's own promises: what set-up installs is locked, public, hashed and explained."""
+
+import re
+import tomllib
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
+RUNTIME = PROJECT["project"]["dependencies"]
+BUILD = PROJECT["dependency-groups"]["build"]
+DEV = PROJECT["dependency-groups"]["dev"]
+LOCKS = ("requirements.lock", "requirements-dev.lock")
+PUBLIC = {"pypi.org", "files.pythonhosted.org"}
+REQUIREMENT = re.compile(
+    r"^([a-z0-9-]+)==(\S+)(?: ; [^\\\n]+?)? \\\n((?:    --hash=sha256:[0-9a-f]{64}(?: \\)?\n)+)", re.M
+)
+
+
+def locked(name: str) -> dict[str, str]:
+    """Package to version in one lock file."""
+    return {match[1]: match[2] for match in REQUIREMENT.finditer((ROOT / name).read_text())}
+
+
+@pytest.mark.parametrize("name", LOCKS)
+def test_every_locked_package_has_a_version_and_hashes(name: str) -> None:
+    text = (ROOT / name).read_text()
+    left = [line for line in REQUIREMENT.sub("", text).splitlines() if line and not line.lstrip().startswith("#")]
+    assert left == []
+
+
+@pytest.mark.parametrize(
+    ("requirement", "lock"),
+    [*((line, LOCKS[0]) for line in RUNTIME + BUILD), *((line, LOCKS[1]) for line in DEV)],
+)
+def test_the_locks_hold_what_the_project_asks_for(requirement: str, lock: str) -> None:
+    name, _, version = requirement.partition("==")
+    assert locked(lock).get(name) == version, "stale: run make lock"
+
+
+def test_the_build_back_end_is_the_locked_one() -> None:
+    assert set(PROJECT["build-system"]["requires"]) <= set(BUILD)
+
+
+def test_no_package_has_two_versions() -> None:
+    runtime, dev = locked(LOCKS[0]), locked(LOCKS[1])
+    assert {
+        name: (runtime[name], dev[name]) for name in runtime.keys() & dev.keys() if runtime[name] != dev[name]
+    } == {}
+
+
+@pytest.mark.parametrize("name", [*LOCKS, "uv.lock"])
+def test_locks_name_only_public_hosts(name: str) -> None:
+    text = (ROOT / name).read_text()
+    assert set(re.findall(r"[a-z]+://([^/\"\s]+)", text)) <= PUBLIC
+    assert "file:" not in text
+
+
+@pytest.mark.parametrize("package", sorted(set(locked(LOCKS[0])) | {line.partition("==")[0] for line in DEV}))
+def test_every_dependency_has_its_reason_written_down(package: str) -> None:
+    assert re.search(rf"\b{re.escape(package)}\b", (ROOT / "docs" / "dependencies.md").read_text())
+
+
+def test_decisions_are_numbered_without_gaps_and_have_their_parts() -> None:
+    pages = sorted((ROOT / "docs" / "decisions").glob("*.md"))
+    assert [page.name[:4] for page in pages] == [f"{number:04}" for number in range(1, len(pages) + 1)]
+    for page in pages:
+        text = page.read_text()
+        assert text.startswith(f"# {page.name[:4]}: ")
+        for part in ("Status: ", "## Context", "## Decision", "## Refused", "## Consequences"):
+            assert part in text, f"{page.name} lacks {part}"
+
+
+def test_the_makefile_has_the_targets_that_the_readme_may_name() -> None:
+    targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.M))
+    assert {"setup", "demo", "test", "test-all", "lint", "bench", "docs", "lock"} <= targets
+
+
+def test_the_licence_is_apache_2() -> None:
+    text = (ROOT / "LICENSE").read_text()
+    assert "Apache License" in text
+    assert "Version 2.0, January 2004" in text
+    assert "END OF TERMS AND CONDITIONS" in text
