@@ -11,6 +11,7 @@ import os
 import resource
 import signal
 import struct
+import sys
 from pathlib import Path
 
 from bulkhead.errors import ConfigError
@@ -160,6 +161,7 @@ def _enter_namespaces(lock: Lock) -> Step:
 
 def _change_root(lock: Lock, namespace: Step) -> Step:
     """Before the uid: below a 0700 parent the new uid could not open even its own file by the full path."""
+    os.chdir(lock.root)  # own files are opened by relative names, with or without the change of root
     if Mechanism.CHROOT not in lock.mechanisms:
         return _left_out(Mechanism.CHROOT)
     if os.geteuid() != 0 and namespace.outcome is Outcome.MISSING:
@@ -238,6 +240,9 @@ def _filter_calls(lock: Lock, root: int) -> Step:
         accept=lock.accept,
         send_descriptors=lock.send_descriptors,
     )
+    selector_events = sys.modules.get("asyncio.selector_events")
+    if selector_events is not None and not lock.send_descriptors:
+        selector_events.__dict__["_HAS_SENDMSG"] = False  # asyncio from 3.12 writes with sendmsg, which is refused
     try:
         program = seccomp.compile_filter(rules, UNKNOWN)
         seccomp.apply(program)

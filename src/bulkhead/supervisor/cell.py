@@ -1,0 +1,435 @@
+"""The cell supervisor: starts one tenant's images and compartments, gives them their edges, restarts what dies.
+
+It parses nothing but fixed control messages and imports only the standard library and its own code. What it starts
+stands in PROCESSES, what it connects in PEERS.
+"""
+
+import asyncio
+import contextlib
+import json
+import logging
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+from bulkhead.boundary.peers import PEERS, between
+from bulkhead.boundary.processes import OPERATOR_CONSOLE, PROCESSES, Disk, Image, Process, compartment_uid
+from bulkhead.config.load import Installation, Tenant
+from bulkhead.config.narrow import narrow
+from bulkhead.errors import BoundaryViolation, ConfigError
+from bulkhead.supervisor import control, layout
+from bulkhead.supervisor.control import ControlChannel, Fork, Op, Peer
+from bulkhead.supervisor.layout import Layout
+from bulkhead.supervisor.lock import LockReport
+from bulkhead.supervisor.memfd import sealed_memfd
+from bulkhead.supervisor.restart import Backoff
+
+_log = logging.getLogger("bulkhead.cell")
+
+
+@dataclass(slots=True, eq=False)
+class Unit:
+    """One process of a compartment, through all its incarnations."""
+
+    process: Process
+    worker: int
+    workers: int
+    twin: bool = False
+    incarnation: int = 0
+    pid: int = 0
+    restarts: int = 0
+    state: str = "stopped"  # forking, locked, started, stopped
+    born: float = 0.0
+    channel: ControlChannel | None = None
+    report: LockReport | None = None
+    backoff: Backoff = field(default_factory=Backoff)
+    edges: dict[tuple[str, int], int] = field(default_factory=dict)  # peer to generation
+
+    @property
+    def name(self) -> str:
+        """As logs and `status` call it."""
+        return f"{self.process.name}/{self.worker}"
+
+
+@dataclass(slots=True, eq=False)
+class ImageProcess:
+    """One image, through all its incarnations."""
+
+    image: Image
+    popen: "subprocess.Popen[bytes] | None" = None
+    channel: ControlChannel | None = None
+    ready: bool = False
+    born: float = 0.0
+    restarts: int = 0
+    backoff: Backoff = field(default_factory=Backoff)
+
+
+class Cell:
+    """One tenant's processes. `on_change` is called whenever a unit's state changed."""
+
+    def __init__(
+        self, installation: Installation, tenant: Tenant, listeners: dict[str, socket.socket], *, restarts: bool = True
+    ) -> None:
+        self.installation, self.tenant = installation, tenant
+        self.layout = Layout(installation.directory.resolve(), tenant.id)
+        self.restarting = restarts
+        self.stopping = False
+        self.on_change: Callable[[], None] = lambda: None
+        self._listeners = listeners
+        self._loop = asyncio.get_running_loop()
+        self._images = {image: ImageProcess(image) for image in Image}
+        self._generation = 0
+        self._consoles = 0
+        self._uid_base = installation.settings.integer("uid_base")
+        self.units = list(self._plan())
+        self._reloading: set[Unit] = set()
+
+    def _plan(self) -> Iterator[Unit]:
+        for process in PROCESSES.values():
+            key = f"{process.name}.workers"
+            workers = self.tenant.settings.integer(key) if key in self.tenant.settings.values else 1
+            for worker in range(workers):
+                yield Unit(process, worker, workers)
+
+    # --- starting ------------------------------------------------------------------------------------------------------
+
+    def start(self) -> None:
+        """Prepare the directories and execute the images; compartments follow as the images report ready."""
+        for process in PROCESSES.values():
+            layout.prepare_home(self.layout, process, self._uid_base, self.tenant.slot)
+        for image in self._images.values():
+            self._execute(image)
+
+    @property
+    def ready(self) -> bool:
+        """Whether every compartment has started."""
+        return all(unit.state == "started" for unit in self.units)
+
+    def _execute(self, image: ImageProcess) -> None:
+        ours, theirs = control.control_pair()
+        self.layout.log.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        command = [sys.executable, "-I", "-B", "-m", "bulkhead.supervisor.images"]
+        command += [image.image.value, str(theirs.fileno())]
+        with self.layout.log.open("ab") as log:
+            image.popen = subprocess.Popen(
+                command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, env={"LANG": "C.UTF-8"}, cwd="/",
+                close_fds=True, pass_fds=(theirs.fileno(),), start_new_session=True,
+            )  # fmt: skip
+        theirs.close()
+        image.channel, image.ready, image.born = ControlChannel(ours), False, time.monotonic()
+        ours.setblocking(False)
+        self._loop.add_reader(ours.fileno(), self._on_image, image)
+
+    def _on_image(self, image: ImageProcess) -> None:
+        channel = image.channel
+        if channel is None:
+            return
+        try:
+            while (message := channel.receive()) is not None:
+                self._on_image_message(image, *message)
+            self._image_died(image)
+        except BlockingIOError:
+            return
+        except BoundaryViolation as violation:
+            _log.error("image %s: %s", image.image.value, violation.public)
+            self._kill(image)
+
+    def _on_image_message(self, image: ImageProcess, op: Op, payload: bytes, descriptor: int | None) -> None:
+        if descriptor is not None:
+            os.close(descriptor)
+        if op is Op.IMAGE_READY:
+            image.ready = True
+            for unit in self.units:
+                if unit.process.image is image.image:
+                    self.fork(unit)
+            return
+        if op not in {Op.FORKED, Op.EXITED}:
+            raise BoundaryViolation("an unexpected control message", detail=op.name)
+        child = control.unpack_child(payload)
+        for unit in self.units:
+            if (unit.process.slot, unit.worker, unit.incarnation) == (child.slot, child.worker, child.incarnation):
+                if op is Op.FORKED:
+                    unit.pid = child.pid
+                else:
+                    self._unit_died(unit, child.status)
+
+    def _kill(self, image: ImageProcess) -> None:
+        if image.popen is not None:
+            image.popen.kill()
+
+    def _image_died(self, image: ImageProcess) -> None:
+        if image.channel is None or image.popen is None:
+            return
+        self._loop.remove_reader(image.channel.fileno())
+        image.channel.close()
+        image.channel, image.ready = None, False
+        image.popen.kill()
+        status = image.popen.wait()
+        for unit in self.units:
+            if unit.process.image is image.image and unit.state != "stopped":
+                self._unit_died(unit, -signal.SIGKILL, refork=False)
+        if self.stopping or not self.restarting:
+            return
+        image.restarts += 1
+        delay = image.backoff.next_delay(time.monotonic() - image.born)
+        _log.error("image %s died (%s); again in %.2f s", image.image.value, status, delay)
+        self._loop.call_later(delay, lambda: None if self.stopping else self._execute(image))
+
+    # --- units ---------------------------------------------------------------------------------------------------------
+
+    def fork(self, unit: Unit) -> None:
+        """Have the unit's image fork its next incarnation."""
+        image = self._images[unit.process.image]
+        if self.stopping or image.channel is None or not image.ready or unit.state != "stopped":
+            return
+        ours, theirs = control.control_pair()
+        ours.setblocking(False)
+        unit.channel, unit.state, unit.born = ControlChannel(ours), "forking", time.monotonic()
+        unit.incarnation += 1
+        unit.report, unit.pid = None, 0
+        uid = compartment_uid(self._uid_base, self.tenant.slot, unit.process) if os.geteuid() == 0 else os.geteuid()
+        fork = Fork(
+            unit.process.slot, unit.twin, unit.worker, unit.incarnation, uid,
+            uid if os.geteuid() == 0 else os.getegid(), unit.workers, str(self.layout.home(unit.process.name)),
+        )  # fmt: skip
+        image.channel.send(Op.FORK, control.pack_fork(fork), theirs.fileno())
+        theirs.close()
+        self._loop.add_reader(ours.fileno(), self._on_unit, unit, unit.channel)
+
+    def _on_unit(self, unit: Unit, channel: ControlChannel) -> None:
+        try:
+            while unit.channel is channel and (message := channel.receive()) is not None:
+                self._on_unit_message(unit, *message)
+            if unit.channel is channel:
+                self._forget_channel(unit)  # EXITED follows from the image
+        except BlockingIOError:
+            return
+        except (BoundaryViolation, ConfigError) as error:
+            _log.error("%s: %s %s", unit.name, error.public, error.detail)
+            self.end(unit)
+
+    def _on_unit_message(self, unit: Unit, op: Op, payload: bytes, descriptor: int | None) -> None:
+        if descriptor is not None:
+            os.close(descriptor)
+        if op is Op.LOCKED and unit.state == "forking":
+            unit.report = control.unpack_report(payload)
+            unit.state = "locked"
+            self._equip(unit)
+        elif op is Op.STARTED and unit.state == "locked":
+            unit.state = "started"
+            if unit.process.certificate:
+                layout.take_pem(self.layout, unit.process)
+        elif op is Op.VIOLATION:
+            self._on_violation(unit, control.unpack_peer(payload))
+        elif op is Op.RELOADED:
+            self._reloading.discard(unit)
+            if unit.process.certificate and not any(u.process is unit.process for u in self._reloading):
+                layout.take_pem(self.layout, unit.process)
+        elif op is not Op.FULL:
+            raise BoundaryViolation("an unexpected control message", detail=op.name)
+        self.on_change()
+
+    def _equip(self, unit: Unit) -> None:
+        """Settings, key, listeners and edges for a unit that is locked; then it starts."""
+        channel = unit.channel
+        if channel is None:
+            return
+        self._send_content(channel, Op.SETTINGS, self._settings_of(unit))
+        if unit.process.disk is Disk.DATA and not unit.twin:
+            self._send_content(channel, Op.ROOT_KEY, self._root_key_of(unit))
+        if not unit.twin:
+            for name in unit.process.listeners:
+                if name in self._listeners:
+                    channel.send(Op.LISTENER, control.pack_name(name), self._listeners[name].fileno())
+            if unit.process.certificate:
+                layout.place_pem(self.layout, unit.process, self._uid_base, self.tenant.slot)
+        for other in self.units:
+            if other is not unit and other.state in {"locked", "started"}:
+                self._connect(unit, other)
+        channel.send(Op.START)
+
+    def _settings_of(self, unit: Unit) -> bytes:
+        return json.dumps(narrow(self.installation, self.tenant, unit.process.name)).encode()
+
+    def _root_key_of(self, unit: Unit) -> bytes:
+        path = self.layout.root_key(unit.process.name)
+        try:
+            key = path.read_bytes()
+        except OSError as error:
+            raise ConfigError(f"{path}: {error.strerror}; restore it from your custody copy") from None
+        if len(key) != control.ROOT_KEY_BYTES:
+            raise ConfigError(f"{path} is no root key of {control.ROOT_KEY_BYTES} bytes; restore it from custody")
+        return key
+
+    @staticmethod
+    def _send_content(channel: ControlChannel, op: Op, content: bytes) -> None:
+        descriptor = sealed_memfd(content)
+        try:
+            channel.send(op, b"", descriptor)
+        finally:
+            os.close(descriptor)
+
+    def _connect(self, unit: Unit, other: Unit) -> None:
+        """A new generation of the edge between two units, if PEERS names one. Twins get edges to holders only."""
+        peering = between(unit.process.name, other.process.name)
+        if peering is None or unit.process is other.process or unit.channel is None or other.channel is None:
+            return
+        self._generation += 1
+        one, two = socket.socketpair()
+        try:
+            for side, peer, end in ((unit, other, one), (other, unit, two)):
+                target = Peer(peer.process.slot, peer.worker, peer.incarnation, self._generation)
+                if side.channel is not None:
+                    side.channel.send(Op.EDGE, control.pack_peer(target), end.fileno())
+                side.edges[peer.process.name, peer.worker] = self._generation
+        finally:
+            one.close()
+            two.close()
+
+    def _on_violation(self, reporter: Unit, peer: Peer) -> None:
+        """A vault report restarts the sender; a front report replaces the edge and restarts the reporter."""
+        sender = next(
+            (
+                u
+                for u in self.units
+                if (u.process.slot, u.worker, u.incarnation) == (peer.slot, peer.worker, peer.incarnation)
+            ),
+            None,
+        )
+        name = sender.name if sender else OPERATOR_CONSOLE
+        if sender is not None and reporter.edges.get((sender.process.name, sender.worker)) != peer.generation:
+            return  # of an edge that was replaced meanwhile
+        _log.error("%s reports a violation by %s", reporter.name, name)
+        if not self.restarting:
+            return
+        if reporter.process.image is Image.FRONT:
+            self.end(reporter)
+        elif sender is not None:
+            self.end(sender)
+
+    def end(self, unit: Unit) -> None:
+        """Kill a unit; its image reports the exit, and it is forked anew."""
+        if unit.pid:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(unit.pid, signal.SIGKILL)
+
+    def _forget_channel(self, unit: Unit) -> None:
+        if unit.channel is not None:
+            self._loop.remove_reader(unit.channel.fileno())
+            unit.channel.close()
+            unit.channel = None
+
+    def _unit_died(self, unit: Unit, status: int, *, refork: bool = True) -> None:
+        self._forget_channel(unit)
+        unit.state, unit.pid = "stopped", 0
+        unit.edges.clear()
+        self._reloading.discard(unit)
+        self.on_change()
+        if unit.twin:
+            self.units.remove(unit)
+            return
+        if self.stopping or not self.restarting:
+            return
+        unit.restarts += 1
+        delay = unit.backoff.next_delay(time.monotonic() - unit.born)
+        _log.error("%s died (%s); again in %.2f s", unit.name, status, delay)
+        if refork:
+            self._loop.call_later(delay, self.fork, unit)
+
+    # --- the command line's road ---------------------------------------------------------------------------------------
+
+    def console_edge(self, slot: int) -> socket.socket | None:
+        """One end of a fresh edge to the named compartment; None when it is not running or takes no console."""
+        unit = next((u for u in self.units if u.process.slot == slot and not u.twin), None)
+        if unit is None or unit.channel is None or unit.state != "started":
+            return None
+        if between(OPERATOR_CONSOLE, unit.process.name) is None:
+            return None
+        self._consoles += 1
+        theirs, ours = socket.socketpair()
+        unit.channel.send(Op.EDGE, control.pack_peer(Peer(0, 0, self._consoles, self._consoles)), theirs.fileno())
+        theirs.close()
+        return ours
+
+    @property
+    def consoles(self) -> int:
+        """The incarnation and generation of the newest console edge."""
+        return self._consoles
+
+    def add_twin(self, process: Process) -> Unit:
+        """A unit that runs the drill's acts behind the same lock and edges as `process`; it is never restarted."""
+        worker = max(u.worker for u in self.units if u.process is process) + 1
+        unit = Unit(process, worker, worker + 1, twin=True)
+        self.units.append(unit)
+        self.fork(unit)
+        return unit
+
+    def twin_stream(self, unit: Unit) -> tuple[int, socket.socket]:
+        """A byte stream to a twin: the twin gets its end as a listener named `drill`."""
+        ours, theirs = socket.socketpair()
+        if unit.channel is not None:
+            unit.channel.send(Op.LISTENER, control.pack_name("drill"), theirs.fileno())
+        theirs.close()
+        return unit.pid, ours
+
+    def reload(self, installation: Installation) -> None:
+        """Hand new settings to every compartment, and new PEMs to the gates. Nothing restarts."""
+        self.installation = installation
+        self.tenant = installation.tenant(self.tenant.id)
+        for unit in self.units:
+            if unit.state == "started" and unit.channel is not None and not unit.twin:
+                if unit.process.certificate and unit not in self._reloading:
+                    layout.place_pem(self.layout, unit.process, self._uid_base, self.tenant.slot)
+                self._reloading.add(unit)
+                self._send_content(unit.channel, Op.RELOAD, self._settings_of(unit))
+
+    async def stop(self, seconds: float = 4.0) -> None:
+        """Stop everything: gates first, then holders; what does not stop in time is killed."""
+        self.stopping = True
+        deadline = time.monotonic() + seconds
+        for image in (Image.FRONT, Image.VAULT):
+            units = [u for u in self.units if u.process.image is image]
+            for unit in units:
+                if unit.channel is not None:
+                    unit.channel.send(Op.STOP)
+            while any(u.pid for u in units) and time.monotonic() < deadline:
+                await asyncio.sleep(0.01)
+        for process in self._images.values():
+            if process.channel is not None:
+                self._loop.remove_reader(process.channel.fileno())
+                process.channel.close()
+                process.channel = None
+            if process.popen is not None:
+                with contextlib.suppress(subprocess.TimeoutExpired):
+                    process.popen.wait(0.5)
+                process.popen.kill()
+                process.popen.wait()
+
+    def status(self) -> list[dict[str, Any]]:
+        """One row per process, for `bulkhead status`."""
+        return [
+            {
+                "tenant": self.tenant.id, "compartment": unit.process.name, "worker": unit.worker, "pid": unit.pid,
+                "uid": compartment_uid(self._uid_base, self.tenant.slot, unit.process)
+                if os.geteuid() == 0 else os.geteuid(),
+                "image": unit.process.image.value, "state": unit.state, "restarts": unit.restarts,
+                "incarnation": unit.incarnation, "twin": unit.twin,
+                "lock": unit.report.as_dict() if unit.report else {},
+            }
+            for unit in self.units
+        ]  # fmt: skip
+
+    def image_pids(self) -> dict[str, int]:
+        """The images' pids by name."""
+        return {name.value: image.popen.pid for name, image in self._images.items() if image.popen is not None}
+
+
+def edge_count() -> int:
+    """How many edges a cell with one worker each has, consoles aside."""
+    return sum(1 for peering in PEERS if peering.client != OPERATOR_CONSOLE)

@@ -1,0 +1,195 @@
+"""One compartment's life after the fork: lock, loop, settings and edges by the control channel, its process.py.
+
+Nothing is read before the lock stands. The order is fixed: drop descriptors, change root, drop uid, restrict, loop.
+"""
+
+import asyncio
+import gc
+import importlib
+import json
+import logging
+import os
+import signal
+import socket
+import sys
+from typing import Any
+
+from bulkhead.boundary.edge import Channel
+from bulkhead.boundary.exchange import Exchange
+from bulkhead.boundary.host import Host, Service
+from bulkhead.boundary.processes import OPERATOR_CONSOLE, PROCESSES, Disk, Image, Process, Reach
+from bulkhead.errors import BoundaryViolation, ConfigError
+from bulkhead.identifiers import TenantId
+from bulkhead.supervisor import control
+from bulkhead.supervisor.control import ControlChannel, Fork, Op, Peer
+from bulkhead.supervisor.lock import MIB, Lock
+from bulkhead.supervisor.memfd import read_sealed_memfd
+from bulkhead.supervisor.sandbox import lock_down
+
+STOP_SECONDS = 3.0
+BY_SLOT = {process.slot: process for process in PROCESSES.values()}
+_log = logging.getLogger("bulkhead.child")
+
+
+def lock_for(process: Process, fork: Fork, keep: frozenset[int]) -> Lock:
+    """What this compartment keeps, from its row of PROCESSES alone."""
+    as_root = os.geteuid() == 0
+    return Lock(
+        root=fork.root,
+        keep_fds=keep,
+        uid=fork.uid if as_root else None,
+        gid=fork.gid if as_root else None,
+        files=process.disk is not Disk.EMPTY,
+        writable=process.disk is Disk.DATA,
+        sockets=frozenset({"dial"}) if process.reach is Reach.DIALS else frozenset(),
+        accept=process.reach is Reach.ACCEPTED,
+        send_descriptors=process.reach is Reach.DIALS,
+        memory_bytes=process.memory_bytes,
+        open_files=process.open_files,
+        threads=1 + max(process.threads, 1),
+        processes_of_uid=max(fork.workers, 1),
+        file_bytes=4096 * MIB,
+    )
+
+
+def run_child(fork: Fork, sock: socket.socket, parent: int) -> int:
+    """Run one compartment in this fresh fork until it is stopped; its exit status."""
+    process = BY_SLOT[fork.slot]
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        report = lock_down(lock_for(process, fork, frozenset({2, sock.fileno()})), parent=parent)
+    except ConfigError as error:
+        print(f"{process.name}: {error}", file=sys.stderr, flush=True)
+        return 1
+    logging.basicConfig(
+        stream=sys.stderr, level=logging.INFO, format=f"{process.name}/{fork.worker} %(levelname)s %(message)s"
+    )
+    channel = ControlChannel(sock)
+    channel.tell(Op.LOCKED, control.pack_report(report))
+    runner = asyncio.Runner(loop_factory=_loop_factory(process))
+    with runner:
+        return runner.run(Child(process, fork, channel).run())
+
+
+def _loop_factory(process: Process) -> Any:
+    if process.image is Image.FRONT:
+        import uvloop
+
+        return uvloop.new_event_loop
+    return None
+
+
+class Child:
+    """The control channel's side of a compartment."""
+
+    def __init__(self, process: Process, fork: Fork, channel: ControlChannel) -> None:
+        self._process, self._fork, self._control = process, fork, channel
+        self._exchange = Exchange(Channel(process.name, fork.worker, fork.incarnation), self._report)
+        self._settings: dict[str, Any] = {}
+        self._root_key: bytes | None = None
+        self._listeners: dict[str, socket.socket] = {}
+        self._service: Service | None = None
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._ended = asyncio.Event()
+        self._status = 0
+
+    async def run(self) -> int:
+        """Serve the control channel until STOP or until the supervisor is gone."""
+        loop = asyncio.get_running_loop()
+        self._control.sock.setblocking(False)
+        loop.add_reader(self._control.fileno(), self._on_control)
+        await self._ended.wait()
+        loop.remove_reader(self._control.fileno())
+        if self._service is not None:
+            try:
+                await asyncio.wait_for(self._service.stop(), STOP_SECONDS)
+            except TimeoutError:
+                _log.error("did not stop within %s s", STOP_SECONDS)
+        self._exchange.close()
+        return self._status
+
+    def _on_control(self) -> None:
+        try:
+            while (message := self._control.receive()) is not None:
+                self._on_message(*message)
+            self._ended.set()
+        except BlockingIOError:
+            return
+        except BoundaryViolation as violation:
+            _log.error("control channel: %s", violation.public)
+            self._status = 1
+            self._ended.set()
+
+    def _on_message(self, op: Op, payload: bytes, descriptor: int | None) -> None:
+        if op is Op.EDGE and descriptor is not None:
+            peer = control.unpack_peer(payload)
+            name = BY_SLOT[peer.slot].name if peer.slot else OPERATOR_CONSOLE
+            edge = socket.socket(fileno=descriptor)
+            self._exchange.attach(edge, Channel(name, peer.worker, peer.incarnation), peer.generation)
+        elif op is Op.SETTINGS and descriptor is not None:
+            self._settings = _settings(descriptor)
+        elif op is Op.ROOT_KEY and descriptor is not None:
+            self._root_key = read_sealed_memfd(descriptor, control.ROOT_KEY_BYTES)
+            os.close(descriptor)
+        elif op is Op.LISTENER and descriptor is not None:
+            self._listeners[control.unpack_name(payload)] = socket.socket(fileno=descriptor)
+        elif op is Op.START:
+            self._spawn(self._start())
+        elif op is Op.RELOAD and descriptor is not None:
+            self._settings = _settings(descriptor)
+            self._spawn(self._reload())
+        elif op is Op.STOP:
+            self._ended.set()
+        else:
+            raise BoundaryViolation("an unexpected control message")
+
+    def _spawn(self, work: Any) -> None:
+        task = asyncio.get_running_loop().create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _start(self) -> None:
+        host = Host(
+            channel=self._exchange.me,
+            tenant=TenantId(str(self._settings["id"])),
+            settings=self._settings,
+            exchange=self._exchange,
+            listeners=self._listeners,
+            root_key=self._root_key,
+        )
+        name = "bulkhead.drill.twin" if self._fork.twin else f"bulkhead.{self._process.name}.process"
+        try:
+            self._service = await importlib.import_module(name).start(host)
+        except Exception as error:
+            _log.exception("%s cannot start: %s", self._process.name, error)
+            self._status = 1
+            self._ended.set()
+            return
+        finally:
+            self._root_key = host.root_key = None
+        gc.collect()
+        self._control.tell(Op.STARTED)
+
+    async def _reload(self) -> None:
+        if self._service is not None:
+            try:
+                await self._service.reload(self._settings)
+            except Exception as error:
+                _log.exception("%s keeps its old settings: %s", self._process.name, error)
+                return
+        self._control.tell(Op.RELOADED)
+
+    def _report(self, peer: Channel, generation: int, violation: BoundaryViolation) -> None:
+        slot = PROCESSES[peer.compartment].slot if peer.compartment in PROCESSES else 0
+        self._control.tell(Op.VIOLATION, control.pack_peer(Peer(slot, peer.worker, peer.incarnation, generation)))
+
+
+def _settings(descriptor: int) -> dict[str, Any]:
+    try:
+        settings = json.loads(read_sealed_memfd(descriptor, control.SETTINGS_MAX))
+    finally:
+        os.close(descriptor)
+    if not isinstance(settings, dict):
+        raise BoundaryViolation("settings that are no table")
+    return settings

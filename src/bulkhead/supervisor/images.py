@@ -1,0 +1,136 @@
+"""The two images of a cell: executed afresh, they load what their compartments need, freeze it, and fork them.
+
+An image stays as fork server: one thread, no key, no loop; it reads only its supervisor's control messages and reports
+exits. Run as `python -m bulkhead.supervisor.images NAME DESCRIPTOR`, the descriptor being its control channel.
+"""
+
+import gc
+import importlib
+import os
+import pkgutil
+import select
+import signal
+import socket
+import sys
+import traceback
+
+from bulkhead.boundary.processes import PROCESSES, Image
+from bulkhead.supervisor import control
+from bulkhead.supervisor.control import Child, ControlChannel, Fork, Op
+
+# What the standard library would import only when first used, which fails behind the lock.
+_LATE = (
+    "asyncio", "concurrent.futures.thread", "encodings.idna", "encodings.ascii", "encodings.latin_1",
+    "encodings.utf_8", "encodings.punycode", "stringprep", "traceback", "linecache", "logging", "json",
+)  # fmt: skip
+_FRONT_LATE = (
+    "ssl", "uvloop", "encodings.cp932", "encodings.shift_jis", "encodings.euc_jp", "encodings.iso2022_jp_ext",
+    "encodings.cp1252", "encodings.gb18030", "encodings.big5", "encodings.euc_kr",
+)  # fmt: skip
+_VAULT_LATE = ("sqlite3",)
+
+
+def preload(image: Image) -> None:
+    """Import all that this image's compartments will use. In the vault image `ssl` cannot be imported at all."""
+    if image is Image.VAULT:
+        sys.modules["ssl"] = None  # type: ignore[assignment]
+    for name in (*_LATE, *(_FRONT_LATE if image is Image.FRONT else _VAULT_LATE)):
+        importlib.import_module(name)
+    if image is Image.FRONT:
+        _import_all("bulkhead.wire")
+        _import_all("bulkhead.gate")
+    importlib.import_module("bulkhead.supervisor.child")
+    importlib.import_module("bulkhead.drill.twin")
+    for process in PROCESSES.values():
+        if process.image is image:
+            _import_all(f"bulkhead.{process.name}")
+
+
+def _import_all(package: str) -> None:
+    module = importlib.import_module(package)
+    for found in pkgutil.walk_packages(module.__path__, package + "."):
+        importlib.import_module(found.name)
+
+
+class ForkServer:
+    """Forks compartments on demand and reaps them."""
+
+    def __init__(self, channel: ControlChannel) -> None:
+        self._control = channel
+        self._children: dict[int, Fork] = {}
+        self._wake_read, self._wake_write = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
+        signal.set_wakeup_fd(self._wake_write, warn_on_full_buffer=False)
+        signal.signal(signal.SIGCHLD, lambda *_: None)
+
+    def run(self) -> None:
+        """Until the supervisor is gone; then the compartments die with this process."""
+        self._control.send(Op.IMAGE_READY)
+        while True:
+            ready, _, _ = select.select([self._control.fileno(), self._wake_read], [], [])
+            if self._wake_read in ready:
+                os.read(self._wake_read, 4096)
+                self._reap()
+            if self._control.fileno() in ready:
+                message = self._control.receive()
+                if message is None:
+                    return
+                op, payload, descriptor = message
+                if op is not Op.FORK or descriptor is None:
+                    raise ValueError(f"the supervisor sent {op.name}")
+                self._fork(control.unpack_fork(payload), socket.socket(fileno=descriptor))
+
+    def _fork(self, fork: Fork, sock: socket.socket) -> None:
+        parent = os.getpid()
+        pid = os.fork()
+        if pid == 0:
+            self._become(fork, sock, parent)
+        sock.close()
+        self._children[pid] = fork
+        self._control.send(Op.FORKED, control.pack_child(_child(fork, pid, 0)))
+
+    def _become(self, fork: Fork, sock: socket.socket, parent: int) -> None:
+        status = 1
+        try:
+            signal.set_wakeup_fd(-1)
+            signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+            self._control.close()
+            from bulkhead.supervisor.child import run_child
+
+            status = run_child(fork, sock, parent)
+        except BaseException:
+            traceback.print_exc()
+        finally:
+            sys.stderr.flush()
+            os._exit(status)
+
+    def _reap(self) -> None:
+        while self._children:
+            try:
+                pid, status = os.waitpid(-1, os.WNOHANG)
+            except ChildProcessError:
+                return
+            if pid == 0:
+                return
+            fork = self._children.pop(pid, None)
+            if fork is not None:
+                self._control.send(Op.EXITED, control.pack_child(_child(fork, pid, os.waitstatus_to_exitcode(status))))
+
+
+def _child(fork: Fork, pid: int, status: int) -> Child:
+    return Child(fork.slot, fork.worker, fork.incarnation, pid, status)
+
+
+def main(arguments: list[str]) -> int:
+    """Entry point of an image."""
+    image = Image(arguments[0])
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    preload(image)
+    gc.collect()
+    gc.freeze()
+    channel = ControlChannel(socket.socket(fileno=int(arguments[1])))
+    ForkServer(channel).run()
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

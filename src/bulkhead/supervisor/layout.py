@@ -1,0 +1,117 @@
+"""Where an installation keeps what. Standard library only.
+
+DIR/bulkhead.toml, tenants/<id>.toml     configuration
+DIR/tls/<tenant>/<gate>.pem              key and chain of one gate, read by the supervisor alone
+DIR/custody/<tenant>/<compartment>.root  32 bytes that open that compartment's key file; kept apart from backups
+DIR/recovery/<tenant>/*.key              recovery keys; in production the partner's never lies on this host
+DIR/cells/<tenant>/<compartment>/        the compartment's own directory, its root after the lock
+DIR/run/<tenant>.sock                    the command line's door to the cell supervisor
+DIR/log/<tenant>.log                     the cell's log
+"""
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+from bulkhead.boundary.processes import Disk, Process, compartment_uid
+from bulkhead.errors import ConfigError
+from bulkhead.identifiers import TenantId
+
+PEM_FILE = "gate.pem"
+SOCKET_PATH_MAX = 100  # bytes; the kernel's sun_path has 108
+
+
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """The paths of one tenant in the installation at `directory`."""
+
+    directory: Path
+    tenant: TenantId
+
+    @property
+    def cell(self) -> Path:
+        """The parent of the compartments' directories."""
+        return self.directory / "cells" / self.tenant
+
+    def home(self, compartment: str) -> Path:
+        """A compartment's own directory."""
+        return self.cell / compartment
+
+    def pem(self, gate: str) -> Path:
+        """A gate's private key and certificate chain."""
+        return self.directory / "tls" / self.tenant / f"{gate}.pem"
+
+    def root_key(self, compartment: str) -> Path:
+        """The key that opens a holder's key file."""
+        return self.directory / "custody" / self.tenant / f"{compartment}.root"
+
+    def recovery_key(self, party: str) -> Path:
+        """A recovery key: party is `partner` or `operator`."""
+        return self.directory / "recovery" / self.tenant / f"{party}.key"
+
+    @property
+    def socket(self) -> Path:
+        """The command line's door. Raises ConfigError when the path is too long for a socket."""
+        path = self.directory / "run" / f"{self.tenant}.sock"
+        if len(os.fsencode(path)) > SOCKET_PATH_MAX:
+            raise ConfigError(f"{path} is longer than {SOCKET_PATH_MAX} bytes: use a shorter installation directory")
+        return path
+
+    @property
+    def log(self) -> Path:
+        """The cell's log file."""
+        return self.directory / "log" / f"{self.tenant}.log"
+
+    @property
+    def lock(self) -> Path:
+        """Locked while the cell runs or a command works on it offline."""
+        return self.directory / "run" / f"{self.tenant}.lock"
+
+
+def prepare_home(layout: Layout, process: Process, uid_base: int, slot: int) -> Path:
+    """Make a compartment's directory and give it to its uid when run as root. Returns it."""
+    home = layout.home(process.name)
+    home.mkdir(mode=0o700, parents=True, exist_ok=True)
+    home.parent.chmod(0o711)
+    if os.geteuid() == 0:
+        uid = compartment_uid(uid_base, slot, process)
+        owner = uid if process.disk is not Disk.EMPTY else 0
+        _give(home, owner)
+        home.chmod(0o700 if process.disk is not Disk.EMPTY else 0o555)
+    return home
+
+
+def _give(folder: Path, uid: int) -> None:
+    """chown what lies below to `uid` unless it is so already; symbolic links are not followed."""
+    if folder.stat().st_uid == uid:
+        return
+    for path, folders, files in os.walk(folder):
+        for name in (*folders, *files):
+            os.chown(Path(path) / name, uid, uid, follow_symlinks=False)
+    os.chown(folder, uid, uid)
+
+
+def place_pem(layout: Layout, process: Process, uid_base: int, slot: int) -> None:
+    """Put a gate's PEM where it alone can load it; take_pem removes it again. Raises ConfigError if there is none."""
+    source = layout.pem(process.certificate)
+    try:
+        content = source.read_bytes()
+    except OSError as error:
+        raise ConfigError(
+            f"{source}: {error.strerror}; put {process.name}'s private key and certificate chain there as one PEM file"
+        ) from None
+    target = layout.home(process.name) / PEM_FILE
+    target.unlink(missing_ok=True)
+    descriptor = os.open(target, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o400)
+    try:
+        os.write(descriptor, content)
+        if os.geteuid() == 0:
+            uid = compartment_uid(uid_base, slot, process)
+            os.fchown(descriptor, uid, uid)
+    finally:
+        os.close(descriptor)
+
+
+def take_pem(layout: Layout, process: Process) -> None:
+    """Remove a gate's PEM once it is loaded."""
+    (layout.home(process.name) / PEM_FILE).unlink(missing_ok=True)
