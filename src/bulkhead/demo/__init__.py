@@ -1,0 +1,1 @@
+"""What `make demo` shows: six ISPs, their subscribers and their mail, all invented."""
