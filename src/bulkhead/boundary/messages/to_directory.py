@@ -7,31 +7,27 @@ from msgspec import Meta
 from bulkhead.boundary.messages.fields import (
     U8,
     U16,
-    U32,
     U63,
     AccountId,
     AddressText,
     DomainText,
     Done,
-    Key32,
     Millis,
     Mutation,
     Reply,
     Request,
-    Signature,
     Text,
 )  # fmt: skip
 
+BindingRecord = Annotated[bytes, Meta(min_length=1, max_length=512)]
 PAGE_MAX = 1000  # rows of one listing
 
 
 class BindingRow(Reply, frozen=True):
-    """The mailbox key of an account as `keyring` signed it: {tenant, account, generation, public key}."""
+    """The mailbox key of an account, a BINDING record as `keyring` signed it: believed only once verified."""
 
     account: AccountId
-    generation: U32
-    public_key: Key32
-    signature: Signature
+    record: BindingRecord
 
 
 class Recipient(Reply, frozen=True):

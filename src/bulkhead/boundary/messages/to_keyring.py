@@ -207,12 +207,15 @@ class CreateMailboxKeys(Mutation[CreatedMailboxKeys], frozen=True, tag=30):
 
 
 class RecoveryOffer(Reply, frozen=True):
-    """What the two recovery keys must re-seal: each share, and keyring's one-time key, signed by the binding key."""
+    """What the two recovery keys must re-seal: each share, to keyring's one-time key.
+
+    order_key: the ORDER_KEY record with that key, signed by the binding key. sealed_s1: the partner's share,
+    sealed_s2: the operator's.
+    """
 
     order: Tag16
     generation: U32
-    one_time_key: Key32
-    signature: Annotated[bytes, Meta(min_length=64, max_length=64)]
+    order_key: Sealed
     sealed_s1: Sealed
     sealed_s2: Sealed
 

@@ -17,13 +17,16 @@ class Appended(Reply, frozen=True):
 
 
 class Event(Reply, frozen=True):
-    """An event as its sender saw it. kind: a row of ledger's EVENTS. subject: an HMAC, never an address."""
+    """An event as its sender saw it. kind: a name of ledger's EVENTS. account: empty where it concerns none.
 
-    kind: U16
+    The ledger writes the account as an HMAC, and itself names the sender's compartment.
+    """
+
+    kind: Name
     time: U63  # ms, when it was true
     actor: Name
-    subject: Annotated[bytes, Meta(max_length=16)]
-    details: Annotated[dict[Name, Text], Meta(max_length=16)]
+    account: Annotated[bytes, Meta(max_length=16)]
+    details: Annotated[dict[Name, Text | int | bool | None], Meta(max_length=16)]
 
 
 class AppendEvents(Mutation[Appended], frozen=True, tag=1):

@@ -1,0 +1,22 @@
+"""A holder's key file: its key set, sealed under the root key that the supervisor handed over by descriptor."""
+
+from pathlib import Path
+
+from bulkhead.boundary.host import Host
+from bulkhead.errors import ConfigError
+from bulkhead.records.keyfile import KeySet
+
+KEY_FILE = Path("keys.sealed")  # relative: the compartment's directory is its root
+KEY_FILE_MAX = 1 << 20
+
+
+def load_keys(host: Host, path: Path = KEY_FILE) -> KeySet:
+    """This compartment's keys. Raises ConfigError when there are none, IntegrityError when they do not open."""
+    if host.root_key is None:
+        raise ConfigError(f"{host.channel.compartment} was given no root key")
+    try:
+        with path.open("rb") as file:
+            record = file.read(KEY_FILE_MAX)
+    except OSError as error:
+        raise ConfigError(f"{host.channel.compartment}/{path}: {error.strerror}; restore it from a backup") from None
+    return KeySet.open(record, host.tenant, host.channel.compartment, host.root_key)
