@@ -76,3 +76,27 @@ def test_parts_of_a_digest_are_messages_unless_they_say_otherwise() -> None:
 def test_bare_line_feeds_end_boundary_lines_too() -> None:
     data = b"Content-Type: multipart/mixed; boundary=b\n\n--b\n\none\n--b\n\ntwo\n--b--\n"
     assert [data[part.body : part.end] for part in scan(data).children] == [b"one", b"two"]
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        (b"a/b; c=d", b"d"),
+        (b"a/b; C=d", b"d"),
+        (b"a/b; c*=us-ascii'en'd%20e", b"d e"),
+        (b"a/b; c*=d", b"d"),
+        (b"a/b; c*1=e; c*0=d", b"de"),
+        (b"a/b; c*0*=utf-8''d%2B; c*1=%41; c*2*=%41", b"d+%41A"),
+        (b"a/b; c*1=e", None),
+        (b"a/b; c*x=e", None),
+        (b"a/b; cd=e", None),
+        (b"a/b; c*0=x; c=d", b"d"),
+    ],
+)
+def test_parameter_is_put_together_from_its_pieces(field: bytes, value: bytes | None) -> None:
+    assert content(b"Content-Type: " + field + b"\r\n").parameter(b"c") == value
+
+
+def test_boundary_in_pieces_is_used() -> None:
+    data = b"Content-Type: multipart/mixed; boundary*0=b; boundary*1=c\r\n\r\n--bc\r\n\r\none\r\n--bc--"
+    assert [data[part.body : part.end] for part in scan(data).children] == [b"one"]

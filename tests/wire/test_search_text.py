@@ -1,5 +1,6 @@
 """What SEARCH sees: decoded words, decoded bodies, folded comparison."""
 
+import time
 from base64 import b64encode
 
 import pytest
@@ -95,3 +96,25 @@ def test_random_octets_never_raise(data: bytes, encoding: str) -> None:
 )
 def test_broken_words_never_raise(pieces: list[bytes]) -> None:
     assert isinstance(header_text(b"".join(pieces)), str)
+
+
+HOSTILE = {
+    "combining marks": "\u0301\u0323" * 250_000,
+    "words begun": "=?utf-8?q?" * 50_000,
+    "escapes": "\x1b$B" * 150_000,
+    "escapes lost": "$B" * 250_000,
+    "escapes half lost": "$B(B" * 120_000,
+    "padding": "=" * 500_000,
+    "soft breaks": " =\r\n" * 120_000,
+    "pieces of base64": "QQ==" * 120_000,
+}
+
+
+@pytest.mark.parametrize("name", HOSTILE)
+def test_half_a_megabyte_made_to_be_slow_is_not(name: str) -> None:
+    data = HOSTILE[name].encode()
+    before = time.process_time()
+    for encoding in ("", "base64", "quoted-printable"):
+        fold(part_text(data, encoding, "iso-2022-jp"))
+    header_text(data)
+    assert time.process_time() - before < 3

@@ -29,6 +29,7 @@ _TOKEN = re.compile(rb'[ \t]*([^\s;,"()<>@=]{1,127})')
 _PARAMETER = re.compile(rb';[ \t]*+([^\s=;"]++)[ \t]*+=[ \t]*+(?:"((?:[^"\\]++|\\.)*+)|([^;]*+))', re.DOTALL)
 _ESCAPED = re.compile(rb"\\(.)", re.DOTALL)
 _BOUNDARY_TAIL = re.compile(rb"(--)?+[ \t]*+(?:\r?\n|\Z)")
+_PERCENT = re.compile(rb"%([0-9A-Fa-f]{2})")
 _LANGUAGE = re.compile(rb"[A-Za-z0-9-]{1,64}")
 
 
@@ -48,11 +49,15 @@ class Content(msgspec.Struct, frozen=True, gc=False):
     location: bytes | None = None
 
     def parameter(self, name: bytes) -> bytes | None:
-        """The value of the parameter `name` (lower case), or None."""
+        """The value of the parameter `name` (lower case), its RFC 2231 pieces put together, or None."""
+        pieces: dict[bytes, bytes] = {}
         for key, value in self.parameters:
-            if key.lower() == name:
+            low = key.lower()
+            if low == name:
                 return value
-        return None
+            if low.startswith(name + b"*"):
+                pieces.setdefault(low[len(name) :], value)
+        return _joined(pieces) if pieces else None
 
 
 class Part(msgspec.Struct, frozen=True):
@@ -68,6 +73,29 @@ class Part(msgspec.Struct, frozen=True):
     fields: list[Field]
     children: tuple["Part", ...] = ()
     message: "Part | None" = None
+
+
+def _joined(pieces: dict[bytes, bytes]) -> bytes | None:
+    """The value that `*`, or `*0` or `*0*` and what follows it, make (RFC 2231 sections 3 and 4), or None.
+
+    The charset of the value is dropped: it is asked for boundaries and charsets only, which are ASCII.
+    """
+    if b"*" in pieces:
+        return _unescaped(pieces[b"*"].rpartition(b"'")[2])
+    value: list[bytes] = []
+    while True:
+        key = b"*%d" % len(value)
+        if key in pieces:
+            value.append(pieces[key])
+        elif key + b"*" in pieces:
+            piece = pieces[key + b"*"]
+            value.append(_unescaped(piece if value else piece.rpartition(b"'")[2]))
+        else:
+            return b"".join(value) if value else None
+
+
+def _unescaped(value: bytes) -> bytes:
+    return _PERCENT.sub(lambda match: bytes((int(match[1], 16),)), value)
 
 
 _TEXT = Content()
