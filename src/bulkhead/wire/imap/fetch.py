@@ -52,7 +52,18 @@ class Section:
     text: SectionText = SectionText.WHOLE
     fields: tuple[bytes, ...] = ()
 
+    @property
+    def path(self) -> str:
+        """The octets to read, as `summary.section_range` takes it; of HEADER.FIELDS the whole header."""
+        words = [str(number) for number in self.part]
+        if self.text in (SectionText.HEADER_FIELDS, SectionText.HEADER_FIELDS_NOT):
+            words.append("HEADER")
+        elif self.text is not SectionText.WHOLE:
+            words.append(self.text.value.decode("ascii"))
+        return ".".join(words)
+
     def __bytes__(self) -> bytes:
+        """What stands between the brackets of the label."""
         words = [b"%d" % number for number in self.part]
         if self.text is not SectionText.WHOLE:
             words.append(self.text.value)

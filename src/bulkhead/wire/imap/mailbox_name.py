@@ -4,6 +4,7 @@ Inside Bulkhead a name is a str with `/` between levels; the first level INBOX i
 """
 
 import binascii
+import codecs
 import re
 from typing import Final
 
@@ -27,7 +28,7 @@ def encode_utf7(name: str) -> bytes:
 def _shift(found: re.Match[str]) -> str:
     if found[0] == "&":
         return "&-"
-    packed = binascii.b2a_base64(found[0].encode("utf-16-be"), newline=False)
+    packed = binascii.b2a_base64(codecs.utf_16_be_encode(found[0])[0], newline=False)
     return "&" + packed.rstrip(b"=").replace(b"/", b",").decode("ascii") + "-"
 
 
@@ -55,7 +56,9 @@ def _unshift(packed: bytes) -> str:
     if not packed:
         return "&"
     try:
-        return binascii.a2b_base64(packed.replace(b",", b"/") + b"=" * (-len(packed) % 4)).decode("utf-16-be")
+        units = binascii.a2b_base64(packed.replace(b",", b"/") + b"=" * (-len(packed) % 4))
+        # by its function, since a locked-down process cannot import the codec of that name
+        return codecs.utf_16_be_decode(units, "strict", True)[0]
     except (binascii.Error, UnicodeDecodeError):
         raise CommandError("mailbox name is not in modified UTF-7") from None
 

@@ -6,23 +6,15 @@ from datetime import date
 from enum import Enum
 from typing import Final, TypeVar
 
+from bulkhead.wire.charset import REPLACEMENT, decode
 from bulkhead.wire.imap.fetch import parse_field_name
 from bulkhead.wire.imap.flags import check_keyword
 from bulkhead.wire.imap.grammar import NUMBER64_MAX, CommandError, Condition, Scanner
 from bulkhead.wire.imap.limits import DEPTH_MAX, SEARCH_KEYS_MAX, SEARCH_STRING_MAX
 from bulkhead.wire.imap.sequence import SequenceSet, parse_sequence_set
 
-CHARSETS: Final = {
-    b"US-ASCII": "ascii",
-    b"UTF-8": "utf-8",
-    b"ISO-2022-JP": "iso2022_jp_ext",  # the widest of Python's: half-width kana and JIS X 0212 too
-    b"SHIFT_JIS": "cp932",
-    b"WINDOWS-31J": "cp932",
-    b"EUC-JP": "euc_jp",
-    b"ISO-8859-1": "latin-1",
-}
-"""Charsets of search strings by their IANA name; SHIFT_JIS is read as the superset that Japanese clients mean by it."""
-
+CHARSETS: Final = (b"US-ASCII", b"UTF-8", b"ISO-2022-JP", b"SHIFT_JIS", b"WINDOWS-31J", b"EUC-JP", b"ISO-8859-1")
+"""Charsets of search strings by their IANA name; the Japanese ones are read as Japanese mailers mean them."""
 
 T = TypeVar("T")
 
@@ -216,13 +208,13 @@ def parse_search(scanner: Scanner) -> SearchProgram:
         scanner.space()
         returns = _parse_returns(scanner)
         scanner.space()
-    charset = "utf-8"  # RFC 3501 says US-ASCII; clients send UTF-8 unasked, and it is a superset
+    charset = b"UTF-8"  # RFC 3501 says US-ASCII; clients send UTF-8 unasked, and it is a superset
     if scanner.accept_word(b"CHARSET"):
         scanner.space()
         name = scanner.astring("a charset", maximum=64).upper()
         if name not in CHARSETS:
             raise _bad_charset("charset is not supported")
-        charset = CHARSETS[name]
+        charset = name
         scanner.space()
     return SearchProgram(_Parser(scanner, charset).keys(), returns)
 
@@ -248,7 +240,7 @@ def _bad_charset(text: str) -> CommandError:
 class _Parser:
     """The keys of one program: counts them and how deep they lie."""
 
-    def __init__(self, scanner: Scanner, charset: str) -> None:
+    def __init__(self, scanner: Scanner, charset: bytes) -> None:
         self._scanner, self._charset = scanner, charset
         self._count = self._depth = 0
 
@@ -306,7 +298,12 @@ class _Parser:
         """A space and a string in the program's charset."""
         self._scanner.space()
         octets = self._scanner.astring("a search string", maximum=SEARCH_STRING_MAX)
-        try:
-            return octets.decode(self._charset)
-        except UnicodeDecodeError:
-            raise _bad_charset("search string is not in its charset") from None
+        if self._charset in (b"US-ASCII", b"UTF-8"):
+            try:
+                return octets.decode("utf-8")
+            except UnicodeDecodeError:
+                raise _bad_charset("search string is not in its charset") from None
+        text = decode(octets, self._charset.decode("ascii"))
+        if REPLACEMENT in text:
+            raise _bad_charset("search string is not in its charset")
+        return text

@@ -1,7 +1,7 @@
 """SEARCH: the cheapest way to an answer. Each key knows how far it reads; what is cheap decides first.
 
-The caller narrows by `candidates`, then asks the test of `compile_search` with ARRAYS, and only for the messages still undecided opens
-the summary and asks again, then the header, then the body.
+The caller narrows by `candidates`, then asks the test of `compile_search` with ARRAYS, and only for the messages still
+undecided opens the summary and asks again, then the header, then the body.
 """
 
 from array import array
@@ -31,8 +31,8 @@ from bulkhead.wire.imap.search import (
 )
 from bulkhead.wire.imap.sequence import resolve_numbers, resolve_uids
 from bulkhead.wire.imap.sources import SUMMARY_FIELDS, Source
+from bulkhead.wire.search_text import contains, fold
 
-SENT_DATE_FIELD = b"DATE"
 _EPOCH = date(1970, 1, 1)
 _DAY = 86_400
 
@@ -47,7 +47,7 @@ def source_of_key(key: SearchKey, summary_fields: AbstractSet[bytes] = SUMMARY_F
         case HasField(field, _):
             return Source.SUMMARY if field in summary_fields else Source.HEADER
         case Dated(DateField.SENT, _, _):
-            return Source.SUMMARY if SENT_DATE_FIELD in summary_fields else Source.HEADER
+            return Source.SUMMARY
         case InBody() | InText():
             return Source.BODY
         case _:
@@ -95,8 +95,8 @@ class MessageText(Protocol):
     def sent_day(self) -> date | None:
         """The day in the Date field as written there, None if it has none."""
 
-    def field(self, name: bytes) -> Sequence[str]:
-        """Decoded values of the header field `name` (upper case)."""
+    def field(self, name: bytes) -> Sequence[str] | None:
+        """Decoded values of the header field `name` (upper case); None if what was opened cannot tell."""
 
     def header_text(self) -> str:
         """The whole header, decoded."""
@@ -119,24 +119,26 @@ def candidates(key: SearchKey, columns: Columns) -> list[range]:
     return ranges
 
 
-def compile_search(key: SearchKey, columns: Columns, summary_fields: AbstractSet[bytes] = SUMMARY_FIELDS) -> Test:
+def compile_search(key: SearchKey, columns: Columns) -> Test:
     """A test of one message: (index, how far it was opened, what was opened) gives yes, no, or None for undecided.
 
-    With Source.BODY it is never None. Sets are resolved once, here.
+    With Source.BODY it is never None. Sets are resolved and texts folded once, here.
     """
     match key:
         case And(keys):
-            return _all([compile_search(item, columns, summary_fields) for item in keys])
+            return _all([compile_search(item, columns) for item in keys])
         case Or(keys):
-            return _any([compile_search(item, columns, summary_fields) for item in keys])
+            return _any([compile_search(item, columns) for item in keys])
         case Not(inner):
-            return _not(compile_search(inner, columns, summary_fields))
-        case InText(text):
-            return _in_text(text.casefold())
-        case HasField() | InBody():
-            return _opened(key, source_of_key(key, summary_fields))
-        case Dated(DateField.SENT, _, _):
-            return _opened(key, source_of_key(key, summary_fields))
+            return _not(compile_search(inner, columns))
+        case HasField(field, wanted):
+            return _in_field(field, fold(wanted))
+        case InBody(wanted):
+            return _in_body(fold(wanted))
+        case InText(wanted):
+            return _in_text(fold(wanted))
+        case Dated(DateField.SENT, compared, day):
+            return _sent(compared, day)
         case _:
             known = _by_arrays(key, columns)
             return lambda index, source, text: known(index)
@@ -178,40 +180,43 @@ def _not(inner: Test) -> Test:
     return test
 
 
-def _in_text(wanted: str) -> Test:
+def _in_field(field: bytes, folded: str) -> Test:
+    def test(index: int, source: Source, text: MessageText | None) -> bool | None:
+        if source < Source.SUMMARY or text is None:
+            return None
+        values = text.field(field)
+        if values is None:  # a summary leaves out what is too long for it
+            return None if source < Source.HEADER else False
+        return any(contains(value, folded) for value in values)
+
+    return test
+
+
+def _in_body(folded: str) -> Test:
+    def test(index: int, source: Source, text: MessageText | None) -> bool | None:
+        return None if source < Source.BODY or text is None else contains(text.body_text(), folded)
+
+    return test
+
+
+def _in_text(folded: str) -> Test:
     """TEXT: a hit in the header spares the body."""
 
     def test(index: int, source: Source, text: MessageText | None) -> bool | None:
         if source < Source.HEADER or text is None:
             return None
-        if wanted in text.header_text().casefold():
+        if contains(text.header_text(), folded):
             return True
-        return None if source < Source.BODY else wanted in text.body_text().casefold()
+        return None if source < Source.BODY else contains(text.body_text(), folded)
 
     return test
 
 
-def _opened(key: SearchKey, needs: Source) -> Test:
-    matches = _by_text(key)
-
+def _sent(compared: DateTest, day: date) -> Test:
     def test(index: int, source: Source, text: MessageText | None) -> bool | None:
-        return None if source < needs or text is None else matches(text)
+        return None if source < Source.SUMMARY or text is None else _day_matches(text.sent_day(), compared, day)
 
     return test
-
-
-def _by_text(key: SearchKey) -> Callable[[MessageText], bool]:
-    match key:
-        case HasField(field, wanted):
-            folded = wanted.casefold()
-            return lambda text: any(folded in value.casefold() for value in text.field(field))
-        case InBody(wanted):
-            folded = wanted.casefold()
-            return lambda text: folded in text.body_text().casefold()
-        case Dated(_, test, day):
-            return lambda text: _day_matches(text.sent_day(), test, day)
-        case _:
-            raise ValueError("not a key that reads the message")
 
 
 def _day_matches(sent: date | None, test: DateTest, day: date) -> bool:

@@ -7,6 +7,8 @@ a body.
 from enum import IntEnum
 from typing import Final
 
+from bulkhead.wire.summary import LISTED, LISTED_VERSION
+
 
 class Source(IntEnum):
     """The parts of a message in the order of their price; each holds what the ones before it hold."""
@@ -17,20 +19,5 @@ class Source(IntEnum):
     BODY = 3  # the message
 
 
-SUMMARY_FIELDS: Final = frozenset(
-    (
-        b"BCC",
-        b"CC",
-        b"CONTENT-TYPE",
-        b"DATE",
-        b"FROM",
-        b"IN-REPLY-TO",
-        b"MESSAGE-ID",
-        b"REFERENCES",
-        b"REPLY-TO",
-        b"SENDER",
-        b"SUBJECT",
-        b"TO",
-    )
-)
-"""Header fields that a summary is expected to hold; callers that keep more pass their own set, in upper case."""
+SUMMARY_FIELDS: Final = frozenset(name.upper() for name in LISTED[LISTED_VERSION])
+"""Header fields, in upper case, that a new summary holds; of one message `Summary.holds_fields` has the last word."""

@@ -1,0 +1,302 @@
+"""POP3: bytes in, commands out (RFC 1939; CAPA and PIPELINING of RFC 2449; AUTH of RFC 5034).
+
+The caller acts on one event before it asks for the next, because `state` decides what the next command may be.
+A field that holds a secret never shows in repr.
+"""
+
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from enum import Enum
+from typing import Final
+
+from bulkhead.errors import CommandOutOfOrder, LineTooLong, PeerError
+
+LINE_MAX: Final = 255  # octets with CRLF, RFC 2449 section 4
+SKIPPED_MAX: Final = 8 * 1024  # octets of an over-long line that are dropped before the connection ends
+CONTINUATION_MAX: Final = 8 * 1024  # a line of SASL in base64
+BAD_BEFORE_LOGIN_LOGIN: Final = 5
+BAD_IN_ROW: Final = 20
+NUMBER_MAX: Final = 0x7FFFFFFF
+
+_NUMBER: Final = re.compile(rb"[0-9]{1,10}")
+_MECHANISM: Final = re.compile(rb"[A-Za-z0-9_-]{1,20}")
+_BASE64: Final = re.compile(rb"=|[A-Za-z0-9+/]+={0,2}")
+
+
+class State(Enum):
+    """Where a session stands (RFC 1939 section 3)."""
+
+    AUTHORIZATION = "authorization"
+    TRANSACTION = "transaction"
+    UPDATE = "update"
+
+
+@dataclass(frozen=True, slots=True)
+class User:
+    """USER."""
+
+    name: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Pass:
+    """PASS: the rest of the line, spaces and all."""
+
+    password: bytes = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Auth:
+    """AUTH: mechanism in upper case, None to ask for the list; initial_response in base64, `=` if empty, or None."""
+
+    mechanism: bytes | None
+    initial_response: bytes | None = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Capa:
+    """CAPA."""
+
+
+@dataclass(frozen=True, slots=True)
+class Stls:
+    """STLS: parsed only where STLS_COMMANDS is joined to the table."""
+
+
+@dataclass(frozen=True, slots=True)
+class Quit:
+    """QUIT."""
+
+
+@dataclass(frozen=True, slots=True)
+class Stat:
+    """STAT."""
+
+
+@dataclass(frozen=True, slots=True)
+class ListSizes:
+    """LIST of one message, or of all."""
+
+    number: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class Uidl:
+    """UIDL of one message, or of all."""
+
+    number: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class Retr:
+    """RETR."""
+
+    number: int
+
+
+@dataclass(frozen=True, slots=True)
+class Top:
+    """TOP: the header and `lines` lines of the body."""
+
+    number: int
+    lines: int
+
+
+@dataclass(frozen=True, slots=True)
+class Dele:
+    """DELE."""
+
+    number: int
+
+
+@dataclass(frozen=True, slots=True)
+class Noop:
+    """NOOP."""
+
+
+@dataclass(frozen=True, slots=True)
+class Rset:
+    """RSET."""
+
+
+Command = User | Pass | Auth | Capa | Stls | Quit | Stat | ListSizes | Uidl | Retr | Top | Dele | Noop | Rset
+
+
+@dataclass(frozen=True, slots=True)
+class Rejected:
+    """Answer -ERR with this text and go on."""
+
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class ContinuationLine:
+    """The line that expect_line() asked for, without its end: base64 of SASL, or `*`. Never shown."""
+
+    data: bytes = field(repr=False)
+
+
+Event = Command | Rejected | ContinuationLine
+
+
+class CommandError(PeerError):
+    """One command cannot be taken; the session goes on."""
+
+    code = "pop3-command"
+
+
+def _none(argument: bytes) -> None:
+    if argument:
+        raise CommandError("command takes no argument")
+
+
+def _number(text: bytes, what: str = "a message number", *, least: int = 1) -> int:
+    if _NUMBER.fullmatch(text) is None or not least <= int(text) <= NUMBER_MAX:
+        raise CommandError(f"expected {what}")
+    return int(text)
+
+
+def _some(argument: bytes, what: str) -> bytes:
+    if not argument:
+        raise CommandError(f"expected {what}")
+    return argument
+
+
+def _bare(command: Callable[[], Command]) -> Callable[[bytes], Command]:
+    def parse(argument: bytes) -> Command:
+        _none(argument)
+        return command()
+
+    return parse
+
+
+def _optional(command: Callable[[int | None], Command]) -> Callable[[bytes], Command]:
+    return lambda argument: command(_number(argument) if argument else None)
+
+
+def _top(argument: bytes) -> Command:
+    number, _, lines = argument.partition(b" ")
+    return Top(_number(number), _number(lines, "a number of lines", least=0))
+
+
+def _auth(argument: bytes) -> Command:
+    if not argument:
+        return Auth(None, None)
+    mechanism, space, response = argument.partition(b" ")
+    if _MECHANISM.fullmatch(mechanism) is None:
+        raise CommandError("expected a SASL mechanism")
+    if space and _BASE64.fullmatch(response) is None:
+        raise CommandError("expected an initial response in base64")
+    return Auth(mechanism.upper(), response if space else None)
+
+
+@dataclass(frozen=True, slots=True)
+class CommandRule:
+    """One row: the states that allow the command, and what reads its argument."""
+
+    states: frozenset[State]
+    parse: Callable[[bytes], Command]
+
+
+BEFORE_LOGIN: Final = frozenset((State.AUTHORIZATION,))
+AFTER_LOGIN: Final = frozenset((State.TRANSACTION,))
+ANY: Final = BEFORE_LOGIN | AFTER_LOGIN
+
+COMMANDS: Final[Mapping[bytes, CommandRule]] = {
+    b"AUTH": CommandRule(BEFORE_LOGIN, _auth),
+    b"CAPA": CommandRule(ANY, _bare(Capa)),
+    b"DELE": CommandRule(AFTER_LOGIN, lambda argument: Dele(_number(argument))),
+    b"LIST": CommandRule(AFTER_LOGIN, _optional(ListSizes)),
+    b"NOOP": CommandRule(AFTER_LOGIN, _bare(Noop)),
+    b"PASS": CommandRule(BEFORE_LOGIN, lambda argument: Pass(_some(argument, "a password"))),
+    b"QUIT": CommandRule(ANY, _bare(Quit)),
+    b"RETR": CommandRule(AFTER_LOGIN, lambda argument: Retr(_number(argument))),
+    b"RSET": CommandRule(AFTER_LOGIN, _bare(Rset)),
+    b"STAT": CommandRule(AFTER_LOGIN, _bare(Stat)),
+    b"TOP": CommandRule(AFTER_LOGIN, _top),
+    b"UIDL": CommandRule(AFTER_LOGIN, _optional(Uidl)),
+    b"USER": CommandRule(BEFORE_LOGIN, lambda argument: User(_some(argument, "a user name"))),
+}
+STLS_COMMANDS: Final[Mapping[bytes, CommandRule]] = {b"STLS": CommandRule(BEFORE_LOGIN, _bare(Stls))}
+"""Not offered on 995; a listener with plain text joins this to COMMANDS."""
+
+
+class Pop3Receiver:
+    """The receiving side of one POP3 session; the caller sets `state` on login and on QUIT.
+
+    A line past 255 octets is answered with Rejected and dropped up to its end; past 8 KiB the session ends.
+    """
+
+    def __init__(self, *, state: State = State.AUTHORIZATION, commands: Mapping[bytes, CommandRule] = COMMANDS) -> None:
+        self.state = state
+        self._commands = commands
+        self._inbox = bytearray()
+        self._searched = 0
+        self._continuation = False
+        self._bad = 0
+
+    def receive_data(self, data: bytes) -> None:
+        """Take octets from the connection; call next_event() until None before giving more."""
+        self._inbox += data
+
+    def expect_line(self) -> None:
+        """The next line is a ContinuationLine and no command: for AUTH."""
+        self._continuation = True
+
+    def start_tls(self) -> None:
+        """Nothing may follow STLS in plain text. Raises CommandOutOfOrder if something did."""
+        if self._inbox:
+            raise CommandOutOfOrder("nothing may follow STLS before TLS begins")
+
+    def next_event(self) -> Event | None:
+        """Return the next event, or None when more octets are needed.
+
+        Raises PeerError when the session must end: a limit was passed that cannot be answered, or more than 5 commands
+        were refused before login, or 20 in a row after it.
+        """
+        line = self._read_line()
+        if line is None:
+            return None
+        if self._continuation:
+            self._continuation = False
+            return ContinuationLine(line.removesuffix(b"\n").removesuffix(b"\r"))
+        try:
+            command = self._parse(line)
+        except CommandError as error:
+            self._count_bad()
+            return Rejected(error.public)
+        if self.state is not State.AUTHORIZATION:
+            self._bad = 0
+        return command
+
+    def _read_line(self) -> bytes | None:
+        limit = CONTINUATION_MAX if self._continuation else SKIPPED_MAX
+        end = self._inbox.find(b"\n", self._searched) + 1
+        if (end or len(self._inbox) + 1) > limit:
+            raise LineTooLong("line too long")
+        if not end:
+            self._searched = len(self._inbox)
+            return None
+        line = bytes(self._inbox[:end])
+        del self._inbox[:end]
+        self._searched = 0
+        return line
+
+    def _parse(self, line: bytes) -> Command:
+        if len(line) > LINE_MAX:
+            raise CommandError(f"a line has at most {LINE_MAX} octets")
+        if not line.endswith(b"\r\n") or line.find(b"\r") != len(line) - 2 or b"\0" in line:
+            raise CommandError("a line ends in CRLF and holds no CR, LF or NUL")
+        keyword, _, argument = line[:-2].partition(b" ")
+        rule = self._commands.get(keyword.upper())
+        if rule is None:
+            raise CommandError("no such command")
+        if self.state not in rule.states:
+            raise CommandError(f"command is not allowed in the {self.state.value} state")
+        return rule.parse(argument)
+
+    def _count_bad(self) -> None:
+        self._bad += 1
+        if self._bad > (BAD_BEFORE_LOGIN_LOGIN if self.state is State.AUTHORIZATION else BAD_IN_ROW):
+            raise PeerError("too many bad commands", code="too-many-bad-commands")

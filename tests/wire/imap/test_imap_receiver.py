@@ -1,0 +1,311 @@
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from bulkhead.errors import CommandOutOfOrder, LineTooLong, PeerError
+from bulkhead.wire.imap import commands as c
+from bulkhead.wire.imap.command_table import COMMANDS, STARTTLS_COMMANDS, State
+from bulkhead.wire.imap.fetch import Attribute
+from bulkhead.wire.imap.flags import Flags
+from bulkhead.wire.imap.grammar import Condition
+from bulkhead.wire.imap.limits import Limits
+from bulkhead.wire.imap.receiver import (
+    AppendBegun,
+    AppendEnded,
+    ContinuationLine,
+    Event,
+    ImapReceiver,
+    LiteralChunk,
+    NeedContinuation,
+    Received,
+    Rejected,
+)
+
+SMALL = Limits(
+    line_before_login=64,
+    line=96,
+    literals_before_login=10,
+    literals=20,
+    append=40,
+    drain_before_login=30,
+    drain=60,
+    chunk=7,
+    bad_before_login=3,
+    bad_in_row=4,
+)
+
+
+def drive(receiver: ImapReceiver, pieces: list[bytes], *, refuse: bool = False) -> list[Event | str]:
+    """Events of all pieces, chunks of one message joined; the text of a PeerError ends the list."""
+    events: list[Event | str] = []
+    try:
+        for piece in pieces:
+            receiver.receive_data(piece)
+            while (event := receiver.next_event()) is not None:
+                if isinstance(event, LiteralChunk) and events and isinstance(events[-1], LiteralChunk):
+                    event = LiteralChunk(events.pop().data + event.data)
+                events.append(event)
+                if isinstance(event, AppendBegun):
+                    (receiver.refuse_append if refuse else receiver.accept_append)()
+                if isinstance(event, Received):
+                    if isinstance(event.command, c.Login):
+                        receiver.state = State.AUTHENTICATED
+                    if isinstance(event.command, c.Authenticate | c.Idle):
+                        receiver.expect_line()
+    except PeerError as error:
+        events.append(f"BYE {error.public}")
+    return events
+
+
+def one(raw: bytes, state: State = State.SELECTED) -> Event | str:
+    (event,) = drive(ImapReceiver(state=state), [raw])
+    return event
+
+
+SESSION = (
+    b"a CAPABILITY\r\n"
+    b"b AUTHENTICATE PLAIN\r\nAGEAYg==\r\n"
+    b'c LOGIN {5}\r\nalice {6+}\r\nse\r\n"t\r\n'
+    b'd APPEND {5+}\r\nINBOX (\\Seen $Fwd) " 1-Feb-1994 21:52:25 -0800" {11+}\r\nhello\r\n.\r\n9\r\n'
+    b"e APPEND INBOX {3}\r\nabc\r\n"
+    b"f APPEND INBOX {3}\r\nabc more\r\n"
+    b"g APPEND INBOX {99999999999}\r\n"
+    b"h APPEND INBOX (bad {4+}\r\nabcd {3+}\r\nabc\r\n"
+    b"i IDLE\r\nDONE\r\n"
+    b"j NONSENSE {3+}\r\na\r\nb\r\n"
+    b"\r\n"
+    b"k NOOP\n"
+    b"l LOGOUT\r\n"
+)
+
+
+def test_events_do_not_depend_on_how_bytes_are_split() -> None:
+    whole = drive(ImapReceiver(), [SESSION])
+    assert drive(ImapReceiver(), [SESSION[at : at + 1] for at in range(len(SESSION))]) == whole
+    for at in range(len(SESSION)):
+        assert drive(ImapReceiver(), [SESSION[:at], SESSION[at:]]) == whole
+
+
+def test_a_session_gives_each_command_with_its_tag() -> None:
+    events = drive(ImapReceiver(), [SESSION])
+    assert events[0] == Received(b"a", c.Capability())
+    assert events[1:3] == [Received(b"b", c.Authenticate(b"PLAIN", None)), ContinuationLine(b"AGEAYg==")]
+    assert events[3:5] == [NeedContinuation(), Received(b"c", c.Login(b"alice", b'se\r\n"t'))]
+    append = c.Append("INBOX", Flags(1, (b"$Fwd",)), 760168345, 11)
+    assert events[5:8] == [AppendBegun(b"d", append), LiteralChunk(b"hello\r\n.\r\n9"), AppendEnded(b"d")]
+    assert events[8:12] == [
+        AppendBegun(b"e", c.Append("INBOX", Flags(), None, 3)),
+        NeedContinuation(),
+        LiteralChunk(b"abc"),
+        AppendEnded(b"e"),
+    ]
+    rejected = [(event.tag, event.condition, event.response_code) for event in events if isinstance(event, Rejected)]
+    assert rejected == [
+        (b"f", Condition.BAD, b""),
+        (b"g", Condition.NO, b"TOOBIG"),
+        (b"h", Condition.BAD, b""),
+        (b"j", Condition.BAD, b""),
+        (b"*", Condition.BAD, b""),
+        (b"k", Condition.BAD, b""),
+    ]
+    assert events[-1] == Received(b"l", c.Logout())
+
+
+@given(st.lists(st.binary(max_size=40), max_size=12), st.sampled_from(list(State)), st.booleans())
+def test_random_bytes_give_events_or_a_peer_error(pieces: list[bytes], state: State, refuse: bool) -> None:
+    drive(ImapReceiver(SMALL, state=state), pieces, refuse=refuse)
+
+
+FRAGMENTS = [
+    b"a ", b"APPEND ", b"INBOX ", b"{3}\r\n", b"{3+}\r\n", b"{9+}\r\n", b"abc", b"\r\n", b"\n", b"\r", b"(", b")", b'"',
+    b"SEARCH ", b"NOT ", b"OR ", b"FETCH 1:* ", b"BODY[", b"]", b"<0.1>", b"UID ", b"LOGIN x ", b"LIST \"\" ", b"%*",
+    b"\x00", b"\xff", b"STORE 1 +FLAGS ", b"\\Seen", b" ", b"1-Feb-1994", b"CHARSET ", b"{0+}\r\n", b"&", b"STATUS x (",
+    b"ID (",
+]  # fmt: skip
+
+
+@settings(max_examples=300)
+@given(
+    st.lists(st.sampled_from(FRAGMENTS), max_size=25).map(b"".join),
+    st.integers(0, 60),
+    st.sampled_from(list(State)),
+    st.booleans(),
+)
+def test_likely_bytes_give_the_same_events_in_one_piece_and_in_two(
+    raw: bytes, at: int, state: State, refuse: bool
+) -> None:
+    whole = drive(ImapReceiver(SMALL, state=state), [raw], refuse=refuse)
+    assert drive(ImapReceiver(SMALL, state=state), [raw[:at], raw[at:]], refuse=refuse) == whole
+    assert drive(ImapReceiver(SMALL, state=state), [bytes((octet,)) for octet in raw], refuse=refuse) == whole
+
+
+def test_secrets_are_not_in_repr() -> None:
+    assert "hunter2" not in repr(one(b"a LOGIN x hunter2\r\n", State.NOT_AUTHENTICATED))
+    assert "aHVudGVy" not in repr(one(b"a AUTHENTICATE PLAIN aHVudGVy\r\n", State.NOT_AUTHENTICATED))
+    assert "hunter2" not in repr(ContinuationLine(b"hunter2")) + repr(LiteralChunk(b"hunter2"))
+    assert "hunter2" not in repr(one(b"a LOGIN x hunter2 more\r\n", State.NOT_AUTHENTICATED))
+
+
+def test_a_line_of_8_kib_before_login_is_taken_and_one_more_octet_is_not() -> None:
+    line = b"a LOGIN x ".ljust(8 * 1024 - 2, b"y") + b"\r\n"
+    assert isinstance(one(line, State.NOT_AUTHENTICATED), Rejected)  # the password is over its own limit
+    receiver = ImapReceiver()
+    receiver.receive_data(line[:-2] + b"y\r\n")
+    with pytest.raises(LineTooLong):
+        receiver.next_event()
+
+
+def test_a_line_without_an_end_is_refused_once_it_reaches_the_limit() -> None:
+    receiver = ImapReceiver()
+    receiver.receive_data(b"a" * (8 * 1024 - 1))
+    assert receiver.next_event() is None
+    receiver.receive_data(b"a")
+    with pytest.raises(LineTooLong):
+        receiver.next_event()
+
+
+def test_a_line_of_64_kib_after_login_is_taken_and_one_more_octet_is_not() -> None:
+    line = b"a FETCH ".ljust(64 * 1024 - 10, b"1") + b" (FLAGS)\r\n"
+    assert isinstance(one(line), Rejected)
+    receiver = ImapReceiver(state=State.SELECTED)
+    receiver.receive_data(b"a" + line)
+    with pytest.raises(LineTooLong):
+        receiver.next_event()
+
+
+def test_text_after_a_literal_counts_to_the_same_line_limit() -> None:
+    receiver = ImapReceiver(SMALL)
+    receiver.receive_data(b"a LOGIN {3+}\r\nabc " + b"y" * 64)
+    with pytest.raises(LineTooLong):
+        receiver.next_event()
+
+
+def test_literals_before_login_have_4_kib_together() -> None:
+    receiver = ImapReceiver()
+    receiver.receive_data(b"a LOGIN {1000}\r\n" + b"x" * 1000 + b" {3096}\r\n")
+    assert receiver.next_event() == NeedContinuation()
+    assert receiver.next_event() == NeedContinuation()
+    receiver = ImapReceiver()
+    receiver.receive_data(b"a LOGIN {1000}\r\n" + b"x" * 1000 + b" {3097}\r\nb NOOP\r\n")
+    assert receiver.next_event() == NeedContinuation()
+    assert receiver.next_event() == Rejected(b"a", Condition.BAD, "literal too large", b"TOOBIG")
+    assert receiver.next_event() == Received(b"b", c.Noop())
+
+
+def test_a_refused_non_synchronizing_literal_is_dropped_and_sync_is_kept() -> None:
+    events = drive(ImapReceiver(SMALL), [b"a LOGIN x {11+}\r\n\r\nb LOGOUT\r\r\nc NOOP\r\n"])
+    assert events == [
+        Rejected(b"a", Condition.BAD, "literal too large", b"TOOBIG"),
+        Received(b"c", c.Noop()),
+    ]
+
+
+def test_dropping_ends_at_its_limit() -> None:
+    assert drive(ImapReceiver(SMALL), [b"a LOGIN x {30+}\r\n"]) == []
+    assert drive(ImapReceiver(SMALL), [b"a LOGIN x {31+}\r\n"]) == ["BYE literal too large"]
+    assert drive(ImapReceiver(SMALL, state=State.SELECTED), [b"a APPEND x {60+}\r\n"]) == []
+    assert drive(ImapReceiver(SMALL, state=State.SELECTED), [b"a APPEND x {61+}\r\n"]) == ["BYE literal too large"]
+
+
+def test_an_append_at_the_limit_begins_and_one_more_octet_is_too_big() -> None:
+    receiver = ImapReceiver(state=State.AUTHENTICATED)
+    receiver.receive_data(b"a APPEND INBOX {67108864}\r\n")
+    assert isinstance(receiver.next_event(), AppendBegun)
+    rejected = one(b"a APPEND INBOX {67108865}\r\n")
+    assert rejected == Rejected(b"a", Condition.NO, "message too large", b"TOOBIG")
+
+
+def test_a_message_is_streamed_and_not_kept() -> None:
+    receiver = ImapReceiver(state=State.SELECTED)
+    receiver.receive_data(b"a APPEND INBOX {1000000+}\r\n")
+    assert isinstance(receiver.next_event(), AppendBegun)
+    receiver.accept_append()
+    total = 0
+    for _ in range(10):
+        receiver.receive_data(b"x" * 100_000)
+        while (event := receiver.next_event()) is not None:
+            assert isinstance(event, LiteralChunk)
+            assert len(event.data) <= 64 * 1024
+            total += len(event.data)
+        assert not receiver._inbox
+        assert len(receiver._command) < 100
+    assert total == 1_000_000
+
+
+def test_a_refused_append_is_silent_and_sync_is_kept() -> None:
+    for raw in (b"a APPEND x {5}\r\nb NOOP\r\n", b"a APPEND x {5+}\r\nA NO\n\r\nb NOOP\r\n"):
+        events = drive(ImapReceiver(state=State.SELECTED), [raw], refuse=True)
+        assert isinstance(events[0], AppendBegun)
+        assert events[1:] == [Received(b"b", c.Noop())]
+
+
+def test_an_event_before_the_decision_on_append_is_our_bug() -> None:
+    receiver = ImapReceiver(state=State.SELECTED)
+    receiver.receive_data(b"a APPEND x {5}\r\n")
+    receiver.next_event()
+    with pytest.raises(ValueError, match="comes first"):
+        receiver.next_event()
+
+
+def test_append_without_a_literal_is_answered_bad() -> None:
+    assert isinstance(one(b"a APPEND INBOX\r\n"), Rejected)
+    assert isinstance(one(b"a APPEND INBOX foo\r\n"), Rejected)
+
+
+def test_append_before_login_is_no_append() -> None:
+    events = drive(ImapReceiver(SMALL), [b"a APPEND x {5+}\r\nabcde\r\n"])
+    assert [type(event) for event in events] == [Rejected]
+
+
+def test_literal_minus_takes_4096_octets_and_not_one_more() -> None:
+    limits = Limits(literal_minus=True)
+    receiver = ImapReceiver(limits, state=State.SELECTED)
+    receiver.receive_data(b"a APPEND x {4096+}\r\n")
+    assert isinstance(receiver.next_event(), AppendBegun)
+    events = drive(
+        ImapReceiver(limits, state=State.SELECTED), [b"a APPEND x {4097+}\r\n", b"x" * 4097, b"\r\nb NOOP\r\n"]
+    )
+    assert [type(event) for event in events] == [Rejected, Received]
+
+
+def test_more_bad_commands_than_allowed_before_login_end_the_connection() -> None:
+    events = drive(ImapReceiver(SMALL), [b"a X\r\n" * 4])
+    assert events[3:] == ["BYE too many bad commands"]
+    assert len(events) == 4
+
+
+def test_bad_commands_after_login_count_only_in_a_row() -> None:
+    raw = b"a X\r\n" * 4 + b"a NOOP\r\n" + b"a X\r\n" * 4
+    assert len(drive(ImapReceiver(SMALL, state=State.SELECTED), [raw])) == 9
+    assert drive(ImapReceiver(SMALL, state=State.SELECTED), [b"a X\r\n" * 5])[-1] == "BYE too many bad commands"
+
+
+@pytest.mark.parametrize("name", sorted(COMMANDS))
+@pytest.mark.parametrize("state", list(State))
+def test_a_command_outside_its_states_is_answered_bad(name: bytes, state: State) -> None:
+    event = one(b"t " + name + b"\r\n", state)
+    refused = isinstance(event, Rejected) and "not allowed" in event.text
+    assert refused is (state not in COMMANDS[name].states)
+
+
+def test_a_tag_of_128_octets_is_taken_and_one_more_is_not() -> None:
+    assert one(b"a" * 128 + b" NOOP\r\n") == Received(b"a" * 128, c.Noop())
+    event = one(b"a" * 129 + b" NOOP\r\n")
+    assert isinstance(event, Rejected)
+    assert event.tag == b"*"
+
+
+def test_starttls_is_known_only_where_it_is_joined_and_nothing_may_follow_it() -> None:
+    assert isinstance(one(b"a STARTTLS\r\n", State.NOT_AUTHENTICATED), Rejected)
+    receiver = ImapReceiver(commands={**COMMANDS, **STARTTLS_COMMANDS})
+    receiver.receive_data(b"a STARTTLS\r\nb NOOP\r\n")
+    assert receiver.next_event() == Received(b"a", c.StartTls())
+    with pytest.raises(CommandOutOfOrder):
+        receiver.start_tls()
+
+
+def test_a_uid_fetch_always_asks_for_the_uid() -> None:
+    event = one(b"A1 uid fetch 1:* (flags)\r\n")
+    assert isinstance(event, Received)
+    assert isinstance(event.command, c.Fetch)
+    assert event.command.items == (Attribute.UID, Attribute.FLAGS)
