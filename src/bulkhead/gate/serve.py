@@ -144,7 +144,7 @@ class Connection(asyncio.Protocol):
             raise ConnectionEnded("no TLS", detail=str(error)) from None
         if transport is None:
             raise ConnectionEnded("the connection ended")
-        self._transport = cast(asyncio.Transport, transport)
+        self._transport = transport
         self._transport.set_write_buffer_limits(high=WRITE_HIGH)
         self._paused = False
         self.secure = True

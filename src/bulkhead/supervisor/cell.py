@@ -97,7 +97,7 @@ class Cell:
             for worker in range(workers):
                 yield Unit(process, worker, workers)
 
-    # --- starting ------------------------------------------------------------------------------------------------------
+    # --- starting ---
 
     def start(self) -> None:
         """Prepare the directories and execute the images; compartments follow as the images report ready."""
@@ -181,7 +181,7 @@ class Cell:
         _log.error("image %s died (%s); again in %.2f s", image.image.value, status, delay)
         self._loop.call_later(delay, lambda: None if self.stopping else self._execute(image))
 
-    # --- units ---------------------------------------------------------------------------------------------------------
+    # --- units ---
 
     def fork(self, unit: Unit) -> None:
         """Have the unit's image fork its next incarnation."""
@@ -342,7 +342,7 @@ class Cell:
         if refork:
             self._loop.call_later(delay, self.fork, unit)
 
-    # --- the command line's road ---------------------------------------------------------------------------------------
+    # --- the command line's road ---
 
     def console_edge(self, slot: int) -> socket.socket | None:
         """One end of a fresh edge to the named compartment; None when it is not running or takes no console."""
