@@ -119,7 +119,7 @@ def test_each_gate_has_its_own_key_and_only_its_own_name(tmp_path: Path, ca: Aut
     write_file(tmp_path / "tenants" / "kddi.toml", text)
     tenant = load_installation(tmp_path).tenant("kddi")
     paths = write_gates(tmp_path, ca, tenant, now=NOW)
-    assert paths == [gate_file(tmp_path, "kddi", gate) for gate in ("mx", "submit", "access")]
+    assert paths == [gate_file(tmp_path, tenant.id, gate) for gate in ("mx", "submit", "access")]
     certificates = [x509.load_pem_x509_certificate(path.read_bytes()) for path in paths]
     keys = [certificate.public_key() for certificate in certificates]
     assert all(keys.count(key) == 1 for key in keys)
@@ -135,7 +135,7 @@ def test_each_gate_has_its_own_key_and_only_its_own_name(tmp_path: Path, ca: Aut
 
 def test_an_authority_comes_back_from_its_files_and_is_not_written_twice(tmp_path: Path, ca: Authority) -> None:
     assert write_ca(tmp_path, ca).name == "ca.pem"
-    assert stat.S_IMODE((tmp_path / "certificates" / "ca.key").stat().st_mode) == 0o400
+    assert stat.S_IMODE((tmp_path / "tls" / "ca.key").stat().st_mode) == 0o400
     again = read_ca(tmp_path)
     assert again.certificate == ca.certificate
     handshake(ca, written(tmp_path, issue(again, [NAME], [], now=NOW)), NAME)
@@ -147,15 +147,15 @@ def test_wrong_authority_files_are_named(tmp_path: Path, ca: Authority) -> None:
     with pytest.raises(ConfigError, match=r"ca\.pem cannot be read"):
         read_ca(tmp_path)
     write_ca(tmp_path, ca)
-    key = tmp_path / "certificates" / "ca.key"
+    key = tmp_path / "tls" / "ca.key"
     write_file(key, "not a key", replace=True)
     with pytest.raises(ConfigError, match=r"ca\.key holds no unencrypted PEM key"):
         read_ca(tmp_path)
     write_ca(tmp_path / "other", make_ca("other", now=NOW))
-    write_file(key, (tmp_path / "other" / "certificates" / "ca.key").read_text(), replace=True)
+    write_file(key, (tmp_path / "other" / "tls" / "ca.key").read_text(), replace=True)
     with pytest.raises(ConfigError, match="is not the key of"):
         read_ca(tmp_path)
-    write_file(tmp_path / "certificates" / "ca.pem", "x" * 70_000, replace=True)
+    write_file(tmp_path / "tls" / "ca.pem", "x" * 70_000, replace=True)
     with pytest.raises(ConfigError, match="larger than"):
         read_ca(tmp_path)
 

@@ -18,6 +18,8 @@ from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from bulkhead.config import Tenant, write_file
 from bulkhead.errors import ConfigError
+from bulkhead.identifiers import TenantId
+from bulkhead.supervisor.layout import Layout
 
 CA_DAYS = 3650
 SERVER_DAYS = 90
@@ -25,7 +27,7 @@ CLOCK_SKEW = timedelta(hours=1)  # a certificate is valid from this long ago, fo
 COMMON_NAME_MAX = 64  # characters, ub-common-name of RFC 5280 appendix A.1
 NAMES_MAX = 100  # names and addresses of one certificate
 PEM_BYTES_MAX = 1 << 16
-FOLDER = "certificates"
+FOLDER = "tls"
 CA_CERTIFICATE = "ca.pem"
 CA_KEY = "ca.key"
 GATES: Mapping[str, str] = {"mx": "names.mx", "submit": "names.submit", "access": "names.access"}
@@ -95,9 +97,9 @@ def issue_gates(ca: Authority, tenant: Tenant, *, now: datetime) -> dict[str, st
     return {gate: issue(ca, [tenant.settings.text(key)], [address], now=now) for gate, key in GATES.items()}
 
 
-def gate_file(directory: Path, tenant: str, gate: str) -> Path:
-    """Where an installation keeps a gate's key and chain: `certificates/<tenant>/<gate>.pem`."""
-    return directory / FOLDER / tenant / f"{gate}.pem"
+def gate_file(directory: Path, tenant: TenantId, gate: str) -> Path:
+    """Where the supervisor looks for a gate's key and chain: `tls/<tenant>/<gate>.pem`."""
+    return Layout(directory, tenant).pem(gate)
 
 
 def write_gates(directory: Path, ca: Authority, tenant: Tenant, *, now: datetime) -> list[Path]:
@@ -111,7 +113,7 @@ def write_gates(directory: Path, ca: Authority, tenant: Tenant, *, now: datetime
 
 
 def write_ca(directory: Path, ca: Authority) -> Path:
-    """Write `certificates/ca.key` (0400) and `certificates/ca.pem` (0444), which is returned. Raises ConfigError."""
+    """Write `tls/ca.key` (0400) and `tls/ca.pem` (0444), which is returned. Raises ConfigError."""
     write_file(directory / FOLDER / CA_KEY, _key_pem(ca.key), mode=0o400)
     certificate = directory / FOLDER / CA_CERTIFICATE
     write_file(certificate, ca.pem, mode=0o444)
