@@ -1,0 +1,143 @@
+"""Into local mailboxes: summarise once, seal a copy for each recipient, hand all of them to store in one transaction.
+
+A mailbox key is believed only when its binding verifies under the key pinned at start, so a lying directory can
+misdeliver but cannot substitute keys.
+"""
+
+import asyncio
+import base64
+import secrets
+from collections import OrderedDict
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+
+from bulkhead.boundary.exchange import Exchange
+from bulkhead.boundary.messages.fields import Stamp
+from bulkhead.boundary.messages.to_directory import BindingRow
+from bulkhead.boundary.messages.to_store import COPIES_MAX, Copy, DeliverMail
+from bulkhead.errors import ConfigError
+from bulkhead.identifiers import AccountId, EmailId, RequestId, TenantId, new_id
+from bulkhead.records.mailbox import Binding, VerifiedBinding
+from bulkhead.records.message import body_sealed_size, seal_body_pieces, seal_key_box, seal_parts
+from bulkhead.wire.summary import Summary, summarize
+
+BINDINGS_KEPT = 10_000
+INLINE_MAX = 256 * 1024  # octets: larger messages are summarised off the loop and sealed as they are sent
+PIECE = 256 * 1024
+
+_worker = ThreadPoolExecutor(max_workers=1, thread_name_prefix="summarise")
+
+
+@dataclass(frozen=True, slots=True)
+class SealedCopy:
+    """One account's copy: its row, and its sealed parts, made again each time they are sent."""
+
+    row: Copy
+    key: bytes
+    summary: bytes
+    header: bytes
+    body: memoryview
+
+    def __repr__(self) -> str:
+        return f"SealedCopy({self.row.size} octets)"
+
+    def pieces(self) -> Iterator[bytes]:
+        """The sealed parts in order."""
+        account, email = AccountId(self.row.account), EmailId(self.row.email)
+        if len(self.body) <= INLINE_MAX:
+            parts = seal_parts(self.key, account, email, self.summary, self.header, self.body)
+            yield b"".join((parts.summary, parts.header, parts.body))
+            return
+        parts = seal_parts(self.key, account, email, self.summary, self.header, b"")
+        yield parts.summary + parts.header
+        cut = (self.body[start : start + PIECE] for start in range(0, len(self.body), PIECE))
+        yield from seal_body_pieces(self.key, account, email, cut)
+
+
+class Sealer:
+    """Seals for accounts of one tenant. Verified bindings are kept, because most mail goes to few accounts."""
+
+    def __init__(self, tenant: TenantId, pinned_key: str) -> None:
+        """pinned_key: base64 of the binding key's 32 bytes, from the configuration. Raises ConfigError."""
+        try:
+            self._pinned = Ed25519PublicKey.from_public_bytes(base64.b64decode(pinned_key, validate=True))
+        except ValueError:
+            raise ConfigError("pinned.binding_key is missing or no key; `bulkhead tenant add` writes it") from None
+        self._tenant = tenant
+        self._verified: OrderedDict[bytes, VerifiedBinding] = OrderedDict()
+
+    def verify(self, binding: BindingRow) -> VerifiedBinding:
+        """The key to seal to. Raises IntegrityError unless keyring signed it for this very account."""
+        found = self._verified.get(binding.record)
+        if found is None or found.account != binding.account:
+            found = Binding(binding.record).verify(self._pinned, self._tenant, AccountId(binding.account))
+            self._verified[binding.record] = found
+            if len(self._verified) > BINDINGS_KEPT:
+                self._verified.popitem(last=False)
+        return found
+
+    async def summarize(self, message: bytes) -> Summary:
+        """The message's summary; of a large one on another thread, so that the loop goes on."""
+        if len(message) <= INLINE_MAX:
+            return summarize(message)
+        return await asyncio.get_running_loop().run_in_executor(_worker, summarize, message)
+
+    def seal_copy(self, binding: VerifiedBinding, message: bytes, summary: Summary, date: int) -> SealedCopy:
+        """A copy for one account, under a new message key. date: INTERNALDATE, seconds."""
+        email, key = EmailId(new_id()), secrets.token_bytes(32)
+        plain_summary = summary.encode()
+        view = memoryview(message)
+        header, body = bytes(view[: summary.header_size]), view[summary.header_size :]
+        row = Copy(
+            account=binding.account,
+            email=email,
+            box=seal_key_box(binding, email, key),
+            size=len(message),
+            summary_size=sealed_size(len(plain_summary)),
+            header_size=sealed_size(len(header)),
+            body_size=body_sealed_size(len(body)),
+            date=date,
+        )
+        return SealedCopy(row, key, plain_summary, header, body)
+
+
+def sealed_size(plain: int) -> int:
+    """Bytes of a sealed summary or header of `plain` octets: record header, nonce and tag besides."""
+    return plain + _OVERHEAD
+
+
+_OVERHEAD = len(seal_parts(bytes(32), AccountId(bytes(16)), EmailId(bytes(16)), b"", b"", b"").summary)
+
+
+async def deliver(
+    exchange: Exchange,
+    sealer: Sealer,
+    bindings: Sequence[BindingRow],
+    message: bytes,
+    date: int,
+    *,
+    actor: str,
+    request_id: bytes | None = None,
+) -> None:
+    """Put `message` into every account's INBOX, all or none; durable on return. At most 100 accounts.
+
+    request_id: where a retry of the same delivery must be known as one. Raises Refused (`over-quota`, ...),
+    TemporaryFailure, IntegrityError.
+    """
+    if not 0 < len(bindings) <= COPIES_MAX:
+        raise ValueError(f"{len(bindings)} recipients in one delivery")
+    verified = [sealer.verify(binding) for binding in bindings]
+    summary = await sealer.summarize(message)
+    copies = [sealer.seal_copy(binding, message, summary, date) for binding in verified]
+
+    def body() -> Iterator[bytes]:
+        for copy in copies:
+            yield from copy.pieces()
+
+    stamp = Stamp.fresh(actor, request_id=None if request_id is None else RequestId(request_id))
+    request = DeliverMail(stamp, tuple(copy.row for copy in copies))
+    small = len(copies) == 1 and len(message) <= INLINE_MAX // 4
+    await exchange.to("store").call(request, b"".join(body()) if small else body)
