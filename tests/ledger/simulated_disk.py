@@ -103,11 +103,6 @@ class SimulatedDisk:
         assert _parent(old) == _parent(new)
         self._name(new, {new: self._file(old)}, {old})
 
-    def remove(self, path: str) -> None:
-        self._step(f"remove {path}")
-        self._file(path)
-        self._name(path, {}, {path})
-
     def make_directory(self, path: str) -> bool:
         if path in self.names:
             return False

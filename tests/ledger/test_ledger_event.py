@@ -1,6 +1,8 @@
 """bulkhead.ledger.event: one byte form, limits, no addresses."""
 
 import json
+import re
+from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -56,6 +58,12 @@ def test_numbers_of_kinds_never_change() -> None:
         "CompartmentRestarted": 14,
     }
     assert all(kind.doc.endswith(".") for kind in EVENTS.values())
+
+
+def test_every_kind_has_its_row_in_the_page() -> None:
+    page = (Path(__file__).parents[2] / "docs/ledger.md").read_text()
+    rows = re.findall(r"^\| (\d+) \| ([A-Z][A-Za-z]+) \| (.+) \|$", page, re.MULTILINE)
+    assert rows == [(str(kind.number), kind.name, kind.doc) for kind in EVENTS.values()]
 
 
 @given(

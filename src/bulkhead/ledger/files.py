@@ -39,9 +39,6 @@ class Files(Protocol):
     def rename(self, old: str, new: str) -> None:
         """Within one directory, replacing `new`. Not synced."""
 
-    def remove(self, path: str) -> None:
-        """Remove a file's name. Not synced."""
-
     def make_directory(self, path: str) -> bool:
         """Make a directory; False where it was there. Not synced."""
 
@@ -125,10 +122,6 @@ class DirectoryFiles:
     def rename(self, old: str, new: str) -> None:
         """Files.rename."""
         os.rename(old, new, src_dir_fd=self._root, dst_dir_fd=self._root)
-
-    def remove(self, path: str) -> None:
-        """Files.remove."""
-        os.unlink(path, dir_fd=self._root)
 
     def make_directory(self, path: str) -> bool:
         """Files.make_directory."""

@@ -303,6 +303,8 @@ class Log:
             bundle = encode_bundle(journal.entries[at : at + TILE_WIDTH])
             paths.append(self._write_tile(Tile(None, number), bundle))
             paths += self._write_hashes(levels, number, leaves[at : at + TILE_WIDTH])
+        for path in paths:
+            self._files.sync(path)
         for directory in sorted({above for path in paths for above in _directories(path)}):
             self._files.sync_directory(directory)
         edge = Edge(self._tree.edge.base + cut, tuple(tuple(hashes) for hashes in levels))
@@ -330,7 +332,6 @@ class Log:
         for directory in reversed(_directories(tile.path)[:-1]):
             self._files.make_directory(directory)
         self._files.write(tile.path, data)
-        self._files.sync(tile.path)
         return tile.path
 
 

@@ -71,12 +71,6 @@ class Frontier:
             root = node_hash(left, root)
         return root
 
-    def copy(self) -> "Frontier":
-        """An independent frontier of the same tree."""
-        twin = Frontier()
-        twin.size, twin._edge = self.size, list(self._edge)
-        return twin
-
 
 def tree_root(leaves: Iterable[bytes]) -> bytes:
     """The tree head over leaf hashes (RFC 9162 section 2.1.1)."""
