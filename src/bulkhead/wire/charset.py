@@ -75,7 +75,7 @@ _JIS_GUESSES: Final = ("utf-8", "cp932")  # for 8-bit octets within ISO-2022-JP:
 
 _ESCAPE = re.compile(rb"\x1b(\([BJIH]|\$[@BA]|\$\([BCDOPQ@]|&@)")
 _JIS_RUN = re.compile(rb"[\x21-\x7e]+|[^\x21-\x7e]+")
-_LINE = re.compile(rb"[^\n]*\n|[^\n]+")
+_PAIRS = re.compile(rb"(?:[\x21-\x7e][\x21-\x7e])*+")
 _KANA_UP = bytes([byte + 0x80 if 0x21 <= byte <= 0x5F else byte for byte in range(256)])
 # JIS X 0212, JIS X 0213, GB 2312 and KS X 1001, each in the dialect that knows its escape.
 _OTHER_SETS: Final = {
@@ -172,6 +172,8 @@ def _decode_ascii(run: bytes) -> str:
 
 def _decode_multi(run: bytes, charset: bytes | None) -> str:
     """A run of two-octet characters up to a line end; other octets in it stand for themselves."""
+    if charset is None and _PAIRS.fullmatch(run):
+        return run.decode("utf-16-be").translate(_JIS)
     line, end, rest = run.partition(b"\n")
     text: list[str] = []
     for piece in _JIS_RUN.findall(line):
