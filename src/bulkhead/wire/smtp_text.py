@@ -11,6 +11,8 @@ from typing import Final
 
 END: Final = b"\r\n.\r\n"
 _NEWLINE: Final = re.compile(rb"\r\n|\r|\n")
+_LONE_CR: Final = re.compile(rb"\r(?!\n)")
+_SUSPECT: Final = re.compile(rb"\r(?!\n(?!\.))")  # a CR that stands alone, or a CRLF before a dot
 
 
 class Fault(Enum):
@@ -45,7 +47,9 @@ class TextReader:
         if self.fault is not None:
             self._discard(inbox)
             return b""
-        stop, after = self._whole_lines(inbox)
+        hit = _SUSPECT.search(inbox)
+        suspect = len(inbox) if hit is None else hit.start()
+        stop, after = self._whole_lines(inbox, suspect)
         if after == 0:
             if len(inbox) > self._text_line + 1:  # with a transparency dot
                 self._fail(Fault.LONG_LINE)
@@ -53,33 +57,36 @@ class TextReader:
             return b""
         text = bytes(inbox[:stop])
         del inbox[:after]
-        self._check_octets(text)
-        if text[:1] == b".":
+        self._check_octets(text, suspect)
+        if suspect + 2 < stop:
+            text = text[:suspect] + text[suspect:].replace(b"\r\n.", b"\r\n")
+        if text.startswith(b"."):
             text = text[1:]
-        text = text.replace(b"\r\n.", b"\r\n")
-        if not _lines_fit(text, self._text_line):
+        if self.fault is None and not _lines_fit(text, self._text_line):
             self._fail(Fault.LONG_LINE)
         self.size += len(text)
         if self.size > self._message_bytes:
             self._fail(Fault.TOO_BIG)
         return text if self.fault is None else b""
 
-    def _whole_lines(self, inbox: bytearray) -> tuple[int, int]:
-        """Where the whole lines of text stop, and where what follows begins; the inbox begins at a line's start."""
+    def _whole_lines(self, inbox: bytearray, suspect: int) -> tuple[int, int]:
+        """Where the whole lines of text stop, and where what follows begins; no dot follows a CRLF before `suspect`."""
         if inbox.startswith(b".\r\n"):
             self.ended = True
             return 0, 3
-        at = inbox.find(END)
+        at = inbox.find(END, suspect)
         if at >= 0:
             self.ended = True
             return at + 2, at + len(END)
         at = inbox.rfind(b"\r\n")
         return (0, 0) if at < 0 else (at + 2, at + 2)
 
-    def _check_octets(self, text: bytes) -> None:
-        """Note a CR or LF that stands alone, or a NUL. `text` neither begins after a CR nor ends in one."""
-        pairs = text.count(b"\r\n")
-        if text.count(b"\n") != pairs or text.count(b"\r") != pairs:
+    def _check_octets(self, text: bytes, suspect: int = 0) -> None:
+        """Note a CR or LF that stands alone, or a NUL. No CR stands alone before `suspect`.
+
+        `text` neither begins after a CR nor ends in one.
+        """
+        if not _newlines_are_pairs(text, suspect):
             self._fail(Fault.BARE_NEWLINE)
         if b"\0" in text:
             self._fail(Fault.NUL)
@@ -115,14 +122,22 @@ class TextReader:
         self._before = data[-4:]
 
 
+def _newlines_are_pairs(text: bytes, suspect: int = 0) -> bool:
+    """Whether every CR is followed by LF and every LF follows a CR; known of the CRs before `suspect`."""
+    return text.count(b"\n") == text.count(b"\r") and _LONE_CR.search(text, suspect) is None
+
+
 def _lines_fit(text: bytes, limit: int) -> bool:
-    """Whether every line of `text`, CRLF counted, has at most `limit` octets; jumps from line end to line end."""
+    """Whether every line of `text`, CRLF counted, has at most `limit` octets; jumps from line end to line end.
+
+    Every LF in `text` must follow a CR.
+    """
     at, size = 0, len(text)
     while size - at > limit:
-        newline = text.rfind(b"\r\n", at, at + limit)
+        newline = text.rfind(b"\n", at, at + limit)
         if newline < 0:
             return False
-        at = newline + 2
+        at = newline + 1
     return True
 
 
@@ -144,12 +159,13 @@ class TextWriter:
             self._held, piece = b"\r", piece[:-1]
         if not piece:
             return b""
-        pairs = piece.count(b"\r\n")
-        if piece.count(b"\n") != pairs or piece.count(b"\r") != pairs:
+        if not _newlines_are_pairs(piece):
             piece = _NEWLINE.sub(b"\r\n", piece)
         dot = b"." if self._line_start and piece.startswith(b".") else b""
         self._line_start = piece.endswith(b"\r\n")
-        return dot + piece.replace(b"\r\n.", b"\r\n..")
+        if _SUSPECT.search(piece) is not None:
+            piece = piece.replace(b"\r\n.", b"\r\n..")
+        return dot + piece if dot else piece
 
     def end(self) -> bytes:
         """What ends the message: the CRLF that is missing, if any, and the final dot."""
