@@ -26,7 +26,7 @@ _IPC_CREAT, _IPC_RMID = 0o1000, 0
 _LINGER_SECONDS = 60  # a canary whose maker was killed ends by itself
 
 
-class Absent(Exception):  # noqa: N818 - an answer, not a fault
+class Absent(Exception):
     """The kernel does not have what the act needs: there is nothing to reach, and no control to run."""
 
 
