@@ -36,7 +36,7 @@ class State(Enum):
 class User:
     """USER."""
 
-    name: bytes
+    name: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +50,7 @@ class Pass:
 class Auth:
     """AUTH: mechanism in upper case, None to ask for the list; initial_response in base64, `=` if empty, or None."""
 
-    mechanism: bytes | None
+    mechanism: str | None
     initial_response: bytes | None = field(repr=False)
 
 
@@ -157,10 +157,20 @@ def _number(text: bytes, what: str = "a message number", *, least: int = 1) -> i
     return int(text)
 
 
-def _some(argument: bytes, what: str) -> bytes:
+def _user(argument: bytes) -> Command:
+    try:
+        name = argument.decode("utf-8")
+    except UnicodeDecodeError:
+        raise CommandError("user name is not UTF-8") from None
+    if not name or not name.isprintable():
+        raise CommandError("expected a user name")
+    return User(name)
+
+
+def _pass(argument: bytes) -> Command:
     if not argument:
-        raise CommandError(f"expected {what}")
-    return argument
+        raise CommandError("expected a password")
+    return Pass(argument)
 
 
 def _bare(command: Callable[[], Command]) -> Callable[[bytes], Command]:
@@ -188,7 +198,7 @@ def _auth(argument: bytes) -> Command:
         raise CommandError("expected a SASL mechanism")
     if space and _BASE64.fullmatch(response) is None:
         raise CommandError("expected an initial response in base64")
-    return Auth(mechanism.upper(), response if space else None)
+    return Auth(mechanism.decode("ascii").upper(), response if space else None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -209,14 +219,14 @@ COMMANDS: Final[Mapping[bytes, CommandRule]] = {
     b"DELE": CommandRule(AFTER_LOGIN, lambda argument: Dele(_number(argument))),
     b"LIST": CommandRule(AFTER_LOGIN, _optional(ListSizes)),
     b"NOOP": CommandRule(AFTER_LOGIN, _bare(Noop)),
-    b"PASS": CommandRule(BEFORE_LOGIN, lambda argument: Pass(_some(argument, "a password"))),
+    b"PASS": CommandRule(BEFORE_LOGIN, _pass),
     b"QUIT": CommandRule(ANY, _bare(Quit)),
     b"RETR": CommandRule(AFTER_LOGIN, lambda argument: Retr(_number(argument))),
     b"RSET": CommandRule(AFTER_LOGIN, _bare(Rset)),
     b"STAT": CommandRule(AFTER_LOGIN, _bare(Stat)),
     b"TOP": CommandRule(AFTER_LOGIN, _top),
     b"UIDL": CommandRule(AFTER_LOGIN, _optional(Uidl)),
-    b"USER": CommandRule(BEFORE_LOGIN, lambda argument: User(_some(argument, "a user name"))),
+    b"USER": CommandRule(BEFORE_LOGIN, _user),
 }
 STLS_COMMANDS: Final[Mapping[bytes, CommandRule]] = {b"STLS": CommandRule(BEFORE_LOGIN, _bare(Stls))}
 """Not offered on 995; a listener with plain text joins this to COMMANDS."""

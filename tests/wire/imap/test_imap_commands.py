@@ -67,11 +67,11 @@ def test_a_command_is_parsed_to_its_value(text: bytes, command: c.Command) -> No
 @pytest.mark.parametrize(
     ("text", "command"),
     [
-        (b"LOGIN a b", c.Login(b"a", b"b")),
-        (b'LOGIN "a\\"\\\\" {3}\r\n\xe3\x81\x82', c.Login(b'a"\\', "あ".encode())),
-        (b"AUTHENTICATE plain", c.Authenticate(b"PLAIN", None)),
-        (b"AUTHENTICATE PLAIN =", c.Authenticate(b"PLAIN", b"=")),
-        (b"AUTHENTICATE PLAIN AGEAYg==", c.Authenticate(b"PLAIN", b"AGEAYg==")),
+        (b"LOGIN a b", c.Login("a", b"b")),
+        (b'LOGIN "a\\"\\\\" {3}\r\n\xe3\x81\x82', c.Login('a"\\', "あ".encode())),
+        (b"AUTHENTICATE plain", c.Authenticate("PLAIN", None)),
+        (b"AUTHENTICATE PLAIN =", c.Authenticate("PLAIN", b"=")),
+        (b"AUTHENTICATE PLAIN AGEAYg==", c.Authenticate("PLAIN", b"AGEAYg==")),
     ],
 )
 def test_a_login_is_parsed_to_its_value(text: bytes, command: c.Command) -> None:
@@ -129,10 +129,16 @@ def test_id_names_and_values_have_their_limits() -> None:
             parse(b"ID (" + pair + b")")
 
 
-def test_a_credential_has_1024_octets_and_not_one_more() -> None:
-    assert parse(b"LOGIN a " + b"p" * 1024, State.NOT_AUTHENTICATED)
+def test_a_credential_has_512_octets_and_not_one_more() -> None:
+    assert parse(b"LOGIN a " + b"p" * 512, State.NOT_AUTHENTICATED)
     with pytest.raises(CommandError):
-        parse(b"LOGIN a " + b"p" * 1025, State.NOT_AUTHENTICATED)
+        parse(b"LOGIN a " + b"p" * 513, State.NOT_AUTHENTICATED)
+
+
+@pytest.mark.parametrize("name", [b"{1}\r\n\xff", b"{1}\r\n\x01"])
+def test_a_user_name_is_printable_utf8(name: bytes) -> None:
+    with pytest.raises(CommandError):
+        parse(b"LOGIN " + name + b" p", State.NOT_AUTHENTICATED)
 
 
 def test_32_capabilities_are_enabled_and_not_one_more() -> None:
@@ -165,6 +171,8 @@ def test_every_command_of_the_standard_has_a_row() -> None:
         (b'"01-Jan-1970 00:00:00 +0000"', 0),
         (b'" 1-Jan-1970 09:00:00 +0900"', 0),
         (b'"31-Dec-1969 19:00:00 -0500"', 0),
+        (b'"01-Jan-0001 10:00:00 +0000"', 0),
+        (b'"31-Dec-9999 23:59:59 +0000"', 253402000000),
         (b'"30-Jun-2012 23:59:60 +0000"', 1341100799),
     ],
 )

@@ -89,8 +89,8 @@ def test_events_do_not_depend_on_how_bytes_are_split() -> None:
 def test_a_session_gives_each_command_with_its_tag() -> None:
     events = drive(ImapReceiver(), [SESSION])
     assert events[0] == Received(b"a", c.Capability())
-    assert events[1:3] == [Received(b"b", c.Authenticate(b"PLAIN", None)), ContinuationLine(b"AGEAYg==")]
-    assert events[3:5] == [NeedContinuation(), Received(b"c", c.Login(b"alice", b'se\r\n"t'))]
+    assert events[1:3] == [Received(b"b", c.Authenticate("PLAIN", None)), ContinuationLine(b"AGEAYg==")]
+    assert events[3:5] == [NeedContinuation(), Received(b"c", c.Login("alice", b'se\r\n"t'))]
     append = c.Append("INBOX", Flags(1, (b"$Fwd",)), 760168345, 11)
     assert events[5:8] == [AppendBegun(b"d", append), LiteralChunk(b"hello\r\n.\r\n9"), AppendEnded(b"d")]
     assert events[8:12] == [

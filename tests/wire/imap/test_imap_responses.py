@@ -1,6 +1,7 @@
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from imapclient.response_parser import parse_fetch_response
 
 from bulkhead.wire.imap import responses as r
 from bulkhead.wire.imap.command_table import State
@@ -105,6 +106,19 @@ def test_login_is_offered_only_before_login() -> None:
     assert {b"AUTH=PLAIN", b"SASL-IR", b"LITERAL+"} <= set(before)
     assert {b"IDLE", b"UIDPLUS", b"LITERAL-"} <= set(after)
     assert not set(after) & {b"AUTH=PLAIN", b"SASL-IR", b"LITERAL+"}
+
+
+def test_a_client_reads_what_a_fetch_says() -> None:
+    body = b"Subject: x)\r\n\r\n"
+    items = [b"UID", b"7", b"FLAGS", b"(\\Seen $Forwarded)", b"INTERNALDATE", r.internal_date(760168345, 540)]
+    items += [b"EMAILID", b"(eml_x)", b"BODY[HEADER.FIELDS (SUBJECT)]<0>", r.literal(body), b"BODY[1]", r.nstring(None)]
+    head, _, rest = r.fetch_line(12, items).removeprefix(b"* ").removesuffix(b"\r\n").partition(b"{%d}\r\n" % len(body))
+    lines = [(head + b"{%d}" % len(body), rest[: len(body)]), rest[len(body) :]]
+    (message,) = parse_fetch_response([(lines[0][0].replace(b" FETCH ", b" "), lines[0][1]), lines[1]]).values()
+    assert message[b"SEQ"] == 12
+    assert message[b"FLAGS"] == (b"\\Seen", b"$Forwarded")
+    assert message[b"BODY[HEADER.FIELDS (SUBJECT)]<0>"] == body
+    assert message[b"BODY[1]"] is None
 
 
 @given(st.integers(0, 2**33), st.sampled_from([0, 540, -210]))

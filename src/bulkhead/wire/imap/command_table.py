@@ -23,8 +23,8 @@ from bulkhead.wire.imap.limits import (
 from bulkhead.wire.imap.mailbox_name import parse_list_pattern, parse_mailbox_name
 from bulkhead.wire.imap.search import parse_search
 from bulkhead.wire.imap.sequence import parse_sequence_set
+from bulkhead.wire.sasl import FIELD_MAX
 
-CREDENTIAL_MAX: Final = 1024  # octets of a LOGIN argument
 _BASE64: Final = re.compile(rb"=|[A-Za-z0-9+/]+={0,2}")
 _APPEND_LITERAL: Final = re.compile(rb"~?\{([0-9]{1,20})\+?\}\r\n\Z")
 
@@ -101,14 +101,21 @@ def _id(scanner: Scanner) -> c.Command:
 
 def _login(scanner: Scanner) -> c.Command:
     scanner.space()
-    username = scanner.astring("a user name", maximum=CREDENTIAL_MAX)
+    octets = scanner.astring("a user name", maximum=FIELD_MAX)
     scanner.space()
-    return c.Login(username, scanner.astring("a password", maximum=CREDENTIAL_MAX))
+    password = scanner.astring("a password", maximum=FIELD_MAX)
+    try:
+        username = octets.decode("utf-8")
+    except UnicodeDecodeError:
+        raise CommandError("user name is not UTF-8") from None
+    if not username.isprintable():
+        raise CommandError("user name has control characters")
+    return c.Login(username, password)
 
 
 def _authenticate(scanner: Scanner) -> c.Command:
     scanner.space()
-    mechanism = scanner.word("a SASL mechanism")
+    mechanism = scanner.word("a SASL mechanism").decode("ascii")
     if not scanner.accept(b" "):
         return c.Authenticate(mechanism, None)
     found = _BASE64.match(scanner.data, scanner.pos)

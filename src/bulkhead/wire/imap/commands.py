@@ -61,9 +61,9 @@ class Id:
 
 @dataclass(frozen=True, slots=True)
 class Login:
-    """LOGIN: both as octets; the password is never shown."""
+    """LOGIN: what sasl calls authcid, and the password as octets."""
 
-    username: bytes
+    username: str
     password: bytes = field(repr=False)
 
 
@@ -71,7 +71,7 @@ class Login:
 class Authenticate:
     """AUTHENTICATE: mechanism in upper case; initial_response still in base64, `=` if empty (RFC 4959), or None."""
 
-    mechanism: bytes
+    mechanism: str
     initial_response: bytes | None = field(repr=False)
 
 

@@ -25,6 +25,7 @@ _DATE_TIME: Final = re.compile(
 
 MONTHS: Final = (b"JAN", b"FEB", b"MAR", b"APR", b"MAY", b"JUN", b"JUL", b"AUG", b"SEP", b"OCT", b"NOV", b"DEC")
 NUMBER_MAX: Final = 0xFFFFFFFF  # RFC 3501 section 9: number is unsigned 32-bit
+DATE_TIME_MAX: Final = 253_402_000_000  # days before the end of the year 9999
 NUMBER64_MAX: Final = 0x7FFFFFFFFFFFFFFF  # RFC 9051 section 9: number64 is unsigned 63-bit
 
 
@@ -194,7 +195,7 @@ class Scanner:
             raise CommandError("no such date") from None
 
     def date_time(self) -> int:
-        """A quoted date-time as seconds since 1970 UTC."""
+        """A quoted date-time as seconds since 1970 UTC; times out of what every zone can show become the nearest."""
         found = _DATE_TIME.match(self.data, self.pos)
         if found is None:
             raise CommandError('expected a date-time such as " 1-Feb-1994 21:52:25 -0800"')
@@ -206,7 +207,8 @@ class Scanner:
             local = datetime(
                 int(year), _month(month), int(day), int(hour), int(minute), min(int(second), 59), tzinfo=UTC
             )
-            return int((local - offset if sign == b"+" else local + offset).timestamp())
+            seconds = int((local - offset if sign == b"+" else local + offset).timestamp())
+            return min(max(seconds, 0), DATE_TIME_MAX)
         except (ValueError, OverflowError):
             raise CommandError("no such date and time") from None
 
