@@ -60,14 +60,14 @@ def test_the_status_part_names_mta_recipient_and_diagnostic():
     assert status == (
         b"Reporting-MTA: dns; courier.stnet.example\r\n"
         b"Original-Envelope-Id: QQ314159\r\n"
-        b"Arrival-Date: Mon, 01 Jun 2026 08:05:09 +0900\r\n"
+        b"Arrival-Date: Mon, 1 Jun 2026 08:05:09 +0900\r\n"
         b"\r\n"
         b'Final-Recipient: rfc822; "foo..bar"@kddi.example\r\n'
         b"Action: failed\r\n"
         b"Status: 5.1.1\r\n"
         b"Remote-MTA: dns; mx.kddi.example\r\n"
         b"Diagnostic-Code: smtp; 550 5.1.1 no such mailbox\r\n"
-        b"Last-Attempt-Date: Mon, 01 Jun 2026 12:05:09 +0900\r\n"
+        b"Last-Attempt-Date: Mon, 1 Jun 2026 12:05:09 +0900\r\n"
     )
 
 
@@ -75,7 +75,7 @@ def test_a_delay_says_until_when_it_is_tried():
     later = RecipientReport(parse_address("b@kddi.example"), "4.4.1", "connection refused")
     text = notification(Action.DELAYED, [later, later], retry_until=NOW).text
     assert text.count(b"Action: delayed\r\n") == 2
-    assert text.count(b"Will-Retry-Until: Mon, 01 Jun 2026 12:05:09 +0900\r\n") == 2
+    assert text.count(b"Will-Retry-Until: Mon, 1 Jun 2026 12:05:09 +0900\r\n") == 2
     assert b"Diagnostic-Code: x-bulkhead; connection refused\r\n" in text
 
 
@@ -160,7 +160,7 @@ def test_a_received_field_has_its_clauses_in_the_order_of_the_standard():
         b"Received: from client.example (host.example [192.0.2.1])\r\n"
         b"\tby mx.kddi.example with ESMTPS id abc tls TLS_AES_256_GCM_SHA384\r\n"
         b"\tfor <b@kddi.example>;\r\n"
-        b"\tMon, 01 Jun 2026 08:05:09 +0900\r\n"
+        b"\tMon, 1 Jun 2026 08:05:09 +0900\r\n"
     )
 
 

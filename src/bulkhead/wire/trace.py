@@ -5,9 +5,8 @@ from datetime import datetime
 from ipaddress import IPv4Address, IPv6Address
 
 from bulkhead.identifiers import Address, DomainName
+from bulkhead.wire.internet_date import message_date
 
-_DAYS = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
-_MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
 _UNSAFE = re.compile(r"[^\x21-\x7e]|[()<>\"\\;,]")
 
 
@@ -16,10 +15,7 @@ def format_date(moment: datetime) -> str:
     offset = moment.utcoffset()
     if offset is None:
         raise ValueError("a date in mail needs a time zone")
-    minutes = int(offset.total_seconds()) // 60
-    zone = f"{'-' if minutes < 0 else '+'}{abs(minutes) // 60:02}{abs(minutes) % 60:02}"
-    day, month = _DAYS[moment.weekday()], _MONTHS[moment.month - 1]
-    return f"{day}, {moment.day:02} {month} {moment.year:04} {moment:%H:%M:%S} {zone}"
+    return message_date(int(moment.timestamp()), int(offset.total_seconds()) // 60).decode("ascii")
 
 
 def transmission_type(*, extended: bool, tls: bool, authenticated: bool) -> str:
