@@ -1,5 +1,9 @@
 """The receiver's commands: order, limits, refusals, STARTTLS, AUTH."""
 
+import dataclasses
+import re
+from pathlib import Path
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -22,7 +26,7 @@ from bulkhead.wire.smtp_events import (
     StartTls,
 )
 from bulkhead.wire.smtp_session import COMMANDS
-from bulkhead.wire.smtp_states import TRANSITIONS, Phase, Role, Step
+from bulkhead.wire.smtp_states import TRANSITIONS, Phase, Role, Step, state_diagram
 
 SUBMISSION = {"role": Role.SUBMISSION, "tls_offered": True, "mechanisms": ("PLAIN", "LOGIN")}
 
@@ -528,3 +532,26 @@ def test_commands_give_the_same_replies_however_they_are_split(pieces, cuts):
     whole, split = Peer(), Peer()
     assert split.say_split(stream, [cut % (len(stream) + 1) for cut in cuts]) == whole.say(stream)
     assert split.events == whole.events
+
+
+# --- the page ---
+
+PAGE = (Path(__file__).parents[2] / "docs" / "smtp.md").read_text()
+
+
+def test_the_page_has_the_diagram_of_the_table():
+    assert f"```mermaid\n{state_diagram()}\n```" in PAGE
+
+
+def test_the_page_has_every_limit_with_its_default():
+    rows = dict(re.findall(r"^\| `(\w+)` \| (\d+) \|", PAGE, re.MULTILINE))
+    assert rows == {field.name: str(field.default) for field in dataclasses.fields(Limits)}
+
+
+def test_the_limits_are_at_least_what_the_standard_asks():
+    # RFC 5321 section 4.5.3.1, RFC 4954 section 4
+    limits = Limits()
+    assert (limits.command_line, limits.text_line, limits.auth_line) == (512, 1000, 12288)
+    assert limits.recipients >= 100
+    assert limits.parameter_line >= 512 + 500 + 26 + 17
+    assert limits.message_bytes >= 65536
