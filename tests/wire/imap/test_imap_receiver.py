@@ -1,3 +1,7 @@
+import subprocess
+import sys
+import time
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -309,3 +313,42 @@ def test_a_uid_fetch_always_asks_for_the_uid() -> None:
     assert isinstance(event, Received)
     assert isinstance(event.command, c.Fetch)
     assert event.command.items == (Attribute.UID, Attribute.FLAGS)
+
+
+def test_a_fetch_command_is_parsed_in_less_than_40_microseconds() -> None:
+    receiver = ImapReceiver(state=State.SELECTED)
+    spent = []
+    for _ in range(20):
+        started = time.perf_counter()
+        for _ in range(50):
+            receiver.receive_data(b"A1 UID FETCH 1:* (FLAGS)\r\n")
+            assert receiver.next_event() is not None
+        spent.append((time.perf_counter() - started) / 50)
+    assert min(spent) < 40e-6
+
+
+LATE_IMPORTS = """
+import sys
+from bulkhead.wire.imap import mailbox_name, receiver, responses, search_plan
+from bulkhead.wire.imap.command_table import State
+before = set(sys.modules)
+r = receiver.ImapReceiver(state=State.SELECTED)
+for charset in SAMPLES:
+    octets = SAMPLES[charset]
+    r.receive_data(b"a SEARCH CHARSET %s SUBJECT {%d+}\\r\\n%s\\r\\n" % (charset.encode(), len(octets), octets))
+    event = r.next_event()
+    assert isinstance(event, receiver.Received), event
+r.receive_data(b'b SELECT &ZeU-\\r\\nc APPEND x " 1-Feb-1994 21:52:25 -0800" {1}\\r\\n')
+assert r.next_event().command.mailbox == "日"
+r.next_event()
+responses.mailbox("日本語")
+responses.internal_date(0, 540)
+print(sorted(set(sys.modules) - before))
+"""
+
+
+def test_nothing_is_imported_once_the_process_is_locked_down() -> None:
+    samples = {charset: "会議".encode(charset) for charset in ("UTF-8", "ISO-2022-JP", "Shift_JIS", "EUC-JP")}
+    program = f"SAMPLES = {samples!r}\n{LATE_IMPORTS}"
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, timeout=60)
+    assert done.stdout.strip() == "[]"

@@ -106,9 +106,11 @@ def test_20000_ranges_are_taken_and_one_more_is_not() -> None:
 
 def test_all_of_a_million_uids_resolves_and_compresses_without_looking_at_each() -> None:
     uids = array("I", range(1, 1_000_001))
-    started = time.perf_counter()
-    found = resolve_uids(ALL, uids)
-    text = compress(uids)
-    spent = time.perf_counter() - started
-    assert (count(found), text) == (1_000_000, b"1:1000000")
-    assert spent < 0.02  # 0.1 ms when idle; a loop over each takes 50 ms and more
+    spent = []
+    for _ in range(5):
+        started = time.perf_counter()
+        found = resolve_uids(ALL, uids)
+        text = compress(uids)
+        spent.append(time.perf_counter() - started)
+        assert (count(found), text) == (1_000_000, b"1:1000000")
+    assert min(spent) < 0.001
