@@ -124,6 +124,14 @@ def test_a_reader_of_files_opens_nothing_for_writing(machine, flags):
 
 
 @pytest.mark.parametrize("machine", MACHINES)
+def test_a_writer_makes_no_set_uid_file(machine):
+    duties = {"files": True, "writable": True}
+    assert answer(machine, "openat", -100, 0, 0o102, 0o4755, **duties) == errno.EPERM
+    assert answer(machine, "fchmod", 3, 0o2755, **duties) == errno.EPERM
+    assert answer(machine, "fchmod", 3, 0o600, **duties) == 0
+
+
+@pytest.mark.parametrize("machine", MACHINES)
 def test_calls_whose_flags_a_filter_cannot_see_look_like_an_older_kernel(machine):
     assert {answer(machine, name) for name in UNKNOWN} == {errno.ENOSYS}
 

@@ -121,6 +121,17 @@ def keep_a_file(targets: Targets, victim: Victim) -> None:
     path.unlink()
 
 
+def make_set_uid_file(targets: Targets, victim: Victim) -> None:
+    """Make a set-uid file in the own directory, which would lend this uid to any user of the host."""
+    path = Path(targets.own("set-uid"))
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o700)
+    try:
+        os.fchmod(descriptor, 0o4700)
+    finally:
+        os.close(descriptor)
+        path.unlink()
+
+
 def read_environment_of_self(targets: Targets, victim: Victim) -> None:
     """Read the environment that the supervisor was started with."""
     Path("/proc/self/environ").read_bytes()

@@ -19,6 +19,7 @@ _AT_EMPTY_PATH = 0x1000
 _MSG_FASTOPEN = 0x20000000
 # O_WRONLY O_RDWR O_CREAT O_TRUNC O_TMPFILE's own bit (asm-generic/fcntl.h; the same on x86_64 and aarch64).
 _OPEN_WRITES = 0o1 | 0o2 | 0o100 | 0o1000 | 0o20000000
+_SET_ID_BITS = 0o7000  # a set-uid file in its directory would lend its uid to any user of the host
 _FCNTL = (
     0,
     1,
@@ -77,8 +78,8 @@ _READ_FILES = (
     "fadvise64", "preadv", "flock",
 )
 _WRITE_FILES = (
-    "openat", "pwrite64", "pwritev", "fsync", "fdatasync", "ftruncate", "fallocate", "rename", "renameat",
-    "renameat2", "unlink", "unlinkat", "mkdir", "mkdirat", "fchmod", "sync_file_range",
+    "pwrite64", "pwritev", "fsync", "fdatasync", "ftruncate", "fallocate", "rename", "renameat",
+    "renameat2", "unlink", "unlinkat", "mkdir", "mkdirat", "sync_file_range",
 )
 # fmt: on
 
@@ -125,4 +126,6 @@ def allowed_calls(
         rules["openat"] = ((without_bits(2, _OPEN_WRITES),),)
         if writable:
             rules |= dict.fromkeys(_WRITE_FILES, ALWAYS)
+            rules["openat"] = ((without_bits(3, _SET_ID_BITS),),)
+            rules["fchmod"] = ((without_bits(1, _SET_ID_BITS),),)  # SQLite gives a journal its database's mode
     return rules
