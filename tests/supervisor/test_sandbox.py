@@ -528,3 +528,30 @@ def test_each_landlock_abi_keeps_what_it_can_and_tells_the_rest(room, abi):
 def test_idna_is_loaded_before_the_lock_because_names_are_encoded_under_it(room, start):
     assert encodings.idna.__name__
     assert locked(lock_for(room, start), lambda: "例え.jp".encode("idna").decode(), start) == "xn--r8jz45g.jp"
+
+
+def test_where_user_namespaces_are_refused_the_report_says_what_is_missing_and_the_rest_stands(room):
+    lock = lock_for(room, "user", files=True)
+    (room / "foreign").write_bytes(b"x")
+    (room / "foreign").chmod(0o644)
+
+    def child(out: int):
+        uid = os.geteuid()
+        try:  # a namespace in which no further one can be made stands for a host that refuses them
+            syscall("unshare", 0x10000000)
+            Path("/proc/self/uid_map").write_bytes(b"%d %d 1" % (uid, uid))
+            Path("/proc/sys/user/max_user_namespaces").write_bytes(b"0")
+        except OSError:
+            return None
+        report = lock_down(replace(lock, keep_fds=frozenset({out}))).as_dict()
+        return report, error_of((room / "foreign").read_bytes)
+
+    answer = in_fork(child, user=True)
+    if answer is None:
+        pytest.skip("user namespaces are refused on this host already")
+    report, reading = LockReport.from_dict(answer[0]), answer[1]
+    missing = {step.mechanism for step in report.steps if step.outcome is Outcome.MISSING}
+    assert missing == {Mechanism.NAMESPACE, Mechanism.CHROOT, Mechanism.UID}
+    assert report.outcome(Mechanism.LIMITS) is Outcome.PARTIAL
+    assert all(step.detail for step in report.steps if step.mechanism in missing)
+    assert reading == "PermissionError"
