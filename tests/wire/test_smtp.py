@@ -306,6 +306,17 @@ def test_idle_commands_past_the_limit_end_the_session_and_a_message_starts_the_c
     assert peer.receiver.closed
 
 
+def test_refused_senders_past_the_limit_end_the_session():
+    receiver = greeted_peer(limits=Limits(idle_commands=5)).receiver  # EHLO was the first
+    for _ in range(5):
+        assert not receiver.closed
+        receiver.receive_data(b"MAIL FROM:<a@b.example>\r\n")
+        receiver.next_event()
+        receiver.reject(reply(550, Status.NOT_AUTHORISED, "No"))
+    assert receiver.closed
+    assert receiver.data_to_send().count(b"550 ") == 4
+
+
 def test_more_sent_ahead_than_the_limit_ends_the_session():
     receiver = SmtpReceiver(HOSTNAME, Role.MX, limits=Limits(inbox_bytes=1000))
     receiver.greet()

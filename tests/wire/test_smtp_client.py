@@ -235,16 +235,27 @@ def test_required_tls_never_sends_an_envelope_in_clear():
             sender.send(envelope())
 
 
+def test_what_a_server_says_during_the_handshake_is_never_taken_for_a_reply_inside_tls():
+    sender = SmtpSender(NAME)
+    assert events_of(sender, b"220 x\r\n250-x\r\n250 STARTTLS\r\n220 go\r\n") == [TlsWanted()]
+    sender.receive_data(b"250 evil\r\n")
+    sender.tls_established()
+    (ended,) = events_of(sender)
+    assert isinstance(ended, SessionEnded)
+    assert not sender.tls_active
+
+
 def test_opportunistic_tls_goes_on_in_clear_when_refused():
     events = events_of(SmtpSender(NAME), b"220 x\r\n250-x\r\n250 STARTTLS\r\n454 later\r\n")
     assert isinstance(events[-1], Ready)
 
 
-@pytest.mark.parametrize("cut", [0, 3])
+@pytest.mark.parametrize("cut", [0, 3, 18])
 def test_replies_injected_behind_starttls_end_the_session(cut):
     sender = SmtpSender(NAME)
     injected = b"250-evil\r\n250 OK\r\n"
     events = events_of(sender, b"220 x\r\n250-x\r\n250 STARTTLS\r\n220 go\r\n" + injected[:cut])
+    assert (TlsWanted() in events) is (cut == 0)
     events += events_of(sender, injected[cut:])
     assert isinstance(events[-1], SessionEnded)
     sender.tls_established()

@@ -259,7 +259,7 @@ class SmtpReceiver:
                 self.close(codes.TOO_MANY_ERRORS)
         elif isinstance(event, RcptTo):
             self._refuse_recipient(answer)
-        else:
+        elif not self._idles_too_long():
             self._send(answer)
 
     # --- inside ------------------------------------------------------------------------------------------------------
@@ -270,11 +270,8 @@ class SmtpReceiver:
             self._awaiting = event
         if isinstance(event, _ALONE) and not self._alone():
             raise PeerError("input sent before it was asked for")
-        if isinstance(event, Greeted | Reset | Idle):
-            self._idle += 1
-            if self._idle > self.limits.idle_commands:
-                self.close(codes.TOO_MANY_ERRORS)
-                return CommandRefused("", codes.TOO_MANY_ERRORS)
+        if isinstance(event, Greeted | Reset | Idle) and self._idles_too_long():
+            return CommandRefused("", codes.TOO_MANY_ERRORS)
         if isinstance(event, Reset):
             self._step(Step.RSET)
             self._forget_transaction()
@@ -352,6 +349,13 @@ class SmtpReceiver:
             self.close(codes.TOO_MANY_ERRORS)
         else:
             self._send(answer)
+
+    def _idles_too_long(self) -> bool:
+        """Count a command that brings no message nearer; past the limit end the session with 421."""
+        self._idle += 1
+        if self._idle > self.limits.idle_commands:
+            self.close(codes.TOO_MANY_ERRORS)
+        return self.closed
 
     def _end_auth(self) -> None:
         if self.phase is Phase.AUTH:

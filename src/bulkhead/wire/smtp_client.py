@@ -140,6 +140,7 @@ class SmtpSender:
             return
         if not self._handshake:
             raise ValueError("no handshake was asked for")
+        self._inbox.clear()
         self._handshake, self.tls_active = False, True
         self.extensions = {}
         self._command(Awaited.EHLO, f"EHLO {self._name}")

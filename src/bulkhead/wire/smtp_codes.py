@@ -94,7 +94,7 @@ class Limits:
     skipped_bytes: int = 65536  # of one over-long command line before the connection is closed
     inbox_bytes: int = 1024 * 1024  # commands sent ahead while an answer is awaited
     bad_commands: int = 10  # refused commands before 421
-    idle_commands: int = 100  # NOOP, RSET, VRFY, HELP, EHLO between two accepted messages before 421
+    idle_commands: int = 100  # NOOP, RSET, VRFY, HELP, EHLO, refused MAIL between two accepted messages before 421
     auth_failures: int = 3  # failed AUTH before 421
     refused_recipients: int = 1000  # a session, before 421
 

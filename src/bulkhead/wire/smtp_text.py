@@ -51,7 +51,7 @@ class TextReader:
         suspect = len(inbox) if hit is None else hit.start()
         stop, after = self._whole_lines(inbox, suspect)
         if after == 0:
-            if len(inbox) > self._text_line + 1:  # with a transparency dot
+            if len(inbox) > self._text_line:  # too long even with a transparency dot, since its CRLF is not here
                 self._fail(Fault.LONG_LINE)
                 self._discard(inbox)
             return b""
