@@ -13,6 +13,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+from msgspec import structs
 
 from bulkhead.boundary.exchange import Exchange
 from bulkhead.boundary.messages.fields import Stamp
@@ -22,11 +23,12 @@ from bulkhead.errors import ConfigError
 from bulkhead.identifiers import AccountId, EmailId, RequestId, TenantId, new_id
 from bulkhead.records.mailbox import Binding, VerifiedBinding
 from bulkhead.records.message import body_sealed_size, seal_body_pieces, seal_key_box, seal_parts
-from bulkhead.wire.summary import Summary, summarize
+from bulkhead.wire.summary import Section, Summary, summarize
 
 BINDINGS_KEPT = 10_000
 INLINE_MAX = 256 * 1024  # octets: larger messages are summarised off the loop and sealed as they are sent
 PIECE = 256 * 1024
+SUMMARY_BYTES_MAX = 512 * 1024
 
 _worker = ThreadPoolExecutor(max_workers=1, thread_name_prefix="summarise")
 
@@ -82,8 +84,9 @@ class Sealer:
     async def summarize(self, message: bytes) -> Summary:
         """The message's summary; of a large one on another thread, so that the loop goes on."""
         if len(message) <= INLINE_MAX:
-            return summarize(message)
-        return await asyncio.get_running_loop().run_in_executor(_worker, summarize, message)
+            return bounded(message, summarize(message))
+        found = await asyncio.get_running_loop().run_in_executor(_worker, summarize, message)
+        return bounded(message, found)
 
     def seal_copy(self, binding: VerifiedBinding, message: bytes, summary: Summary, date: int) -> SealedCopy:
         """A copy for one account, under a new message key. date: INTERNALDATE, seconds."""
@@ -102,6 +105,30 @@ class Sealer:
             date=date,
         )
         return SealedCopy(row, key, plain_summary, header, body)
+
+
+def bounded(message: bytes, summary: Summary) -> Summary:
+    """`summary`, or where a hostile structure made it too large, that of one text part with the same header size.
+
+    The message itself is delivered and fetched whole either way.
+    """
+    if len(summary.encode()) <= SUMMARY_BYTES_MAX:
+        return summary
+    plain = summarize(b"\r\n")
+    lines = message.count(b"\n", summary.header_size)
+    size = len(message) - summary.header_size
+    body = b'("TEXT" "PLAIN" ("CHARSET" "US-ASCII") NIL NIL "7BIT" %d %d' % (size, lines)
+    whole = Section("1", summary.header_size, summary.header_size, len(message), media="text/plain", encoding="7bit")
+    return structs.replace(
+        plain,
+        size=len(message),
+        header_size=summary.header_size,
+        body=body + b")",
+        bodystructure=body + b" NIL NIL NIL NIL)",
+        sections=(whole,),
+        date=summary.date,
+        date_offset=summary.date_offset,
+    )
 
 
 def sealed_size(plain: int) -> int:

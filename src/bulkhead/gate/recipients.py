@@ -1,0 +1,86 @@
+"""What a server decides about a recipient: ours and open, ours and not, or someone else's; and the loop check."""
+
+import ipaddress
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from time import time
+
+from bulkhead.boundary.exchange import Exchange
+from bulkhead.boundary.messages.to_directory import BindingRow, RecipientVerdict, ResolveRecipient
+from bulkhead.boundary.messages.to_store import CheckRoom
+from bulkhead.errors import IntegrityError
+from bulkhead.gate.delivery import Sealer
+from bulkhead.gate.serve import Connection
+from bulkhead.gate.smtp import Rejection
+from bulkhead.identifiers import Address, DomainName
+from bulkhead.wire.smtp_codes import Code, Reply, Status, reply
+from bulkhead.wire.trace import received_field, transmission_type
+
+HOPS_MAX = 50  # Received fields before a message is taken for a loop (RFC 5321 section 6.3)
+NO_SUCH_MAILBOX = reply(Code.MAILBOX_UNAVAILABLE, Status.NO_SUCH_MAILBOX, "No such mailbox")
+NO_RELAY = reply(Code.MAILBOX_UNAVAILABLE, Status.NOT_AUTHORISED, "Mail for that domain is not taken here")
+CLOSED = reply(Code.MAILBOX_UNAVAILABLE, Status.MAILBOX_DISABLED, "Mailbox does not take mail")
+UNVERIFIED = reply(Code.LOCAL_ERROR, Status.SYSTEM_BUSY, "Recipient cannot be verified now; try again later")
+LOOP = reply(Code.TRANSACTION_FAILED, "5.4.6", "Too many hops: this message goes in circles")
+_VERDICTS: dict[int, Reply] = {RecipientVerdict.CLOSED: CLOSED, RecipientVerdict.NO_SUCH_ADDRESS: NO_SUCH_MAILBOX}
+
+
+@dataclass(frozen=True, slots=True)
+class Domestic:
+    """What every SMTP session of this process shares."""
+
+    exchange: Exchange
+    sealer: Sealer
+    hostname: DomainName
+    clock: Callable[[], float] = field(default=time)
+
+
+async def find_recipient(domestic: Domestic, address: Address | None, size: int) -> BindingRow | None:
+    """The mailbox of a local recipient, with room and a key that keyring signed; None for another's domain.
+
+    address: None is <Postmaster> without a domain, which means ours (RFC 5321 section 4.5.1). size: octets announced.
+    Raises Rejection with the reply, or Refused and TemporaryFailure from the holders.
+    """
+    text = f"postmaster@{domestic.hostname}" if address is None else str(address)
+    found = await domestic.exchange.to("directory").call(ResolveRecipient(text))
+    if found.verdict == RecipientVerdict.NOT_OURS:
+        return None
+    if found.verdict != RecipientVerdict.LOCAL or found.binding is None:
+        raise Rejection(_VERDICTS.get(found.verdict, NO_SUCH_MAILBOX))
+    try:
+        domestic.sealer.verify(found.binding)
+    except IntegrityError:
+        raise Rejection(UNVERIFIED) from None
+    await domestic.exchange.to("store").call(CheckRoom(found.binding.account, size))
+    return found.binding
+
+
+def trace_of(
+    domestic: Domestic,
+    connection: Connection,
+    *,
+    hello: str,
+    extended: bool,
+    authenticated: bool,
+    mail_id: str,
+    recipient: Address | None,
+) -> bytes:
+    """The Received field of this hop; a subscriber's own address is not told."""
+    return received_field(
+        hello=hello,
+        client=None if authenticated else ipaddress.ip_address(connection.source),
+        by=domestic.hostname,
+        transmission=transmission_type(extended=extended, tls=connection.secure, authenticated=authenticated),
+        queue_id=mail_id,
+        date=datetime.fromtimestamp(domestic.clock(), UTC),
+        recipient=recipient,
+    )
+
+
+def refuse_loop(message: bytes) -> None:
+    """Raises Rejection for a message with more than 50 Received fields."""
+    end = message.find(b"\r\n\r\n")
+    header = (b"\r\n" + message[: end if end >= 0 else len(message)]).lower()
+    if header.count(b"\r\nreceived:") > HOPS_MAX:
+        raise Rejection(LOOP)

@@ -1,0 +1,74 @@
+"""A started SMTP gate: listeners, certificate, limits. mx and submit differ in receiver and policy only."""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from bulkhead.boundary.host import Host
+from bulkhead.gate.delivery import Sealer
+from bulkhead.gate.recipients import Domestic
+from bulkhead.gate.serve import Connection, Limits, Listener
+from bulkhead.gate.smtp import Budget, Policy, SmtpSession
+from bulkhead.gate.tls import TlsKeeper
+from bulkhead.identifiers import parse_domain
+from bulkhead.wire import smtp_codes
+from bulkhead.wire.smtp import SmtpReceiver
+
+MESSAGES_IN_MEMORY = 256 << 20  # octets of messages under way in one worker
+
+MakePolicy = Callable[[Domestic, Connection], Policy]
+MakeReceiver = Callable[[Domestic, smtp_codes.Limits, bool], SmtpReceiver]
+
+
+class SmtpService:
+    """section: the gate's section of the settings and the name of its host name. implicit: listeners with TLS first."""
+
+    def __init__(
+        self, host: Host, section: str, receiver: MakeReceiver, policy: MakePolicy, implicit: frozenset[str]
+    ) -> None:
+        self._section, self._make_receiver, self._make_policy = section, receiver, policy
+        self._tls = TlsKeeper()
+        self._budget = Budget(MESSAGES_IN_MEMORY)
+        self._apply(host.settings)
+        sealer = Sealer(host.tenant, host.settings["pinned"]["binding_key"])
+        self._domestic = Domestic(host.exchange, sealer, parse_domain(host.settings["names"][section]))
+        busy = smtp_codes.reply(
+            smtp_codes.Code.UNAVAILABLE, smtp_codes.Status.SHUTTING_DOWN, "Too many connections from you"
+        ).render()
+        own = host.settings[section]
+        limits = Limits(own["connections_max"], own["connections_per_source_max"], own["idle_seconds"])
+        self._listeners = [
+            Listener(sock, limits, self._session(name in implicit), self._context if name in implicit else None, busy)
+            for name, sock in host.listeners.items()
+        ]
+        for listener in self._listeners:
+            listener.start()
+
+    async def reload(self, settings: Mapping[str, Any]) -> None:
+        """New limits of messages, and a new certificate for new connections."""
+        self._tls.load()
+        self._apply(settings)
+
+    async def stop(self) -> None:
+        """Sessions are told 421."""
+        for listener in self._listeners:
+            await listener.stop()
+
+    def _context(self) -> Any:
+        return self._tls.context
+
+    def _apply(self, settings: Mapping[str, Any]) -> None:
+        own = settings[self._section]
+        self._limits = smtp_codes.Limits(
+            message_bytes=own["message_bytes_max"], recipients=own["recipients_max"], bad_commands=own["errors_max"]
+        )
+        self._preauth_seconds = float(own.get("preauth_seconds", 0))
+
+    def _session(self, implicit: bool) -> Callable[[Connection], Any]:
+        async def run(connection: Connection) -> None:
+            if self._preauth_seconds:
+                connection.set_idle_seconds(self._preauth_seconds)
+            receiver = self._make_receiver(self._domestic, self._limits, implicit)
+            policy = self._make_policy(self._domestic, connection)
+            await SmtpSession(connection, receiver, policy, self._tls, self._budget).run()
+
+        return run

@@ -1,0 +1,72 @@
+"""What mx decides: local recipients only, room in the mailbox, then one durable delivery for all of them."""
+
+import secrets
+
+from bulkhead.boundary.messages.to_directory import BindingRow
+from bulkhead.gate.delivery import deliver
+from bulkhead.gate.recipients import NO_RELAY, Domestic, find_recipient, refuse_loop, trace_of
+from bulkhead.gate.serve import Connection
+from bulkhead.gate.smtp import Rejection
+from bulkhead.identifiers import Address
+from bulkhead.wire.sasl import Credentials
+from bulkhead.wire.smtp_codes import AUTH_INVALID
+from bulkhead.wire.smtp_events import MailFrom, RcptTo
+from bulkhead.wire.trace import return_path_field
+
+
+class MxPolicy:
+    """One session's decisions."""
+
+    def __init__(self, domestic: Domestic, connection: Connection) -> None:
+        self._domestic, self._connection = domestic, connection
+        self._name, self._extended = "", False
+        self._sender: Address | None = None
+        self._size = 0
+        self._recipients: dict[bytes, BindingRow] = {}
+        self._addresses: list[Address | None] = []
+
+    async def hello(self, name: str, extended: bool) -> None:
+        """Any name will do: it is told on, not believed."""
+        self._name, self._extended = name, extended
+
+    async def login(self, credentials: Credentials) -> None:
+        """Nobody logs in here."""
+        raise Rejection(AUTH_INVALID)
+
+    async def mail(self, event: MailFrom) -> None:
+        """Any sender may try."""
+        self.reset()
+        self._sender, self._size = event.reverse_path, event.size or 0
+
+    async def recipient(self, event: RcptTo) -> None:
+        """Local and open."""
+        binding = await find_recipient(self._domestic, event.address, self._size)
+        if binding is None:
+            raise Rejection(NO_RELAY)
+        self._addresses.append(event.address)
+        self._recipients[binding.account] = binding
+
+    async def message(self, data: bytes) -> str:
+        """Trace fields on top, then into every mailbox at once."""
+        refuse_loop(data)
+        mail_id = secrets.token_hex(8)
+        trace = return_path_field(self._sender) + trace_of(
+            self._domestic,
+            self._connection,
+            hello=self._name,
+            extended=self._extended,
+            authenticated=False,
+            mail_id=mail_id,
+            recipient=self._addresses[0] if len(self._addresses) == 1 else None,
+        )
+        bindings, now = list(self._recipients.values()), int(self._domestic.clock())
+        await deliver(self._domestic.exchange, self._domestic.sealer, bindings, trace + data, now, actor="mx")
+        return f"Delivered as {mail_id}"
+
+    async def leave(self) -> None:
+        """Nothing is held beyond the transaction."""
+
+    def reset(self) -> None:
+        """Forget the transaction."""
+        self._sender, self._size = None, 0
+        self._recipients, self._addresses = {}, []

@@ -1,0 +1,58 @@
+"""Into the queue: sealed to the queue's key, whose private half is in keyring alone."""
+
+import base64
+import secrets
+from collections.abc import Iterator, Sequence
+
+from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PublicKey
+
+from bulkhead.boundary.exchange import Exchange
+from bulkhead.boundary.messages.fields import Stamp
+from bulkhead.boundary.messages.to_queue import Enqueue
+from bulkhead.errors import ConfigError
+from bulkhead.identifiers import AccountId, Address, QueueId, TenantId, new_id
+from bulkhead.records.chunks import body_sealed_size
+from bulkhead.records.mailbox import QUEUE_ACCOUNT, VerifiedBinding
+from bulkhead.records.queued import seal_queue_body_pieces, seal_queue_header, seal_queue_key_box
+
+PIECE = 256 * 1024
+QUEUE_GENERATION = 1
+
+
+class OutboundSealer:
+    """Seals to one tenant's queue key. Raises ConfigError when that is missing or no key."""
+
+    def __init__(self, tenant: TenantId, pinned_key: str) -> None:
+        try:
+            key = X25519PublicKey.from_public_bytes(base64.b64decode(pinned_key, validate=True))
+        except ValueError:
+            raise ConfigError("pinned.queue_key is missing or no key; `bulkhead tenant add` writes it") from None
+        self._binding = VerifiedBinding(tenant, AccountId(QUEUE_ACCOUNT), QUEUE_GENERATION, key)
+
+    async def enqueue(
+        self, exchange: Exchange, sender: Address, recipients: Sequence[Address], message: bytes
+    ) -> QueueId:
+        """Durable in the queue on return. Raises Refused (`queue-full`), TemporaryFailure."""
+        queue_id, key = QueueId(new_id()), secrets.token_bytes(32)
+        end = message.find(b"\r\n\r\n")
+        split = end + 4 if end >= 0 else len(message)
+        header = seal_queue_header(key, queue_id, message[:split])
+        body = memoryview(message)[split:]
+
+        def sealed() -> Iterator[bytes]:
+            yield header
+            pieces = (body[start : start + PIECE] for start in range(0, len(body), PIECE))
+            yield from seal_queue_body_pieces(key, queue_id, pieces)
+
+        request = Enqueue(
+            stamp=Stamp.fresh("submit"),
+            queue_id=queue_id,
+            reverse_path=str(sender),
+            recipients=tuple(str(recipient) for recipient in recipients),
+            box=seal_queue_key_box(self._binding, queue_id, key),
+            size=len(message),
+            header_size=len(header),
+            body_size=body_sealed_size(len(body)),
+        )
+        await exchange.to("queue").call(request, sealed)
+        return queue_id
