@@ -209,6 +209,9 @@ _HOLDER_ROWS: tuple[_Row, ...] = (
      "that it also holds against a compromised auth."),
     ("directory.default_quota_bytes", Kind.INTEGER, 1 << 30, _between(1 << 20, 1 << 50), ("directory", "store"),
      "The quota of an account that was given none, counted in RFC822.SIZE."),
+    ("directory.postmaster", Kind.TEXT, "", _NONE, ("directory",),
+     "The address that gets mail for postmaster of a hosted domain where that is no account of its own (RFC 5321 "
+     "section 4.5.1); empty: the tenant's first account."),
     ("store.segment_bytes", Kind.INTEGER, 1 << 26, _between(1 << 16, 1 << 32), ("store",),
      "The size at which a segment file is closed and the next one begun."),
     ("ledger.origin", Kind.TEXT, "", _NONE, ("ledger",),

@@ -1,0 +1,135 @@
+"""One function per message to directory."""
+
+import asyncio
+import sqlite3
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+from bulkhead.boundary.body import BodyReader
+from bulkhead.boundary.edge import Channel
+from bulkhead.boundary.exchange import Handler
+from bulkhead.boundary.messages.fields import Done, Mutation, Reply, Request
+from bulkhead.boundary.messages.to_directory import (
+    PAGE_MAX,
+    AccountCounts,
+    AccountPage,
+    AccountRow,
+    AddAccount,
+    AddDomain,
+    CheckDirectory,
+    CheckSender,
+    CountAccounts,
+    DirectoryReport,
+    DomainPage,
+    FindLogin,
+    ListAccounts,
+    ListDomains,
+    LoginAccount,
+    Recipient,
+    ResolveRecipient,
+    SetAccountStatus,
+    ShowAccount,
+)
+from bulkhead.directory.book import DirectoryBook
+from bulkhead.directory.check import check_directory
+from bulkhead.directory.transitions import Status
+from bulkhead.holder.outbox import Outbox
+
+R = TypeVar("R", bound=Reply)
+M = TypeVar("M", bound=Mutation[Any])
+
+
+@dataclass(slots=True)
+class Directory:
+    """What the handlers work on."""
+
+    book: DirectoryBook
+    outbox: Outbox
+
+
+def resolve_recipient(directory: Directory, _: Channel, request: ResolveRecipient, __: BodyReader | None) -> Recipient:
+    """Where mail goes."""
+    return directory.book.resolve(request.address)
+
+
+def find_login(directory: Directory, _: Channel, request: FindLogin, __: BodyReader | None) -> LoginAccount:
+    """Which account logs in; a decoy's id for a name that may not."""
+    return LoginAccount(directory.book.find_login(request.login))
+
+
+def check_sender(directory: Directory, _: Channel, request: CheckSender, __: BodyReader | None) -> Done:
+    """Whether an account owns an address."""
+    directory.book.check_sender(request.account, request.address)
+    return Done()
+
+
+async def add_domain(directory: Directory, _: Channel, request: AddDomain, __: BodyReader | None) -> Done:
+    """Host a domain."""
+    return await _change(directory, request, directory.book.add_domain)
+
+
+def list_domains(directory: Directory, _: Channel, request: ListDomains, __: BodyReader | None) -> DomainPage:
+    """One page of domains; a page may hold fewer than asked for, an empty one is the end."""
+    return DomainPage(directory.book.domains(request.after, min(request.limit, PAGE_MAX)))
+
+
+async def add_account(directory: Directory, _: Channel, request: AddAccount, __: BodyReader | None) -> Done:
+    """Make an address reach a mailbox."""
+    return await _change(directory, request, directory.book.add_account)
+
+
+def list_accounts(directory: Directory, _: Channel, request: ListAccounts, __: BodyReader | None) -> AccountPage:
+    """One page of accounts; a page may hold fewer than asked for, an empty one is the end."""
+    return AccountPage(directory.book.accounts(request.domain, request.after, min(request.limit, PAGE_MAX)))
+
+
+def show_account(directory: Directory, _: Channel, request: ShowAccount, __: BodyReader | None) -> AccountRow:
+    """One account."""
+    return directory.book.show(request.address)
+
+
+async def set_account_status(
+    directory: Directory, _: Channel, request: SetAccountStatus, __: BodyReader | None
+) -> AccountRow:
+    """Move an account along TRANSITIONS. What was purged is in no file once this is answered."""
+    row = await _change(directory, request, directory.book.set_status)
+    if row.status == Status.PURGED:
+        await directory.book.database.truncate_wal()
+    return row
+
+
+def count_accounts(directory: Directory, _: Channel, __: CountAccounts, ___: BodyReader | None) -> AccountCounts:
+    """Accounts by status."""
+    return directory.book.counts()
+
+
+async def check(directory: Directory, _: Channel, __: CheckDirectory, ___: BodyReader | None) -> DirectoryReport:
+    """Check the database, in a thread, so that look-ups go on."""
+    return await asyncio.to_thread(check_directory, directory.book.database.path)
+
+
+async def _change(directory: Directory, request: M, work: Callable[[sqlite3.Connection, M], R]) -> R:
+    """What `work` gives for the request, once durable; the ledger hears of it."""
+
+    def change(connection: sqlite3.Connection) -> R:
+        return work(connection, request)
+
+    reply: R = await directory.book.database.mutate(request, change)
+    directory.outbox.wake()
+    return reply
+
+
+HANDLERS: Mapping[type[Request[Any]], Handler] = {
+    ResolveRecipient: resolve_recipient,
+    FindLogin: find_login,
+    CheckSender: check_sender,
+    AddDomain: add_domain,
+    ListDomains: list_domains,
+    AddAccount: add_account,
+    ListAccounts: list_accounts,
+    ShowAccount: show_account,
+    SetAccountStatus: set_account_status,
+    CountAccounts: count_accounts,
+    CheckDirectory: check,
+}

@@ -1,0 +1,58 @@
+"""The directory process."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from bulkhead.boundary.host import Host, Service
+from bulkhead.directory.book import DirectoryBook
+from bulkhead.directory.create import DECOY, TOMBSTONE
+from bulkhead.directory.handle import HANDLERS, Directory
+from bulkhead.directory.schema import DATABASE, MIGRATIONS
+from bulkhead.errors import ConfigError, PeerError
+from bulkhead.holder.database import Database
+from bulkhead.holder.keys import load_keys
+from bulkhead.holder.outbox import Outbox
+from bulkhead.identifiers import parse_address
+
+
+class DirectoryService:
+    """A started directory."""
+
+    def __init__(self, directory: Directory) -> None:
+        self._directory = directory
+
+    async def reload(self, settings: Mapping[str, Any]) -> None:
+        """New default quota and postmaster."""
+        quota, postmaster = _settings(settings)
+        self._directory.book.default_quota, self._directory.book.postmaster = quota, postmaster
+
+    async def stop(self) -> None:
+        """Write what waits."""
+        self._directory.outbox.stop()
+        await self._directory.book.database.close()
+
+
+async def start(host: Host) -> Service:
+    """Open keys and tables, then serve."""
+    keys = load_keys(host)
+    quota, postmaster = _settings(host.settings)
+    database = Database(Path(DATABASE), MIGRATIONS, secure_delete=True)
+    book = DirectoryBook(database, keys.current(DECOY)[1], keys.current(TOMBSTONE)[1], quota, postmaster)
+    directory = Directory(book, Outbox(database, host.exchange))
+    host.exchange.serve(directory, HANDLERS)
+    return DirectoryService(directory)
+
+
+def _settings(settings: Mapping[str, Any]) -> tuple[int, str]:
+    """Default quota and postmaster's address. Raises ConfigError."""
+    section = settings["directory"]
+    postmaster = str(section["postmaster"])
+    if postmaster:
+        try:
+            parse_address(postmaster)
+        except PeerError:
+            raise ConfigError(
+                f"directory.postmaster = {postmaster!r}: must be an address of this tenant, or empty"
+            ) from None
+    return int(section["default_quota_bytes"]), postmaster
