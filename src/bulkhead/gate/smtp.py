@@ -165,7 +165,6 @@ class SmtpSession:
             receiver.accept_recipient()
         elif isinstance(event, DataStart):
             receiver.accept_data()
-            self._flush()
         elif isinstance(event, DataEnd):
             await self._end_message()
         elif isinstance(event, AuthStart):

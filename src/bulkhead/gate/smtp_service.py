@@ -15,6 +15,8 @@ from bulkhead.wire.smtp import SmtpReceiver
 
 MESSAGES_IN_MEMORY = 256 << 20  # octets of messages under way in one worker
 
+TEXT_LINE_MAX = 1 << 20  # octets: real mail breaks the 998 of RFC 5321 section 4.5.3.1.6, and is delivered whole
+
 MakePolicy = Callable[[Domestic, Connection], Policy]
 MakeReceiver = Callable[[Domestic, smtp_codes.Limits, bool], SmtpReceiver]
 
@@ -59,7 +61,10 @@ class SmtpService:
     def _apply(self, settings: Mapping[str, Any]) -> None:
         own = settings[self._section]
         self._limits = smtp_codes.Limits(
-            message_bytes=own["message_bytes_max"], recipients=own["recipients_max"], bad_commands=own["errors_max"]
+            message_bytes=own["message_bytes_max"],
+            recipients=own["recipients_max"],
+            bad_commands=own["errors_max"],
+            text_line=TEXT_LINE_MAX,
         )
         self._preauth_seconds = float(own.get("preauth_seconds", 0))
 
