@@ -1,0 +1,60 @@
+"""HANDLERS: the function that answers each message of to_store. The functions lie in handle_<topic>.py."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from bulkhead.boundary.exchange import Handler
+from bulkhead.boundary.messages import to_store
+from bulkhead.boundary.messages.fields import Request
+from bulkhead.store.handle_admin import check_store, count_store, destroy_account, open_account
+from bulkhead.store.handle_delivery import append_message, check_room, deliver_mail
+from bulkhead.store.handle_filing import file_messages, plan_filing
+from bulkhead.store.handle_mailbox import (
+    add_keyword,
+    create_mailbox,
+    delete_mailbox,
+    list_keywords,
+    list_mailboxes,
+    list_subscriptions,
+    read_quota,
+    rename_mailboxes,
+    set_subscription,
+    show_mailbox,
+)  # fmt: skip
+from bulkhead.store.handle_message import copy_messages, expunge, store_flags
+from bulkhead.store.handle_read import read_changes, read_columns, read_pages, read_part, read_parts, read_rows
+from bulkhead.store.handle_session import grant_sessions, revoke_sessions, unwatch
+
+HANDLERS: Mapping[type[Request[Any]], Handler] = {
+    to_store.CheckRoom: check_room,
+    to_store.DeliverMail: deliver_mail,
+    to_store.GrantSessions: grant_sessions,
+    to_store.RevokeSessions: revoke_sessions,
+    to_store.ListMailboxes: list_mailboxes,
+    to_store.ShowMailbox: show_mailbox,
+    to_store.CreateMailbox: create_mailbox,
+    to_store.RenameMailboxes: rename_mailboxes,
+    to_store.DeleteMailbox: delete_mailbox,
+    to_store.ListKeywords: list_keywords,
+    to_store.AddKeyword: add_keyword,
+    to_store.ListSubscriptions: list_subscriptions,
+    to_store.SetSubscription: set_subscription,
+    to_store.ReadColumns: read_columns,
+    to_store.ReadChanges: read_changes,
+    to_store.ReadRows: read_rows,
+    to_store.ReadPart: read_part,
+    to_store.ReadParts: read_parts,
+    to_store.ReadPages: read_pages,
+    to_store.PlanFiling: plan_filing,
+    to_store.FileMessages: file_messages,
+    to_store.StoreFlags: store_flags,
+    to_store.Expunge: expunge,
+    to_store.CopyMessages: copy_messages,
+    to_store.AppendMessage: append_message,
+    to_store.ReadQuota: read_quota,
+    to_store.Unwatch: unwatch,
+    to_store.OpenAccount: open_account,
+    to_store.DestroyAccount: destroy_account,
+    to_store.CountStore: count_store,
+    to_store.CheckStore: check_store,
+}

@@ -1,0 +1,105 @@
+"""Mail comes in: CheckRoom, DeliverMail, AppendMessage. 250 means durable: the order is in segment.py."""
+
+import sqlite3
+from collections.abc import Callable, Sequence
+from typing import TypeVar
+
+from bulkhead.boundary.body import BodyReader
+from bulkhead.boundary.edge import Channel
+from bulkhead.boundary.messages.fields import Done, Mutation, Reply
+from bulkhead.boundary.messages.to_store import MESSAGE_BYTES_MAX, Appended, AppendMessage, CheckRoom, Copy, DeliverMail
+from bulkhead.errors import Refused
+from bulkhead.store.changes import Effects
+from bulkhead.store.grants import WRITE, Session
+from bulkhead.store.intake import GATHER_MAX, GATHERED_MAX, Parcels, gather, sizes_of, write_through
+from bulkhead.store.rows import find_mailbox, insert_message, over_quota, require_keywords, reserve_room
+from bulkhead.store.sessions import by_handle
+from bulkhead.store.state import State
+
+R = TypeVar("R", bound=Reply)
+
+
+def check_room(state: State, peer: Channel, request: CheckRoom, body: BodyReader | None) -> Done:
+    """Is there room, as things are now?"""
+    _require_room(state, request.account, request.size)
+    return Done()
+
+
+async def deliver_mail(state: State, peer: Channel, request: DeliverMail, body: BodyReader | None) -> Done:
+    """Every copy into its account's INBOX, all or none, durable."""
+
+    def work(connection: sqlite3.Connection, effects: Effects, parcels: Parcels) -> Done:
+        for index, copy in enumerate(request.copies):
+            room = reserve_room(connection, effects, copy.account, copy.size)
+            insert_message(connection, effects, room, room.inbox, copy, 0, parcels.place(index))
+        return Done()
+
+    return await _commit_copies(state, request, request.copies, body, work)
+
+
+@by_handle(WRITE)
+async def append_message(state: State, session: Session, request: AppendMessage, body: BodyReader | None) -> Appended:
+    """One copy into a mailbox of the session's account."""
+    if request.copy.account != session.account:
+        raise Refused("the copy is not this session's account's", code="no-right")
+
+    def work(connection: sqlite3.Connection, effects: Effects, parcels: Parcels) -> Appended:
+        mailbox = find_mailbox(connection, session.account_seq, request.mailbox)
+        room = reserve_room(connection, effects, session.account, request.copy.size)
+        require_keywords(request.flags, room.keywords)
+        uid, uid_validity = insert_message(
+            connection, effects, room, mailbox.seq, request.copy, request.flags, parcels.place(0)
+        )
+        return Appended(uid_validity, uid, room.modseq)
+
+    return await _commit_copies(state, request, (request.copy,), body, work)
+
+
+async def _commit_copies(
+    state: State,
+    request: Mutation[R],
+    copies: Sequence[Copy],
+    body: BodyReader | None,
+    work: Callable[[sqlite3.Connection, Effects, Parcels], R],
+) -> R:
+    """Take the body in, then commit. A large one is looked at first: seen before, or no room, and nothing is read."""
+    total = _total(copies)
+    if total > GATHER_MAX or state.buffered + total > GATHERED_MAX:
+        if (reply := await state.database.answered(request)) is not None:
+            return reply
+        for copy in copies:
+            _require_room(state, copy.account, copy.size)
+        parcels: Parcels = await write_through(state.segments, copies, body)
+        total = 0
+    state.buffered += total
+    try:
+        if total:
+            parcels = await gather(state.segments, copies, body, total)
+        try:
+            return await state.commit(
+                request, lambda connection, effects: work(connection, effects, parcels), with_segments=True
+            )
+        finally:
+            parcels.release()
+    finally:
+        state.buffered -= total
+
+
+def _total(copies: Sequence[Copy]) -> int:
+    """Sealed bytes of all copies. Raises Refused (`too-large`) where one is over 128 MiB."""
+    total = 0
+    for copy in copies:
+        size = sum(sizes_of(copy))
+        if size > MESSAGE_BYTES_MAX:
+            raise Refused("the message is too large", code="too-large")
+        total += size
+    return total
+
+
+def _require_room(state: State, account: bytes, size: int) -> None:
+    row = state.database.first("SELECT quota, used FROM account WHERE account = ?", (account,))
+    if row is None:
+        raise Refused("there is no such account", code="no-such-account")
+    quota, used = row
+    if quota and used + size > quota:
+        raise over_quota()

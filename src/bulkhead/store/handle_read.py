@@ -1,0 +1,187 @@
+"""A session reads: columns, changes, rows, parts, pages."""
+
+import sqlite3
+from array import array
+from collections.abc import Iterator
+
+from bulkhead.boundary.body import BodyReader
+from bulkhead.boundary.edge import Answer
+from bulkhead.boundary.messages.to_store import (
+    ROWS_MAX,
+    Changes,
+    Columns,
+    MessageRow,
+    MessageRows,
+    PageRow,
+    PagesSent,
+    Part,
+    PartSent,
+    ReadChanges,
+    ReadColumns,
+    ReadPages,
+    ReadPart,
+    ReadParts,
+    ReadRows,
+    Rights,
+    SizedParts,
+)  # fmt: skip
+from bulkhead.errors import Refused
+from bulkhead.store.columns import packed
+from bulkhead.store.grants import READ, Session
+from bulkhead.store.rows import SELECT_STORED, range_list
+from bulkhead.store.segment import HEADER_BYTES, READ_BYTES
+from bulkhead.store.sessions import by_handle
+from bulkhead.store.state import State
+
+ROWS_BYTES_MAX = 192 * 1024  # of one MessageRows
+_ROW_BYTES = 80  # of one row without its sealed key, encoded
+
+
+@by_handle(READ)
+async def read_columns(state: State, session: Session, request: ReadColumns, body: BodyReader | None) -> Answer:
+    """The mailbox as it is now, after the claim on its recent messages where one is made."""
+    mailbox = state.mailbox_seq(session, request.mailbox)
+    recent_from = await _recent(state, session, mailbox, request.claim_recent)
+    columns = await state.columns.load(mailbox)
+    state.require_session(session.channel, session.handle)
+    if request.watch:
+        state.watchers.watch(session.handle, session.channel, session.account_seq)
+    messages, parts = columns.packed(request.columns, request.first_uid)
+    return Answer(Columns(columns.uid_validity, columns.uid_next, columns.modseq, messages, recent_from), parts)
+
+
+@by_handle(READ)
+async def read_changes(state: State, session: Session, request: ReadChanges, body: BodyReader | None) -> Answer:
+    """UIDs expunged, then UIDs, flags and MODSEQs of what was added or flagged, after `since`."""
+    mailbox = state.mailbox_seq(session, request.mailbox)
+    recent_from = await _recent(state, session, mailbox, request.claim_recent)
+    columns = await state.columns.load(mailbox)
+    state.require_session(session.channel, session.handle)
+    places = columns.changed_since(request.since)
+    (floor,) = state.database.first("SELECT log_floor FROM mailbox WHERE seq = ?", (mailbox,)) or (columns.modseq,)
+    expunged: list[int] = []
+    if columns.modseq > request.since >= floor:
+        rows = state.database.read(
+            "SELECT uid FROM expunged WHERE mailbox = ? AND modseq > ? AND modseq <= ?",
+            (mailbox, request.since, columns.modseq),
+        )
+        expunged = sorted(uid for (uid,) in rows)
+    reply = Changes(
+        columns.uid_next, columns.modseq, len(columns.uids), len(expunged), len(places), recent_from,
+        request.since >= floor,
+    )  # fmt: skip
+    chosen = (
+        array("I", expunged),
+        array("I", [columns.uids[at] for at in places]),
+        array("q", [columns.flags[at] for at in places]),
+        array("q", [columns.modseqs[at] for at in places]),
+    )
+    return Answer(reply, [packed(column) for column in chosen])
+
+
+async def _recent(state: State, session: Session, mailbox: int, claim: bool) -> int:
+    """The first UID that is \\Recent for this session; claimed durably, where the session may write."""
+    row = state.database.first("SELECT recent_from, uid_next FROM mailbox WHERE seq = ?", (mailbox,))
+    if row is None:
+        raise Refused("there is no such mailbox", code="no-such-mailbox")
+    if not claim or row[0] == row[1] or not session.rights & Rights.WRITE:
+        return int(row[0])
+
+    def work(connection: sqlite3.Connection) -> int:
+        found = connection.execute("SELECT recent_from FROM mailbox WHERE seq = ?", (mailbox,)).fetchone()
+        if found is None:
+            raise Refused("there is no such mailbox", code="no-such-mailbox")
+        connection.execute("UPDATE mailbox SET recent_from = uid_next, recent = 0 WHERE seq = ?", (mailbox,))
+        return int(found[0])
+
+    return await state.database.write(work)
+
+
+@by_handle(READ)
+def read_rows(state: State, session: Session, request: ReadRows, body: BodyReader | None) -> MessageRows:
+    """Rows in UID order, as many as fit one message."""
+    mailbox = state.mailbox_seq(session, request.mailbox)
+    limit = max(1, min(request.limit, ROWS_MAX))
+    found = state.database.read(f"{SELECT_STORED} LIMIT ?3", (range_list(request.uids), mailbox, limit + 1))
+    rows: list[MessageRow] = []
+    size = 0
+    for uid, _, _, _, octets, date, email, page, index, key, summary, header, sealed_body in found[:limit]:
+        size += _ROW_BYTES + len(key)
+        if size > ROWS_BYTES_MAX:
+            break
+        rows.append(MessageRow(uid, email, octets, date, page, index, key, summary, header, sealed_body))
+    return MessageRows(tuple(rows), more=len(found) > len(rows))
+
+
+_PLACE = "SELECT segment, offset, summary_size, header_size, body_size FROM email WHERE account = ? AND email = ?"
+
+
+@by_handle(READ)
+def read_part(state: State, session: Session, request: ReadPart, body: BodyReader | None) -> Answer:
+    """A range of one part's sealed bytes, cut at its end."""
+    row = state.database.first(_PLACE, (session.account_seq, request.email))
+    if row is None:
+        raise Refused("there is no such message", code="no-such-message")
+    segment, offset, *sizes = row
+    start, size = _part(offset, sizes, request.part)
+    state.segments.reads += 1
+    left = max(0, size - request.offset)
+    length = min(request.length or left, left)
+    if length <= READ_BYTES:
+        return Answer(PartSent(size), state.segments.read(segment, start + request.offset, length) if length else b"")
+    return Answer(PartSent(size), state.segments.pieces(segment, start + request.offset, length))
+
+
+@by_handle(READ)
+def read_parts(state: State, session: Session, request: ReadParts, body: BodyReader | None) -> Answer:
+    """Summaries or headers of many messages; a body of them would be too much and is refused."""
+    if request.part not in (Part.SUMMARY, Part.HEADER):
+        raise Refused("only summaries and headers are read together", code="bad-part")
+    places: list[tuple[int, int, int]] = []
+    for email in request.emails:
+        row = state.database.first(_PLACE, (session.account_seq, email))
+        places.append((0, 0, 0) if row is None else (row[0], *_part(row[1], row[2:], request.part)))
+    wanted = [place for place in places if place[2]]
+    state.segments.reads += len(wanted)
+    return Answer(SizedParts(tuple(size for _, _, size in places)), _joined(state, wanted))
+
+
+@by_handle(READ)
+def read_pages(state: State, session: Session, request: ReadPages, body: BodyReader | None) -> Answer:
+    """Sealed summary pages."""
+    rows: list[PageRow] = []
+    wanted: list[tuple[int, int, int]] = []
+    for page in request.pages:
+        row = state.database.first(
+            "SELECT version, live, used, size, segment, offset FROM page WHERE account = ? AND page = ?",
+            (session.account_seq, page),
+        )
+        if row is None:
+            rows.append(PageRow(page, 0, 0, 0, 0))
+            continue
+        version, live, used, size, segment, offset = row
+        rows.append(PageRow(page, version, live, used, size))
+        wanted.append((segment, offset + HEADER_BYTES, size))
+    state.segments.reads += len(wanted)
+    return Answer(PagesSent(tuple(rows)), _joined(state, wanted))
+
+
+def _part(offset: int, sizes: list[int], part: int) -> tuple[int, int]:
+    """Where a part begins in its segment, and its size. Raises Refused (`bad-part`)."""
+    if part not in (Part.SUMMARY, Part.HEADER, Part.BODY):
+        raise Refused("there is no such part", code="bad-part")
+    return offset + HEADER_BYTES + sum(sizes[: part - 1]), sizes[part - 1]
+
+
+def _joined(state: State, wanted: list[tuple[int, int, int]]) -> Iterator[bytes]:
+    """The bytes of these (segment, offset, length), small ones joined, each read as it leaves."""
+    parts: list[bytes] = []
+    size = 0
+    for place in wanted:
+        for piece in state.segments.pieces(*place):
+            if size + len(piece) > READ_BYTES:
+                yield b"".join(parts)
+                parts, size = [], 0
+            parts.append(piece)
+            size += len(piece)
+    yield b"".join(parts)

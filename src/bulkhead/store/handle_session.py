@@ -1,0 +1,65 @@
+"""What sessions exist: GrantSessions and RevokeSessions from keyring, Unwatch from the session itself."""
+
+import sqlite3
+from collections.abc import Awaitable
+
+from bulkhead.boundary.body import BodyReader
+from bulkhead.boundary.edge import Channel
+from bulkhead.boundary.messages.fields import Done
+from bulkhead.boundary.messages.to_store import GrantSessions, RevokeSessions, Unwatch
+from bulkhead.errors import Refused
+from bulkhead.store.grants import READ, Session
+from bulkhead.store.sessions import by_handle
+from bulkhead.store.state import State, now_ms
+
+
+def grant_sessions(
+    state: State, peer: Channel, request: GrantSessions, body: BodyReader | None
+) -> Done | Awaitable[Done]:
+    """Serve these from now on. A higher epoch than known ends every session of the older one first."""
+    newer = _require_epoch(state, request.epoch)
+    if newer:
+        _drop_everything(state)
+    state.grants.give(peer, request.grants, request.complete, now_ms())
+    return _raise_epoch(state, request.epoch) if newer else Done()
+
+
+def revoke_sessions(
+    state: State, peer: Channel, request: RevokeSessions, body: BodyReader | None
+) -> Done | Awaitable[Done]:
+    """Serve these no more: at once, and only then is the epoch made durable."""
+    newer = _require_epoch(state, request.epoch)
+    if request.everything or newer:
+        _drop_everything(state)
+    for handle in request.handles:
+        state.grants.revoke(handle)
+        state.watchers.unwatch(handle)
+    return _raise_epoch(state, request.epoch) if newer else Done()
+
+
+@by_handle(READ)
+def unwatch(state: State, session: Session, request: Unwatch, body: BodyReader | None) -> Done:
+    """Tell this handle nothing more."""
+    state.watchers.unwatch(session.handle)
+    return Done()
+
+
+def _require_epoch(state: State, epoch: int) -> bool:
+    """Whether the epoch is higher than the one known. Raises Refused (`old-epoch`) where it is lower."""
+    (known,) = state.database.first("SELECT value FROM meta WHERE name = 'epoch'")
+    if epoch < known:
+        raise Refused("that epoch is over", code="old-epoch")
+    return bool(epoch > known)
+
+
+def _drop_everything(state: State) -> None:
+    for handle in state.grants.drop_all():
+        state.watchers.unwatch(handle)
+
+
+async def _raise_epoch(state: State, epoch: int) -> Done:
+    def work(connection: sqlite3.Connection) -> None:
+        connection.execute("UPDATE meta SET value = max(value, ?) WHERE name = 'epoch'", (epoch,))
+
+    await state.database.write(work)
+    return Done()

@@ -1,0 +1,89 @@
+"""Starts the store: opens what is in the working directory, refuses what has lost something, serves."""
+
+import sqlite3
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from bulkhead.boundary.exchange import Exchange
+from bulkhead.boundary.host import Host, Service
+from bulkhead.errors import IntegrityError
+from bulkhead.holder.database import Database
+from bulkhead.store.disk import Disk
+from bulkhead.store.fsck import highest_witness
+from bulkhead.store.handle import HANDLERS
+from bulkhead.store.schema import DATABASE, MIGRATIONS
+from bulkhead.store.segment import DIRECTORY, Segments, numbers_in, path_of
+from bulkhead.store.state import State
+
+
+class Store:
+    """The running store."""
+
+    def __init__(self, state: State) -> None:
+        self.state = state
+
+    async def reload(self, settings: Mapping[str, Any]) -> None:
+        """A new segment size holds from the next segment on."""
+        self.state.segments.segment_bytes = settings["store"]["segment_bytes"]
+
+    async def stop(self) -> None:
+        """Commit what waits, and close."""
+        await self.state.close()
+
+
+async def start(host: Host) -> Service:
+    """Open and serve. Raises IntegrityError where the data directory has lost something."""
+    return await open_store(host.exchange, Disk(), int(host.settings["store"]["segment_bytes"]))
+
+
+async def open_store(exchange: Exchange, disk: Disk, segment_bytes: int) -> Store:
+    """The store of the working directory, served on `exchange`."""
+    path = Path(DATABASE)
+    disk.make_directory(DIRECTORY)
+    numbers = numbers_in(disk)
+    if numbers and not disk.size(DATABASE):
+        raise IntegrityError(f"{DATABASE} is missing, but segments are there; restore the store from its backup")
+    try:
+        database = Database(path, MIGRATIONS, secure_delete=True)
+    except sqlite3.DatabaseError as error:
+        raise IntegrityError(f"{DATABASE} cannot be read ({error}); restore the store from its backup") from None
+    disk.fsync_directory(".")
+    segments = Segments(disk, _next_number(database, numbers), segment_bytes)
+    segments.witness = _highest_email(database)
+    _remove_unnamed(database, disk, numbers, segments.witness)
+    state = State(exchange, database, segments, disk, path)
+    exchange.on_departure(state.depart)
+    exchange.serve(state, HANDLERS)
+    state.reap()
+    return Store(state)
+
+
+def _highest_email(database: Database) -> int:
+    row = database.first("SELECT seq FROM sqlite_sequence WHERE name = 'email'")
+    return int(row[0]) if row else 0
+
+
+def _next_number(database: Database, numbers: list[int]) -> int:
+    """A segment number that was never used: the tail of a segment that a crash left open is not written again."""
+    (reaped,) = database.first("SELECT value FROM meta WHERE name = 'reaped'")
+    (named,) = database.first("SELECT coalesce(max(number), 0) FROM segment")
+    return 1 + max(int(reaped), int(named), *numbers, 0)
+
+
+def _remove_unnamed(database: Database, disk: Disk, numbers: list[int], highest: int) -> None:
+    """Remove segments without a row: left by a crash before their first commit, or after their last.
+
+    Raises IntegrityError where one of them, or the newest, knows of later commits than the database.
+    """
+    named = {number for (number,) in database.read("SELECT number FROM segment")}
+    unnamed = [number for number in numbers if number not in named]
+    for number in {*unnamed, *numbers[-1:]}:
+        witness = highest_witness(disk, number)
+        if witness > highest:
+            raise IntegrityError(
+                f"segment {number} knows of email {witness}, {DATABASE} only up to {highest}: commits were lost;"
+                " restore the store from its backup"
+            )
+    for number in unnamed:
+        disk.unlink(path_of(number))

@@ -1,0 +1,292 @@
+"""What mutations do to the rows, inside a transaction on the writer thread: append, select, copy, remove.
+
+Every function keeps the counts of account, mailbox, email, page and segment with the rows they count, and notes what
+it did in the mutation's Effects.
+"""
+
+import json
+import sqlite3
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from typing import NamedTuple
+
+from bulkhead.boundary.messages.to_store import Copy, UidRange
+from bulkhead.errors import Refused
+from bulkhead.store.changes import AddedRow, Effects, MailboxChange
+from bulkhead.store.segment import HEADER_BYTES, Place
+
+SEEN, DELETED = 1, 8
+SYSTEM_FLAGS = 0x1F
+LOG_MAX = 50_000  # expunged UIDs remembered for one mailbox; over it the older half is forgotten
+_BIT_63 = 1 << 63
+
+
+class MailboxHead(NamedTuple):
+    """What a mutation needs of its mailbox."""
+
+    seq: int
+    uid_validity: int
+    uid_next: int
+    deleted: int
+    recent_from: int
+
+
+class Row(NamedTuple):
+    """One message row joined with its email; flags signed."""
+
+    uid: int
+    email_seq: int
+    flags: int
+    modseq: int
+    size: int
+    date: int
+    email: bytes
+
+
+def signed(flags: int) -> int:
+    """64 bits as SQLite keeps them."""
+    return flags - (_BIT_63 << 1) if flags & _BIT_63 else flags
+
+
+def unsigned(flags: int) -> int:
+    """64 bits as they cross the boundary."""
+    return flags & 0xFFFF_FFFF_FFFF_FFFF
+
+
+def find_mailbox(connection: sqlite3.Connection, account: int, mailbox: bytes) -> MailboxHead:
+    """The mailbox of this account. Raises Refused (`no-such-mailbox`)."""
+    row = connection.execute(
+        "SELECT seq, uid_validity, uid_next, deleted, recent_from FROM mailbox WHERE account = ? AND mailbox = ?",
+        (account, mailbox),
+    ).fetchone()
+    if row is None:
+        raise Refused("there is no such mailbox", code="no-such-mailbox")
+    return MailboxHead(*row)
+
+
+def take_modseq(connection: sqlite3.Connection, effects: Effects, account: int) -> int:
+    """The account's next MODSEQ, for everything this mutation changes."""
+    effects.accounts.add(account)
+    ((modseq,),) = connection.execute(
+        "UPDATE account SET modseq = modseq + 1 WHERE seq = ? RETURNING modseq", (account,)
+    ).fetchall()
+    return int(modseq)
+
+
+def take_uid_validity(connection: sqlite3.Connection, account: int) -> int:
+    """The account's next UIDVALIDITY."""
+    ((value,),) = connection.execute(
+        "UPDATE account SET uid_validity = uid_validity + 1 WHERE seq = ? RETURNING uid_validity", (account,)
+    ).fetchall()
+    return int(value)
+
+
+# --- append ----------------------------------------------------------------------------------------------------------
+
+
+class Room(NamedTuple):
+    """An account in which room was reserved."""
+
+    seq: int
+    modseq: int
+    inbox: int
+    keywords: int
+
+
+def reserve_room(connection: sqlite3.Connection, effects: Effects, account: bytes, octets: int) -> Room:
+    """Take `octets` of quota and a MODSEQ for one message. Raises Refused (`over-quota`, `no-such-account`)."""
+    rows = connection.execute(
+        "UPDATE account SET modseq = modseq + 1, used = used + ?1, messages = messages + 1"
+        " WHERE account = ?2 AND (quota = 0 OR used + ?1 <= quota) RETURNING seq, modseq, inbox, keywords",
+        (octets, account),
+    ).fetchall()
+    if not rows:
+        if connection.execute("SELECT 1 FROM account WHERE account = ?", (account,)).fetchone() is None:
+            raise Refused("there is no such account", code="no-such-account")
+        raise over_quota()
+    room = Room(*rows[0])
+    effects.accounts.add(room.seq)
+    return room
+
+
+def over_quota() -> Refused:
+    """The answer where a message does not fit."""
+    return Refused("the mailbox is full", code="over-quota")
+
+
+def require_keywords(flags: int, keywords: int) -> None:
+    """Raises Refused (`unknown-keyword`) where a flag is no system flag and no keyword of the account."""
+    if flags & ~(SYSTEM_FLAGS | unsigned(keywords)):
+        raise Refused("the account has no such keyword", code="unknown-keyword")
+
+
+def insert_message(
+    connection: sqlite3.Connection,
+    effects: Effects,
+    room: Room,
+    mailbox: int,
+    copy: Copy,
+    flags: int,
+    place: Place,
+) -> tuple[int, int]:
+    """Put a message into a mailbox: its UID and the mailbox's UIDVALIDITY. Raises Refused (`duplicate-email`)."""
+    stored = signed(flags)
+    ((uid, uid_validity),) = connection.execute(
+        "UPDATE mailbox SET uid_next = uid_next + 1, messages = messages + 1, unseen = unseen + ?1,"
+        " deleted = deleted + ?2, recent = recent + 1, size = size + ?3, modseq = ?4"
+        " WHERE seq = ?5 RETURNING uid_next - 1, uid_validity",
+        (not flags & SEEN, bool(flags & DELETED), copy.size, room.modseq, mailbox),
+    ).fetchall()
+    try:
+        email_seq = connection.execute(
+            "INSERT INTO email (account, email, refs, size, date, page, place, sealed_key, summary_size, header_size,"
+            " body_size, segment, offset) VALUES (?, ?, 1, ?, ?, 0, 0, ?, ?, ?, ?, ?, ?)",
+            (
+                room.seq, copy.email, copy.size, copy.date, copy.box,
+                copy.summary_size, copy.header_size, copy.body_size, place.segment, place.offset,
+            ),
+        ).lastrowid  # fmt: skip
+    except sqlite3.IntegrityError:
+        raise Refused("a message of this id exists", code="duplicate-email") from None
+    connection.execute("INSERT INTO message VALUES (?, ?, ?, ?, ?)", (mailbox, uid, email_seq, stored, room.modseq))
+    name_record(connection, place)
+    effects.emails = max(effects.emails, email_seq or 0)
+    effects.changes.append(
+        MailboxChange(mailbox, room.modseq, added=[AddedRow(uid, stored, copy.size, copy.date, copy.email)])
+    )
+    return uid, uid_validity
+
+
+def name_record(connection: sqlite3.Connection, place: Place) -> None:
+    """A row names this record from now on."""
+    connection.execute(
+        "INSERT INTO segment VALUES (?, 1, ?)"
+        " ON CONFLICT (number) DO UPDATE SET live = live + 1, bytes = bytes + excluded.bytes",
+        (place.segment, place.length),
+    )
+
+
+def forget_records(connection: sqlite3.Connection, effects: Effects, places: Iterable[tuple[int, int]]) -> None:
+    """No row names these records any more: (segment, bytes with header) of each."""
+    records: Counter[int] = Counter()
+    lengths: Counter[int] = Counter()
+    for segment, length in places:
+        records[segment] += 1
+        lengths[segment] += length
+    for segment, count in records.items():
+        ((live,),) = connection.execute(
+            "UPDATE segment SET live = live - ?, bytes = bytes - ? WHERE number = ? RETURNING live",
+            (count, lengths[segment], segment),
+        ).fetchall()
+        if live == 0:
+            effects.emptied = True
+
+
+# --- select ----------------------------------------------------------------------------------------------------------
+
+
+def merged(ranges: Sequence[UidRange]) -> list[UidRange]:
+    """The same UIDs as ascending ranges that do not touch."""
+    out: list[UidRange] = []
+    for first, last in sorted(ranges):
+        if first > last:
+            continue
+        if out and first <= out[-1][1] + 1:
+            out[-1] = (out[-1][0], max(out[-1][1], last))
+        else:
+            out.append((first, last))
+    return out
+
+
+_SELECT = (
+    "SELECT m.uid, m.email, m.flags, m.modseq, e.size, e.date, e.email{more}"
+    " FROM json_each(?1) r CROSS JOIN message m CROSS JOIN email e"
+    " WHERE m.mailbox = ?2 AND m.uid BETWEEN json_extract(r.value, '$[0]') AND json_extract(r.value, '$[1]')"
+    " AND e.seq = m.email"
+)
+SELECT_ROWS = _SELECT.format(more="")
+SELECT_STORED = _SELECT.format(more=", e.page, e.place, e.sealed_key, e.summary_size, e.header_size, e.body_size")
+
+
+def range_list(ranges: Sequence[UidRange]) -> str:
+    """The ranges as the first parameter of SELECT_ROWS and SELECT_STORED; the second is mailbox.seq."""
+    return json.dumps(merged(ranges))
+
+
+def select_rows(connection: sqlite3.Connection, mailbox: int, ranges: Sequence[UidRange]) -> list[Row]:
+    """The message rows of these UIDs, in UID order; missing ones are left out."""
+    cursor = connection.execute(SELECT_ROWS, (range_list(ranges), mailbox))
+    return [Row(*row) for row in cursor.fetchall()]
+
+
+# --- remove ----------------------------------------------------------------------------------------------------------
+
+
+def take_rows(
+    connection: sqlite3.Connection, mailbox: MailboxHead, rows: Sequence[Row], modseq: int, change: MailboxChange
+) -> None:
+    """Take message rows out of a mailbox and log their UIDs; their emails stay."""
+    uids = [row.uid for row in rows]
+    connection.executemany("DELETE FROM message WHERE mailbox = ? AND uid = ?", [(mailbox.seq, uid) for uid in uids])
+    connection.executemany("INSERT INTO expunged VALUES (?, ?, ?)", [(mailbox.seq, modseq, uid) for uid in uids])
+    connection.execute(
+        "UPDATE mailbox SET messages = messages - ?, unseen = unseen - ?, deleted = deleted - ?, recent = recent - ?,"
+        " size = size - ?, modseq = ?, logged = logged + ? WHERE seq = ?",
+        (
+            len(rows), sum(not row.flags & SEEN for row in rows), sum(bool(row.flags & DELETED) for row in rows),
+            sum(row.uid >= mailbox.recent_from for row in rows), sum(row.size for row in rows), modseq, len(rows),
+            mailbox.seq,
+        ),
+    )  # fmt: skip
+    change.expunged.extend(uids)
+    trim_log(connection, mailbox.seq)
+
+
+def trim_log(connection: sqlite3.Connection, mailbox: int) -> None:
+    """Forget the older half of the expunged UIDs where there are too many."""
+    (logged,) = connection.execute("SELECT logged FROM mailbox WHERE seq = ?", (mailbox,)).fetchone()
+    if logged <= LOG_MAX:
+        return
+    (floor,) = connection.execute(
+        "SELECT modseq FROM expunged WHERE mailbox = ? ORDER BY modseq, uid LIMIT 1 OFFSET ?",
+        (mailbox, logged - LOG_MAX // 2),
+    ).fetchone()
+    gone = connection.execute("DELETE FROM expunged WHERE mailbox = ? AND modseq <= ?", (mailbox, floor)).rowcount
+    connection.execute("UPDATE mailbox SET logged = logged - ?, log_floor = ? WHERE seq = ?", (gone, floor, mailbox))
+
+
+def release_emails(connection: sqlite3.Connection, effects: Effects, account: int, rows: Sequence[Row]) -> None:
+    """One reference less to each row's email; the last takes key, slot and parts along. Quota is given back."""
+    connection.execute(
+        "UPDATE account SET used = used - ?, messages = messages - ? WHERE seq = ?",
+        (sum(row.size for row in rows), len(rows), account),
+    )
+    pages: Counter[int] = Counter()
+    records: list[tuple[int, int]] = []
+    for row in rows:
+        gone = connection.execute(
+            "DELETE FROM email WHERE seq = ? AND refs = 1"
+            " RETURNING page, segment, summary_size + header_size + body_size",
+            (row.email_seq,),
+        ).fetchall()
+        if not gone:
+            connection.execute("UPDATE email SET refs = refs - 1 WHERE seq = ?", (row.email_seq,))
+            continue
+        ((page, segment, payload),) = gone
+        pages[page] += 1
+        records.append((segment, HEADER_BYTES + payload))
+    del pages[0]
+    forget_records(connection, effects, records)
+    for page, count in pages.items():
+        release_page(connection, effects, account, page, count)
+
+
+def release_page(connection: sqlite3.Connection, effects: Effects, account: int, page: int, count: int) -> None:
+    """So many live summaries less in a page; one with none left goes."""
+    ((live, segment, size),) = connection.execute(
+        "UPDATE page SET live = live - ? WHERE account = ? AND page = ? RETURNING live, segment, size",
+        (count, account, page),
+    ).fetchall()
+    if live == 0:
+        connection.execute("DELETE FROM page WHERE account = ? AND page = ?", (account, page))
+        forget_records(connection, effects, [(segment, HEADER_BYTES + size)])

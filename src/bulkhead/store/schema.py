@@ -1,0 +1,124 @@
+"""The tables of store.sqlite. A change is one more migration; no migration is ever edited.
+
+Numbers called seq are the database's own short keys; ids are the 16 random bytes that the rest of Bulkhead knows.
+Flags are the 64 bits of docs/store.md as a signed integer, which is how SQLite keeps 64 bits.
+"""
+
+MIGRATIONS = (
+    """
+    CREATE TABLE meta (name TEXT PRIMARY KEY, value INTEGER NOT NULL) WITHOUT ROWID;
+    INSERT INTO meta VALUES ('epoch', 0), ('reaped', 0);  -- reaped: the highest segment number ever removed
+
+    CREATE TABLE account (
+        seq INTEGER PRIMARY KEY AUTOINCREMENT,
+        account BLOB NOT NULL UNIQUE,
+        quota INTEGER NOT NULL,         -- octets of RFC822.SIZE, 0: no limit
+        used INTEGER NOT NULL,          -- octets of RFC822.SIZE over all message rows
+        messages INTEGER NOT NULL,      -- message rows
+        modseq INTEGER NOT NULL,        -- the highest given out
+        uid_validity INTEGER NOT NULL,  -- the last given out
+        next_page INTEGER NOT NULL,     -- the next free page number
+        keywords INTEGER NOT NULL,      -- bits in use, 5 to 63
+        inbox INTEGER NOT NULL          -- mailbox.seq
+    );
+
+    CREATE TABLE mailbox (
+        seq INTEGER PRIMARY KEY AUTOINCREMENT,
+        account INTEGER NOT NULL,
+        mailbox BLOB NOT NULL,
+        role INTEGER NOT NULL,
+        sealed_name BLOB NOT NULL,
+        tag BLOB,                       -- keyed lookup tag of the name; NULL for INBOX
+        uid_validity INTEGER NOT NULL,
+        uid_next INTEGER NOT NULL,
+        messages INTEGER NOT NULL,
+        unseen INTEGER NOT NULL,
+        deleted INTEGER NOT NULL,
+        recent INTEGER NOT NULL,        -- rows with uid >= recent_from
+        recent_from INTEGER NOT NULL,
+        size INTEGER NOT NULL,
+        modseq INTEGER NOT NULL,        -- of the last change in it
+        logged INTEGER NOT NULL,        -- rows of `expunged`
+        log_floor INTEGER NOT NULL,     -- `expunged` is whole above this MODSEQ
+        UNIQUE (account, mailbox),
+        UNIQUE (account, tag)
+    );
+
+    CREATE TABLE email (
+        seq INTEGER PRIMARY KEY AUTOINCREMENT,
+        account INTEGER NOT NULL,
+        email BLOB NOT NULL,
+        refs INTEGER NOT NULL,          -- message rows that name it
+        size INTEGER NOT NULL,          -- RFC822.SIZE
+        date INTEGER NOT NULL,          -- INTERNALDATE, seconds
+        page INTEGER NOT NULL,          -- 0: arrived, sealed_key is the HPKE box; else filed, it is the slot
+        place INTEGER NOT NULL,         -- index in the page
+        sealed_key BLOB NOT NULL,
+        summary_size INTEGER NOT NULL,
+        header_size INTEGER NOT NULL,
+        body_size INTEGER NOT NULL,
+        segment INTEGER NOT NULL,
+        offset INTEGER NOT NULL,        -- of the record in the segment
+        UNIQUE (account, email)
+    );
+
+    CREATE TABLE message (
+        mailbox INTEGER NOT NULL,
+        uid INTEGER NOT NULL,
+        email INTEGER NOT NULL,
+        flags INTEGER NOT NULL,
+        modseq INTEGER NOT NULL,
+        PRIMARY KEY (mailbox, uid)
+    ) WITHOUT ROWID;
+
+    CREATE TABLE expunged (
+        mailbox INTEGER NOT NULL,
+        modseq INTEGER NOT NULL,
+        uid INTEGER NOT NULL,
+        PRIMARY KEY (mailbox, modseq, uid)
+    ) WITHOUT ROWID;
+
+    CREATE TABLE page (
+        account INTEGER NOT NULL,
+        page INTEGER NOT NULL,
+        version INTEGER NOT NULL,
+        used INTEGER NOT NULL,          -- summaries in it, dead ones too
+        live INTEGER NOT NULL,          -- emails that name it
+        size INTEGER NOT NULL,          -- sealed bytes
+        segment INTEGER NOT NULL,
+        offset INTEGER NOT NULL,
+        PRIMARY KEY (account, page)
+    ) WITHOUT ROWID;
+
+    CREATE TABLE segment (
+        number INTEGER PRIMARY KEY,
+        live INTEGER NOT NULL,          -- records that an email or page names
+        bytes INTEGER NOT NULL          -- of those records, headers included
+    );
+
+    CREATE TABLE keyword (
+        account INTEGER NOT NULL,
+        tag BLOB NOT NULL,
+        bit INTEGER NOT NULL,
+        sealed_name BLOB NOT NULL,
+        PRIMARY KEY (account, tag),
+        UNIQUE (account, bit)
+    ) WITHOUT ROWID;
+
+    CREATE TABLE subscription (
+        account INTEGER NOT NULL,
+        tag BLOB NOT NULL,
+        sealed_name BLOB NOT NULL,
+        PRIMARY KEY (account, tag)
+    ) WITHOUT ROWID;
+
+    CREATE TABLE answer_body (          -- the body that went with a receipt's reply
+        request_id BLOB PRIMARY KEY,
+        kept INTEGER NOT NULL,
+        body BLOB NOT NULL
+    ) WITHOUT ROWID;
+    CREATE INDEX answer_body_kept ON answer_body (kept);
+    """,
+)
+
+DATABASE = "store.sqlite"

@@ -1,0 +1,165 @@
+"""What the store's handlers share: database, segments, grants, columns, watchers, and the one way to commit."""
+
+import asyncio
+import logging
+import sqlite3
+import time
+from collections import deque
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import TypeVar
+
+from bulkhead.boundary.edge import Answer, Channel
+from bulkhead.boundary.exchange import Exchange
+from bulkhead.boundary.messages.fields import Mutation, Reply
+from bulkhead.errors import Refused
+from bulkhead.holder.database import RECEIPT_SECONDS, Database
+from bulkhead.store.changes import Effects, Watchers
+from bulkhead.store.columns import ColumnCache
+from bulkhead.store.disk import Disk
+from bulkhead.store.grants import Grants, Session, no_session
+from bulkhead.store.segment import Segments
+
+R = TypeVar("R", bound=Reply)
+_log = logging.getLogger("bulkhead.store")
+
+
+def now_ms() -> int:
+    """Milliseconds since 1970-01-01T00:00Z."""
+    return int(time.time() * 1000)
+
+
+class State:
+    """One store. Handlers run on the loop's thread; what they give to `commit` runs on the database's writer thread."""
+
+    def __init__(self, exchange: Exchange, database: Database, segments: Segments, disk: Disk, path: Path) -> None:
+        loop = asyncio.get_running_loop()
+        self.database, self.segments, self.disk, self.path = database, segments, disk, path
+        self.executor = ThreadPoolExecutor(max_workers=2, thread_name_prefix="reader")
+        self.grants = Grants()
+        self.columns = ColumnCache(database, path, self.executor, self.settle)
+        self.watchers = Watchers(exchange.tell, loop)
+        self.filing = asyncio.Semaphore(8)  # pages on their way in, each whole in memory
+        self.buffered = 0  # bytes of small deliveries in memory
+        self.checking = 0  # running checks, during which no segment is removed
+        self._committed: deque[Effects] = deque()
+        self._reaping: asyncio.Task[None] | None = None
+
+    # --- sessions ----------------------------------------------------------------------------------------------------
+
+    def session(self, peer: Channel, handle: bytes, right: int) -> Session:
+        """The session that this handle is on this channel. Raises Refused (`no-session`, `no-right`)."""
+        session = self.grants.check(peer, handle, right, now_ms())
+        if not session.account_seq:
+            row = self.database.first("SELECT seq FROM account WHERE account = ?", (session.account,))
+            if row is None:
+                raise Refused("there is no such account", code="no-such-account")
+            session.account_seq = row[0]
+        return session
+
+    def depart(self, channel: Channel) -> None:
+        """An edge has ended: what lives and dies with it goes."""
+        for handle in self.grants.depart(channel):
+            self.watchers.unwatch(handle)
+
+    def mailbox_seq(self, session: Session, mailbox: bytes) -> int:
+        """The mailbox's number. Raises Refused (`no-such-mailbox`)."""
+        row = self.database.first(
+            "SELECT seq FROM mailbox WHERE account = ? AND mailbox = ?", (session.account_seq, mailbox)
+        )
+        if row is None:
+            raise Refused("there is no such mailbox", code="no-such-mailbox")
+        return int(row[0])
+
+    def require_session(self, peer: Channel, handle: bytes) -> None:
+        """Still served? Asked again after a wait. Raises Refused (`no-session`)."""
+        if not self.grants.ready:
+            raise no_session()
+        self.grants.check(peer, handle, 0xFF, now_ms())
+
+    # --- commits -----------------------------------------------------------------------------------------------------
+
+    async def commit(
+        self, request: Mutation[R], work: Callable[[sqlite3.Connection, Effects], R], *, with_segments: bool = False
+    ) -> R:
+        """The reply of `work`, durable, with caches and watchers brought to it. A retry is answered, not repeated."""
+        effects = Effects()
+        reply = await self.database.mutate(
+            request,
+            lambda connection: work(connection, effects),
+            before=self.segments.sync if with_segments else None,
+            after=lambda _: self._take_note(effects),
+        )
+        self.settle()
+        return reply
+
+    async def commit_with_body(self, request: Mutation[R], work: Callable[[sqlite3.Connection, Effects], R]) -> Answer:
+        """As commit, for a reply with a body: `work` leaves it in its effects, and it is kept for retries."""
+        effects = Effects()
+
+        def run(connection: sqlite3.Connection) -> R:
+            reply = work(connection, effects)
+            kept = int(time.time())
+            connection.execute("DELETE FROM answer_body WHERE kept < ?", (kept - RECEIPT_SECONDS,))
+            connection.execute(
+                "INSERT OR REPLACE INTO answer_body VALUES (?, ?, ?)",
+                (request.stamp.request_id, kept, effects.body or b""),
+            )
+            return reply
+
+        reply = await self.database.mutate(request, run, after=lambda _: self._take_note(effects))
+        self.settle()
+        if effects.body is None:
+            row = self.database.first("SELECT body FROM answer_body WHERE request_id = ?", (request.stamp.request_id,))
+            effects.body = b"" if row is None else row[0]
+        return Answer(reply, effects.body)
+
+    def _take_note(self, effects: Effects) -> None:
+        """On the writer thread, right after the commit and in its order."""
+        if effects.emails:
+            self.segments.witness = effects.emails
+        if effects.accounts or effects.emptied:
+            self._committed.append(effects)
+
+    def settle(self) -> None:
+        """Bring caches to what is committed and tell the watchers; on the loop's thread."""
+        while self._committed:
+            effects = self._committed.popleft()
+            for change in effects.changes:
+                self.columns.apply(change)
+            for account in effects.accounts:
+                self.watchers.changed(account)
+            if effects.emptied:
+                self.reap()
+
+    # --- segments that nothing names any more ------------------------------------------------------------------------
+
+    def reap(self) -> None:
+        """Remove segments whose every record is dead, soon."""
+        if self._reaping is None or self._reaping.done():
+            self._reaping = asyncio.get_running_loop().create_task(self._reap())
+
+    async def _reap(self) -> None:
+        if self.checking:
+            return  # the check reaps when it ends
+        for number in await self.database.write(self._take_empty):
+            self.segments.remove(number)
+
+    def _take_empty(self, connection: sqlite3.Connection) -> list[int]:
+        """Delete the rows of empty segments: earlier mutations of the batch are seen, later ones write elsewhere."""
+        rows = connection.execute("SELECT number FROM segment WHERE live = 0").fetchall()
+        empty = [number for (number,) in rows if self.segments.close_if_empty(number)]
+        if empty:
+            connection.executemany("DELETE FROM segment WHERE number = ?", ((number,) for number in empty))
+            connection.execute("UPDATE meta SET value = max(value, ?) WHERE name = 'reaped'", (max(empty),))
+        return empty
+
+    async def close(self) -> None:
+        """Write what waits, then let go of everything."""
+        self.watchers.close()
+        if self._reaping is not None:
+            await asyncio.wait([self._reaping], timeout=1.0)
+        await self.database.close()
+        self.executor.shutdown(wait=False, cancel_futures=True)
+        self.segments.close()
