@@ -64,25 +64,31 @@ async def _commit_copies(
 ) -> R:
     """Take the body in, then commit. A large one is looked at first: seen before, or no room, and nothing is read."""
     total = _total(copies)
-    if total > GATHER_MAX or state.buffered + total > GATHERED_MAX:
-        if (reply := await state.database.answered(request)) is not None:
-            return reply
-        for copy in copies:
-            _require_room(state, copy.account, copy.size)
-        parcels: Parcels = await write_through(state.segments, copies, body)
-        total = 0
-    state.buffered += total
-    try:
-        if total:
-            parcels = await gather(state.segments, copies, body, total)
+    if total <= GATHER_MAX and state.buffered + total <= GATHERED_MAX:
+        state.buffered += total
         try:
-            return await state.commit(
-                request, lambda connection, effects: work(connection, effects, parcels), with_segments=True
-            )
+            return await _commit_parcels(state, request, await gather(state.segments, copies, body, total), work)
         finally:
-            parcels.release()
+            state.buffered -= total
+    if (reply := await state.database.answered(request)) is not None:
+        return reply
+    for copy in copies:
+        _require_room(state, copy.account, copy.size)
+    return await _commit_parcels(state, request, await write_through(state.segments, copies, body), work)
+
+
+async def _commit_parcels(
+    state: State,
+    request: Mutation[R],
+    parcels: Parcels,
+    work: Callable[[sqlite3.Connection, Effects, Parcels], R],
+) -> R:
+    try:
+        return await state.commit(
+            request, lambda connection, effects: work(connection, effects, parcels), with_segments=True
+        )
     finally:
-        state.buffered -= total
+        parcels.release()
 
 
 def _total(copies: Sequence[Copy]) -> int:
