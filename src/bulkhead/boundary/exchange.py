@@ -92,6 +92,7 @@ class Exchange:
         self._handlers: Mapping[type[Request[Any]], Handler] = {}
         self._learners: Mapping[type[Fact], Learner] = {}
         self._departures: list[Callable[[Channel], None]] = []
+        self._on_arrivals: list[tuple[str, Callable[[Channel], None]]] = []
 
     def serve(
         self,
@@ -105,6 +106,13 @@ class Exchange:
     def on_departure(self, callback: Callable[[Channel], None]) -> None:
         """Call back with the channel whenever an edge has ended."""
         self._departures.append(callback)
+
+    def on_arrival(self, compartment: str, callback: Callable[[Channel], None]) -> None:
+        """Call back with the channel whenever an edge to `compartment` is attached; at once for one that is."""
+        self._on_arrivals.append((compartment, callback))
+        for edge in self.edges():
+            if edge.peer.compartment == compartment:
+                callback(edge.peer)
 
     def to(self, server: str) -> Caller:
         """A caller of `server`."""
@@ -131,6 +139,9 @@ class Exchange:
         event = self._arrivals.get(peer.compartment)
         if event is not None:
             event.set()
+        for compartment, callback in self._on_arrivals:
+            if compartment == peer.compartment:
+                callback(peer)
         return edge
 
     def edge_to(self, compartment: str) -> Edge | None:

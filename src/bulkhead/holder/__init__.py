@@ -2,5 +2,7 @@
 
 database.py   group commit, request ids kept with their mutation, secure deletion
 outbox.py     events that belong to a mutation, on their way to the ledger
+witness.py    events that must be in the ledger before their act
+stop.py       a tenant's stop: an epoch that only goes up
 keys.py       a compartment's key file under its root key
 """

@@ -1,0 +1,139 @@
+"""One function per message to auth. PEERS says who may send which; what they rest on is in the other modules."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import partial
+from sqlite3 import Connection
+from typing import Any
+
+from bulkhead.auth.check import check_records, count_schemes
+from bulkhead.auth.limits import MinuteCount
+from bulkhead.auth.logins import LoginCounts, Logins
+from bulkhead.auth.passwords import Passwords
+from bulkhead.auth.rows import Keys, Rows
+from bulkhead.auth.schema import LoginState
+from bulkhead.auth.stretching import Stretching
+from bulkhead.boundary.body import BodyReader
+from bulkhead.boundary.edge import Channel
+from bulkhead.boundary.exchange import Exchange, Handler
+from bulkhead.boundary.messages import to_auth as m
+from bulkhead.boundary.messages.fields import Done, Request
+from bulkhead.errors import Refused
+from bulkhead.holder.database import Database
+from bulkhead.holder.outbox import Outbox
+from bulkhead.holder.stop import TenantStop
+from bulkhead.records.credential import State, StretchParameters
+from bulkhead.records.halves import AuthHalf
+
+_Body = BodyReader | None
+
+
+@dataclass(slots=True)
+class Auth:
+    """The whole of auth's state."""
+
+    database: Database
+    rows: Rows
+    outbox: Outbox
+    stop: TenantStop
+    stretching: Stretching
+    logins: Logins
+    passwords: Passwords
+
+    @classmethod
+    def opened(
+        cls,
+        database: Database,
+        keys: Keys,
+        exchange: Exchange,
+        settings: Mapping[str, Any],
+        parameters: StretchParameters,
+    ) -> "Auth":
+        """Everything in its place. settings: the section `auth`."""
+        rows, stop = Rows(database, keys, parameters), TenantStop(database, exchange)
+        stretching = Stretching(settings["argon2_threads"], settings["argon2_queue_max"])
+        logins = Logins(
+            exchange,
+            rows,
+            stretching,
+            stop,
+            MinuteCount(settings["attempts_per_minute"]),
+            MinuteCount(settings["attempts_per_source_minute"]),
+            settings["failure_seconds"],
+            LoginCounts(),
+        )
+        passwords = Passwords(database, rows, stretching, exchange)
+        return cls(database, rows, Outbox(database, exchange), stop, stretching, logins, passwords)
+
+
+async def authenticate(auth: Auth, channel: Channel, request: m.Authenticate, _: _Body) -> Done:
+    """The first half of the check, and the question to keyring."""
+    await auth.logins.authenticate(channel.compartment, request)
+    return Done()
+
+
+async def set_password(auth: Auth, _: Channel, request: m.SetPassword, __: _Body) -> Done:
+    """A new main password, by a token."""
+    done = await auth.passwords.set(request)
+    auth.outbox.wake()
+    return done
+
+
+async def stop_tenant_logins(auth: Auth, _: Channel, request: m.StopTenantLogins, __: _Body) -> Done:
+    """No login from now on; the ledger hears of it when it can."""
+    done = await auth.stop.stop(request, request.epoch, request.reason, event="StopLogins", logins=True, effect=Done)
+    auth.outbox.wake()
+    return done
+
+
+async def lift_tenant_stop(auth: Auth, _: Channel, request: m.LiftTenantStop, __: _Body) -> Done:
+    """Logins again, once the ledger knows."""
+    return await auth.stop.lift(request, request.epoch, request.reason, Done())
+
+
+async def set_login_state(auth: Auth, _: Channel, request: m.SetLoginState, __: _Body) -> Done:
+    """Open, suspended, or destroyed in every file."""
+    if request.state not in (LoginState.OPEN, LoginState.SUSPENDED, LoginState.DESTROYED):
+        raise Refused("a state is 1 (open), 2 (suspended) or 3 (destroyed)", code="bad-state")
+    owner = auth.rows.owner(request.account)
+    await auth.database.write(partial(_set_state, keys=auth.rows.keys, owner=owner, state=request.state))
+    if request.state == LoginState.DESTROYED:
+        await auth.database.truncate_wal()
+    return Done()
+
+
+async def count_credentials(auth: Auth, _: Channel, __: m.CountCredentials, ___: _Body) -> m.AuthCounts:
+    """Credentials by scheme, and the stop."""
+    rows = await count_schemes(auth.database, auth.rows.keys)
+    return m.AuthCounts(rows, auth.stop.stopped, auth.stop.epoch)
+
+
+async def check_auth(auth: Auth, _: Channel, __: m.CheckAuth, ___: _Body) -> m.AuthReport:
+    """Every record opened."""
+    return await check_records(auth.database, auth.rows.keys)
+
+
+def _set_state(connection: Connection, *, keys: Keys, owner: bytes, state: int) -> None:
+    row = connection.execute("SELECT state FROM account WHERE owner = ?", (owner,)).fetchone()
+    if row is not None and row[0] == LoginState.DESTROYED and state != LoginState.DESTROYED:
+        raise Refused("the account was destroyed", code="tombstone")
+    connection.execute("INSERT OR REPLACE INTO account VALUES (?, ?)", (owner, state))
+    if state == LoginState.DESTROYED:
+        connection.execute("DELETE FROM half WHERE owner = ?", (owner,))
+        return
+    new = State.SUSPENDED if state == LoginState.SUSPENDED else State.ACTIVE
+    for bid, g, record in connection.execute("SELECT bid, g, record FROM half WHERE owner = ?", (owner,)).fetchall():
+        half = keys.open(record, bid, g)
+        changed = AuthHalf(half.scope, new, half.salt, half.parameters, half.release_hash, half.legacy)
+        connection.execute("UPDATE half SET record = ? WHERE bid = ?", (keys.seal(changed, bid, g), bid))
+
+
+HANDLERS: Mapping[type[Request[Any]], Handler] = {
+    m.Authenticate: authenticate,
+    m.SetPassword: set_password,
+    m.StopTenantLogins: stop_tenant_logins,
+    m.LiftTenantStop: lift_tenant_stop,
+    m.SetLoginState: set_login_state,
+    m.CountCredentials: count_credentials,
+    m.CheckAuth: check_auth,
+}

@@ -1,0 +1,95 @@
+"""One login: limits, the stretch, keyring's half, and an answer whose time says nothing.
+
+Success is answered at once. Whatever else happens is answered at a fixed time after arrival (or a whole multiple of it
+under load): unknown account, wrong password, suspended, stopped, over a limit, refused by keyring. An account that may
+not log in is walked with a random `tight`, so that keyring can never hold a login for it.
+"""
+
+import asyncio
+import logging
+import secrets
+from dataclasses import dataclass
+
+from bulkhead.auth.limits import MinuteCount, source_key
+from bulkhead.auth.rows import Rows
+from bulkhead.auth.stretching import Stretching
+from bulkhead.boundary.exchange import Exchange
+from bulkhead.boundary.messages.to_auth import Authenticate, Scope
+from bulkhead.boundary.messages.to_keyring import CheckHalf
+from bulkhead.errors import Error, Refused, TemporaryFailure
+from bulkhead.holder.stop import TenantStop
+from bulkhead.records.credential import MAIN_PASSWORD, State, Stretched
+from bulkhead.records.halves import AuthHalf
+
+GATE_SCOPES = {"access": (Scope.IMAP, Scope.POP), "submit": (Scope.SUBMIT,)}
+"""What each gate may log in for."""
+CHECK_SECONDS = 15.0
+_log = logging.getLogger("bulkhead.auth")
+
+
+@dataclass(slots=True)
+class LoginCounts:
+    """Since the last note."""
+
+    granted: int = 0
+    refused: int = 0
+
+
+@dataclass(slots=True)
+class Logins:
+    """The first half of the check."""
+
+    exchange: Exchange
+    rows: Rows
+    stretching: Stretching
+    stop: TenantStop
+    by_account: MinuteCount
+    by_source: MinuteCount
+    failure_seconds: float
+    counts: LoginCounts
+
+    async def authenticate(self, compartment: str, request: Authenticate) -> None:
+        """Returns where the login is right; the gate then redeems its nonce.
+
+        Raises Refused (`bad-credentials`) or TemporaryFailure, both at the fixed time.
+        """
+        loop = asyncio.get_running_loop()
+        arrival = loop.time()
+        failure: Error
+        try:
+            await self._check(compartment, request)
+        except TemporaryFailure as error:
+            failure = error
+        except Refused:
+            self.counts.refused += 1
+            failure = Refused("wrong user name or password", code="bad-credentials")
+        except Error as error:
+            _log.error("a login could not be checked: %s", error.public)
+            failure = TemporaryFailure("the login could not be checked", code="fault")
+        else:
+            self.counts.granted += 1
+            return
+        period = self.failure_seconds
+        await asyncio.sleep(period - (loop.time() - arrival) % period)
+        raise failure
+
+    async def _check(self, compartment: str, request: Authenticate) -> None:
+        over = self.by_source.exceeded(source_key(request.source))
+        if self.by_account.exceeded(request.account) or over:
+            raise Refused("too many attempts")
+        half = self.rows.find(request.account, MAIN_PASSWORD)
+        admissible = half is not None and self._admits(half, compartment, request.scope)
+        half = half or self.rows.decoy(request.account)
+        stretched = await self.stretching.stretch(request.password, half.salt, half.parameters or self.rows.default)
+        if not admissible or self.stop.stopped:
+            stretched = Stretched(secrets.token_bytes(32), secrets.token_bytes(32))
+        check = CheckHalf(
+            request.account, MAIN_PASSWORD, stretched.tight, stretched.wrap_key, request.scope, request.nonce
+        )
+        answer = await self.exchange.to("keyring").call(check, timeout=CHECK_SECONDS)
+        half.check_release(answer.release)
+        if not admissible or self.stop.stopped:
+            raise Refused("not admitted")
+
+    def _admits(self, half: AuthHalf, compartment: str, scope: int) -> bool:
+        return half.state is State.ACTIVE and scope in GATE_SCOPES[compartment] and bool(half.scope & scope)

@@ -1,0 +1,172 @@
+"""Setting a password: three steps over two databases, each idempotent, and the argument for kill -9 between any two.
+
+    0  auth writes `change`: keyring is to keep g                          durable here
+    1  keyring adds half g+1 beside half g, made with its own release      durable there
+    2  auth replaces half g by g+1; `change` now says keep g+1; the event  one transaction here: THE commit
+    3  keyring drops every half but g+1; auth forgets `change`
+
+A login works with the half that auth has: its salt makes the tight that keyring's half of the same g compares, and its
+digest fits the release of that half alone. keyring never lacks the half that auth has, because a half is dropped only
+after step 2 is durable (then g) or undone (then g+1):
+
+    dies after    auth  keyring    works   at the next start, or when keyring is back
+    0             g     g          old     `change` says keep g: nothing to drop, forgotten
+    1             g     g, g+1     old     `change` says keep g: g+1 dropped
+    2             g+1   g, g+1     new     `change` says keep g+1: g dropped
+    3             g+1   g+1        new     dropping again changes nothing, forgotten
+
+The first password goes from g = 0, where there is no half, to 1. The token lives until step 3, so that a change that
+was undone can be asked for again with it. DropHalves cannot overtake AddHalf: they take one edge, in order.
+"""
+
+import asyncio
+import logging
+import secrets
+from functools import partial
+from sqlite3 import Connection
+
+from bulkhead.auth.rows import Rows
+from bulkhead.auth.schema import LoginState
+from bulkhead.auth.stretching import Stretching
+from bulkhead.boundary.exchange import Exchange
+from bulkhead.boundary.messages.fields import Done, Stamp
+from bulkhead.boundary.messages.to_auth import SetPassword
+from bulkhead.boundary.messages.to_keyring import AddHalf, DropHalves
+from bulkhead.errors import Error, Refused, TemporaryFailure
+from bulkhead.holder.database import Database
+from bulkhead.holder.outbox import note
+from bulkhead.holder.witness import ledger_text
+from bulkhead.identifiers import AccountId
+from bulkhead.records.credential import ALL_SCOPES, MAIN_PASSWORD, SALT_BYTES, Scope, State
+from bulkhead.records.halves import AuthHalf
+
+PASSWORD_MIN = 8  # characters, whatever they are (NIST SP 800-63B-4 section 3.1.1.2, beside a second factor)
+RETRY_SECONDS = 2.0
+_log = logging.getLogger("bulkhead.auth")
+
+
+class Passwords:
+    """Changes of credentials, and the finishing of those cut short."""
+
+    def __init__(self, database: Database, rows: Rows, stretching: Stretching, exchange: Exchange) -> None:
+        self._database, self._rows, self._stretching, self._exchange = database, rows, stretching, exchange
+        self._changing: set[bytes] = set()
+        self._unfinished = asyncio.Event()
+        self._unfinished.set()
+        self._task = asyncio.get_running_loop().create_task(self._finish_forever())
+
+    async def set(self, request: SetPassword) -> Done:
+        """Set the main password. Raises Refused (`bad-token`, `weak-password`, `bad-scope`), TemporaryFailure."""
+        check_strength(request.password)
+        if not 0 < request.scope <= ALL_SCOPES:
+            raise Refused("a credential has at least one scope, and known ones only", code="bad-scope")
+        bid = self._rows.bid(request.account, MAIN_PASSWORD)
+        if bid in self._changing:
+            raise TemporaryFailure("this password is being changed", code="busy")
+        self._changing.add(bid)
+        try:
+            earlier = await self._database.answered(request)
+            if earlier is None:
+                await self._settle(bid)  # a change cut short comes to its end first
+                await self._change(request, bid)
+                await self._settle_later(bid)
+        finally:
+            self._changing.discard(bid)
+        return Done()
+
+    def stop(self) -> None:
+        """Finish no more; `change` rows stay for the next start."""
+        self._task.cancel()
+
+    async def _change(self, request: SetPassword, bid: bytes) -> None:
+        account, old_g = request.account, self._rows.g(request.account, MAIN_PASSWORD)
+        if self._rows.state(account) == LoginState.DESTROYED:
+            raise Refused("the account was destroyed", code="bad-token")
+        salt, cost = secrets.token_bytes(SALT_BYTES), self._rows.default
+        stretched = await self._stretching.stretch(request.password, salt, cost)
+        await self._database.write(partial(_begin, bid=bid, account=account, keep_g=old_g))
+        add = AddHalf(
+            Stamp.fresh("auth"),
+            account,
+            MAIN_PASSWORD,
+            old_g + 1,
+            stretched.tight,
+            stretched.wrap_key,
+            request.scope,
+            request.token,
+        )
+        try:
+            added = await self._exchange.to("keyring").call(add)
+            state = State.SUSPENDED if self._rows.state(account) == LoginState.SUSPENDED else State.ACTIVE
+            half = AuthHalf(Scope(request.scope), state, salt, cost, added.release_digest)
+            record, owner = self._rows.keys.seal(half, bid, add.g), self._rows.owner(account)
+            commit = partial(_commit, request=request, bid=bid, g=add.g, owner=owner, record=record)
+            await self._database.mutate(request, commit)
+        except Error:
+            self._unfinished.set()  # what keyring may have added is dropped, now or when it is back
+            raise
+
+    async def _settle_later(self, bid: bytes) -> None:
+        """Step 3 now if keyring answers; else by the finisher: the new password is set either way."""
+        try:
+            await self._settle(bid)
+        except Error as error:
+            _log.warning("the old half will be dropped later: %s", error.public)
+            self._unfinished.set()
+
+    async def _settle(self, bid: bytes) -> None:
+        row = self._database.first("SELECT account, cred, keep_g FROM change WHERE bid = ?", (bid,))
+        if row is None:
+            return
+        account, cred, keep_g = row
+        await self._exchange.to("keyring").call(DropHalves(Stamp.fresh("auth"), AccountId(account), cred, keep_g))
+        await self._database.write(partial(_forget, bid=bid))
+
+    async def _finish_forever(self) -> None:
+        while True:
+            await self._unfinished.wait()
+            self._unfinished.clear()
+            for (bid,) in self._database.read("SELECT bid FROM change"):
+                if bid in self._changing:
+                    continue
+                self._changing.add(bid)
+                try:
+                    await self._settle(bid)
+                except Error as error:
+                    _log.warning("a change of a password waits for keyring: %s", error.public)
+                    await asyncio.sleep(RETRY_SECONDS)
+                    self._unfinished.set()
+                    break
+                finally:
+                    self._changing.discard(bid)
+
+
+def check_strength(password: bytes) -> None:
+    """Passes a password of at least 8 characters. Raises Refused (`weak-password`)."""
+    try:
+        characters = len(password.decode())
+    except UnicodeDecodeError:
+        characters = len(password)
+    if characters < PASSWORD_MIN:
+        raise Refused(f"a password has at least {PASSWORD_MIN} characters", code="weak-password")
+
+
+def _begin(connection: Connection, *, bid: bytes, account: bytes, keep_g: int) -> None:
+    connection.execute("INSERT INTO change VALUES (?, ?, ?, ?)", (bid, account, MAIN_PASSWORD, keep_g))
+
+
+def _commit(connection: Connection, *, request: SetPassword, bid: bytes, g: int, owner: bytes, record: bytes) -> Done:
+    destroyed = connection.execute(
+        "SELECT 1 FROM account WHERE owner = ? AND state = ?", (owner, LoginState.DESTROYED)
+    ).fetchone()
+    if destroyed:
+        raise Refused("the account was destroyed", code="bad-token")
+    connection.execute("INSERT OR REPLACE INTO half VALUES (?, ?, ?, ?)", (bid, g, owner, record))
+    connection.execute("UPDATE change SET keep_g = ? WHERE bid = ?", (g, bid))
+    actor = ledger_text(request.stamp.actor) or "cell"
+    note(connection, "PasswordSet", actor, {"cred": MAIN_PASSWORD, "change": g}, request.account)
+    return Done()
+
+
+def _forget(connection: Connection, *, bid: bytes) -> None:
+    connection.execute("DELETE FROM change WHERE bid = ?", (bid,))

@@ -1,0 +1,92 @@
+"""auth's halves: salt, cost and the digest of the release; and a decoy for every account that has none."""
+
+import hashlib
+import hmac
+import secrets
+from dataclasses import dataclass, field
+
+from bulkhead.auth.schema import LoginState
+from bulkhead.errors import IntegrityError, Refused
+from bulkhead.holder.database import Database
+from bulkhead.identifiers import AccountId, TenantId
+from bulkhead.records.credential import (
+    ALL_SCOPES,
+    SALT_BYTES,
+    State,
+    StretchParameters,
+    credential_row,
+    mailbox_row,
+)
+from bulkhead.records.derive import derive
+from bulkhead.records.halves import AuthHalf, Place
+from bulkhead.records.keyfile import KeySet
+from bulkhead.records.record import Kind, read_header
+
+AUTH = "auth"  # records
+INDEX = "index"  # row keys and decoy salts; auth's own, not keyring's
+
+
+@dataclass(frozen=True, slots=True)
+class Keys:
+    """Keys of one tenant. Raises Refused (`no-key`) at once where one is missing."""
+
+    tenant: TenantId
+    keys: KeySet = field(repr=False)
+    index: bytes = field(repr=False)
+    decoy: bytes = field(repr=False)
+
+    @classmethod
+    def of(cls, tenant: TenantId, keys: KeySet) -> "Keys":
+        """The keys of a loaded key set."""
+        keys.current(AUTH)
+        index = keys.current(INDEX)[1]
+        return cls(tenant, keys, index, derive(index, "decoy-salt"))
+
+    def seal(self, half: AuthHalf, bid: bytes, g: int) -> bytes:
+        """The half's record under the current key."""
+        version, key = self.keys.current(AUTH)
+        return half.seal(Place(self.tenant, bid, g), version, key)
+
+    def open(self, record: bytes, bid: bytes, g: int) -> AuthHalf:
+        """The half in a row. Raises IntegrityError, also where its key version is gone."""
+        try:
+            key = self.keys.get(AUTH, read_header(record, Kind.AUTH_HALF).key_version)
+        except Refused as error:
+            raise IntegrityError(f"AUTH_HALF record: {error.public}") from None
+        return AuthHalf.open(record, Place(self.tenant, bid, g), key)
+
+
+class Rows:
+    """Halves by account and credential. default: the cost of new passwords, and of decoys."""
+
+    def __init__(self, database: Database, keys: Keys, default: StretchParameters) -> None:
+        self._database, self.keys, self.default = database, keys, default
+
+    def bid(self, account: AccountId, cred: int) -> bytes:
+        """The row key of a credential."""
+        return credential_row(self.keys.index, account, cred)
+
+    def owner(self, account: AccountId) -> bytes:
+        """The row key of an account."""
+        return mailbox_row(self.keys.index, account)
+
+    def find(self, account: AccountId, cred: int) -> AuthHalf | None:
+        """The half, or None where there is none. Raises IntegrityError."""
+        bid = self.bid(account, cred)
+        row = self._database.first("SELECT g, record FROM half WHERE bid = ?", (bid,))
+        return None if row is None else self.keys.open(row[1], bid, row[0])
+
+    def decoy(self, account: AccountId) -> AuthHalf:
+        """What an account without password is checked against: the same salt each time, a digest nothing has."""
+        salt = hmac.digest(self.keys.decoy, account, "sha256")[:SALT_BYTES]
+        return AuthHalf(ALL_SCOPES, State.REVOKED, salt, self.default, hashlib.sha256(secrets.token_bytes(32)).digest())
+
+    def g(self, account: AccountId, cred: int) -> int:
+        """How often the credential was changed; 0 where there is none."""
+        row = self._database.first("SELECT g FROM half WHERE bid = ?", (self.bid(account, cred),))
+        return 0 if row is None else int(row[0])
+
+    def state(self, account: AccountId) -> int:
+        """The account's LoginState."""
+        row = self._database.first("SELECT state FROM account WHERE owner = ?", (self.owner(account),))
+        return LoginState.OPEN if row is None else int(row[0])

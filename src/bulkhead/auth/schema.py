@@ -1,0 +1,41 @@
+"""The tables of auth.sqlite. A change is one more migration; no migration is ever edited.
+
+Row keys are HMACs under auth's own index key, so that its rows and keyring's cannot be joined without both.
+"""
+
+from bulkhead.holder import outbox, stop
+
+MIGRATIONS = (
+    f"""
+    CREATE TABLE account (
+        owner BLOB PRIMARY KEY,     -- row key of the account
+        state INTEGER NOT NULL      -- LoginState; absent: open
+    ) WITHOUT ROWID;
+
+    CREATE TABLE half (
+        bid BLOB PRIMARY KEY,
+        g INTEGER NOT NULL,
+        owner BLOB NOT NULL,
+        record BLOB NOT NULL
+    ) WITHOUT ROWID;
+    CREATE INDEX half_owner ON half (owner);
+
+    CREATE TABLE change (           -- of a credential, while it is between its steps
+        bid BLOB PRIMARY KEY,
+        account BLOB NOT NULL,
+        cred INTEGER NOT NULL,
+        keep_g INTEGER NOT NULL     -- the half that keyring is to keep
+    ) WITHOUT ROWID;
+
+    {outbox.SCHEMA};
+    {stop.SCHEMA}
+    """,
+)
+
+
+class LoginState:
+    """Of an account here; the numbers are those of SetLoginState."""
+
+    OPEN = 1
+    SUSPENDED = 2
+    DESTROYED = 3

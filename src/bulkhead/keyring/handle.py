@@ -1,0 +1,257 @@
+"""One function per message to keyring. PEERS says who may send which; what they rest on is in the other modules."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from bulkhead.boundary.body import BodyReader
+from bulkhead.boundary.edge import Channel
+from bulkhead.boundary.exchange import Exchange, Handler
+from bulkhead.boundary.messages import to_keyring as m
+from bulkhead.boundary.messages.fields import Done, Request
+from bulkhead.errors import Refused
+from bulkhead.holder.database import Database
+from bulkhead.holder.outbox import Outbox
+from bulkhead.holder.stop import TenantStop
+from bulkhead.keyring.check import check_records
+from bulkhead.keyring.failures import Failures
+from bulkhead.keyring.grants import Grants
+from bulkhead.keyring.halves import Halves
+from bulkhead.keyring.keys import RING, Keys
+from bulkhead.keyring.logins import Logins
+from bulkhead.keyring.mailboxes import Mailboxes
+from bulkhead.keyring.openings import Openings
+from bulkhead.keyring.recovery import Recovery
+from bulkhead.keyring.schema import AccountState
+from bulkhead.keyring.sessions import Sessions
+from bulkhead.keyring.tokens import Tokens
+from bulkhead.records.queued import open_queue_key_box
+from bulkhead.records.record import Kind, read_header
+
+NO_KEY = bytes(32)
+SESSIONS_SHOWN_MAX = 1000
+_Body = BodyReader | None
+
+
+@dataclass(slots=True)
+class Keyring:
+    """The whole of keyring's state."""
+
+    database: Database
+    keys: Keys
+    outbox: Outbox
+    stop: TenantStop
+    failures: Failures
+    logins: Logins
+    grants: Grants
+    sessions: Sessions
+    openings: Openings
+    halves: Halves
+    mailboxes: Mailboxes
+    recovery: Recovery
+    session_seconds: float
+
+    @classmethod
+    def opened(cls, database: Database, keys: Keys, exchange: Exchange, settings: Mapping[str, Any]) -> "Keyring":
+        """Everything in its place. settings: the section `keyring`."""
+        stop, tokens = TenantStop(database, exchange), Tokens()
+        failures = Failures(database, settings["failures_per_hour"])
+        grants = Grants(exchange, lambda: stop.epoch)
+        return cls(
+            database,
+            keys,
+            Outbox(database, exchange),
+            stop,
+            failures,
+            Logins(database, keys, failures, stop),
+            grants,
+            grants.sessions,
+            Openings(keys.tenant, grants.sessions),
+            Halves(database, keys, tokens),
+            Mailboxes(database, keys, tokens),
+            Recovery(database, keys, tokens, exchange),
+            settings["session_seconds"],
+        )
+
+
+# --- from auth -----------------------------------------------------------------------------------------------------
+
+
+async def check_half(keyring: Keyring, _: Channel, request: m.CheckHalf, __: _Body) -> m.Release:
+    """The second half of the check."""
+    return await keyring.logins.check(request)
+
+
+async def add_half(keyring: Keyring, _: Channel, request: m.AddHalf, __: _Body) -> m.HalfAdded:
+    """A new half beside the old one."""
+    return await keyring.halves.add(request)
+
+
+async def drop_halves(keyring: Keyring, _: Channel, request: m.DropHalves, __: _Body) -> Done:
+    """The old half dies, and with it the sessions that the old password had opened."""
+    if await keyring.halves.drop(request):
+        keyring.logins.forget(request.account)
+        keyring.sessions.end_account(request.account, "password-changed")
+    return Done()
+
+
+# --- from gates ----------------------------------------------------------------------------------------------------
+
+
+async def redeem_login(keyring: Keyring, channel: Channel, request: m.RedeemLogin, _: _Body) -> m.Session:
+    """A session of this channel; store has its grant before the gate has its handle."""
+    checked = keyring.logins.take(request.nonce, request.account, request.scope, channel.compartment)
+    session = keyring.sessions.begin(channel, checked, keyring.session_seconds)
+    binding = keyring.mailboxes.binding(request.account)
+    if session.seed is None:
+        return m.Session(session.handle, session.expires, NO_KEY, binding)
+    await keyring.grants.grant(session)
+    return m.Session(session.handle, session.expires, session.seed.metadata_key(), binding)
+
+
+async def end_session(keyring: Keyring, channel: Channel, request: m.EndSession, _: _Body) -> Done:
+    """The session is over; one that is over already is no error."""
+    try:
+        session = keyring.sessions.find(request.handle, channel)
+    except Refused:
+        return Done()
+    keyring.sessions.end([session], "")
+    return Done()
+
+
+async def open_arrived(keyring: Keyring, channel: Channel, request: m.OpenArrived, _: _Body) -> m.OpenedKeys:
+    """Keys of arrived mail, with their slots."""
+    session = keyring.sessions.find(request.handle, channel)
+    return m.OpenedKeys(await keyring.openings.arrived(session, request.items))
+
+
+async def open_slots(keyring: Keyring, channel: Channel, request: m.OpenSlots, _: _Body) -> m.MessageKeys:
+    """Keys of filed mail."""
+    session = keyring.sessions.find(request.handle, channel)
+    return m.MessageKeys(await keyring.openings.slots(session, request.items))
+
+
+async def open_pages(keyring: Keyring, channel: Channel, request: m.OpenPages, _: _Body) -> m.PageKeys:
+    """Keys of summary pages."""
+    session = keyring.sessions.find(request.handle, channel)
+    return m.PageKeys(await keyring.openings.pages(session, request.pages))
+
+
+# --- from courier --------------------------------------------------------------------------------------------------
+
+
+def open_queued(keyring: Keyring, _: Channel, request: m.OpenQueued, __: _Body) -> m.QueuedKey:
+    """The key of one queued message."""
+    private_key = keyring.keys.queue_key(read_header(request.box, Kind.QUEUE_KEY_BOX).key_version)
+    key = open_queue_key_box(request.box, private_key, keyring.keys.tenant, request.queue_id)
+    keyring.openings.opened.queued += 1
+    return m.QueuedKey(key)
+
+
+# --- from the command line -----------------------------------------------------------------------------------------
+
+
+async def create_mailbox_keys(
+    keyring: Keyring, _: Channel, request: m.CreateMailboxKeys, __: _Body
+) -> m.CreatedMailboxKeys:
+    """A mailbox key for a new account."""
+    return await keyring.mailboxes.create(request)
+
+
+async def begin_recovery(keyring: Keyring, _: Channel, request: m.BeginRecovery, __: _Body) -> m.RecoveryOffer:
+    """An order, its one-time key and both sealed shares."""
+    return await keyring.recovery.begin(request)
+
+
+async def grant_recovery(keyring: Keyring, _: Channel, request: m.GrantRecovery, __: _Body) -> m.RecoveryToken:
+    """A token, once the ledger knows."""
+    return await keyring.recovery.grant(request)
+
+
+async def stop_tenant_sessions(
+    keyring: Keyring, _: Channel, request: m.StopTenantSessions, __: _Body
+) -> m.SessionsEnded:
+    """Sessions end at once, in memory, at their gates and at store; the ledger hears of it when it can."""
+
+    def narrow() -> m.SessionsEnded:
+        keyring.logins.forget()
+        sessions = keyring.sessions.all() if request.end_sessions else []
+        return m.SessionsEnded(keyring.sessions.end(sessions, "stopped"))
+
+    reply = await keyring.stop.stop(
+        request, request.epoch, request.reason, event="StopSessions", logins=request.stop_logins, effect=narrow
+    )
+    keyring.outbox.wake()
+    await keyring.grants.revoke([], everything=request.end_sessions)
+    return reply
+
+
+async def lift_session_stop(keyring: Keyring, _: Channel, request: m.LiftSessionStop, __: _Body) -> Done:
+    """Logins are admitted again, once the ledger knows."""
+    return await keyring.stop.lift(request, request.epoch, request.reason, Done())
+
+
+async def set_half_state(keyring: Keyring, _: Channel, request: m.SetHalfState, __: _Body) -> m.SessionsEnded:
+    """Open, suspended or destroyed."""
+    await keyring.mailboxes.set_state(request)
+    if request.state == AccountState.OPEN:
+        return m.SessionsEnded(0)
+    keyring.logins.forget(request.account)
+    return m.SessionsEnded(keyring.sessions.end_account(request.account, "closed"))
+
+
+def count_keyring(keyring: Keyring, _: Channel, __: m.CountKeyring, ___: _Body) -> m.KeyringCounts:
+    """What is here, and what was opened since start."""
+    (credentials,) = keyring.database.first("SELECT count(DISTINCT bid) FROM half")
+    counts = "SELECT coalesce(sum(state <> 3), 0), coalesce(sum(state = 3), 0) FROM account"
+    mailboxes, tombstones = keyring.database.first(counts)
+    opened, version = keyring.openings.opened, keyring.keys.ring.current(RING)[0]
+    return m.KeyringCounts(
+        credentials=credentials,
+        mailboxes=mailboxes,
+        tombstones=tombstones,
+        sessions=len(keyring.sessions),
+        messages_opened=opened.messages,
+        pages_opened=opened.pages,
+        queued_opened=opened.queued,
+        key_version=version,
+        stopped=keyring.stop.stopped,
+        epoch=keyring.stop.epoch,
+    )
+
+
+async def check_keyring(keyring: Keyring, _: Channel, __: m.CheckKeyring, ___: _Body) -> m.KeyringReport:
+    """Every record opened."""
+    return await check_records(keyring.database, keyring.keys)
+
+
+def list_sessions(keyring: Keyring, _: Channel, __: m.ListSessions, ___: _Body) -> m.SessionPage:
+    """Live sessions, oldest first."""
+    return m.SessionPage(
+        tuple(
+            m.SessionRow(session.account, str(session.channel), session.scope, session.messages_opened)
+            for session in keyring.sessions.all()[:SESSIONS_SHOWN_MAX]
+        )
+    )
+
+
+HANDLERS: Mapping[type[Request[Any]], Handler] = {
+    m.CheckHalf: check_half,
+    m.AddHalf: add_half,
+    m.DropHalves: drop_halves,
+    m.RedeemLogin: redeem_login,
+    m.EndSession: end_session,
+    m.OpenArrived: open_arrived,
+    m.OpenSlots: open_slots,
+    m.OpenPages: open_pages,
+    m.OpenQueued: open_queued,
+    m.CreateMailboxKeys: create_mailbox_keys,
+    m.BeginRecovery: begin_recovery,
+    m.GrantRecovery: grant_recovery,
+    m.StopTenantSessions: stop_tenant_sessions,
+    m.LiftSessionStop: lift_session_stop,
+    m.SetHalfState: set_half_state,
+    m.CountKeyring: count_keyring,
+    m.CheckKeyring: check_keyring,
+    m.ListSessions: list_sessions,
+}

@@ -1,0 +1,93 @@
+"""keyring's keys as it uses them. None of them ever leaves this process."""
+
+from dataclasses import dataclass, field
+
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
+
+from bulkhead.errors import IntegrityError, Refused
+from bulkhead.identifiers import AccountId, TenantId
+from bulkhead.records.credential import credential_row, mailbox_row
+from bulkhead.records.halves import KeyringHalf, Place
+from bulkhead.records.hpke import load_public_key
+from bulkhead.records.keyfile import KeySet
+from bulkhead.records.mailbox import MailboxRecord, RecoveryKey
+from bulkhead.records.record import Kind, read_header
+
+INDEX = "index"  # row keys
+RING = "ring"  # records
+TIGHT = "tight"  # tags
+BINDING = "binding"  # signs mailbox keys and order keys
+QUEUE = "queue"  # opens queued messages; its version is the generation that its boxes name
+RECOVERY_PARTNER = "recovery-partner"  # public
+RECOVERY_OPERATOR = "recovery-operator"  # public
+
+
+@dataclass(frozen=True, slots=True)
+class Keys:
+    """Keys of one tenant. Raises Refused (`no-key`) at once where one is missing."""
+
+    tenant: TenantId
+    ring: KeySet = field(repr=False)
+    index: bytes = field(repr=False)
+    tight: bytes = field(repr=False)
+    binding_version: int
+    binding: Ed25519PrivateKey = field(repr=False)
+    partner: RecoveryKey
+    operator: RecoveryKey
+
+    @classmethod
+    def of(cls, tenant: TenantId, keys: KeySet) -> "Keys":
+        """The keys of a loaded key set."""
+        keys.current(RING), keys.current(QUEUE)
+        binding_version, binding = keys.current(BINDING)
+        partner_version, partner = keys.current(RECOVERY_PARTNER)
+        operator_version, operator = keys.current(RECOVERY_OPERATOR)
+        return cls(
+            tenant,
+            keys,
+            keys.current(INDEX)[1],
+            keys.current(TIGHT)[1],
+            binding_version,
+            Ed25519PrivateKey.from_private_bytes(binding),
+            RecoveryKey(partner_version, load_public_key(partner)),
+            RecoveryKey(operator_version, load_public_key(operator)),
+        )
+
+    def bid(self, account: AccountId, cred: int) -> bytes:
+        """The row key of a credential's halves."""
+        return credential_row(self.index, account, cred)
+
+    def mid(self, account: AccountId) -> bytes:
+        """The row key of an account."""
+        return mailbox_row(self.index, account)
+
+    def current_ring(self) -> tuple[int, bytes]:
+        """(version, key) that new records are sealed under."""
+        return self.ring.current(RING)
+
+    def queue_key(self, version: int) -> X25519PrivateKey:
+        """The private key that boxes of that generation were sealed to. Raises IntegrityError for an unknown one."""
+        try:
+            return X25519PrivateKey.from_private_bytes(self.ring.get(QUEUE, version))
+        except Refused as error:
+            raise IntegrityError(error.public) from None
+
+    def seal_half(self, half: KeyringHalf, bid: bytes, g: int) -> bytes:
+        """The half's record under the current ring key."""
+        version, key = self.current_ring()
+        return half.seal(Place(self.tenant, bid, g), version, key)
+
+    def open_half(self, record: bytes, bid: bytes, g: int) -> KeyringHalf:
+        """The half in a row. Raises IntegrityError, also where its key version is gone."""
+        return KeyringHalf.open(record, Place(self.tenant, bid, g), self._ring_key(record, Kind.KEYRING_HALF))
+
+    def open_mailbox(self, record: bytes, mid: bytes, generation: int) -> MailboxRecord:
+        """The mailbox record in a row. Raises IntegrityError."""
+        return MailboxRecord.open(record, self.tenant, mid, generation, self._ring_key(record, Kind.MAILBOX))
+
+    def _ring_key(self, record: bytes, kind: Kind) -> bytes:
+        try:
+            return self.ring.get(RING, read_header(record, kind).key_version)
+        except Refused as error:
+            raise IntegrityError(f"{kind.name} record: {error.public}") from None

@@ -1,0 +1,123 @@
+"""The second half of the check, and what is known of a login until its gate redeems it.
+
+auth sends the two outputs of the stretched password and a nonce that the gate drew. Whatever is wrong (no such
+account, suspended, wrong password, too many wrong ones, a stop) walks one path: a row or a decoy is opened, its tag
+compared, a failure made durable, one refusal given. Only a match is unwrapped, because AES-GCM-SIV does not commit to
+its key. On a match (nonce, account, scope, seed) stay in memory for 10 seconds, to be redeemed once.
+"""
+
+import asyncio
+import secrets
+from dataclasses import dataclass, field
+
+from bulkhead.boundary.messages.to_auth import Scope
+from bulkhead.boundary.messages.to_keyring import CheckHalf, Release
+from bulkhead.errors import Refused, TemporaryFailure
+from bulkhead.holder.database import Database
+from bulkhead.holder.stop import TenantStop
+from bulkhead.identifiers import AccountId
+from bulkhead.keyring.failures import NO_ACCOUNT, Failures
+from bulkhead.keyring.keys import Keys
+from bulkhead.records import credential
+from bulkhead.records.credential import State, Stretched
+from bulkhead.records.halves import KeyringHalf
+from bulkhead.records.seed import MailboxSeed
+
+NONCE_SECONDS = 10.0
+CHECKED_MAX = 65_536  # logins that wait to be redeemed
+GATE_SCOPES = {"access": Scope.IMAP | Scope.POP, "submit": Scope.SUBMIT}
+"""What a session of each gate may be for."""
+
+
+def bad_credentials() -> Refused:
+    """The one refusal."""
+    return Refused("wrong user name or password", code="bad-credentials")
+
+
+@dataclass(frozen=True, slots=True)
+class Checked:
+    """A login whose password was right. seed is None where it may only submit."""
+
+    account: AccountId
+    scope: int
+    seed: MailboxSeed | None = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class _Row:
+    half: KeyringHalf
+    g: int
+
+
+class Logins:
+    """Checks halves, and keeps what was right until it is redeemed."""
+
+    def __init__(self, database: Database, keys: Keys, failures: Failures, stop: TenantStop) -> None:
+        self._database, self._keys, self._failures, self._stop = database, keys, failures, stop
+        self._checked: dict[bytes, Checked] = {}
+        decoy = KeyringHalf(credential.Scope.IMAP, State.ACTIVE, secrets.token_bytes(32), secrets.token_bytes(103))
+        self._decoy_bid = secrets.token_bytes(16)
+        self._decoy = keys.seal_half(decoy, self._decoy_bid, 0)
+
+    async def check(self, request: CheckHalf) -> Release:
+        """The release of the credential. Raises Refused (`bad-credentials`), TemporaryFailure when too many wait."""
+        keys, account, cred = self._keys, request.account, request.cred
+        bid, mid = keys.bid(account, cred), keys.mid(account)
+        rows = self._database.read("SELECT g, record FROM half WHERE bid = ? ORDER BY g DESC", (bid,))
+        place = bid if rows else self._decoy_bid
+        halves = [_Row(keys.open_half(record, place, g), g) for g, record in rows or [(0, self._decoy)]]
+        right = [row for row in halves if _matches(row.half, keys.tight, request.tight)]
+        admissible = bool(rows) and not self._stop.stopped and not self._failures.exhausted(mid)
+        if not right or not admissible or not _may(right[0].half, request.scope) or request.nonce in self._checked:
+            await self._failures.count(mid if rows and not self._stop.stopped else NO_ACCOUNT)
+            raise bad_credentials()
+        row = right[0]
+        stretched = Stretched(request.tight, request.wrap_key)
+        wrapped = row.half.unwrap(keys.tight, stretched, keys.tenant, account, cred, row.g)
+        seed = None
+        if request.scope != Scope.SUBMIT and wrapped.seed is not None:
+            seed = MailboxSeed(keys.tenant, account, wrapped.generation, wrapped.seed)
+        self._keep(request.nonce, Checked(account, request.scope, seed))
+        return Release(wrapped.release)
+
+    def take(self, nonce: bytes, account: AccountId, scope: int, compartment: str) -> Checked:
+        """What was checked under this nonce, once. Raises Refused for another account, scope or kind of gate."""
+        checked = self._checked.pop(nonce, None)
+        if checked is None or checked.account != account or checked.scope != scope or self._stop.stopped:
+            raise bad_credentials()
+        if scope not in _single(GATE_SCOPES[compartment]):
+            raise bad_credentials()
+        return checked
+
+    def forget(self, account: AccountId | None = None) -> None:
+        """Void every login that waits, or those of one account."""
+        for nonce, checked in list(self._checked.items()):
+            if account is None or checked.account == account:
+                del self._checked[nonce]
+
+    def _keep(self, nonce: bytes, checked: Checked) -> None:
+        if len(self._checked) >= CHECKED_MAX:
+            raise TemporaryFailure("too many logins are under way", code="busy")
+        self._checked[nonce] = checked
+        asyncio.get_running_loop().call_later(NONCE_SECONDS, self._expire, nonce, checked)
+
+    def _expire(self, nonce: bytes, checked: Checked) -> None:
+        if self._checked.get(nonce) is checked:
+            del self._checked[nonce]
+
+
+def _matches(half: KeyringHalf, k_tight: bytes, tight: bytes) -> bool:
+    try:
+        half.check_tight(k_tight, tight)
+    except Refused:
+        return False
+    return True
+
+
+def _may(half: KeyringHalf, scope: int) -> bool:
+    return half.state is State.ACTIVE and scope in _single(half.scope)
+
+
+def _single(scopes: int) -> list[int]:
+    """Each bit of a set of scopes: a login is for one."""
+    return [1 << bit for bit in range(8) if scopes >> bit & 1]

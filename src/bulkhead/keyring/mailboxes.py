@@ -1,0 +1,94 @@
+"""Mailbox keys: made here, signed here, and destroyed here for good.
+
+An account here is open, suspended or destroyed; a destroyed one leaves its row key as a tombstone for ever.
+"""
+
+from functools import partial
+from sqlite3 import Connection
+
+from bulkhead.boundary.messages.to_directory import BindingRow
+from bulkhead.boundary.messages.to_keyring import CreatedMailboxKeys, CreateMailboxKeys, SetHalfState
+from bulkhead.errors import Refused
+from bulkhead.holder.database import Database
+from bulkhead.identifiers import AccountId
+from bulkhead.keyring.keys import Keys
+from bulkhead.keyring.schema import AccountState
+from bulkhead.keyring.tokens import Tokens
+from bulkhead.records.credential import State
+from bulkhead.records.halves import KeyringHalf
+from bulkhead.records.mailbox import new_mailbox_record, sign_binding
+from bulkhead.records.seed import MailboxSeed, new_secret
+
+FIRST_GENERATION = 1
+_NO_TOKEN = bytes(16)  # in the receipt on disk, where a token has no place
+
+
+class Mailboxes:
+    """Accounts and their mailbox keys."""
+
+    def __init__(self, database: Database, keys: Keys, tokens: Tokens) -> None:
+        self._database, self._keys, self._tokens = database, keys, tokens
+
+    async def create(self, request: CreateMailboxKeys) -> CreatedMailboxKeys:
+        """Seed, key pair, recovery wrap and binding. Raises Refused (`exists`, `tombstone`)."""
+        keys, account = self._keys, request.account
+        mid = keys.mid(account)
+        seed = MailboxSeed(keys.tenant, account, FIRST_GENERATION, new_secret())
+        version, ring = keys.current_ring()
+        record = new_mailbox_record(seed, keys.partner, keys.operator).seal(
+            keys.tenant, mid, FIRST_GENERATION, version, ring
+        )
+        binding = sign_binding(seed, keys.binding, key_version=keys.binding_version).record
+        made = CreatedMailboxKeys(BindingRow(account, binding), _NO_TOKEN)
+        reply = await self._database.mutate(request, partial(_create, mid=mid, record=record, made=made))
+        if reply is made:
+            return CreatedMailboxKeys(made.binding, self._tokens.issue(request.stamp.request_id, seed))
+        token = self._tokens.issued(request.stamp.request_id)
+        if token is None:
+            raise Refused("the mailbox key exists, but its token is void: set a password by recovery", code="exists")
+        return CreatedMailboxKeys(reply.binding, token)
+
+    def binding(self, account: AccountId) -> BindingRow | None:
+        """The newest binding of an account."""
+        newest = "SELECT binding FROM mailbox WHERE mid = ? ORDER BY generation DESC LIMIT 1"
+        row = self._database.first(newest, (self._keys.mid(account),))
+        return None if row is None else BindingRow(account, row[0])
+
+    async def set_state(self, request: SetHalfState) -> None:
+        """Open, suspend, or destroy in every file. Raises Refused (`no-such-account`, `tombstone`, `bad-state`)."""
+        if request.state not in (AccountState.OPEN, AccountState.SUSPENDED, AccountState.DESTROYED):
+            raise Refused("a state is 1 (open), 2 (suspended) or 3 (destroyed)", code="bad-state")
+        await self._database.write(partial(self._set_state, mid=self._keys.mid(request.account), state=request.state))
+        if request.state == AccountState.DESTROYED:
+            await self._database.truncate_wal()
+            self._tokens.void(request.account)
+
+    def _set_state(self, connection: Connection, *, mid: bytes, state: int) -> None:
+        row = connection.execute("SELECT state FROM account WHERE mid = ?", (mid,)).fetchone()
+        if row is None and state != AccountState.DESTROYED:
+            raise Refused("no such account", code="no-such-account")
+        if row is not None and row[0] == AccountState.DESTROYED and state != AccountState.DESTROYED:
+            raise Refused("the account was destroyed", code="tombstone")
+        connection.execute("INSERT OR REPLACE INTO account VALUES (?, ?)", (mid, state))
+        if state == AccountState.DESTROYED:
+            connection.execute("DELETE FROM half WHERE mid = ?", (mid,))
+            connection.execute("DELETE FROM mailbox WHERE mid = ?", (mid,))
+            connection.execute("DELETE FROM failure WHERE mid = ?", (mid,))
+            return
+        new = State.SUSPENDED if state == AccountState.SUSPENDED else State.ACTIVE
+        for bid, g, record in connection.execute("SELECT bid, g, record FROM half WHERE mid = ?", (mid,)).fetchall():
+            half = self._keys.open_half(record, bid, g)
+            changed = KeyringHalf(half.scope, new, half.tag, half.wrap)
+            sealed = self._keys.seal_half(changed, bid, g)
+            connection.execute("UPDATE half SET record = ? WHERE bid = ? AND g = ?", (sealed, bid, g))
+
+
+def _create(connection: Connection, *, mid: bytes, record: bytes, made: CreatedMailboxKeys) -> CreatedMailboxKeys:
+    row = connection.execute("SELECT state FROM account WHERE mid = ?", (mid,)).fetchone()
+    if row is not None and row[0] == AccountState.DESTROYED:
+        raise Refused("the account was destroyed; make a new one", code="tombstone")
+    if row is not None:
+        raise Refused("the account has its mailbox key", code="exists")
+    connection.execute("INSERT INTO account VALUES (?, ?)", (mid, AccountState.OPEN))
+    connection.execute("INSERT INTO mailbox VALUES (?, ?, ?, ?)", (mid, FIRST_GENERATION, record, made.binding.record))
+    return made

@@ -1,0 +1,77 @@
+"""The keyring process."""
+
+import asyncio
+import dataclasses
+import logging
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from bulkhead.boundary.host import Host, Service
+from bulkhead.errors import Error
+from bulkhead.holder.database import Database
+from bulkhead.holder.keys import load_keys
+from bulkhead.holder.outbox import note
+from bulkhead.keyring.handle import HANDLERS, Keyring
+from bulkhead.keyring.keys import Keys
+from bulkhead.keyring.openings import Opened
+from bulkhead.keyring.schema import MIGRATIONS
+
+DATABASE = Path("keyring.sqlite")
+MINUTE = 60.0
+_log = logging.getLogger("bulkhead.keyring")
+
+
+class KeyringService:
+    """A started keyring."""
+
+    def __init__(self, keyring: Keyring) -> None:
+        self._keyring = keyring
+        self._noted = Opened()
+        self._task = asyncio.get_running_loop().create_task(self._every_minute())
+
+    async def reload(self, settings: Mapping[str, Any]) -> None:
+        """New limits, for the next login."""
+        section = settings["keyring"]
+        self._keyring.failures.limit = section["failures_per_hour"]
+        self._keyring.session_seconds = section["session_seconds"]
+
+    async def stop(self) -> None:
+        """End what runs; what is committed is durable."""
+        self._task.cancel()
+        self._keyring.grants.stop()
+        self._keyring.outbox.stop()
+        await self._keyring.database.close()
+
+    async def note_openings(self) -> None:
+        """Write how many keys were opened since the last time into the outbox, unless none were."""
+        now, before = dataclasses.replace(self._keyring.openings.opened), self._noted
+        details = {
+            "messages": now.messages - before.messages,
+            "pages": now.pages - before.pages,
+            "queued": now.queued - before.queued,
+            "failed": now.failed - before.failed,
+        }
+        if any(details.values()):
+            await self._keyring.database.write(lambda c: note(c, "KeyOpeningsCounted", "keyring", details))
+            self._noted = now
+            self._keyring.outbox.wake()
+
+    async def _every_minute(self) -> None:
+        while True:
+            await asyncio.sleep(MINUTE)
+            self._keyring.sessions.end_expired()
+            try:
+                await self._keyring.failures.forget_old()
+                await self.note_openings()
+            except Error as error:
+                _log.error("the minute's counts were not written: %s", error.public)
+
+
+async def start(host: Host) -> Service:
+    """Open keys and database, and serve."""
+    keys = Keys.of(host.tenant, load_keys(host))
+    database = Database(DATABASE, MIGRATIONS, secure_delete=True)
+    keyring = Keyring.opened(database, keys, host.exchange, host.settings["keyring"])
+    host.exchange.serve(keyring, HANDLERS)
+    return KeyringService(keyring)

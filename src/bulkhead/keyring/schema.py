@@ -1,0 +1,51 @@
+"""The tables of keyring.sqlite. A change is one more migration; no migration is ever edited.
+
+Row keys bid and mid are HMACs (docs/formats.md); records are sealed under K_ring; bindings are public.
+"""
+
+from bulkhead.holder import outbox, stop
+
+MIGRATIONS = (
+    f"""
+    CREATE TABLE account (
+        mid BLOB PRIMARY KEY,
+        state INTEGER NOT NULL      -- AccountState; 3 is a tombstone and stays for ever
+    ) WITHOUT ROWID;
+
+    CREATE TABLE mailbox (
+        mid BLOB NOT NULL,
+        generation INTEGER NOT NULL,
+        record BLOB NOT NULL,
+        binding BLOB NOT NULL,
+        PRIMARY KEY (mid, generation)
+    ) WITHOUT ROWID;
+
+    CREATE TABLE half (
+        bid BLOB NOT NULL,
+        g INTEGER NOT NULL,
+        mid BLOB NOT NULL,
+        record BLOB NOT NULL,
+        PRIMARY KEY (bid, g)
+    ) WITHOUT ROWID;
+    CREATE INDEX half_mid ON half (mid);
+
+    CREATE TABLE failure (
+        mid BLOB PRIMARY KEY,
+        began INTEGER NOT NULL,     -- seconds, start of its hour
+        failures INTEGER NOT NULL
+    ) WITHOUT ROWID;
+
+    CREATE TABLE recovery_day (day INTEGER PRIMARY KEY, begun INTEGER NOT NULL);
+
+    {outbox.SCHEMA};
+    {stop.SCHEMA}
+    """,
+)
+
+
+class AccountState:
+    """Of an account here; the numbers are those of SetHalfState."""
+
+    OPEN = 1
+    SUSPENDED = 2
+    DESTROYED = 3
