@@ -1,0 +1,226 @@
+"""One function per message to queue."""
+
+import asyncio
+import logging
+import sqlite3
+from collections.abc import Iterator, Mapping
+from typing import Any, BinaryIO
+
+from bulkhead.boundary.body import BodyReader
+from bulkhead.boundary.edge import Answer, Channel
+from bulkhead.boundary.exchange import Handler
+from bulkhead.boundary.messages.fields import Done, Request
+from bulkhead.boundary.messages.to_queue import (
+    Attempted,
+    CheckQueue,
+    CountQueue,
+    Enqueue,
+    ListQueue,
+    QueueCounts,
+    QueuedPartSent,
+    QueuedRow,
+    QueuePage,
+    QueueReport,
+    ReadQueued,
+    ReportAttempt,
+    RetryNow,
+    TakeWork,
+    WorkList,
+)
+from bulkhead.errors import Error, PeerError, Refused, TemporaryFailure
+from bulkhead.identifiers import parse_address
+from bulkhead.queue import rows
+from bulkhead.queue.check import problems_of
+from bulkhead.queue.state import Queue
+
+ITEMS_MAX = 16  # messages of one TakeWork
+LIST_MAX = 500
+LIST_BYTES_MAX = 200_000  # of one listing
+_log = logging.getLogger("bulkhead.queue")
+
+
+async def enqueue(queue: Queue, _: Channel, request: Enqueue, body: BodyReader | None) -> Done:
+    """Write and sync the file, then commit the row: Done means that both are durable."""
+    while (earlier := queue.receiving.get(request.queue_id)) is not None:
+        await earlier  # the same message, sent again while its first coming still ends
+    done = await queue.database.answered(request)
+    if done is not None:
+        return done
+    _check(queue, request, body)
+    receiving = queue.receiving[request.queue_id] = asyncio.get_running_loop().create_future()
+    try:
+        await _write_file(queue, request, body)
+        await _write_rows(queue, request)  # where this fails the file stays: the commit may yet prove durable
+    finally:
+        del queue.receiving[request.queue_id]
+        receiving.set_result(None)
+    queue.announce()
+    return Done()
+
+
+def _check(queue: Queue, request: Enqueue, body: BodyReader | None) -> None:
+    """Refuse what could never be delivered, and what has no room."""
+    if body is None:
+        raise Refused("a message has a body", code="no-body")
+    if queue.messages + len(queue.receiving) >= queue.messages_max:
+        raise Refused("the queue is full", code="queue-full")
+    if rows.exists(queue.database, request.queue_id):
+        raise Refused("a message of that id is queued", code="exists")
+    try:
+        for address in (*request.recipients, *([request.reverse_path] if request.reverse_path else [])):
+            parse_address(address)
+    except PeerError as error:
+        raise Refused(error.public, code="bad-address") from None
+
+
+async def _write_file(queue: Queue, request: Enqueue, body: BodyReader | None) -> None:
+    expected = request.header_size + request.body_size
+    try:
+        with queue.files.create(request.queue_id) as file:
+            if body is None or await _copy(body, file, expected) != expected:
+                raise Refused("the body has another size than was said", code="bad-size")
+            loop = asyncio.get_running_loop()
+            await loop.run_in_executor(queue.syncing, queue.files.sync, request.queue_id, file)
+    except (OSError, Error) as error:
+        queue.files.remove(request.queue_id)
+        if isinstance(error, Error):
+            raise
+        _log.error("a message could not be stored: %s", error)
+        raise TemporaryFailure("the message could not be stored", code="storage") from None
+
+
+async def _copy(body: BodyReader, file: BinaryIO, expected: int) -> int:
+    written = 0
+    while chunk := await body.read():
+        written += len(chunk)
+        if written > expected:
+            break
+        view = memoryview(chunk)
+        while view:
+            view = view[file.write(view) :]
+    return written
+
+
+async def _write_rows(queue: Queue, request: Enqueue) -> None:
+    inserted = False
+
+    def work(connection: sqlite3.Connection) -> Done:
+        nonlocal inserted
+        rows.insert(connection, request, queue.now(), queue.schedule)
+        inserted = True
+        return Done()
+
+    await queue.database.mutate(request, work)
+    queue.messages += inserted
+
+
+def take_work(queue: Queue, channel: Channel, request: TakeWork, _: BodyReader | None) -> WorkList:
+    """Lease what is due."""
+    now, limit = queue.now(), min(request.limit, ITEMS_MAX)
+    works = rows.due(queue.database, now, limit, set(queue.leases)) if limit else []
+    for work in works:
+        queue.leases[work.queue_id] = channel
+    queue.arm()
+    return WorkList(tuple(works), rows.next_due(queue.database, now))
+
+
+def read_queued(queue: Queue, channel: Channel, request: ReadQueued, _: BodyReader | None) -> Answer:
+    """The sealed text. A message that nobody has leased is leased by this: its lease was lost when queue restarted."""
+    if not rows.exists(queue.database, request.queue_id):
+        raise Refused("no such message", code="no-lease")
+    if queue.leases.setdefault(request.queue_id, channel) != channel:
+        raise Refused("another process has that message", code="no-lease")
+    size = queue.files.size(request.queue_id)
+    if size is None:
+        raise TemporaryFailure("the message's file is missing; run `bulkhead fsck`", code="storage")
+    return Answer(QueuedPartSent(size), _pieces(queue, request.queue_id))
+
+
+def _pieces(queue: Queue, queue_id: bytes) -> Iterator[bytes]:
+    try:
+        yield from queue.files.read(queue_id)
+    except OSError as error:
+        raise TemporaryFailure("the message could not be read", detail=str(error), code="storage") from None
+
+
+async def report_attempt(queue: Queue, channel: Channel, request: ReportAttempt, _: BodyReader | None) -> Attempted:
+    """Write the outcomes; the file goes after the commit that settles the last recipient.
+
+    Taken without a lease too: queue may have restarted while courier was delivering.
+    """
+    if queue.leases.get(request.queue_id, channel) != channel:
+        raise Refused("another process has that message", code="no-lease")
+    tally = rows.Tally()
+    jitter = queue.jitter()
+
+    def work(connection: sqlite3.Connection) -> Attempted:
+        tally.delivered = tally.failed = tally.unknown = 0
+        return rows.record(connection, request, queue.now(), queue.schedule, jitter, tally)
+
+    def after(_: Attempted) -> None:
+        if tally.gone:
+            queue.files.remove(request.queue_id)
+
+    attempted = await queue.database.mutate(request, work, after=after)
+    queue.delivered += tally.delivered
+    queue.failed += tally.failed
+    queue.unknown += tally.unknown
+    queue.messages -= tally.gone
+    queue.leases.pop(request.queue_id, None)
+    queue.arm()
+    return attempted
+
+
+def list_queue(queue: Queue, _: Channel, request: ListQueue, __: BodyReader | None) -> QueuePage:
+    """Messages by age, as many as fit one reply."""
+    found, room, now = [], LIST_BYTES_MAX, queue.now()
+    for queue_id, reverse_path, size, enqueued, attempts, due, error, recipients in queue.database.read(
+        "SELECT queue_id, reverse_path, size, enqueued, attempts, next_due, last_error, "
+        "(SELECT count(*) FROM recipient WHERE recipient.queue_id = message.queue_id AND state = ?) "
+        "FROM message WHERE enqueued >= ? ORDER BY enqueued, queue_id LIMIT ?",
+        (rows.WAITING, request.after, min(request.limit, LIST_MAX)),
+    ):
+        room -= 64 + len(reverse_path.encode()) + len(error.encode())
+        if room < 0:
+            break
+        state = "leased" if queue_id in queue.leases else "due" if due <= now else "waiting"
+        found.append(QueuedRow(queue_id, reverse_path, recipients, size, enqueued, attempts, due, error, state))
+    return QueuePage(tuple(found))
+
+
+async def retry_now(queue: Queue, _: Channel, request: RetryNow, __: BodyReader | None) -> Done:
+    """Everything becomes due."""
+
+    def work(connection: sqlite3.Connection) -> Done:
+        rows.hasten(connection, queue.now())
+        return Done()
+
+    done = await queue.database.mutate(request, work)
+    queue.announce()
+    return done
+
+
+def count_queue(queue: Queue, _: Channel, __: CountQueue, ___: BodyReader | None) -> QueueCounts:
+    """What waits, and what was done since start."""
+    recipients, oldest = queue.database.first(
+        "SELECT (SELECT count(*) FROM recipient WHERE state = ?), (SELECT min(enqueued) FROM message)", (rows.WAITING,)
+    )
+    return QueueCounts(queue.messages, recipients, queue.delivered, queue.failed, queue.unknown, oldest or 0)
+
+
+def check_queue(queue: Queue, _: Channel, __: CheckQueue, ___: BodyReader | None) -> QueueReport:
+    """Compare database and files."""
+    messages, problems = problems_of(queue.database, queue.files, queue.receiving)
+    return QueueReport(messages, tuple(problems))
+
+
+HANDLERS: Mapping[type[Request[Any]], Handler] = {
+    Enqueue: enqueue,
+    TakeWork: take_work,
+    ReadQueued: read_queued,
+    ReportAttempt: report_attempt,
+    ListQueue: list_queue,
+    RetryNow: retry_now,
+    CountQueue: count_queue,
+    CheckQueue: check_queue,
+}

@@ -1,0 +1,58 @@
+"""The queue process: opens what is in its directory, sweeps, serves."""
+
+import sqlite3
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from bulkhead.boundary.exchange import Exchange
+from bulkhead.boundary.host import Host, Service
+from bulkhead.errors import IntegrityError
+from bulkhead.holder.database import Database
+from bulkhead.queue.check import sweep
+from bulkhead.queue.files import MessageFiles
+from bulkhead.queue.handle import HANDLERS
+from bulkhead.queue.rows import DATABASE, MIGRATIONS
+from bulkhead.queue.schedule import Schedule
+from bulkhead.queue.state import Queue, clock
+
+
+class QueueService:
+    """A started queue."""
+
+    def __init__(self, queue: Queue) -> None:
+        self.queue = queue
+
+    async def reload(self, settings: Mapping[str, Any]) -> None:
+        """New retry times hold from the next attempt on; expiry and warning stay as they were for queued mail."""
+        section = settings["queue"]
+        self.queue.schedule, self.queue.messages_max = Schedule.configured(section), int(section["messages_max"])
+
+    async def stop(self) -> None:
+        """Commit what waits, and close."""
+        await self.queue.close()
+
+
+async def start(host: Host) -> Service:
+    """Open and serve. Raises IntegrityError where the database cannot be read."""
+    return open_queue(host.exchange, host.settings["queue"], Path())
+
+
+def open_queue(
+    exchange: Exchange, section: Mapping[str, Any], root: Path, *, now: Callable[[], int] = clock
+) -> QueueService:
+    """The queue of directory `root`, served on `exchange`."""
+    files = MessageFiles(root)
+    files.prepare()
+    if not (root / DATABASE).exists() and next(files.names(), None) is not None:
+        raise IntegrityError(f"{DATABASE} is missing, but messages are there; restore queue from its backup")
+    try:
+        database = Database(root / DATABASE, MIGRATIONS, secure_delete=True)
+    except sqlite3.DatabaseError as error:
+        raise IntegrityError(f"{DATABASE} cannot be read ({error}); restore queue from its backup") from None
+    files.sync_root()
+    sweep(database, files)
+    queue = Queue(exchange, database, files, Schedule.configured(section), int(section["messages_max"]), now=now)
+    exchange.on_departure(queue.depart)
+    exchange.serve(queue, HANDLERS)
+    return QueueService(queue)

@@ -1,0 +1,176 @@
+"""Envelopes in SQLite: what is queued, for whom, since when, and when each recipient is due.
+
+Functions that take a connection run within the caller's transaction.
+"""
+
+import sqlite3
+from dataclasses import dataclass
+
+from bulkhead.boundary.messages.to_queue import Attempted, DueRecipient, Enqueue, Outcome, ReportAttempt, Work
+from bulkhead.errors import Refused
+from bulkhead.holder.database import Database
+from bulkhead.queue.schedule import Schedule
+
+DATABASE = "queue.sqlite"
+WAITING = 0  # a recipient's state; otherwise Outcome.DELIVERED or Outcome.FAILED
+WORK_BYTES_MAX = 150_000  # of one reply: a message with many recipients is lent in parts
+ERROR_MAX = 200  # characters kept of the last error
+
+MIGRATIONS = (
+    """
+    CREATE TABLE message (
+        queue_id BLOB PRIMARY KEY, reverse_path TEXT NOT NULL, box BLOB NOT NULL, size INTEGER NOT NULL,
+        header_size INTEGER NOT NULL, body_size INTEGER NOT NULL, enqueued INTEGER NOT NULL, next_due INTEGER NOT NULL,
+        expires INTEGER NOT NULL, warn_after INTEGER NOT NULL, warned INTEGER NOT NULL DEFAULT 0,
+        attempts INTEGER NOT NULL DEFAULT 0, last_error TEXT NOT NULL DEFAULT ''
+    );
+    CREATE INDEX message_due ON message (next_due);
+    CREATE INDEX message_age ON message (enqueued);
+    CREATE TABLE recipient (
+        queue_id BLOB NOT NULL REFERENCES message (queue_id) ON DELETE CASCADE, number INTEGER NOT NULL,
+        address TEXT NOT NULL, state INTEGER NOT NULL DEFAULT 0, attempts INTEGER NOT NULL DEFAULT 0,
+        due INTEGER NOT NULL, status TEXT NOT NULL DEFAULT '', PRIMARY KEY (queue_id, number)
+    ) WITHOUT ROWID
+    """,
+)
+
+_WORK = "queue_id, reverse_path, box, size, header_size, body_size, enqueued, expires, warn_after, warned"
+
+
+@dataclass(slots=True)
+class Tally:
+    """How many recipients one report settled, and whether the message is gone."""
+
+    delivered: int = 0
+    failed: int = 0
+    unknown: int = 0
+    gone: bool = False
+
+
+def exists(database: Database, queue_id: bytes) -> bool:
+    """Whether a message of that id is queued."""
+    return database.first("SELECT 1 FROM message WHERE queue_id = ?", (queue_id,)) is not None
+
+
+def insert(connection: sqlite3.Connection, request: Enqueue, now: int, schedule: Schedule) -> None:
+    """Queue a message whose file is durable; due at once. Raises Refused (`exists`)."""
+    try:
+        connection.execute(
+            "INSERT INTO message (queue_id, reverse_path, box, size, header_size, body_size, enqueued, next_due, "
+            "expires, warn_after) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            (
+                request.queue_id, request.reverse_path, request.box, request.size, request.header_size,
+                request.body_size, now, now, schedule.expires(now), schedule.warn_after(now),
+            ),
+        )  # fmt: skip
+    except sqlite3.IntegrityError:
+        raise Refused("a message of that id is queued", code="exists") from None
+    connection.executemany(
+        "INSERT INTO recipient (queue_id, number, address, due) VALUES (?, ?, ?, ?)",
+        [(request.queue_id, number, address, now) for number, address in enumerate(request.recipients)],
+    )
+
+
+def due(database: Database, now: int, limit: int, leased: set[bytes]) -> list[Work]:
+    """Up to `limit` messages that are due and not leased, oldest due first, with their due recipients.
+
+    A reply has a size: recipients that do not fit stay due, and are lent after this attempt was reported.
+    """
+    works: list[Work] = []
+    room = WORK_BYTES_MAX
+    rows = database.read(
+        f"SELECT {_WORK} FROM message WHERE next_due <= ? ORDER BY next_due LIMIT ?",  # noqa: S608  constants only
+        (now, limit + len(leased)),
+    )
+    for queue_id, reverse_path, box, size, header_size, body_size, enqueued, expires, warn_after, warned in rows:
+        if queue_id in leased:
+            continue
+        if len(works) >= limit or room <= 0:
+            break
+        recipients: list[DueRecipient] = []
+        attempts = 0
+        for number, address, tried in database.read(
+            "SELECT number, address, attempts FROM recipient WHERE queue_id = ? AND state = ? AND due <= ?",
+            (queue_id, WAITING, now),
+        ):
+            room -= len(address.encode()) + 8
+            if room <= 0 and recipients:
+                break
+            recipients.append(DueRecipient(number, address))
+            attempts = max(attempts, tried)
+        room -= 512 + len(reverse_path) + len(box)
+        works.append(
+            Work(
+                queue_id, reverse_path, tuple(recipients), box, size, header_size, body_size, enqueued, attempts,
+                expires, warn_after, bool(warned),
+            )
+        )  # fmt: skip
+    return works
+
+
+def next_due(database: Database, after: int) -> int:
+    """When the next message becomes due after `after`, or 0."""
+    row = database.first("SELECT min(next_due) FROM message WHERE next_due > ?", (after,))
+    return int(row[0] or 0)
+
+
+def record(
+    connection: sqlite3.Connection, report: ReportAttempt, now: int, schedule: Schedule, jitter: float, tally: Tally
+) -> Attempted:
+    """Write what an attempt came to. Recipients already settled are left as they are; `tally` gets what changed.
+
+    Raises Refused (`bad-outcome`) on an outcome that is none.
+    """
+    queue_id = report.queue_id
+    row = connection.execute("SELECT expires FROM message WHERE queue_id = ?", (queue_id,)).fetchone()
+    if row is None:
+        return Attempted(0, 0)
+    last_error = ""
+    for outcome in report.outcomes:
+        found = connection.execute(
+            "SELECT attempts FROM recipient WHERE queue_id = ? AND number = ? AND state = ?",
+            (queue_id, outcome.number, WAITING),
+        ).fetchone()
+        if found is None:
+            continue
+        attempts = found[0] + 1
+        if outcome.outcome in (Outcome.DELIVERED, Outcome.FAILED):
+            state, again = outcome.outcome, now
+        elif outcome.outcome in (Outcome.DEFERRED, Outcome.UNKNOWN):
+            state, again = WAITING, schedule.next_attempt(now, attempts, row[0], jitter=jitter)
+        else:
+            raise Refused("no such outcome", code="bad-outcome")
+        tally.delivered += outcome.outcome == Outcome.DELIVERED
+        tally.failed += outcome.outcome == Outcome.FAILED
+        tally.unknown += outcome.outcome == Outcome.UNKNOWN
+        if outcome.outcome != Outcome.DELIVERED:
+            last_error = f"{outcome.status} {outcome.text}"[:ERROR_MAX]
+        connection.execute(
+            "UPDATE recipient SET state = ?, attempts = ?, due = ?, status = ? WHERE queue_id = ? AND number = ?",
+            (state, attempts, again, outcome.status, queue_id, outcome.number),
+        )
+    left, again = connection.execute(
+        "SELECT count(*), min(due) FROM recipient WHERE queue_id = ? AND state = ?", (queue_id, WAITING)
+    ).fetchone()
+    if not left:
+        tally.gone = True
+        connection.execute("DELETE FROM message WHERE queue_id = ?", (queue_id,))
+        return Attempted(0, 0)
+    connection.execute(
+        "UPDATE message SET next_due = ?, attempts = attempts + 1, warned = max(warned, ?), "
+        "last_error = CASE ? WHEN '' THEN last_error ELSE ? END WHERE queue_id = ?",
+        (again, report.warned, last_error, last_error, queue_id),
+    )
+    return Attempted(left, again)
+
+
+def hasten(connection: sqlite3.Connection, now: int) -> None:
+    """Make everything due now."""
+    connection.execute("UPDATE recipient SET due = ? WHERE state = ? AND due > ?", (now, WAITING, now))
+    connection.execute("UPDATE message SET next_due = ? WHERE next_due > ?", (now, now))
+
+
+def waiting(database: Database, queue_id: bytes) -> int:
+    """How many recipients of a message wait."""
+    row = database.first("SELECT count(*) FROM recipient WHERE queue_id = ? AND state = ?", (queue_id, WAITING))
+    return int(row[0])

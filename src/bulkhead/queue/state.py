@@ -1,0 +1,102 @@
+"""The running queue: leases, counts since start, and the timer that tells courier of due mail."""
+
+import asyncio
+import logging
+import random
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+
+from bulkhead.boundary.edge import Channel
+from bulkhead.boundary.exchange import Exchange
+from bulkhead.boundary.messages.facts import WorkDue
+from bulkhead.holder.database import Database
+from bulkhead.identifiers import format_id
+from bulkhead.queue import rows
+from bulkhead.queue.files import MessageFiles
+from bulkhead.queue.schedule import Schedule
+
+SYNC_THREADS = 4
+REMIND_SECONDS = 5.0  # facts may be dropped: what is due and not taken is announced again
+_log = logging.getLogger("bulkhead.queue")
+
+
+def clock() -> int:
+    """Milliseconds since 1970-01-01T00:00Z."""
+    return int(time.time() * 1000)
+
+
+def draw() -> float:
+    """Jitter: 0.0 to 1.0."""
+    return random.SystemRandom().random()
+
+
+class Queue:
+    """What the handlers work on. `now` and `jitter` are given so that tests can set them."""
+
+    def __init__(
+        self,
+        exchange: Exchange,
+        database: Database,
+        files: MessageFiles,
+        schedule: Schedule,
+        messages_max: int,
+        *,
+        now: Callable[[], int] = clock,
+        jitter: Callable[[], float] = draw,
+    ) -> None:
+        self.exchange, self.database, self.files = exchange, database, files
+        self.schedule, self.messages_max = schedule, messages_max
+        self.now, self.jitter = now, jitter
+        self.syncing = ThreadPoolExecutor(max_workers=SYNC_THREADS, thread_name_prefix="sync")
+        self.leases: dict[bytes, Channel] = {}
+        self.receiving: dict[bytes, asyncio.Future[None]] = {}
+        self.messages = int(database.first("SELECT count(*) FROM message")[0])
+        self.delivered = self.failed = self.unknown = 0
+        self._loop = asyncio.get_running_loop()
+        self._timer: asyncio.TimerHandle | None = None
+        self._closed = False
+        self.arm()
+
+    def announce(self) -> None:
+        """Tell courier that something is due, and see when to tell it next."""
+        for edge in self.exchange.edges():
+            if edge.peer.compartment == "courier":
+                edge.tell(WorkDue())
+        self.arm()
+
+    def arm(self) -> None:
+        """Set the timer: at the next due time, or soon where something due lies untaken."""
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        if self._closed:
+            return
+        now = self.now()
+        if rows.due(self.database, now, 1, set(self.leases)):
+            seconds = REMIND_SECONDS
+        else:
+            due = rows.next_due(self.database, now)
+            if not due:
+                return
+            seconds = max(0.0, (due - now) / 1000)
+        self._timer = self._loop.call_later(seconds, self.announce)
+
+    def depart(self, channel: Channel) -> None:
+        """A channel ended: what it had leased is due again. What became of it is not known, and counted so."""
+        ended = [queue_id for queue_id, holder in self.leases.items() if holder == channel]
+        for queue_id in ended:
+            del self.leases[queue_id]
+            self.unknown += rows.waiting(self.database, queue_id)
+            _log.warning("%s left during an attempt at %s", channel, format_id("que", queue_id))
+        if ended:
+            self.announce()
+
+    async def close(self) -> None:
+        """Commit what waits, and close. The edges end after this: their leases need no more care."""
+        self._closed = True
+        self.leases.clear()
+        if self._timer is not None:
+            self._timer.cancel()
+        await self.database.close()
+        self.syncing.shutdown(wait=True)
