@@ -1,0 +1,157 @@
+"""The life of an account, as steps through keyring, store, auth and directory, each of which may be repeated.
+
+What widens reach ends at directory, which alone makes an account reachable; what narrows it begins at keyring, without
+which nothing opens. Whoever cuts a command off finds the account closed, never half open.
+"""
+
+import time
+from dataclasses import dataclass
+
+from bulkhead.boundary.messages.to_auth import Scope, SetLoginState, SetPassword
+from bulkhead.boundary.messages.to_directory import (
+    AccountRow,
+    AccountStatus,
+    AddAccount,
+    SetAccountStatus,
+    ShowAccount,
+)
+from bulkhead.boundary.messages.to_keyring import CreateMailboxKeys, SetHalfState
+from bulkhead.boundary.messages.to_store import DestroyAccount, OpenAccount
+from bulkhead.cli.pending import PendingAccount
+from bulkhead.cli.recovery import RecoveryKeys, recover
+from bulkhead.cli.road import Road, stamp
+from bulkhead.errors import Refused
+from bulkhead.identifiers import AccountId, Address, new_id
+
+PASSWORD_SECONDS = 120.0  # hashes wait for each other
+PASSWORD_MAX = 1024  # octets
+OPEN, SUSPENDED, DESTROYED = 1, 2, 3  # states of a half, as keyring and auth know them
+
+STATUS_NAMES = {
+    AccountStatus.PROVISIONED: "provisioned",
+    AccountStatus.ACTIVE: "active",
+    AccountStatus.SUSPENDED: "suspended",
+    AccountStatus.DORMANT: "dormant",
+    AccountStatus.CANCELLED: "cancelled",
+    AccountStatus.PURGED: "purged",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Receipt:
+    """What a cancellation destroyed."""
+
+    account: AccountId
+    sessions_ended: int
+    destroyed: tuple[str, ...]
+    time: int  # ms
+
+
+async def find_account(road: Road, address: Address) -> AccountRow | None:
+    """The account of an address, or None."""
+    try:
+        return await road.ask("directory", ShowAccount(str(address)))
+    except Refused as refusal:
+        if refusal.code != "no-such-address":
+            raise
+        return None
+
+
+async def add_account(road: Road, address: Address, password: bytes, quota_bytes: int) -> AccountId:
+    """Make an account with mailbox and password; finishes or clears away what an earlier try began.
+
+    Raises Refused: `no-such-domain`, `address-taken`, `tombstone`, `weak-password`.
+    """
+    pending = PendingAccount(road.layout, address)
+    begun, known = pending.read(), await find_account(road, address)
+    if known is not None and known.account == begun:
+        await _set_status(road, address, AccountStatus.ACTIVE, "first password")
+        pending.clear()
+        return AccountId(known.account)
+    if known is not None:
+        taken = known.status < AccountStatus.CANCELLED
+        raise Refused(
+            f"{address} is taken" if taken else f"{address} belonged to a cancelled account and is never given again",
+            code="address-taken" if taken else "tombstone",
+        )
+    if begun is not None:
+        await _destroy(road, begun)
+    account = AccountId(new_id())
+    pending.write(account)
+    try:
+        await _make(road, account, address, password, quota_bytes)
+    except Refused:
+        await _destroy(road, account)
+        pending.clear()
+        raise
+    pending.clear()
+    return account
+
+
+async def _make(road: Road, account: AccountId, address: Address, password: bytes, quota_bytes: int) -> None:
+    created = await road.ask("keyring", CreateMailboxKeys(stamp(), account))
+    await road.ask("store", OpenAccount(stamp(), account, quota_bytes))
+    await _set_password(road, account, password, created.token)
+    await road.ask("directory", AddAccount(stamp(), str(address), created.binding, quota_bytes))
+    await _set_status(road, address, AccountStatus.ACTIVE, "first password")
+
+
+async def _set_password(road: Road, account: AccountId, password: bytes, token: bytes) -> None:
+    request = SetPassword(stamp(PASSWORD_SECONDS), account, password, token, Scope.ALL)
+    await road.ask("auth", request, timeout=PASSWORD_SECONDS)
+
+
+async def _set_status(road: Road, address: Address, status: int, reason: str) -> AccountRow:
+    return await road.ask("directory", SetAccountStatus(stamp(), str(address), status, reason))
+
+
+async def _destroy(road: Road, account: AccountId) -> int:
+    """Destroy both halves and the mail of an account; how many sessions ended. Each step may be repeated."""
+    ended = await road.ask("keyring", SetHalfState(stamp(), account, DESTROYED))
+    await road.ask("auth", SetLoginState(stamp(), account, DESTROYED))
+    await road.ask("store", DestroyAccount(stamp(), account))
+    return ended.sessions
+
+
+async def require_account(road: Road, address: Address) -> AccountRow:
+    """The account of an address. Raises Refused (`no-such-address`)."""
+    return await road.ask("directory", ShowAccount(str(address)))
+
+
+async def close_account(road: Road, address: Address, status: int, reason: str) -> AccountRow:
+    """Suspend an account or lay it up: its sessions end first, then nobody logs in, then nothing is delivered."""
+    row = await require_account(road, address)
+    if row.status >= AccountStatus.CANCELLED:
+        raise Refused(f"{address} is cancelled for ever", code="no-such-transition")
+    await road.ask("keyring", SetHalfState(stamp(), AccountId(row.account), SUSPENDED))
+    await road.ask("auth", SetLoginState(stamp(), AccountId(row.account), SUSPENDED))
+    return await _set_status(road, address, status, reason)
+
+
+async def activate_account(road: Road, address: Address, reason: str) -> AccountRow:
+    """Let an account work again; directory last."""
+    row = await require_account(road, address)
+    if row.status >= AccountStatus.CANCELLED:
+        raise Refused(f"{address} is cancelled for ever; make another account", code="no-such-transition")
+    await road.ask("auth", SetLoginState(stamp(), AccountId(row.account), OPEN))
+    await road.ask("keyring", SetHalfState(stamp(), AccountId(row.account), OPEN))
+    return await _set_status(road, address, AccountStatus.ACTIVE, reason)
+
+
+async def cancel_account(road: Road, address: Address, reason: str) -> Receipt:
+    """Destroy an account for ever, keyring's half first. Repeats what an earlier try did not reach."""
+    row = await require_account(road, address)
+    account = AccountId(row.account)
+    sessions = await _destroy(road, account)
+    await _set_status(road, address, AccountStatus.CANCELLED, reason)
+    destroyed = ("keyring: verifier and mailbox key", "auth: salts and limits", "store: mailboxes and mail")
+    return Receipt(account, sessions, destroyed, int(time.time() * 1000))
+
+
+async def reset_password(road: Road, address: Address, password: bytes, keys: RecoveryKeys) -> None:
+    """Set a new password by recovery; mail and app passwords stay. Raises Refused on a cancelled account."""
+    row = await require_account(road, address)
+    if row.status >= AccountStatus.CANCELLED:
+        raise Refused(f"{address} is cancelled: its keys are destroyed", code="no-such-account")
+    token = await recover(road, AccountId(row.account), keys)
+    await _set_password(road, AccountId(row.account), password, token)

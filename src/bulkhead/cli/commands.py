@@ -1,0 +1,372 @@
+"""COMMANDS: the rows of the tree. Standard library only."""
+
+from bulkhead.cli.exit_codes import ExitCode
+from bulkhead.cli.tree import ADDRESS, TENANT, Argument, Command, flag, option, positional
+
+GROUPS = {
+    "cell": "One tenant's cell.",
+    "config": "The installation's settings.",
+    "tenant": "The tenants of the installation.",
+    "domain": "The domains of a tenant.",
+    "account": "The accounts of a tenant.",
+    "queue": "Outbound mail that waits.",
+    "ledger": "The tenant's tamper-evident log.",
+    "demo": "Six tenants on loopback.",
+}
+
+_LIVE = (ExitCode.NOT_RUNNING, ExitCode.REFUSED)
+_ALL = Argument(("--all",), "Every tenant that is not disabled.", {"action": "store_true"})
+_MAYBE_TENANT = positional("tenant", "The tenant's id; or --all.", nargs="?")
+_REASON = option("--reason", "TEXT", "Why, for the ledger; no address in it.", default="")
+
+_INSTALLATION = (
+    Command(
+        ("init",), "Make a new installation: settings, certificates, keys.", "bulkhead.cli.init:init",
+        (
+            positional("new_directory", "A directory that is missing or empty."),
+            option("--example", "NAME", "Fill it with an example: six-isps.", choices=("six-isps",)),
+            option("--operator", "NAME", "The carrier's name.", default=""),
+            option("--tenant", "ID", "Make a first tenant of this id; with --domain and --address.", default=""),
+            option("--domain", "NAME", "Its first domain; its host names are mx., smtp., imap. of it.", default=""),
+            option("--address", "IP", "The address of its listeners.", default=""),
+        ),
+        text="Each tenant gets its own certificates, keys and two recovery key pairs; the command says where the "
+        "recovery keys lie. In production the partner's never touches this host.",
+    ),
+    Command(
+        ("run",), "Run every cell in the foreground.", "bulkhead.cli.run:run", exits=_LIVE,
+        text="Probes the sandbox first, then prints one line, `ready`, when every listener of every cell accepts. "
+        "SIGTERM and Ctrl-C stop it, SIGHUP reloads settings and certificates. With `production = true` it refuses "
+        "below sandbox level B, and below A with several tenants unless `accept_level` names the level.",
+    ),
+    Command(
+        ("cell", "run"), "Run one tenant's cell in the foreground.", "bulkhead.cli.run:cell_run",
+        (
+            TENANT,
+            option("--levels-fd", "N", "A sealed memory file with what `run` found out by probing.", type=int),
+        ),
+        exits=_LIVE, text="What a systemd unit or a pod of its own executes; `run` does so for every tenant.",
+    ),
+    Command(
+        ("status",), "What runs where, as whom, and at which sandbox level.", "bulkhead.cli.status:status",
+        exits=(ExitCode.FINDING,),
+        json_keys={
+            "running": "whether every tenant that is not disabled runs",
+            "tenants": "one object a tenant",
+            "tenants[].tenant": "the tenant's id",
+            "tenants[].slot": "its number",
+            "tenants[].state": "`running`, `starting`, `stopped` or `disabled`",
+            "tenants[].pid": "pid of its supervisor, or null",
+            "tenants[].started": "when its supervisor started, ms since 1970, or null",
+            "tenants[].level": "its sandbox level, the worst of its compartments', or null",
+            "tenants[].memory_bytes": "PSS of all its processes, or null where it could not be read",
+            "processes": "one object a process",
+            "processes[].tenant": "the tenant's id",
+            "processes[].compartment": "the compartment; `supervisor`, `image-front`, `image-vault`",
+            "processes[].worker": "its number within the compartment",
+            "processes[].pid": "its pid, 0 while it is down",
+            "processes[].uid": "the user id it runs as",
+            "processes[].state": "`started`, or where its start has come to",
+            "processes[].level": "the sandbox level that the probes showed, or null where nothing is locked",
+            "processes[].missing": "what keeps it from level A: mechanisms and acts, a list",
+            "processes[].memory_bytes": "PSS, or null where it could not be read",
+            "processes[].restarts": "how often it was started again",
+            "processes[].twin": "whether it is a twin of the drill",
+        },
+        text="Memory is PSS from /proc/PID/smaps_rollup, which only root may read of locked processes.",
+    ),
+    Command(
+        ("stop",), "Stop the logins or the live sessions of one tenant, at once.", "bulkhead.cli.stop:stop",
+        (
+            TENANT,
+            flag("--logins", "Refuse every login from now on."),
+            flag("--sessions", "End every live session."),
+            flag("--lift", "Admit logins again."),
+            _REASON,
+        ),
+        exits=_LIVE,
+        json_keys={
+            "tenant": "the tenant's id",
+            "epoch": "the new epoch, ms since 1970; epochs only go up",
+            "lifted": "whether a stop was taken back",
+            "sessions_ended": "how many sessions ended",
+            "effects": "one object a compartment",
+            "effects[].compartment": "`auth` or `keyring`",
+            "effects[].done": "whether it took effect there",
+            "effects[].milliseconds": "from the command's start until it was durable there",
+            "effects[].error": "why not, or null",
+        },
+        text="Works while the ledger is down: the stop is durable in auth and keyring before the command answers, and "
+        "reaches the ledger afterwards. One of the two compartments is enough to keep everybody out.",
+    ),
+    Command(
+        ("fsck",), "Check everything that a cell keeps, while it runs.", "bulkhead.cli.fsck:fsck",
+        (_MAYBE_TENANT, _ALL, flag("--deep", "Read every stored part too.")),
+        exits=(ExitCode.FINDING, *_LIVE, ExitCode.INTEGRITY),
+        json_keys={
+            "sound": "whether nothing was found",
+            "checks": "one object a compartment and tenant",
+            "checks[].tenant": "the tenant's id",
+            "checks[].compartment": "the compartment",
+            "checks[].examined": "records, messages or entries examined",
+            "checks[].problems": "findings in words, a list",
+            "checks[].error": "why it could not be checked, or null",
+        },
+    ),
+    Command(
+        ("doctor",), "Look for what will go wrong, and say what to do.", "bulkhead.cli.doctor:doctor",
+        exits=(ExitCode.FINDING,),
+        json_keys={
+            "findings": "one object a matter looked at",
+            "findings[].tenant": "the tenant's id, or empty for the installation",
+            "findings[].matter": "what was looked at",
+            "findings[].state": "`ok`, `warning`, `bad` or `unproven`",
+            "findings[].text": "what was found",
+            "findings[].advice": "what to do, or empty",
+        },
+    ),
+    Command(
+        ("exposure",), "How many accounts what is held here touches, by status, item and protection.",
+        "bulkhead.cli.exposure:exposure", (_MAYBE_TENANT, _ALL), exits=(ExitCode.FINDING, *_LIVE),
+        json_keys={
+            "as_of": "when it was counted, ms since 1970",
+            "complete": "whether every tenant and compartment asked has answered",
+            "rows": "one object a tenant, item, status and scheme",
+            "rows[].tenant": "the tenant's id",
+            "rows[].item": "`address`, `password verifier`, `mailbox key`, `stored mail`",
+            "rows[].status": "the accounts' or records' status; `-` where it is not told apart",
+            "rows[].scheme": "how it is kept",
+            "rows[].count": "how many",
+            "rows[].held_by": "the compartment that holds it",
+            "rows[].protection": "what stands between a thief of that compartment's files and the item",
+            "unanswered": "tenant/compartment pairs that did not answer, a list",
+        },
+        text="A ceiling: what a thief of everything that one compartment holds would have, at the time of asking.",
+    ),
+)  # fmt: skip
+
+_FILES = (
+    Command(
+        ("config", "check"), "Read every setting and file that the settings name.", "bulkhead.cli.config:check",
+        text="Every fault is named with file, line, setting and what is allowed.",
+    ),
+    Command(
+        ("config", "show"), "Print every setting in force.", "bulkhead.cli.config:show",
+        (
+            flag("--origin", "Say for each where it comes from."),
+            option("--tenant", "ID", "Only this tenant's.", default=""),
+        ),
+        json_keys={
+            "settings": "one object a setting",
+            "settings[].tenant": "the tenant's id, or empty for bulkhead.toml",
+            "settings[].setting": "its dotted name",
+            "settings[].value": "its value",
+            "settings[].origin": "file and line, or `default`",
+        },
+    ),
+    Command(
+        ("tenant", "list"), "List the tenants.", "bulkhead.cli.tenant:list_tenants",
+        json_keys={
+            "tenants": "one object a tenant",
+            "tenants[].tenant": "the tenant's id",
+            "tenants[].slot": "its number",
+            "tenants[].name": "its name as people know it",
+            "tenants[].address": "the address of its listeners",
+            "tenants[].disabled": "whether `run` leaves it stopped",
+            "tenants[].names": "host names of its gates, a list",
+        },
+    ),
+    Command(
+        ("tenant", "add"), "Make a tenant: settings, certificates, keys, its first domain.",
+        "bulkhead.cli.tenant:add_tenant",
+        (
+            positional("tenant", "The new tenant's id, for ever."),
+            option("--domain", "NAME", "Its first domain; its host names are mx., smtp., imap. of it.", required=True),
+            option("--address", "IP", "The address of its listeners; no other tenant's.", required=True),
+            option("--name", "TEXT", "Its name as people know it.", default=""),
+        ),
+        text="A running installation starts the cell when it gets SIGHUP.",
+    ),
+)  # fmt: skip
+
+_DIRECTORY = (
+    Command(
+        ("domain", "list"), "List the domains that a tenant hosts.", "bulkhead.cli.domain:list_domains", (TENANT,),
+        exits=_LIVE,
+        json_keys={
+            "tenant": "the tenant's id",
+            "domains": "one object a domain",
+            "domains[].domain": "its name",
+            "domains[].accounts": "how many addresses it has",
+            "domains[].created": "since when it is hosted, ms since 1970",
+        },
+    ),
+    Command(
+        ("domain", "add"), "Host a domain.", "bulkhead.cli.domain:add_domain",
+        (TENANT, positional("domain", "Its name.")), exits=_LIVE,
+    ),
+    Command(
+        ("account", "list"), "List accounts in the order of their addresses.", "bulkhead.cli.account:list_accounts",
+        (TENANT, option("--domain", "NAME", "Only those of this domain.", default="")), exits=_LIVE,
+        json_keys={
+            "tenant": "the tenant's id",
+            "accounts": "one object an account",
+            "accounts[].account": "its id",
+            "accounts[].address": "its address",
+            "accounts[].status": "its status",
+            "accounts[].quota_bytes": "its quota, counted in RFC822.SIZE",
+            "accounts[].created": "when it was made, ms since 1970",
+        },
+    ),
+    Command(
+        ("account", "show"), "Show one account.", "bulkhead.cli.account:show", (TENANT, ADDRESS), exits=_LIVE,
+        json_keys={
+            "tenant": "the tenant's id",
+            "account": "its id",
+            "address": "its address",
+            "status": "its status",
+            "quota_bytes": "its quota, counted in RFC822.SIZE",
+            "created": "when it was made, ms since 1970",
+        },
+    ),
+    Command(
+        ("account", "add"), "Make an account with a mailbox and a password.", "bulkhead.cli.account:add",
+        (
+            TENANT,
+            positional("address", "The new address.", nargs="?"),
+            flag("--password-stdin", "Take the password from the first line of standard input."),
+            option("--from-file", "FILE", "Many accounts, one a line: JSON objects or `address,password`; - is "
+                   "standard input.", default=""),
+            option("--quota-bytes", "N", "The mailbox's size (default: directory.default_quota_bytes).", type=int),
+        ),
+        exits=(ExitCode.FINDING, *_LIVE),
+        text="A password never stands on the command line; on a terminal it is asked for. A line of a file is "
+        '`{"address": "a@b.example", "password": "...", "quota_bytes": 1073741824}` or `address,password`, at most '
+        "4,096 octets; a line that fails is named and the others go on. Run again, it finishes what was begun.",
+    ),
+    Command(
+        ("account", "suspend"), "Stop an account's logins, sending and receiving; nothing is lost.",
+        "bulkhead.cli.account:suspend", (TENANT, ADDRESS, _REASON), exits=_LIVE,
+    ),
+    Command(
+        ("account", "dormant"), "As suspend, for an account that nobody has used for long.",
+        "bulkhead.cli.account:make_dormant", (TENANT, ADDRESS, _REASON), exits=_LIVE,
+    ),
+    Command(
+        ("account", "activate"), "Let a suspended or dormant account work again.", "bulkhead.cli.account:activate",
+        (TENANT, ADDRESS, _REASON), exits=_LIVE,
+    ),
+    Command(
+        ("account", "cancel"), "Destroy an account for ever: verifier, mailbox key and mail.",
+        "bulkhead.cli.account:cancel", (TENANT, ADDRESS, _REASON), exits=_LIVE,
+        text="The keyring's half goes first, so that whatever fails later, nothing can be read any more. The address "
+        "is never given to another person. Prints a receipt.",
+        json_keys={
+            "tenant": "the tenant's id",
+            "account": "its id",
+            "address": "its address",
+            "sessions_ended": "live sessions that ended",
+            "destroyed": "what was destroyed, in order",
+            "time": "when all of it was durable, ms since 1970",
+        },
+    ),
+    Command(
+        ("account", "passwd"), "Set a new password by recovery, with both recovery keys; no mail is lost.",
+        "bulkhead.cli.account:passwd",
+        (
+            TENANT,
+            ADDRESS,
+            flag("--password-stdin", "Take the password from the first line of standard input."),
+            option("--partner-key", "FILE", "The partner's recovery key (default: recovery/TENANT/partner.key).",
+                   default=""),
+            option("--operator-key", "FILE", "The operator's recovery key (default: recovery/TENANT/operator.key).",
+                   default=""),
+        ),
+        exits=(*_LIVE, ExitCode.INTEGRITY),
+    ),
+)  # fmt: skip
+
+_MAIL = (
+    Command(
+        ("queue", "list"), "List the messages that wait, oldest first.", "bulkhead.cli.queue:list_queue",
+        tenant_between=True, exits=_LIVE,
+        json_keys={
+            "tenant": "the tenant's id",
+            "messages": "one object a message",
+            "messages[].queue_id": "its id",
+            "messages[].reverse_path": "who gets the bounce; empty: nobody",
+            "messages[].recipients": "how many recipients are left",
+            "messages[].size": "its octets",
+            "messages[].enqueued": "since when it waits, ms since 1970",
+            "messages[].attempts": "how often it was tried",
+            "messages[].next_due": "when it is tried next, ms since 1970",
+            "messages[].last_error": "what the last attempt met",
+            "messages[].state": "what it waits for",
+        },
+    ),
+    Command(
+        ("queue", "retry"), "Try every message that waits again, now.", "bulkhead.cli.queue:retry",
+        tenant_between=True, exits=_LIVE,
+    ),
+    Command(
+        ("ledger", "list"), "List entries of the log.", "bulkhead.cli.ledger:list_entries",
+        (
+            option("--first", "N", "From this entry on.", type=int, default=0),
+            option("--limit", "N", "At most so many (default 1000; 0: all).", type=int, default=1000),
+        ),
+        tenant_between=True, exits=(*_LIVE, ExitCode.INTEGRITY),
+        json_keys={
+            "tenant": "the tenant's id",
+            "size": "entries in the log",
+            "entries": "one object an entry",
+            "entries[].index": "its place, from 0",
+            "entries[].time": "when it was true, ms since 1970",
+            "entries[].kind": "what happened",
+            "entries[].actor": "who did it",
+            "entries[].subjects": "accounts as HMACs, hex, a list",
+            "entries[].details": "details as JSON text",
+        },
+    ),
+    Command(
+        ("ledger", "verify"), "Check that every entry is in the tree that the ledger signed.",
+        "bulkhead.cli.ledger:verify",
+        (option("--since", "FILE", "A checkpoint kept from earlier: must be a prefix.", default=""),
+         option("--keep", "FILE", "Write the verified checkpoint there, for the next --since.", default="")),
+        tenant_between=True, exits=(*_LIVE, ExitCode.INTEGRITY),
+        json_keys={
+            "tenant": "the tenant's id",
+            "origin": "the log's name",
+            "size": "entries verified",
+            "root": "the tree's root, hex",
+            "extends": "size of the earlier checkpoint that it extends, or null",
+        },
+        text="Reads every entry, hashes it, and compares with the checkpoint signed under `pinned.ledger_key`.",
+    ),
+    Command(
+        ("ledger", "prove"), "Prove that one entry is in the log, for somebody else to check.",
+        "bulkhead.cli.ledger:prove", (positional("index", "The entry's place, from 0.", type=int),),
+        tenant_between=True, exits=(*_LIVE, ExitCode.INTEGRITY),
+        json_keys={
+            "tenant": "the tenant's id",
+            "index": "the entry's place",
+            "size": "size of the tree of the checkpoint",
+            "entry": "the entry's bytes, text",
+            "leaf": "its leaf hash, hex",
+            "hashes": "the inclusion proof (RFC 9162 section 2.1.3), hex, a list",
+            "checkpoint": "the signed checkpoint",
+        },
+    ),
+)  # fmt: skip
+
+_DEMO = (
+    Command(
+        ("demo",), "Make the example of six tenants where it is missing, run it and exchange mail.",
+        "bulkhead.cli.demo:demo", exits=_LIVE,
+    ),
+    Command(
+        ("demo", "breach"), "Break into one tenant's compartments, and show what stays shut.",
+        "bulkhead.cli.demo:breach", exits=(ExitCode.FINDING, *_LIVE),
+    ),
+)  # fmt: skip
+
+COMMANDS: tuple[Command, ...] = (*_INSTALLATION, *_FILES, *_DIRECTORY, *_MAIL, *_DEMO)

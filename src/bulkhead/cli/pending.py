@@ -1,0 +1,52 @@
+"""Accounts that are being made: one small file each, so that a command that was cut short can be run again.
+
+States of an account on its way, each safe to be cut off in:
+  no file                  nothing was begun, or all of it is done
+  file, address unknown    keys and mailbox may exist under the id in the file, and nobody can reach them: they are
+                           destroyed, and the account is made afresh under a new id
+  file, address known      directory has the account under that id: done, but for the file
+"""
+
+import contextlib
+import hashlib
+from pathlib import Path
+
+from bulkhead.cli.secret_file import write_secret
+from bulkhead.errors import ConfigError, PeerError
+from bulkhead.identifiers import AccountId, Address, format_id, parse_id
+from bulkhead.supervisor.layout import Layout
+
+FOLDER = "pending"
+_MODE = 0o600
+_TEXT_MAX = 64
+
+
+class PendingAccount:
+    """The note of one address. The file's name is a digest: an address in it would outlive the account."""
+
+    def __init__(self, layout: Layout, address: Address) -> None:
+        name = hashlib.sha256(address.key.encode()).hexdigest()[:32]
+        self._path: Path = layout.socket.parent / FOLDER / layout.tenant / name
+
+    def read(self) -> AccountId | None:
+        """The id under which it was begun, or None. Raises ConfigError on a file that is none of ours."""
+        try:
+            text = self._path.read_text("ascii")[:_TEXT_MAX].strip()
+        except FileNotFoundError:
+            return None
+        if not text:  # cut off before its first byte: nothing was begun under it
+            return None
+        try:
+            return AccountId(parse_id("acc", text))
+        except (PeerError, UnicodeDecodeError):
+            raise ConfigError(f"{self._path} is no note of an account; remove it") from None
+
+    def write(self, account: AccountId) -> None:
+        """Note that this account is begun, durably."""
+        self.clear()
+        write_secret(self._path, format_id("acc", account).encode("ascii") + b"\n", mode=_MODE)
+
+    def clear(self) -> None:
+        """All of it is done."""
+        with contextlib.suppress(FileNotFoundError):
+            self._path.unlink()

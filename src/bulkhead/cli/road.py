@@ -1,0 +1,114 @@
+"""The road: this process at one end of an edge, one compartment of a live cell at the other.
+
+The cell's supervisor hands over the socket and parses nothing of what crosses it. Where a compartment restarts
+meanwhile, the supervisor is asked for a new edge, and a request that was under way is sent once more under its id.
+"""
+
+import asyncio
+import os
+import socket
+import time
+from collections.abc import Coroutine
+from pathlib import Path
+from typing import Any, TypeVar
+
+from bulkhead.boundary.edge import Channel
+from bulkhead.boundary.exchange import CALL_SECONDS, Exchange
+from bulkhead.boundary.messages.fields import Reply, Request, Stamp
+from bulkhead.boundary.processes import OPERATOR_CONSOLE, PROCESSES
+from bulkhead.config import Installation, Tenant, load_installation
+from bulkhead.errors import BoundaryViolation, IntegrityError, TemporaryFailure
+from bulkhead.supervisor.door import Ask, knock
+from bulkhead.supervisor.layout import Layout
+
+KNOCK_SECONDS = 10.0  # how long a compartment that restarts is waited for
+KNOCK_PAUSE = 0.1
+R = TypeVar("R", bound=Reply)
+T = TypeVar("T")
+
+
+class Road:
+    """Edges to the compartments of one running cell, made when first needed. Use as `async with Road(...)`."""
+
+    def __init__(self, installation: Installation, tenant: Tenant) -> None:
+        self.installation, self.tenant = installation, tenant
+        self.layout = Layout(installation.directory.absolute(), tenant.id)
+        self._exchanges: dict[str, Exchange] = {}
+
+    async def __aenter__(self) -> "Road":
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        for exchange in self._exchanges.values():
+            exchange.close()
+
+    async def ask(self, compartment: str, request: Request[R], *, timeout: float = CALL_SECONDS) -> R:
+        """The reply. Raises as the compartment answered; TemporaryFailure (`not-running`) when it is not there."""
+        for again in (True, False):
+            exchange = await self._reach(compartment)
+            try:
+                return await exchange.to(compartment).call(request, timeout=timeout)
+            except TemporaryFailure as failure:
+                if failure.code != "edge-ended" or not again:
+                    raise
+        raise TemporaryFailure(f"{compartment} is not there", code="edge-ended")
+
+    async def _reach(self, compartment: str) -> Exchange:
+        """An exchange with a live edge to it."""
+        exchange = self._exchanges.get(compartment)
+        if exchange is not None and exchange.edge_to(compartment) is not None:
+            return exchange
+        deadline = time.monotonic() + KNOCK_SECONDS
+        while True:
+            try:
+                number, descriptor = knock(str(self.layout.socket), Ask.EDGE, PROCESSES[compartment].slot)
+                break
+            except TemporaryFailure as failure:
+                if failure.code == "not-running":
+                    raise self._not_running(failure) from None
+                if time.monotonic() > deadline:
+                    raise TemporaryFailure(
+                        f"{self.tenant.id}: {compartment} is not running: {failure.public}; see {self.layout.log}",
+                        code="not-running",
+                    ) from None
+                await asyncio.sleep(KNOCK_PAUSE)
+        if descriptor is None:
+            raise TemporaryFailure(f"{self.tenant.id}: the cell gave no edge to {compartment}", code="not-running")
+        exchange = Exchange(Channel(OPERATOR_CONSOLE, 0, number), self._on_violation)
+        exchange.attach(socket.socket(fileno=descriptor), Channel(compartment, 0, 0), number)
+        exchange.on_departure(lambda _: self._forget(compartment, exchange))
+        self._exchanges[compartment] = exchange
+        return exchange
+
+    def _forget(self, compartment: str, exchange: Exchange) -> None:
+        if self._exchanges.get(compartment) is exchange:
+            del self._exchanges[compartment]
+
+    def _not_running(self, failure: TemporaryFailure) -> TemporaryFailure:
+        directory = self.installation.directory
+        why = f"{self.tenant.id}: {failure.public}; start it: bulkhead run -C {directory}"
+        if not os.access(self.layout.socket.parent, os.X_OK) and self.layout.socket.parent.exists():
+            why = (
+                f"{self.tenant.id}: {self.layout.socket} cannot be reached; run as the user who runs the cell, or root"
+            )
+        return TemporaryFailure(why, code="not-running")
+
+    @staticmethod
+    def _on_violation(peer: Channel, _: int, violation: BoundaryViolation) -> None:
+        raise IntegrityError(f"{peer.compartment} sent what the boundary forbids: {violation.public}")
+
+
+def open_road(directory: str, tenant: str) -> Road:
+    """The road to a tenant's cell. Raises ConfigError."""
+    installation = load_installation(Path(directory))
+    return Road(installation, installation.tenant(tenant))
+
+
+def stamp(seconds: float = 30.0) -> Stamp:
+    """A stamp for a change that the command line asks for."""
+    return Stamp.fresh(OPERATOR_CONSOLE, seconds)
+
+
+def wait_for(work: Coroutine[Any, Any, T]) -> T:
+    """Run a command's coroutine to its end."""
+    return asyncio.run(work)

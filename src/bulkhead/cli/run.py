@@ -1,0 +1,98 @@
+"""`run` and `cell run`: they start supervisors, and load nothing but them. Standard library only."""
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+from bulkhead.cli.output import say
+from bulkhead.config.load import Installation, check_files, load_installation
+from bulkhead.errors import ConfigError, Refused
+from bulkhead.supervisor.memfd import read_sealed_memfd
+
+LEVELS_MAX = 1 << 20
+PROBE_SECONDS = 120
+SLOTS = 64
+
+
+def run(options: argparse.Namespace) -> int:
+    """Probe the sandbox, then run every cell in the foreground until SIGTERM or Ctrl-C."""
+    from bulkhead.supervisor.installation import run_installation
+
+    directory = Path(options.directory).absolute()
+    installation = load_installation(directory)
+    check_files(installation)
+    levels = find_levels(installation)
+    check_level(installation, str(levels["level"]))
+    say(f"sandbox level {levels['level']}: {levels['probes']} hostile acts tried under {levels['profiles']} locks")
+    for line in what_is_missing(levels):
+        say(f"  {line}")
+    return run_installation(directory, levels)
+
+
+def cell_run(options: argparse.Namespace) -> int:
+    """Run one cell in the foreground. The levels come from `run` by descriptor; alone, the cell probes itself."""
+    from bulkhead.supervisor.process import run_cell
+
+    directory = Path(options.directory).absolute()
+    installation = load_installation(directory)
+    tenant = installation.tenant(options.tenant)
+    if options.levels_fd is not None:
+        levels = json.loads(read_sealed_memfd(options.levels_fd, LEVELS_MAX))
+        os.close(options.levels_fd)
+    else:
+        levels = find_levels(installation)
+        check_level(installation, str(levels["level"]))
+    return run_cell(directory, tenant.id, levels)
+
+
+def find_levels(installation: Installation) -> dict[str, Any]:
+    """What the probes show on this host, now. Raises ConfigError when they cannot be run."""
+    taken = [tenant.slot for tenant in installation.tenants.values()]
+    uid = installation.settings.integer("uid_base") + SLOTS * (max(taken, default=0) + 1)
+    command = [sys.executable, "-I", "-B", "-m", "bulkhead.cli.probe_levels", str(uid)]
+    try:
+        probed = subprocess.run(
+            command, capture_output=True, timeout=PROBE_SECONDS, check=False, stdin=subprocess.DEVNULL,
+            env={"LANG": "C.UTF-8"},
+        )  # fmt: skip
+    except subprocess.TimeoutExpired:
+        raise ConfigError(f"the sandbox probes did not end within {PROBE_SECONDS} s; is the host overloaded?") from None
+    if probed.returncode != 0:
+        words = probed.stderr.decode(errors="replace").strip().splitlines()[-1:] or ["no word"]
+        raise ConfigError(f"the sandbox cannot be probed on this host: {words[0]}")
+    levels: dict[str, Any] = json.loads(probed.stdout)
+    return levels
+
+
+def check_level(installation: Installation, level: str) -> None:
+    """Raises Refused where this installation may not run at that level (design: production refuses)."""
+    if not installation.settings.boolean("production"):
+        return
+    if level > "B":
+        raise Refused(
+            f"production = true, and the sandbox reaches level {level} on this host: hostile code in one compartment "
+            "could reach the host; use a kernel with seccomp and Landlock, and start as root",
+            code="level",
+        )
+    tenants = [tenant for tenant in installation.tenants.values() if not tenant.disabled]
+    if level > "A" and len(tenants) > 1 and level not in installation.settings.texts("accept_level"):
+        raise Refused(
+            f"production = true with {len(tenants)} tenants, and the sandbox reaches level {level}: "
+            f'run one tenant a host, or accept it by name in bulkhead.toml: accept_level = ["{level}"]',
+            code="level",
+        )
+
+
+def what_is_missing(levels: dict[str, Any]) -> list[str]:
+    """One line for each thing that keeps a compartment from level A, or that could not be proven."""
+    lines: dict[str, list[str]] = {}
+    for name, row in levels.get("compartments", {}).items():
+        for what in row["missing"]:
+            lines.setdefault(f"missing: {what}", []).append(name)
+        for what in row["unproven"]:
+            lines.setdefault(f"unproven, as it fails unlocked too: {what}", []).append(name)
+    return [f"{text} [{', '.join(names)}]" for text, names in lines.items()]

@@ -1,0 +1,47 @@
+"""`tenant list|add`."""
+
+import argparse
+from pathlib import Path
+
+from bulkhead.cli.certificates import GATES, read_ca
+from bulkhead.cli.init import parse_listen_address, tell_recovery_keys
+from bulkhead.cli.make_tenant import NewTenant, make_tenant
+from bulkhead.cli.output import print_json, print_table, say
+from bulkhead.config import load_installation
+from bulkhead.errors import ConfigError
+from bulkhead.identifiers import parse_domain, parse_tenant_id
+
+
+def list_tenants(options: argparse.Namespace) -> int:
+    """Print the tenants in the order of their slots."""
+    rows = [
+        {
+            "tenant": tenant.id, "slot": tenant.slot, "name": tenant.settings.text("name"),
+            "address": tenant.settings.text("listen.address"), "disabled": tenant.disabled,
+            "names": [tenant.settings.text(key) for key in GATES.values()],
+        }
+        for tenant in load_installation(Path(options.directory)).tenants.values()
+    ]  # fmt: skip
+    if options.json:
+        print_json(options.command, {"tenants": rows})
+    else:
+        head = ("TENANT", "SLOT", "NAME", "ADDRESS", "DISABLED", "HOST NAMES")
+        print_table(head, [(*list(row.values())[:4], "yes" if row["disabled"] else "no",
+                            " ".join(str(name) for name in row["names"])) for row in rows])  # fmt: skip
+    return 0
+
+
+def add_tenant(options: argparse.Namespace) -> int:
+    """Make a tenant in the lowest slot that nobody has or had."""
+    directory = Path(options.directory).absolute()
+    installation = load_installation(directory)
+    tenant = parse_tenant_id(options.tenant)
+    address = parse_listen_address(options.address)
+    for other in installation.tenants.values():
+        if other.settings.text("listen.address") == address and not other.disabled:
+            raise ConfigError(f"{other.file}: {other.id} has the address {address}; each tenant has its own")
+    new = NewTenant(tenant, installation.free_slot(), parse_domain(options.domain), address, options.name)
+    layout = make_tenant(directory, new, read_ca(directory))
+    say(f"{tenant}: made in slot {new.slot}; settings in {directory}/tenants/{tenant}.toml")
+    tell_recovery_keys(layout)
+    return 0
