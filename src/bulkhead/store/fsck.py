@@ -172,6 +172,9 @@ def check(path: Path, disk: Disk, deep: bool) -> Report:
         return report
     try:
         with closing(connect(path, secure_delete=False)) as connection:
+            (page_size,) = connection.execute("PRAGMA page_size").fetchone()
+            if disk.size(str(path)) % page_size:  # SQLite reads the missing bytes as zeros and may not mind
+                report.add(f"{path.name} is cut inside a page; restore the store from its backup")
             _check_all(connection, disk, numbers, deep, report)
     except sqlite3.DatabaseError as error:
         report.add(f"{path.name} cannot be read ({error}); restore the store from its backup")
