@@ -22,9 +22,7 @@ STATE_NAMES = {OPEN: "open", SUSPENDED: "suspended", DESTROYED: "destroyed"}
 ADDRESS_CLEAR = "none: in clear to whoever reads directory's files"
 ADDRESS_GONE = "HMAC under directory's key: shows an address only to who guesses it and has the key"
 VERIFIER_AUTH = "AES-256-GCM-SIV; opened, it holds a salt and nothing to test a guess against without keyring"
-VERIFIER_KEYRING = (
-    "AES-256-GCM-SIV; opened, it holds a keyed tag of Argon2id's output and no salt; no guess without auth"
-)
+VERIFIER_KEYRING = "AES-256-GCM-SIV; opened, it holds a keyed tag and no salt; no guess without auth"
 MAILBOX_KEY = "AES-256-GCM-SIV; opened, still under the password's wrap key, or under both recovery keys"
 MAIL = "AES-256-GCM, each message under its own key; store holds none of them"
 
@@ -71,10 +69,10 @@ def _of(reply: object) -> Iterator[tuple[str, str, str, int, str]]:
                 scheme, protection = ("tombstone", ADDRESS_GONE) if gone else ("clear", ADDRESS_CLEAR)
                 yield "address", STATUS_NAMES[row.status], scheme, row.accounts, protection
         case AuthCounts():
-            for scheme in reply.rows:
-                name = f"{scheme.scheme} key {scheme.key_version}"
-                state = STATE_NAMES.get(scheme.state, str(scheme.state))
-                yield "password verifier", state, name, scheme.count, VERIFIER_AUTH
+            for half in reply.rows:
+                name = f"{half.scheme} key {half.key_version}"
+                state = STATE_NAMES.get(half.state, str(half.state))
+                yield "password verifier", state, name, half.count, VERIFIER_AUTH
         case KeyringCounts():
             key = f"key {reply.key_version}"
             yield "password verifier", "-", f"tight tag {key}", reply.credentials, VERIFIER_KEYRING

@@ -142,7 +142,7 @@ async def _verify(road: Road, earlier: Checkpoint | None) -> tuple[Checkpoint, s
             frontier.append(leaf_hash(entry))
         if frontier.root() != checkpoint.root:
             raise IntegrityError(
-                "the entries do not lead to the root that the ledger signed; keep both, raise the alarm"
+                "the entries do not lead to the root that the ledger signed: keep both, raise the alarm"
             )
         if earlier is not None:
             await _check_extends(road, earlier, checkpoint)

@@ -13,6 +13,7 @@ from bulkhead.supervisor.door import ask_status
 from bulkhead.supervisor.layout import Layout
 
 _PSS = re.compile(r"^Pss:\s+(\d+) kB$", re.MULTILINE)
+_UNIT_KEYS = ("tenant", "compartment", "worker", "pid", "uid", "state", "restarts", "twin")
 Row = dict[str, Any]
 
 
@@ -58,7 +59,7 @@ def _of_tenant(installation: Installation, tenant: Tenant) -> tuple[Row, list[Ro
     for unit in found["processes"]:
         level = levels.get(unit["compartment"], {})
         processes.append(_process({
-            **{key: unit[key] for key in ("tenant", "compartment", "worker", "pid", "uid", "state", "restarts", "twin")},
+            **{key: unit[key] for key in _UNIT_KEYS},
             "level": level.get("level"), "missing": level.get("missing", []) + _not_applied(unit["lock"]),
         }))  # fmt: skip
     sizes = [process["memory_bytes"] for process in processes if process["pid"]]

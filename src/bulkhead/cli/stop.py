@@ -1,4 +1,4 @@
-"""`stop`: a tenant's logins and sessions end, in keyring and auth at the same time; either alone keeps everybody out."""
+"""`stop`: a tenant's logins and sessions end, in keyring and auth at the same time; either alone keeps all out."""
 
 import argparse
 import asyncio

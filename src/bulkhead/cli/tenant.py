@@ -2,6 +2,7 @@
 
 import argparse
 from pathlib import Path
+from typing import Any
 
 from bulkhead.cli.certificates import GATES, read_ca
 from bulkhead.cli.init import parse_listen_address, tell_recovery_keys
@@ -14,7 +15,7 @@ from bulkhead.identifiers import parse_domain, parse_tenant_id
 
 def list_tenants(options: argparse.Namespace) -> int:
     """Print the tenants in the order of their slots."""
-    rows = [
+    rows: list[dict[str, Any]] = [
         {
             "tenant": tenant.id, "slot": tenant.slot, "name": tenant.settings.text("name"),
             "address": tenant.settings.text("listen.address"), "disabled": tenant.disabled,
@@ -24,10 +25,14 @@ def list_tenants(options: argparse.Namespace) -> int:
     ]  # fmt: skip
     if options.json:
         print_json(options.command, {"tenants": rows})
-    else:
-        head = ("TENANT", "SLOT", "NAME", "ADDRESS", "DISABLED", "HOST NAMES")
-        print_table(head, [(*list(row.values())[:4], "yes" if row["disabled"] else "no",
-                            " ".join(str(name) for name in row["names"])) for row in rows])  # fmt: skip
+        return 0
+    print_table(
+        ("TENANT", "SLOT", "NAME", "ADDRESS", "DISABLED", "HOST NAMES"),
+        [
+            (r["tenant"], r["slot"], r["name"], r["address"], "yes" if r["disabled"] else "no", " ".join(r["names"]))
+            for r in rows
+        ],
+    )
     return 0
 
 

@@ -1,0 +1,226 @@
+"""`doctor`: what will go wrong, what was not proven, and for each what to do. It changes nothing."""
+
+import argparse
+import os
+import shutil
+import socket
+import stat
+import time
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from enum import Enum
+from pathlib import Path
+
+from bulkhead.boundary.processes import PROCESSES, Disk
+from bulkhead.cli.certificates import CA_CERTIFICATE, CA_KEY, FOLDER, GATES, expiry
+from bulkhead.cli.exit_codes import ExitCode
+from bulkhead.cli.output import print_json, size_text
+from bulkhead.cli.run import find_levels, what_is_missing
+from bulkhead.cli.status import status_rows
+from bulkhead.config import Installation, Tenant, check_files, load_installation
+from bulkhead.errors import ConfigError
+from bulkhead.holder.keys import KEY_FILE
+from bulkhead.supervisor.layout import Layout
+
+EXPIRY_WARNING_DAYS = 21
+DISK_BAD_BYTES, DISK_WARNING_BYTES = 1 << 30, 5 << 30
+INODES_BAD = 10_000
+CONNECT_SECONDS = 2.0
+CLOCK_FLOOR = datetime(2026, 1, 1, tzinfo=UTC).timestamp()
+_LISTENERS = ("mx", "submissions", "submission", "imaps", "pop3s")
+
+
+class State(Enum):
+    """How a matter stands."""
+
+    OK = "ok"
+    WARNING = "warning"
+    BAD = "bad"
+    UNPROVEN = "unproven"
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One matter looked at. tenant: empty for the installation's own."""
+
+    tenant: str
+    matter: str
+    state: State
+    text: str
+    advice: str = ""
+
+
+def doctor(options: argparse.Namespace) -> int:
+    """Print the findings; 1 where one is bad."""
+    findings = list(examine(load_installation(Path(options.directory))))
+    if options.json:
+        rows = [{**asdict(finding), "state": finding.state.value} for finding in findings]
+        print_json(options.command, {"findings": rows})
+    else:
+        for finding in findings:
+            where = f"{finding.tenant}: " if finding.tenant else ""
+            print(f"{finding.state.value.upper():9} {where}{finding.matter}: {finding.text}")
+            if finding.advice:
+                print(f"{'':9} -> {finding.advice}")
+    return ExitCode.FINDING if any(finding.state is State.BAD for finding in findings) else ExitCode.OK
+
+
+def examine(installation: Installation) -> Iterator[Finding]:
+    """Everything about the installation, then about each tenant."""
+    directory = installation.directory.absolute()
+    yield _configuration(installation)
+    yield from _sandbox(installation)
+    yield from _disk(directory)
+    yield _clock()
+    yield from _authority(directory)
+    running = {row["tenant"]: row["state"] for row in status_rows(installation)[0]}
+    for tenant in installation.tenants.values():
+        layout = Layout(directory, tenant.id)
+        yield from _certificates(layout, tenant)
+        yield from _custody(layout)
+        yield from _recovery(layout, production=installation.settings.boolean("production"))
+        if not tenant.disabled:
+            yield from _listeners(tenant, running[tenant.id])
+
+
+def _configuration(installation: Installation) -> Finding:
+    try:
+        check_files(installation)
+    except ConfigError as error:
+        return Finding("", "configuration", State.BAD, error.public, "put the file back, or change the setting")
+    return Finding("", "configuration", State.OK, f"valid; {len(installation.tenants)} tenants")
+
+
+def _sandbox(installation: Installation) -> Iterator[Finding]:
+    production = installation.settings.boolean("production")
+    if os.geteuid() != 0:
+        yield Finding(
+            "", "user ids", State.WARNING, "not run as root, compartments share the user id of who starts them",
+            "start as root, or give each cell a host of its own",
+        )  # fmt: skip
+    try:
+        levels = find_levels(installation)
+    except ConfigError as error:
+        yield Finding("", "sandbox", State.UNPROVEN, error.public, "run it again when the host is less busy")
+        return
+    text = f"level {levels['level']}, {levels['probes']} hostile acts tried under {levels['profiles']} locks"
+    state = State.OK if levels["level"] == "A" else State.WARNING if levels["level"] == "B" else State.BAD
+    if state is State.BAD and not production:
+        state = State.WARNING
+    advice = (
+        "" if state is State.OK else "; ".join(what_is_missing(levels)) or "start as root on a kernel with Landlock"
+    )
+    yield Finding("", "sandbox", state, text, advice)
+    unproven = sorted({what for row in levels["compartments"].values() for what in row["unproven"]})
+    if unproven:
+        yield Finding(
+            "", "sandbox", State.UNPROVEN, f"{len(unproven)} acts fail unlocked too here: {', '.join(unproven)}",
+            "probe on a host where they are possible; the level says nothing about them",
+        )  # fmt: skip
+
+
+def _disk(directory: Path) -> Iterator[Finding]:
+    usage, nodes = shutil.disk_usage(directory), os.statvfs(directory)
+    state = State.BAD if usage.free < DISK_BAD_BYTES else State.OK
+    if state is State.OK and usage.free < DISK_WARNING_BYTES:
+        state = State.WARNING
+    if nodes.f_files and nodes.f_favail < INODES_BAD:
+        state = State.BAD
+    advice = "" if state is State.OK else "free some, or move the installation; a full disk refuses mail, loses none"
+    yield Finding("", "disk", state, f"{size_text(usage.free)} free of {size_text(usage.total)}", advice)
+
+
+def _clock() -> Finding:
+    now = time.time()
+    if now < CLOCK_FLOOR:
+        text, advice = "the clock stands before this software was made", "set it, and keep it by NTP"
+        return Finding("", "clock", State.BAD, text, advice)
+    text = f"{datetime.fromtimestamp(now, UTC):%Y-%m-%dT%H:%M:%SZ}; against no other clock"
+    return Finding("", "clock", State.UNPROVEN, text, "see that NTP keeps it: timedatectl, or chronyc tracking")
+
+
+def _authority(directory: Path) -> Iterator[Finding]:
+    if (directory / FOLDER / CA_CERTIFICATE).exists():
+        yield _expiry("", "certificate authority", directory / FOLDER / CA_CERTIFICATE)
+    key = directory / FOLDER / CA_KEY
+    if key.exists():
+        yield _mode("", "certificate authority's key", key)
+
+
+def _certificates(layout: Layout, tenant: Tenant) -> Iterator[Finding]:
+    for gate in GATES:
+        yield _expiry(tenant.id, f"certificate of {gate}", layout.pem(gate))
+        if layout.pem(gate).exists():
+            yield _mode(tenant.id, f"key of {gate}", layout.pem(gate))
+
+
+def _expiry(tenant: str, matter: str, path: Path) -> Finding:
+    advice = "put a new key and chain in its place, then send SIGHUP to bulkhead run"
+    try:
+        days = (expiry(path) - datetime.now(UTC)).total_seconds() / 86_400
+    except ConfigError as error:
+        return Finding(tenant, matter, State.BAD, error.public, advice)
+    if days < 0:
+        return Finding(tenant, matter, State.BAD, f"{path} ended {-days:.0f} days ago", advice)
+    if days < EXPIRY_WARNING_DAYS:
+        return Finding(tenant, matter, State.WARNING, f"{path} ends in {days:.0f} days", advice)
+    return Finding(tenant, matter, State.OK, f"ends in {days:.0f} days")
+
+
+def _mode(tenant: str, matter: str, path: Path) -> Finding:
+    mode = stat.S_IMODE(path.stat().st_mode)
+    if mode & 0o077:
+        return Finding(tenant, matter, State.BAD, f"{path} is open to others (mode {mode:04o})", f"chmod 0400 {path}")
+    return Finding(tenant, matter, State.OK, f"only its owner may read it (mode {mode:04o})")
+
+
+def _custody(layout: Layout) -> Iterator[Finding]:
+    for process in PROCESSES.values():
+        if process.disk is not Disk.DATA:
+            continue
+        root, sealed = layout.root_key(process.name), layout.home(process.name) / KEY_FILE
+        for path in (root, sealed):
+            if not path.exists():
+                yield Finding(
+                    layout.tenant, f"keys of {process.name}", State.BAD, f"{path} is missing",
+                    "restore it from your copy: without it nothing that this compartment sealed can be opened",
+                )  # fmt: skip
+        if root.exists():
+            yield _mode(layout.tenant, f"root key of {process.name}", root)
+
+
+def _recovery(layout: Layout, *, production: bool) -> Iterator[Finding]:
+    here = [party for party in ("partner", "operator") if layout.recovery_key(party).exists()]
+    for party in here:
+        yield _mode(layout.tenant, f"recovery key of the {party}", layout.recovery_key(party))
+    if len(here) == 2:
+        yield Finding(
+            layout.tenant, "recovery", State.BAD if production else State.WARNING,
+            "both recovery keys lie on this host: together they open every mailbox",
+            f"move {layout.recovery_key('partner')} to the partner, and the operator's offline",
+        )  # fmt: skip
+    yield Finding(
+        layout.tenant, "recovery", State.UNPROVEN, "that the two keys open a mailbox has not been rehearsed here",
+        "rehearse on a test account: bulkhead account passwd",
+    )  # fmt: skip
+
+
+def _listeners(tenant: Tenant, state: str) -> Iterator[Finding]:
+    address = tenant.settings.text("listen.address")
+    if state == "stopped":
+        yield Finding(tenant.id, "cell", State.WARNING, "is not running", "bulkhead run; its log says why it ended")
+        return
+    for name in _LISTENERS:
+        port = tenant.settings.integer(f"listen.{name}")
+        if not port:
+            continue
+        try:
+            socket.create_connection((address, port), CONNECT_SECONDS).close()
+        except OSError as error:
+            yield Finding(
+                tenant.id, f"listener {name}", State.BAD, f"{address} port {port}: {error.strerror or error}",
+                f"see {tenant.id}'s log, and bulkhead status",
+            )  # fmt: skip
+        else:
+            yield Finding(tenant.id, f"listener {name}", State.OK, f"{address} port {port} accepts from this host")
