@@ -18,10 +18,11 @@ from bulkhead.boundary.processes import PROCESSES, Image
 from bulkhead.supervisor import control
 from bulkhead.supervisor.control import Child, ControlChannel, Fork, Op
 
-# What the standard library would import only when first used, which fails behind the lock.
+# What the standard library and cryptography would import only when first used, which fails behind the lock.
 _LATE = (
     "asyncio", "concurrent.futures.thread", "encodings.idna", "encodings.ascii", "encodings.latin_1",
     "encodings.utf_8", "encodings.punycode", "stringprep", "traceback", "linecache", "logging", "json",
+    "cryptography.hazmat.backends.openssl.backend",
 )  # fmt: skip
 _FRONT_LATE = (
     "ssl", "uvloop", "encodings.cp932", "encodings.shift_jis", "encodings.euc_jp", "encodings.iso2022_jp_ext",
