@@ -59,7 +59,7 @@ class Logins:
         try:
             await self._check(compartment, request)
         except TemporaryFailure as error:
-            failure = error
+            failure = TemporaryFailure(error.public, code="busy" if error.code == "busy" else "unavailable")
         except Refused:
             self.counts.refused += 1
             failure = Refused("wrong user name or password", code="bad-credentials")

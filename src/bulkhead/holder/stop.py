@@ -18,29 +18,44 @@ from bulkhead.holder.outbox import note
 from bulkhead.holder.witness import ledger_text, witness
 
 SCHEMA = """
-CREATE TABLE stop (one INTEGER PRIMARY KEY CHECK (one = 1), epoch INTEGER NOT NULL, stopped INTEGER NOT NULL);
-INSERT INTO stop VALUES (1, 0, 0)
+CREATE TABLE stop (
+    one INTEGER PRIMARY KEY CHECK (one = 1),
+    epoch INTEGER NOT NULL,     -- of the newest stop or lifting
+    stopped INTEGER NOT NULL,   -- whether logins are refused
+    ended INTEGER NOT NULL      -- epoch of the newest stop that ended sessions
+);
+INSERT INTO stop VALUES (1, 0, 0, 0)
 """
 R = TypeVar("R", bound=Reply)
 
 
 class TenantStop:
-    """epoch, stopped: what holds now, in memory never less strict than on disk."""
+    """epoch, stopped, ended: what holds now, in memory never less strict than on disk."""
 
     def __init__(self, database: Database, exchange: Exchange) -> None:
         self._database, self._exchange = database, exchange
-        epoch, stopped = database.first("SELECT epoch, stopped FROM stop")
+        epoch, stopped, ended = database.first("SELECT epoch, stopped, ended FROM stop")
         self.epoch: int = epoch
+        self.ended: int = ended
         self.stopped = bool(stopped)
         self._durable: int = epoch
         self._writing = asyncio.Lock()
 
     async def stop(
-        self, request: Mutation[R], epoch: int, reason: str, *, event: str, logins: bool, effect: Callable[[], R]
+        self,
+        request: Mutation[R],
+        epoch: int,
+        reason: str,
+        *,
+        event: str,
+        logins: bool,
+        sessions: bool = False,
+        effect: Callable[[], R],
     ) -> R:
         """Raise the epoch, refusing logins from now on where `logins`; the reply is what `effect` gives.
 
-        effect: the narrowing itself, in memory, before anything is written. Raises Refused (`old-epoch`).
+        sessions: whether it ends them. effect: the narrowing itself, in memory, before anything is written.
+        Raises Refused (`old-epoch`).
         """
         earlier = await self._database.answered(request)
         if earlier is not None:
@@ -48,13 +63,21 @@ class TenantStop:
         self._check(epoch)
         self.epoch = max(self.epoch, epoch)
         self.stopped = self.stopped or logins
+        if sessions:
+            self.ended = max(self.ended, epoch)
         reply = effect()
+        actor = ledger_text(request.stamp.actor) or "cell"
+        details: dict[str, str | int | bool | None] = {"reason": ledger_text(reason), "epoch": epoch}
         async with self._writing:
             self._check(epoch)
-            work = partial(
-                _write, epoch=epoch, stopped=self.stopped, event=event, actor=request.stamp.actor, reason=reason
-            )
-            await self._database.mutate(request, lambda connection: work(connection) or reply)
+            write = partial(_write, epoch=epoch, stopped=self.stopped, ended=self.ended)
+
+            def work(connection: sqlite3.Connection) -> R:
+                write(connection)
+                note(connection, event, actor, details)
+                return reply
+
+            await self._database.mutate(request, work)
             self._durable = epoch
         return reply
 
@@ -72,8 +95,8 @@ class TenantStop:
         await witness(self._exchange, request.stamp, "StopLifted", details)
         async with self._writing:
             self._check_newest(epoch)  # a newer stop may have come meanwhile, and holds
-            work = partial(_write, epoch=epoch, stopped=False)
-            await self._database.mutate(request, lambda connection: work(connection) or reply)
+            write = partial(_write, epoch=epoch, stopped=False, ended=self.ended)
+            await self._database.mutate(request, lambda connection: write(connection) or reply)
             self._durable = epoch
             if epoch > self.epoch:
                 self.epoch, self.stopped = epoch, False
@@ -92,9 +115,5 @@ def _old(epoch: int) -> Refused:
     return Refused(f"the epoch only goes up; give one above {epoch}", code="old-epoch")
 
 
-def _write(
-    connection: sqlite3.Connection, *, epoch: int, stopped: bool, event: str = "", actor: str = "", reason: str = ""
-) -> None:
-    connection.execute("UPDATE stop SET epoch = ?, stopped = ?", (epoch, stopped))
-    if event:
-        note(connection, event, ledger_text(actor) or "cell", {"reason": ledger_text(reason), "epoch": epoch})
+def _write(connection: sqlite3.Connection, *, epoch: int, stopped: bool, ended: int) -> None:
+    connection.execute("UPDATE stop SET epoch = ?, stopped = ?, ended = ?", (epoch, stopped, ended))

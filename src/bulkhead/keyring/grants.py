@@ -25,7 +25,7 @@ _log = logging.getLogger("bulkhead.keyring")
 
 
 class Grants:
-    """The keyring's side of the edge to store. epoch: what the next message carries."""
+    """The keyring's side of the edge to store. epoch: of the newest stop that ended sessions; store drops all older."""
 
     def __init__(self, exchange: Exchange, epoch: Callable[[], int]) -> None:
         self._exchange, self._epoch = exchange, epoch

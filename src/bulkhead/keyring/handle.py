@@ -56,7 +56,7 @@ class Keyring:
         """Everything in its place. settings: the section `keyring`."""
         stop, tokens = TenantStop(database, exchange), Tokens()
         failures = Failures(database, settings["failures_per_hour"])
-        grants = Grants(exchange, lambda: stop.epoch)
+        grants = Grants(exchange, lambda: stop.ended)
         return cls(
             database,
             keys,
@@ -179,10 +179,17 @@ async def stop_tenant_sessions(
         return m.SessionsEnded(keyring.sessions.end(sessions, "stopped"))
 
     reply = await keyring.stop.stop(
-        request, request.epoch, request.reason, event="StopSessions", logins=request.stop_logins, effect=narrow
+        request,
+        request.epoch,
+        request.reason,
+        event="StopSessions",
+        logins=request.stop_logins,
+        sessions=request.end_sessions,
+        effect=narrow,
     )
     keyring.outbox.wake()
-    await keyring.grants.revoke([], everything=request.end_sessions)
+    if request.end_sessions:
+        await keyring.grants.revoke([], everything=True)
     return reply
 
 

@@ -68,7 +68,9 @@ class Logins:
         halves = [_Row(keys.open_half(record, place, g), g) for g, record in rows or [(0, self._decoy)]]
         right = [row for row in halves if _matches(row.half, keys.tight, request.tight)]
         admissible = bool(rows) and not self._stop.stopped and not self._failures.exhausted(mid)
-        if not right or not admissible or not _may(right[0].half, request.scope) or request.nonce in self._checked:
+        waiting = self._checked.get(request.nonce)  # there where auth restarted and its gate asked again
+        fresh = waiting is None or (waiting.account, waiting.scope) == (account, request.scope)
+        if not right or not admissible or not fresh or not _may(right[0].half, request.scope):
             await self._failures.count(mid if rows and not self._stop.stopped else NO_ACCOUNT)
             raise bad_credentials()
         row = right[0]

@@ -58,7 +58,7 @@ class Tokens:
 
     def spend(self, account: AccountId, g: int) -> None:
         """The change that set half g is complete: its token is spent."""
-        for setup in [s for s in self._by_token.values() if s.seed.account == account and s.g == g]:
+        for setup in [s for s in self._by_token.values() if s.seed.account == account and 0 < s.g == g]:
             self._void(setup)
 
     def void(self, account: AccountId) -> None:
