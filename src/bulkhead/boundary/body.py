@@ -32,7 +32,7 @@ class BodyReader:
         self._cancel = cancel
         self._left = limit
         self._owed = 0
-        self._received = 0
+        self._received = 0  # chunks that came and were not credited yet
         self._ended = False
         self._error: Error | None = None
         self._waiter: asyncio.Future[None] | None = None
@@ -42,8 +42,13 @@ class BodyReader:
         """Whether the last chunk or a failure has arrived."""
         return self._ended or self._error is not None
 
+    @property
+    def waiting(self) -> int:
+        """Chunks that have come and were not read."""
+        return len(self._chunks)
+
     async def read(self) -> bytes:
-        """The next chunk, or b"" at the end. Raises TemporaryFailure when the sender gave up."""
+        """The next chunk, never empty but at the end. Raises TemporaryFailure when the sender gave up."""
         while not self._chunks:
             if self._error is not None:
                 raise self._error
@@ -55,11 +60,7 @@ class BodyReader:
             finally:
                 self._waiter = None
         chunk = self._chunks.popleft()
-        self._owed += 1
-        if self._owed >= WINDOW // 2 and not self._ended:
-            self._credit(self._owed)
-            self._received -= self._owed
-            self._owed = 0
+        self._owe()
         return chunk
 
     async def read_all(self) -> bytes:
@@ -74,28 +75,39 @@ class BodyReader:
             yield chunk
 
     def close(self) -> None:
-        """Read no further: the sender is told to stop."""
-        if not self.ended:
-            self.fail(TemporaryFailure("reading was given up", code="gave-up"))
-            if self._cancel is not None:
-                self._cancel()
+        """Read no further: what waits is dropped, and so is what still comes; the sender is told to stop."""
+        ended = self.ended
+        self.fail(TemporaryFailure("reading was given up", code="gave-up"))
+        self._chunks.clear()
+        if not ended and self._cancel is not None:
+            self._cancel()
 
     def feed(self, chunk: bytes, last: bool) -> None:
         """Take a chunk from the edge. Raises BoundaryViolation past the limit or the credit."""
         self._left -= len(chunk)
         self._received += 1
-        if self._left < 0 or self._received > WINDOW + 1:
+        if self._left < 0 or self._received > WINDOW:
             raise BoundaryViolation("a body over its limit or its credit")
-        if chunk:
-            self._chunks.append(chunk)
-        self._ended = last
-        self._wake()
+        if self._error is None:
+            self._ended = last
+            if chunk:
+                self._chunks.append(chunk)
+            else:
+                self._owe()
+            self._wake()
 
     def fail(self, error: Error) -> None:
         """The rest will not come."""
-        if not self._ended and self._error is None:
+        if not self.ended:
             self._error = error
             self._wake()
+
+    def _owe(self) -> None:
+        self._owed += 1
+        if self._owed >= WINDOW // 2 and not self.ended:
+            self._credit(self._owed)
+            self._received -= self._owed
+            self._owed = 0
 
     def _wake(self) -> None:
         if self._waiter is not None and not self._waiter.done():
@@ -103,14 +115,15 @@ class BodyReader:
 
 
 class BodyWriter:
-    """The sending end's credit: `take` waits until one more chunk may go."""
+    """The sending end's credit: `take` waits until one more chunk may go. `finished`: nothing more will be sent."""
 
-    __slots__ = ("_credit", "_error", "_waiter")
+    __slots__ = ("_credit", "_error", "_waiter", "finished")
 
     def __init__(self) -> None:
         self._credit = WINDOW
         self._error: Error | None = None
         self._waiter: asyncio.Future[None] | None = None
+        self.finished = False
 
     async def take(self) -> None:
         """Use one credit. Raises TemporaryFailure when the reader gave up."""
@@ -133,6 +146,7 @@ class BodyWriter:
 
     def fail(self, error: Error | None = None) -> None:
         """Nobody reads the rest."""
+        self.finished = True
         self._error = error or TemporaryFailure("the peer gave up", code="gave-up")
         self._wake()
 

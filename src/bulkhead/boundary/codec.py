@@ -88,6 +88,7 @@ encode = _encoder.encode
 _hello = msgspec.msgpack.Decoder(Hello)
 _failure = msgspec.msgpack.Decoder(Failure)
 _reply_decoders: dict[type[Request[Any]], msgspec.msgpack.Decoder[Reply]] = {}
+_own_requests: dict[type[Request[Any]], msgspec.msgpack.Decoder[Request[Any]]] = {}
 
 
 class FrameReader:
@@ -155,6 +156,31 @@ def decode_reply(request: type[Request[Any]], payload: bytes) -> Reply:
     return reply
 
 
+def encode_request(request: Request[Any]) -> bytes:
+    """The payload of a request that its receiver will understand. Raises ValueError where it would not: our bug.
+
+    The receiver must end us for a field over its limit, so whatever a stranger's bytes led us to say is checked here.
+    """
+    payload = encode(request)
+    decoder = _own_requests.get(type(request))
+    if decoder is None:
+        decoder = _own_requests[type(request)] = msgspec.msgpack.Decoder(type(request))
+    try:
+        decoder.decode(payload)
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise ValueError(f"{type(request).__name__} breaks its own limits: {error}") from None
+    if len(payload) > MESSAGE_MAX:
+        raise ValueError(f"{type(request).__name__} of {len(payload)} bytes is over its limit")
+    return payload
+
+
+def encode_reply(request: type[Request[Any]], reply: Reply, *, with_body: bool = False) -> bytes:
+    """The payload of the reply that `request` asks for. Raises ValueError for another one: our bug."""
+    if type(reply) is not reply_type(request) or (with_body and not request.reply_body_max):
+        raise ValueError(f"{type(reply).__name__} is no answer to {request.__name__}")
+    return encode(reply)
+
+
 def decode_hello(payload: bytes) -> Hello:
     """The peer's Hello. Raises BoundaryViolation on another protocol."""
     hello: Hello = decode_with(_hello, payload)
@@ -190,5 +216,5 @@ def decode_credit(payload: bytes) -> int:
 __all__ = [
     "FAILURES", "HEADER_SIZE", "PAYLOAD_MAX", "PROTOCOL", "Fact", "Failure", "Frame", "FrameKind", "FrameReader",
     "Hello", "decode_credit", "decode_failure", "decode_hello", "decode_reply", "decode_with", "encode",
-    "encode_credit", "encode_failure", "frame", "union_decoder",
+    "encode_credit", "encode_failure", "encode_reply", "encode_request", "frame", "union_decoder",
 ]  # fmt: skip

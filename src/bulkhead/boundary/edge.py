@@ -1,15 +1,16 @@
 """One side of an edge: calls out, calls in, bodies with credits, facts, deadlines, back-pressure.
 
-Reads with `recv`, which discards descriptors, and writes with `send`: asyncio's own transports write with `sendmsg`
-from Python 3.12 on, which the sandbox denies. Any violation ends the edge; calls in flight end as TemporaryFailure.
+Reads with `recv`, which discards descriptors, but on `dialer`'s edges. Any violation ends the edge; calls in flight end
+as TemporaryFailure. A side that serves reads no further while its answers are not taken; a side that asks always reads,
+so the two never wait for each other. No exception of ours may leave a callback: each becomes an answer or the end.
 """
 
 import asyncio
+import contextlib
 import os
 import socket
-from collections.abc import AsyncIterable, Awaitable, Callable, Iterable
-from dataclasses import dataclass
-from typing import Any, NamedTuple
+from collections.abc import AsyncGenerator, AsyncIterable, Awaitable
+from typing import Any
 
 from bulkhead.boundary.body import BodyReader, BodySource, BodyWriter, cut
 from bulkhead.boundary.codec import (
@@ -27,59 +28,21 @@ from bulkhead.boundary.codec import (
     encode,
     encode_credit,
     encode_failure,
+    encode_reply,
+    encode_request,
     frame,
 )
+from bulkhead.boundary.faults import log_fault
 from bulkhead.boundary.messages.fields import CHUNK_MAX, Reply, Request
+from bulkhead.boundary.outlet import OUTBOX_HIGH, Outlet
+from bulkhead.boundary.terms import Answer, Channel, Handed, Serve, Served, Terms
 from bulkhead.errors import BoundaryViolation, Error, TemporaryFailure
 
+__all__ = ["CALLS_MAX", "OUTBOX_HIGH", "Answer", "Channel", "Edge", "Handed", "Serve", "Served", "Terms"]
+
 CALLS_MAX = 256  # requests in flight on one edge
-DESCRIPTORS_MAX = 16  # that one read may bring
-OUTBOX_HIGH = 1 << 20  # bytes waiting to be sent: above it nothing more is read, facts are dropped
+DESCRIPTORS_MAX = 4  # room for those that one read may bring; more than one is a violation
 RECEIVE_SIZE = 1 << 18
-
-
-class Channel(NamedTuple):
-    """Who is at the other end: the same name on every edge of that process, given by the supervisor."""
-
-    compartment: str
-    worker: int
-    incarnation: int
-
-    def __str__(self) -> str:
-        return f"{self.compartment}/{self.worker}#{self.incarnation}"
-
-
-@dataclass(frozen=True, slots=True)
-class Answer:
-    """A reply with the body that follows it."""
-
-    reply: Reply
-    body: BodySource
-
-
-@dataclass(frozen=True, slots=True)
-class Handed:
-    """A reply with a connected socket: `dialer` gives it, and owns it no longer."""
-
-    reply: Reply
-    sock: socket.socket
-
-
-Served = Reply | Answer | Handed
-Serve = Callable[[Channel, Request[Any], BodyReader | None], Served | Awaitable[Served]]
-
-
-@dataclass(frozen=True, slots=True)
-class Terms:
-    """What may arrive on this side: decoders made from PEERS, and who takes it."""
-
-    requests: Any  # msgspec Decoder or None
-    facts: Any
-    serve: Serve
-    learn: Callable[[Channel, Fact], None]
-    ended: "Callable[[Edge, BoundaryViolation | None], None]"
-    receives_descriptors: bool = False
-
 
 _Outcome = tuple[Reply | Handed, BodyReader | None]
 
@@ -87,7 +50,7 @@ _Outcome = tuple[Reply | Handed, BodyReader | None]
 class _Call:
     """A request of ours that has no final answer yet."""
 
-    __slots__ = ("body", "done", "request", "timer", "writer")
+    __slots__ = ("body", "cancelled", "done", "request", "timer", "writer")
 
     def __init__(self, request: type[Request[Any]], done: "asyncio.Future[_Outcome]") -> None:
         self.request = request
@@ -95,76 +58,102 @@ class _Call:
         self.timer: asyncio.TimerHandle | None = None
         self.body: BodyReader | None = None
         self.writer: BodyWriter | None = None
+        self.cancelled = False
+
+    def fail(self, error: Error) -> None:
+        """Whoever waits gets this error; a caller that went away leaves no warning."""
+        if not self.done.done():
+            self.done.set_exception(error)
+            self.done.exception()
 
 
-class _Served:
+class _Incoming:
     """A request of the peer that has no final answer yet, or whose body is still coming."""
 
-    __slots__ = ("answered", "reader", "task", "writer")
+    __slots__ = ("answered", "cancelled", "coming", "reader", "request", "task", "writer")
 
-    def __init__(self, reader: BodyReader | None) -> None:
-        self.reader = reader
+    def __init__(self, request: type[Request[Any]], reader: BodyReader | None) -> None:
+        self.request, self.reader = request, reader
+        self.coming = reader is not None  # neither the last chunk nor a CANCEL has come
         self.writer: BodyWriter | None = None
         self.task: asyncio.Task[None] | None = None
-        self.answered = False
+        self.answered = self.cancelled = False
 
 
 class Edge:
-    """One side of one socketpair. Made by an Exchange; lives until either side dies or breaks the rules."""
+    """One side of one socketpair. Made by an Exchange; lives until either side dies or breaks the rules.
 
-    def __init__(self, sock: socket.socket, peer: Channel, generation: int, build: str, terms: Terms) -> None:
+    held: read nothing until `resume`, so that requests wait in the kernel while the handlers are not there yet.
+    """
+
+    def __init__(
+        self, sock: socket.socket, peer: Channel, generation: int, build: str, terms: Terms, *, held: bool = False
+    ) -> None:
         self.peer, self.generation = peer, generation
-        self._sock, self._terms = sock, terms
+        self.alive = True
+        self._sock, self._terms, self._held = sock, terms, held
         self._loop = asyncio.get_running_loop()
         self._reader = FrameReader()
-        self._outbox: list[bytes] = []
-        self._handing: list[tuple[int, socket.socket]] = []  # sockets to go with the frame at that place in _outbox
-        self._handed: list[int] = []  # descriptors that came and belong to the next replies
-        self._outbox_size = 0
-        self._flushing = self._writing = self._paused = self._greeted = False
-        self.alive = True
+        self._outlet = Outlet(sock, lambda: self.close(None), self._on_drained)
+        self._handed: list[int] = []  # a descriptor that came and belongs to a reply of the same read
+        self._greeted = False
+        self._paused = True
         self._calls: dict[int, _Call] = {}
-        self._serving: dict[int, _Served] = {}
+        self._serving: dict[int, _Incoming] = {}
         self._next_call = 0
-        self._room: asyncio.Future[None] | None = None
         self._slots = asyncio.Semaphore(CALLS_MAX)
         sock.setblocking(False)
         self._send(FrameKind.HELLO, 0, encode(Hello(PROTOCOL, build, generation)))
-        self._loop.add_reader(sock.fileno(), self._on_readable)
+        self._on_drained()
 
     # --- calling -------------------------------------------------------------------------------------------------
 
     async def call(self, request: Request[Any], body: BodySource | None, timeout: float) -> _Outcome:
-        """Send a request and wait for its reply. Raises what the peer answered, TemporaryFailure on end or time-out."""
-        await self._slots.acquire()
+        """Send a request and wait for its reply, at most `timeout` seconds in all; a body of the reply may come later.
+
+        Raises what the peer answered, TemporaryFailure on end or time-out, what the body's source raised, and
+        ValueError for a request over its own limits: our bug, which must not end the edge.
+        """
+        payload = encode_request(request)
+        ends = self._loop.time() + timeout
+        await self._take_slot(timeout)
         if not self.alive:
             self._slots.release()
             raise _gone()
         number = self._number()
         call = self._calls[number] = _Call(type(request), self._loop.create_future())
-        call.timer = self._loop.call_later(timeout, self._expire, number)
-        payload = encode(request)
-        if body is None:
-            self._send(FrameKind.REQUEST, number, payload)
-        else:
-            self._send(FrameKind.REQUEST_BODY, number, payload)
+        call.timer = self._loop.call_at(ends, self._expire, number)
+        self._send(FrameKind.REQUEST if body is None else FrameKind.REQUEST_BODY, number, payload)
+        try:
             if isinstance(body, bytes) and len(body) <= CHUNK_MAX:
                 self._send(FrameKind.LAST, number, body)
-            else:
+            elif body is not None:
                 call.writer = BodyWriter()
                 await self._send_request_body(number, call, body)
-        try:
             return await call.done
-        except asyncio.CancelledError:
+        except BaseException as error:
             self._abandon(number, call)
+            if isinstance(error, asyncio.CancelledError):
+                _drop(call)
+            call.done.cancel()  # where it is still open: an answer that comes is nobody's
             raise
 
     def tell(self, fact: Fact) -> bool:
         """Send a fact, or drop it (False) when the peer does not keep up."""
-        if not self.alive or self._outbox_size > OUTBOX_HIGH:
+        if not self.alive or self._outlet.full:
             return False
         self._send(FrameKind.FACT, 0, encode(fact))
         return True
+
+    async def _take_slot(self, timeout: float) -> None:
+        if not self._slots.locked():
+            await self._slots.acquire()
+            return
+        try:
+            async with asyncio.timeout(timeout):
+                await self._slots.acquire()
+        except TimeoutError:
+            raise TemporaryFailure("too many requests are under way", code="timeout") from None
 
     def _number(self) -> int:
         while True:
@@ -173,50 +162,45 @@ class Edge:
                 return self._next_call
 
     async def _send_request_body(self, number: int, call: _Call, body: BodySource) -> None:
+        """Pump the body until it is sent or the call has its answer, whichever is first."""
         assert call.writer is not None
+        pump = self._loop.create_task(self._pump(number, body, call.writer))
         try:
-            await self._pump(number, body, call.writer)
-        except Error:
-            if not call.done.done():  # our source failed, not the call
-                self._abandon(number, call)
-                raise
-            if self.alive:
-                self._send(FrameKind.CANCEL, number)
-        except BaseException:
-            self._abandon(number, call)
-            raise
+            await asyncio.wait((pump, call.done), return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            if not pump.done():
+                pump.cancel()
+                await asyncio.wait((pump,))
+        error = None if pump.cancelled() else pump.exception()
+        if error is not None and not call.done.done():  # our source failed, not the call
+            raise error
 
     async def _pump(self, number: int, body: BodySource, writer: BodyWriter) -> None:
         last: bytes | None = None  # one behind, so that the last chunk carries the end
-        async for piece in _pieces(body):
-            for chunk in cut(piece):
-                if last is not None:
-                    await self._send_chunk(number, last, writer)
-                last = chunk
+        async with contextlib.aclosing(_pieces(body)) as pieces:
+            async for piece in pieces:
+                for chunk in cut(piece):
+                    if last is not None:
+                        await writer.take()
+                        self._send(FrameKind.CHUNK, number, last)
+                        await self._outlet.room()
+                    last = chunk
         await writer.take()
+        writer.finished = True
         self._send(FrameKind.LAST, number, last or b"")
-
-    async def _send_chunk(self, number: int, chunk: bytes, writer: BodyWriter) -> None:
-        await writer.take()
-        self._send(FrameKind.CHUNK, number, chunk)
-        while self._outbox_size > OUTBOX_HIGH and self.alive:
-            if self._room is None:
-                self._room = self._loop.create_future()
-            await asyncio.shield(self._room)
 
     def _expire(self, number: int) -> None:
         call = self._calls.get(number)
         if call is not None:
             self._abandon(number, call)
-            if not call.done.done():
-                call.done.set_exception(TemporaryFailure("no answer in time", code="timeout"))
-                call.done.exception()  # fetched: a caller that went away leaves no warning
+            call.fail(TemporaryFailure("no answer in time", code="timeout"))
 
     def _abandon(self, number: int, call: _Call) -> None:
         """Nobody waits any more; the entry stays until the peer's final frame."""
         if call.writer is not None:
             call.writer.fail()
-        if number in self._calls and self.alive:
+        if self._calls.get(number) is call and not call.cancelled:
+            call.cancelled = True
             self._send(FrameKind.CANCEL, number)
 
     def _finish(self, number: int) -> None:
@@ -228,11 +212,19 @@ class Edge:
 
     # --- receiving -----------------------------------------------------------------------------------------------
 
+    def resume(self) -> None:
+        """Read from now on, where the edge was held."""
+        self._held = False
+        self._on_drained()
+
     def _on_readable(self) -> None:
         try:
             if self._terms.receives_descriptors:
-                data, descriptors, _, _ = socket.recv_fds(self._sock, RECEIVE_SIZE, DESCRIPTORS_MAX)
+                data, descriptors, flags, _ = socket.recv_fds(self._sock, RECEIVE_SIZE, DESCRIPTORS_MAX)
                 self._handed += descriptors
+                if len(descriptors) > 1 or flags & socket.MSG_CTRUNC:
+                    self.close(BoundaryViolation("more descriptors than one with a reply"))
+                    return
             else:
                 data = self._sock.recv(RECEIVE_SIZE)
         except (BlockingIOError, InterruptedError):
@@ -243,11 +235,29 @@ class Edge:
             self.close(None)
             return
         self._reader.receive_data(data)
+        self._take_frames()
+
+    def _take_frames(self) -> None:
         try:
-            while self.alive and (received := self._reader.next_frame()) is not None:
+            while self.alive and not self._paused and (received := self._reader.next_frame()) is not None:
                 self._on_frame(received)
+                if self._outlet.full and self._terms.requests is not None:
+                    self._paused = True
+                    self._loop.remove_reader(self._sock.fileno())
+            if self._handed:
+                raise BoundaryViolation("a descriptor without its reply")
         except BoundaryViolation as violation:
             self.close(violation)
+        except Exception as error:  # our bug: the stream is not read on in a state that nobody has thought of
+            log_fault(f"fault on the edge to {self.peer}", error)
+            self.close(None)
+
+    def _on_drained(self) -> None:
+        """A peer that does not read its answers is not read from either; now it has, or nothing waited yet."""
+        if self.alive and self._paused and not self._held and not self._outlet.full:
+            self._paused = False
+            self._loop.add_reader(self._sock.fileno(), self._on_readable)
+            self._take_frames()
 
     def _on_frame(self, received: Frame) -> None:
         kind, number, payload = received
@@ -266,9 +276,15 @@ class Edge:
         elif kind == FrameKind.CANCEL:
             self._on_cancel(number)
         elif kind == FrameKind.FACT:
-            self._terms.learn(self.peer, decode_with(self._terms.facts, payload))
+            self._learn(decode_with(self._terms.facts, payload))
         else:
             raise BoundaryViolation("a second Hello")
+
+    def _learn(self, fact: Fact) -> None:
+        try:
+            self._terms.learn(self.peer, fact)
+        except Exception as error:  # a fact may be dropped, also by our own bug
+            log_fault(f"fault at {type(fact).__name__}", error)
 
     def _on_answer(self, kind: int, number: int, payload: bytes) -> None:
         call = self._calls.get(number)
@@ -276,26 +292,24 @@ class Edge:
             raise BoundaryViolation("an answer to nothing that was asked")
         if kind == FrameKind.FAILURE:
             error = decode_failure(payload)
+            self._end_request_body(number, call)
             self._finish(number)
-            if not call.done.done():
-                call.done.set_exception(error)
-                call.done.exception()
-            if call.writer is not None:
-                call.writer.fail(error)
+            call.fail(error)
             return
+        if kind == FrameKind.REPLY_BODY and not call.request.reply_body_max:
+            raise BoundaryViolation("a body where none is allowed")
         reply: Reply | Handed = decode_reply(call.request, payload)
         if self._terms.receives_descriptors:
             if not self._handed:
                 raise BoundaryViolation("a reply without its descriptor")
-            reply = Handed(decode_reply(call.request, payload), socket.socket(fileno=self._handed.pop(0)))
+            reply = Handed(decode_reply(call.request, payload), socket.socket(fileno=self._handed.pop()))
+        self._end_request_body(number, call)
         reader = None
         if kind == FrameKind.REPLY_BODY:
-            if not call.request.reply_body_max:
-                raise BoundaryViolation("a body where none is allowed")
             reader = call.body = BodyReader(
                 call.request.reply_body_max,
                 lambda n: self._grant(number, n),
-                lambda: self._send(FrameKind.CANCEL, number),
+                lambda: self._abandon(number, call),
             )
             if call.timer is not None:
                 call.timer.cancel()
@@ -307,21 +321,23 @@ class Edge:
             reader.close()
         elif isinstance(reply, Handed):
             reply.sock.close()
-        if call.writer is not None and reader is None:
-            call.writer.fail()
+
+    def _end_request_body(self, number: int, call: _Call) -> None:
+        """An early answer: the rest of the body is not sent, and the peer knows before it sees another request."""
+        if call.writer is not None and not call.writer.finished:
+            self._abandon(number, call)
 
     def _on_chunk(self, number: int, payload: bytes, last: bool) -> None:
         served = self._serving.get(number)
-        if served is not None and served.reader is not None and not served.reader.ended:
+        if served is not None and served.coming and served.reader is not None:
             served.reader.feed(payload, last)
-            if last and served.answered:
-                del self._serving[number]
+            if last:
+                self._end_incoming_body(number, served)
             return
         call = self._calls.get(number)
         if call is None or call.body is None:
             raise BoundaryViolation("a chunk of no body")
-        if not call.body.ended:
-            call.body.feed(payload, last)
+        call.body.feed(payload, last)
         if last:
             self._finish(number)
 
@@ -334,20 +350,27 @@ class Edge:
         # else: it crossed the end of that body
 
     def _on_cancel(self, number: int) -> None:
-        call = self._calls.get(number)
-        if call is not None and call.body is not None:  # the server cannot finish the body
+        if self._terms.requests is None:  # the server cannot finish the body of its reply
+            call = self._calls.get(number)
+            if call is None or call.body is None:
+                raise BoundaryViolation("the end of no body")
             call.body.fail(TemporaryFailure("the body ended early", code="aborted"))
             self._finish(number)
             return
         served = self._serving.get(number)
         if served is None:
-            return
+            return  # it crossed our answer
+        served.cancelled = True
         if served.reader is not None:
             served.reader.fail(TemporaryFailure("the body ended early", code="aborted"))
         if served.writer is not None:
             served.writer.fail()
-        if served.answered and served.writer is None:
-            del self._serving[number]
+        self._end_incoming_body(number, served)
+
+    def _end_incoming_body(self, number: int, served: _Incoming) -> None:
+        served.coming = False
+        if served.answered:
+            self._serving.pop(number, None)
 
     # --- serving -------------------------------------------------------------------------------------------------
 
@@ -359,138 +382,81 @@ class Edge:
         if with_body and not limit:
             raise BoundaryViolation("a body where none is allowed")
         reader = BodyReader(limit, lambda n: self._grant(number, n)) if with_body else None
-        served = self._serving[number] = _Served(reader)
+        served = self._serving[number] = _Incoming(type(request), reader)
         try:
             result = self._terms.serve(self.peer, request, reader)
-        except Error as error:
+            if isinstance(result, (Reply, Handed)):
+                self._answer(number, served, result)
+                return
+        except Exception as error:
             self._fail(number, served, error)
             return
-        if isinstance(result, (Reply, Answer, Handed)):
-            self._answer(number, served, result)
-        else:
-            served.task = self._loop.create_task(self._run(number, served, result))
+        served.task = self._loop.create_task(self._run(number, served, result))
 
-    async def _run(self, number: int, served: _Served, work: Awaitable[Served]) -> None:
+    async def _run(self, number: int, served: _Incoming, work: Answer | Awaitable[Served]) -> None:
         try:
-            result = await work
-        except Error as error:
+            result = work if isinstance(work, Answer) else await work
+            if isinstance(result, Answer):
+                await self._answer_with_body(number, served, result)
+            else:
+                self._answer(number, served, result)
+        except Exception as error:
             self._fail(number, served, error)
-            return
-        if not self.alive:
-            return
-        if isinstance(result, Answer):
-            await self._answer_with_body(number, served, result)
-        else:
-            self._answer(number, served, result)
 
-    def _answer(self, number: int, served: _Served, result: Served) -> None:
-        if isinstance(result, Answer):
-            served.task = self._loop.create_task(self._answer_with_body(number, served, result))
-            return
-        if isinstance(result, Handed):
-            self._handing.append((len(self._outbox), result.sock))
-            result = result.reply
-        self._send(FrameKind.REPLY, number, encode(result))
+    def _answer(self, number: int, served: _Incoming, result: Reply | Handed) -> None:
+        sock, reply = (result.sock, result.reply) if isinstance(result, Handed) else (None, result)
+        try:
+            data = frame(FrameKind.REPLY, number, encode_reply(served.request, reply))
+        except BaseException:
+            if sock is not None:
+                sock.close()
+            raise
+        self._outlet.put(data, sock)
         self._settle(number, served)
 
-    async def _answer_with_body(self, number: int, served: _Served, answer: Answer) -> None:
-        served.writer = BodyWriter()
-        self._send(FrameKind.REPLY_BODY, number, encode(answer.reply))
+    async def _answer_with_body(self, number: int, served: _Incoming, answer: Answer) -> None:
+        self._send(FrameKind.REPLY_BODY, number, encode_reply(served.request, answer.reply, with_body=True))
+        writer = served.writer = BodyWriter()
+        if served.cancelled or not self.alive:
+            writer.fail()
         try:
-            await self._pump(number, answer.body, served.writer)
-        except Error:
-            if self.alive:
-                self._send(FrameKind.CANCEL, number)
+            await self._pump(number, answer.body, writer)
+        except BaseException as error:  # the reply is out, so no failure can follow: the body ends early
+            self._send(FrameKind.CANCEL, number)
+            if not isinstance(error, Exception):
+                raise
+            if not isinstance(error, Error):
+                log_fault(f"fault in the body for {served.request.__name__}", error)
         finally:
             served.writer = None
-        self._settle(number, served)
+            self._settle(number, served)
 
-    def _fail(self, number: int, served: _Served, error: Error) -> None:
+    def _fail(self, number: int, served: _Incoming, error: Exception) -> None:
         if isinstance(error, BoundaryViolation):
             self.close(error)
             return
-        if self.alive:
-            self._send(FrameKind.FAILURE, number, encode_failure(error))
+        if not isinstance(error, Error):
+            log_fault(f"fault while serving {served.request.__name__}", error)
+            error = TemporaryFailure("internal fault", code="fault")
+        self._send(FrameKind.FAILURE, number, encode_failure(error))
         self._settle(number, served)
 
-    def _settle(self, number: int, served: _Served) -> None:
-        """Answered: forget the call, unless the rest of its body is still on the way."""
+    def _settle(self, number: int, served: _Incoming) -> None:
+        """Answered: forget the call, unless the rest of its body is still on the way; that is dropped as it comes."""
         served.answered = True
-        if served.reader is None or served.reader.ended:
-            self._serving.pop(number, None)
+        if served.coming and served.reader is not None:
+            served.reader.close()
+        elif self._serving.get(number) is served:
+            del self._serving[number]
+
+    # --- sending and ending --------------------------------------------------------------------------------------
 
     def _grant(self, number: int, chunks: int) -> None:
-        if self.alive:
-            self._send(FrameKind.CREDIT, number, encode_credit(chunks))
-
-    # --- sending -------------------------------------------------------------------------------------------------
+        self._send(FrameKind.CREDIT, number, encode_credit(chunks))
 
     def _send(self, kind: FrameKind, number: int, payload: bytes = b"") -> None:
-        if not self.alive:
-            return
-        data = frame(kind, number, payload)
-        self._outbox.append(data)
-        self._outbox_size += len(data)
-        if not self._flushing:
-            self._flushing = True
-            self._loop.call_soon(self._flush)
-
-    def _flush(self) -> None:
-        self._flushing = False
-        if not self.alive or not self._outbox:
-            return
-        if self._handing and self._hand_over() is None:
-            return
-        data = self._outbox[0] if len(self._outbox) == 1 else b"".join(self._outbox)
-        try:
-            sent = self._sock.send(data) if data else 0
-        except (BlockingIOError, InterruptedError):
-            sent = 0
-        except OSError:
-            self.close(None)
-            return
-        rest = data[sent:]
-        self._outbox = [rest] if rest else []
-        self._outbox_size = len(rest)
-        if rest:
-            self._flushing = True  # the writer callback flushes next
-            if not self._writing:
-                self._writing = True
-                self._loop.add_writer(self._sock.fileno(), self._flush)
-        elif self._writing:
-            self._writing = False
-            self._loop.remove_writer(self._sock.fileno())
-        if self._outbox_size <= OUTBOX_HIGH and self._room is not None:
-            self._room.set_result(None)
-            self._room = None
-        self._throttle()
-
-    def _hand_over(self) -> bool | None:
-        """Send the frames up to the last that carries a socket, one by one. None when the edge ended or must wait."""
-        while self._handing:
-            place, sock = self._handing[0]
-            ahead = b"".join(self._outbox[:place])
-            try:
-                if ahead:
-                    self._sock.sendall(ahead)
-                socket.send_fds(self._sock, [self._outbox[place]], [sock.fileno()])
-            except OSError:  # a full buffer too: dialer's answers are tiny, whoever leaves them unread is broken
-                self.close(None)
-                return None
-            sock.close()
-            self._outbox_size -= sum(map(len, self._outbox[: place + 1]))
-            del self._outbox[: place + 1], self._handing[0]
-            self._handing = [(later - place - 1, other) for later, other in self._handing]
-        return True
-
-    def _throttle(self) -> None:
-        """A peer that does not read its answers is not read from either."""
-        if not self._paused and self._outbox_size > OUTBOX_HIGH:
-            self._paused = True
-            self._loop.remove_reader(self._sock.fileno())
-        elif self._paused and self._outbox_size <= OUTBOX_HIGH:
-            self._paused = False
-            self._loop.add_reader(self._sock.fileno(), self._on_readable)
+        if self.alive:
+            self._outlet.put(frame(kind, number, payload))
 
     def close(self, violation: BoundaryViolation | None) -> None:
         """End this edge. Everything in flight on it ends as TemporaryFailure."""
@@ -498,44 +464,55 @@ class Edge:
             return
         self.alive = False
         self._loop.remove_reader(self._sock.fileno())
-        self._loop.remove_writer(self._sock.fileno())
+        self._outlet.close()
         self._sock.close()
-        for _, sock in self._handing:
-            sock.close()
         for descriptor in self._handed:
             os.close(descriptor)
-        self._handing, self._handed = [], []
+        self._handed = []
         for number, call in list(self._calls.items()):
             self._finish(number)
-            if not call.done.done():
-                call.done.set_exception(_gone())
-                call.done.exception()
+            call.fail(_gone())
             if call.body is not None:
                 call.body.fail(_gone())
             if call.writer is not None:
                 call.writer.fail(_gone())
-        for served in self._serving.values():
+        serving, self._serving = self._serving, {}
+        for served in serving.values():
             if served.reader is not None:
                 served.reader.fail(_gone())
             if served.writer is not None:
                 served.writer.fail(_gone())
-        self._serving.clear()
-        if self._room is not None:
-            self._room.set_result(None)
-            self._room = None
-        self._terms.ended(self, violation)
+        try:
+            self._terms.ended(self, violation)
+        except Exception as error:
+            log_fault(f"fault at the end of the edge to {self.peer}", error)
 
 
 def _gone() -> TemporaryFailure:
     return TemporaryFailure("the other side restarted", code="edge-ended")
 
 
-async def _pieces(body: BodySource) -> AsyncIterable[bytes]:
+def _drop(call: _Call) -> None:
+    """Close what an answer brought that its caller, cancelled meanwhile, will never see."""
+    if call.done.done() and not call.done.cancelled() and call.done.exception() is None:
+        reply, reader = call.done.result()
+        if isinstance(reply, Handed):
+            reply.sock.close()
+        if reader is not None:
+            reader.close()
+
+
+async def _pieces(body: BodySource) -> AsyncGenerator[bytes, None]:
     if isinstance(body, bytes):
         yield body
     elif isinstance(body, AsyncIterable):
-        async for piece in body:
-            yield piece
-    elif isinstance(body, Iterable):
+        close = getattr(body, "aclose", None)
+        try:
+            async for piece in body:
+                yield piece
+        finally:
+            if close is not None:
+                await close()
+    else:
         for piece in body:
             yield piece

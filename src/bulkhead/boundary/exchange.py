@@ -4,18 +4,19 @@ import asyncio
 import logging
 import socket
 import time
-import traceback
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, TypeVar
 
 from bulkhead import __version__
 from bulkhead.boundary.body import BodyReader, BodySource
 from bulkhead.boundary.codec import union_decoder
-from bulkhead.boundary.edge import Answer, Channel, Edge, Handed, Served, Terms
+from bulkhead.boundary.edge import Edge
+from bulkhead.boundary.faults import log_fault
 from bulkhead.boundary.messages.fields import Fact, Mutation, Reply, Request
 from bulkhead.boundary.messages.registry import facts_of, requests_of
 from bulkhead.boundary.peers import between
-from bulkhead.errors import BoundaryViolation, Error, TemporaryFailure
+from bulkhead.boundary.terms import Channel, Handed, Served, Terms
+from bulkhead.errors import BoundaryViolation, TemporaryFailure
 
 Handler = Callable[[Any, Channel, Any, BodyReader | None], Served | Awaitable[Served]]
 Learner = Callable[[Any, Channel, Any], None]
@@ -54,7 +55,7 @@ class Caller:
             reply, reader = await edge.call(request, body() if callable(body) else body, timeout)
         if reader is not None:
             reader.close()
-            raise BoundaryViolation("a body where none was asked for")
+            raise ValueError(f"the reply to {type(request).__name__} has a body: use open")
         return reply  # type: ignore[return-value]  # decode_reply gave exactly the request's reply type
 
     async def dial(self, request: Request[R], *, timeout: float = CALL_SECONDS) -> tuple[R, socket.socket]:
@@ -62,7 +63,7 @@ class Caller:
         edge = await self._exchange.attached(self._server)
         reply, _ = await edge.call(request, None, timeout)
         if not isinstance(reply, Handed):
-            raise BoundaryViolation("no descriptor came with the reply")
+            raise ValueError(f"no descriptor comes with the reply to {type(request).__name__}: use call")
         return reply.reply, reply.sock  # type: ignore[return-value]
 
     async def open(self, request: Request[R], *, timeout: float = CALL_SECONDS) -> tuple[R, BodyReader]:
@@ -89,6 +90,7 @@ class Exchange:
         self._edges: dict[Channel, Edge] = {}
         self._arrivals: dict[str, asyncio.Event] = {}
         self._state: Any = None
+        self._serving = False
         self._handlers: Mapping[type[Request[Any]], Handler] = {}
         self._learners: Mapping[type[Fact], Learner] = {}
         self._departures: list[Callable[[Channel], None]] = []
@@ -100,8 +102,14 @@ class Exchange:
         handlers: Mapping[type[Request[Any]], Handler],
         learners: Mapping[type[Fact], Learner] | None = None,
     ) -> None:
-        """Answer requests with `handlers[type](state, channel, request, body)` and take facts with `learners`."""
+        """Answer requests with `handlers[type](state, channel, request, body)` and take facts with `learners`.
+
+        Until this is called requests wait unread, so that a restart is a pause to those who ask and no failure.
+        """
         self._state, self._handlers, self._learners = state, handlers, learners or {}
+        self._serving = True
+        for edge in self.edges():
+            edge.resume()
 
     def on_departure(self, callback: Callable[[Channel], None]) -> None:
         """Call back with the channel whenever an edge has ended."""
@@ -135,13 +143,14 @@ class Exchange:
         old = self._edges.get(peer)
         if old is not None:
             old.close(None)
-        edge = self._edges[peer] = Edge(sock, peer, generation, __version__, terms)
+        held = not calling and not self._serving
+        edge = self._edges[peer] = Edge(sock, peer, generation, __version__, terms, held=held)
         event = self._arrivals.get(peer.compartment)
         if event is not None:
             event.set()
         for compartment, callback in self._on_arrivals:
             if compartment == peer.compartment:
-                callback(peer)
+                self._call_back(callback, peer)
         return edge
 
     def edge_to(self, compartment: str) -> Edge | None:
@@ -185,23 +194,10 @@ class Exchange:
             raise TemporaryFailure("not served here yet", code="starting")
         if isinstance(request, Mutation) and request.stamp.deadline < time.time() * 1000:
             raise TemporaryFailure("the request came after its deadline", code="deadline")
-        try:
-            result = handler(self._state, peer, request, body)
-        except Error:
-            raise
-        except Exception as error:  # our bug in a handler: the peer gets a clear answer, the log the traceback
-            raise _own_fault(request, error) from None
-        if isinstance(result, (Reply, Answer, Handed)):
-            return result
-        return self._guard(request, result)
-
-    async def _guard(self, request: Request[Any], work: Awaitable[Served]) -> Served:
-        try:
-            return await work
-        except Error:
-            raise
-        except Exception as error:
-            raise _own_fault(request, error) from None
+        result = handler(self._state, peer, request, body)
+        if result is None:
+            raise ValueError(f"the handler of {type(request).__name__} gave nothing")
+        return result
 
     def _learn_fact(self, peer: Channel, fact: Fact) -> None:
         learner = self._learners.get(type(fact))
@@ -215,11 +211,11 @@ class Exchange:
             _log.error("edge to %s ended: %s (%s)", edge.peer, violation.public, violation.detail)
             self._report(edge.peer, edge.generation, violation)
         for callback in self._departures:
-            callback(edge.peer)
+            self._call_back(callback, edge.peer)
 
-
-def _own_fault(request: Request[Any], error: Exception) -> TemporaryFailure:
-    """Log where it happened without the values, which may be secret; answer with a temporary failure."""
-    where = " < ".join(f"{f.name}:{f.lineno}" for f in reversed(traceback.extract_tb(error.__traceback__)[-6:]))
-    _log.error("fault while serving %s: %s at %s", type(request).__name__, type(error).__name__, where)
-    return TemporaryFailure("internal fault", code="fault")
+    def _call_back(self, callback: Callable[[Channel], None], peer: Channel) -> None:
+        """One that fails keeps no other from being told."""
+        try:
+            callback(peer)
+        except Exception as error:
+            log_fault(f"fault when {peer} came or went", error)

@@ -1,6 +1,7 @@
 """The kinds of message and the field types they are made of. A field without a limit does not exist."""
 
 import time
+from functools import cache
 from typing import Annotated, Any, ClassVar, Generic, TypeVar, get_args, get_origin
 
 import msgspec
@@ -84,6 +85,7 @@ class Fact(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=T
     """Something that happened. Never waits, may be dropped, gets no answer."""
 
 
+@cache
 def reply_type(request: type[Request[Any]]) -> type[Reply]:
     """The reply a request asks for. Raises ValueError for a class that names none: our bug."""
     for base in getattr(request, "__orig_bases__", ()):
