@@ -1,0 +1,143 @@
+"""One traced run of a loaded store: what was asked, what was answered, and every system call between."""
+
+import asyncio
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from tests.durability.strace_log import Call, read_calls
+from tests.store.world import ACCESS, CLI, KEYRING, MX, STORE, stamp
+
+from bulkhead.boundary.codec import FrameKind, FrameReader, union_decoder
+from bulkhead.boundary.exchange import Exchange
+from bulkhead.boundary.messages import to_store
+from bulkhead.identifiers import new_id
+
+ACCOUNTS, DELIVERIES, CALLERS = 12, 240, 8
+SEGMENT_BYTES = 1 << 16  # so that new segments, and with them directory syncs, come often
+TRACED = "openat,pwrite64,fsync,fdatasync,ftruncate,unlink,unlinkat,rename,renameat2,mkdir,mkdirat,sendto,recvfrom"
+
+
+@dataclass(slots=True)
+class Trace:
+    """The calls of one run, and the line after which each email had been acknowledged."""
+
+    root: Path
+    calls: list[Call]
+    acknowledged: dict[bytes, int] = field(default_factory=dict)  # email to line of the reply
+    accounts: list[bytes] = field(default_factory=list)
+
+
+def have_strace() -> bool:
+    return shutil.which("strace") is not None
+
+
+def run_traced(directory: Path, left_out: str = "") -> Trace:
+    """Load a store under strace and read the trace."""
+    data, log = directory / "data", directory / "trace"
+    data.mkdir()
+    ours, theirs = socket.socketpair()
+    edges = [socket.socketpair() for _ in range(4)]
+    command = ["strace", "-f", "-y", "-xx", "-s", "4000000", "-e", f"trace={TRACED}", "-o", str(log)]
+    command += [sys.executable, "-m", "tests.durability.store_runner"]
+    command += [str(theirs.fileno()), str(data), str(SEGMENT_BYTES), left_out]
+    process = subprocess.Popen(command, pass_fds=(theirs.fileno(),), cwd=Path(__file__).parents[2])
+    try:
+        socket.send_fds(ours, [b"edges"], [theirs_end.fileno() for _, theirs_end in edges])
+        ours.settimeout(30)
+        assert ours.recv(16) == b"ready"
+        for _, end in edges:
+            end.close()
+        accounts, emails = asyncio.run(_load([end for end, _ in edges]))
+    finally:
+        _stop(process.pid)
+        process.wait(30)
+    trace = Trace(data, read_calls(log, data), accounts=accounts)
+    trace.acknowledged = _acknowledged(trace.calls)
+    assert set(trace.acknowledged) == emails, "the trace must show every acknowledgement that the client got"
+    return trace
+
+
+def _stop(strace: int) -> None:
+    for child in Path(f"/proc/{strace}/task/{strace}/children").read_text().split():
+        os.kill(int(child), signal.SIGKILL)  # a cut, not a clean end
+
+
+async def _load(ends: list[socket.socket]) -> tuple[list[bytes], set[bytes]]:
+    exchanges = []
+    for channel, end in zip((MX, ACCESS, KEYRING, CLI), ends, strict=True):
+        exchange = Exchange(channel, lambda *_: None)
+        exchange.attach(end, STORE, 1)
+        exchanges.append(exchange.to("store"))
+    mx, access, keyring, cli = exchanges
+    accounts = [new_id() for _ in range(ACCOUNTS)]
+    for account in accounts:
+        await cli.call(to_store.OpenAccount(stamp(), account, 0))
+    handle = new_id()
+    grant = to_store.Grant(handle, accounts[0], to_store.Rights.ALL, *ACCESS, (int(time.time()) + 600) * 1000)
+    await keyring.call(to_store.GrantSessions((grant,), True, 0))
+    inbox = (await access.call(to_store.ListMailboxes(handle))).rows[0].mailbox
+    emails: set[bytes] = set()
+
+    async def deliver(number: int) -> None:
+        for turn in range(DELIVERIES // CALLERS):
+            copy = _copy(accounts[(number + turn) % ACCOUNTS], 200 + 997 * (number * turn % 17))
+            await mx.call(to_store.DeliverMail(stamp(), (copy,)), _payload(copy))
+            emails.add(copy.email)
+
+    async def read_and_write() -> None:
+        for turn in range(DELIVERIES // CALLERS):
+            copy = _copy(accounts[0], 500 + turn)
+            await access.call(to_store.AppendMessage(stamp(), handle, inbox, copy, 1), _payload(copy))
+            emails.add(copy.email)
+            _, reader = await access.open(to_store.StoreFlags(stamp(), handle, inbox, ((1, 5),), 1, 2 << (turn % 4)))
+            await reader.read_all()
+
+    await asyncio.gather(read_and_write(), *(deliver(number) for number in range(CALLERS)))
+    return accounts, emails
+
+
+def _copy(account: bytes, body: int) -> Any:
+    return to_store.Copy(account, new_id(), b"box" * 29, body, 40, 60, body, int(time.time()))
+
+
+def _payload(copy: Any) -> bytes:
+    size = copy.summary_size + copy.header_size + copy.body_size
+    return (copy.email * (size // 16 + 1))[:size]
+
+
+def _acknowledged(calls: list[Call]) -> dict[bytes, int]:
+    """Email to the line at which its reply began to leave the store: by the frames that crossed the edges."""
+    asked: dict[tuple[str, int], bytes] = {}
+    readers: dict[tuple[str, str], FrameReader] = {}
+    found: dict[bytes, int] = {}
+    for call in calls:
+        if call.name not in {"sendto", "recvfrom"} or call.result <= 0:
+            continue
+        descriptor = call.arguments.split("<", 1)[0]
+        if call.strings[0][4:5] == bytes([FrameKind.HELLO]):
+            readers[call.name, descriptor] = FrameReader()
+        reader = readers.get((call.name, descriptor))
+        if reader is None:  # no edge: the loop's own wake-ups, the parent's socket
+            continue
+        reader.receive_data(call.strings[0][: call.result])
+        while (frame := reader.next_frame()) is not None:
+            key = (descriptor, frame.call)
+            if call.name == "recvfrom" and frame.kind == FrameKind.REQUEST_BODY:
+                asked[key] = frame.payload
+            elif call.name == "sendto" and frame.kind == FrameKind.REPLY and key in asked:
+                found |= dict.fromkeys(_emails(asked.pop(key)), call.begun)
+    return found
+
+
+def _emails(payload: bytes) -> list[bytes]:
+    request = union_decoder((to_store.DeliverMail, to_store.AppendMessage)).decode(payload)
+    copies = request.copies if isinstance(request, to_store.DeliverMail) else (request.copy,)
+    return [copy.email for copy in copies]
