@@ -1,0 +1,158 @@
+"""One SMTP session with one server: SmtpSender on a Connection, every wait bounded."""
+
+import asyncio
+import ssl
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from bulkhead.courier.connection import Connection, HandshakeFailed
+from bulkhead.identifiers import DomainName
+from bulkhead.wire.smtp_client import SmtpSender
+from bulkhead.wire.smtp_client_events import (
+    TEXT_BLOCK_SECONDS,
+    Awaited,
+    Ready,
+    SessionEnded,
+    TextWanted,
+    TlsPolicy,
+    TlsWanted,
+    TransactionEnded,
+)
+from bulkhead.wire.smtp_outcome import Envelope, RecipientResult
+
+SESSION_SECONDS = 3600.0  # for everything but the text, so that a server that drips its replies holds no slot for ever
+TEXT_OCTETS_PER_SECOND = 4096  # the slowest server that is waited for
+HANDSHAKE_SECONDS = 60.0
+FAREWELL_SECONDS = 2.0
+
+
+@dataclass(frozen=True, slots=True)
+class Manner:
+    """How this cell talks to others. reply_seconds: for a reply where RFC 5321 section 4.5.3.2 says 5 minutes."""
+
+    name: DomainName
+    reply_seconds: float
+    context: ssl.SSLContext
+
+
+@dataclass(slots=True)
+class SessionReport:
+    """What came of a session: every recipient's result where a transaction took place, else why none did."""
+
+    results: tuple[RecipientResult, ...] = ()
+    ended: SessionEnded | None = None
+    handshake_failed: bool = False
+
+
+async def run_session(
+    connection: Connection,
+    manner: Manner,
+    host: DomainName,
+    envelope: Envelope,
+    text: Iterable[bytes],
+    policy: TlsPolicy,
+) -> SessionReport:
+    """Carry out one transaction with `host`. The connection is closed in the end."""
+    sender = SmtpSender(manner.name, tls=policy)
+    report = SessionReport()
+    try:
+        async with asyncio.timeout(SESSION_SECONDS + envelope.size / TEXT_OCTETS_PER_SECOND):
+            await _converse(connection, sender, manner, host, envelope, text, report)
+    except TimeoutError:
+        sender.connection_lost("no answer in time")
+        _take_last(sender, report)
+    finally:
+        if report.results and not sender.ended:
+            await _say_farewell(connection, sender)
+        connection.close()
+    return report
+
+
+async def _converse(
+    connection: Connection,
+    sender: SmtpSender,
+    manner: Manner,
+    host: DomainName,
+    envelope: Envelope,
+    text: Iterable[bytes],
+    report: SessionReport,
+) -> None:
+    while True:
+        await _flush(connection, sender)
+        match sender.next_event():
+            case None:
+                if sender.ended:
+                    return
+                data = await connection.read(sender.patience * manner.reply_seconds / Awaited.MAIL.seconds)
+                if data:
+                    sender.receive_data(data)
+                else:
+                    sender.connection_lost()
+            case TlsWanted():
+                await _start_tls(connection, sender, manner, host, report)
+            case Ready():
+                sender.send(envelope)
+            case TextWanted():
+                await _send_text(connection, sender, text)
+            case TransactionEnded(results):
+                report.results = results
+                if not sender.ended:
+                    return
+            case SessionEnded() as ended:
+                report.ended = ended
+
+
+def _take_last(sender: SmtpSender, report: SessionReport) -> None:
+    while (event := sender.next_event()) is not None:
+        if isinstance(event, TransactionEnded):
+            report.results = event.results
+        elif isinstance(event, SessionEnded):
+            report.ended = event
+
+
+async def _flush(connection: Connection, sender: SmtpSender) -> None:
+    data = sender.data_to_send()
+    if data:
+        await connection.write(data, TEXT_BLOCK_SECONDS)
+
+
+async def _start_tls(
+    connection: Connection, sender: SmtpSender, manner: Manner, host: DomainName, report: SessionReport
+) -> None:
+    if connection.buffered:  # said in clear behind the 220: the sender hangs up
+        sender.receive_data(await connection.read(0))
+        return
+    try:
+        await connection.start_tls(manner.context, host, min(HANDSHAKE_SECONDS, manner.reply_seconds))
+    except HandshakeFailed as error:
+        report.handshake_failed = True
+        sender.connection_lost(error.public)
+    else:
+        sender.tls_established()
+
+
+async def _send_text(connection: Connection, sender: SmtpSender, text: Iterable[bytes]) -> None:
+    """Send the text; a server that speaks meanwhile has given up on it, and is listened to instead."""
+    for piece in text:
+        sender.text(piece)
+        await _flush(connection, sender)
+        if connection.buffered:
+            return
+    sender.end_text()
+
+
+async def _say_farewell(connection: Connection, sender: SmtpSender) -> None:
+    """QUIT, and a short wait for its reply: the outcome is known already."""
+    try:
+        sender.quit()
+        await _flush(connection, sender)
+        async with asyncio.timeout(FAREWELL_SECONDS):
+            while not sender.ended:
+                data = await connection.read(FAREWELL_SECONDS)
+                if not data:
+                    return
+                sender.receive_data(data)
+                while sender.next_event() is not None:
+                    pass
+    except TimeoutError:
+        return
