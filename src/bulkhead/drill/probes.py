@@ -65,18 +65,25 @@ class Probe:
         return duties.get(self.granted_by, False)
 
 
+def act_named(name: str) -> Act:
+    """The act of a row's `act`, such as "files.read_file". Raises KeyError or AttributeError."""
+    module, _, function = name.partition(".")
+    act: Act = getattr(_MODULES[module], function)
+    return act
+
+
 @functools.cache
 def load_probes() -> dict[str, Probe]:
     """Every probe by name, in the file's order. Raises ValueError on a row that is wrong: our bug."""
     text = Path(__file__).with_name("probes.toml").read_text(encoding="utf-8")
     probes: dict[str, Probe] = {}
     for row in tomllib.loads(text)["probe"]:
-        module, _, function = row.pop("act").partition(".")
+        act = act_named(row.pop("act"))
         needs = row.pop("needs", "")
         if needs not in {"", "root"} or row.get("granted_by", "") not in {"", "dial", "writable", "send_descriptors"}:
             raise ValueError(f"probe {row['name']}: unknown needs or granted_by")
         if row["name"] in probes:
             raise ValueError(f"probe {row['name']} is listed twice")
         row |= {"kind": Kind(row["kind"]), "target": Target(row["target"])}
-        probes[row["name"]] = Probe(act=getattr(_MODULES[module], function), needs_root=needs == "root", **row)
+        probes[row["name"]] = Probe(act=act, needs_root=needs == "root", **row)
     return probes

@@ -276,10 +276,12 @@ class Cell:
             os.close(descriptor)
 
     def _connect(self, unit: Unit, other: Unit) -> None:
-        """A new generation of the edge between two units, if PEERS names one. Twins get edges to holders only."""
+        """A new generation of the edge between two units, if PEERS names one. A twin gets those where it asks."""
         peering = between(unit.process.name, other.process.name)
         if peering is None or unit.process is other.process or unit.channel is None or other.channel is None:
             return
+        if any(side.twin and side.process.name != peering.client for side in (unit, other)):
+            return  # an honest client must never take a twin for its server
         self._generation += 1
         one, two = socket.socketpair()
         try:
