@@ -7,7 +7,7 @@ from collections.abc import Callable
 from bulkhead.errors import TemporaryFailure
 
 KEYS_MAX = 1 << 18  # accounts, or sources, of one minute
-IPV6_PREFIX = 64  # bits that one subscriber has (RFC 6177 section 2)
+IPV6_PREFIX = 64  # bits that one subscriber has at the least (RFC 6177)
 
 
 class MinuteCount:

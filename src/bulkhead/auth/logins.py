@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 from bulkhead.auth.limits import MinuteCount, source_key
 from bulkhead.auth.rows import Rows
+from bulkhead.auth.schema import LoginState
 from bulkhead.auth.stretching import Stretching
 from bulkhead.boundary.exchange import Exchange
 from bulkhead.boundary.messages.to_auth import Authenticate, Scope
@@ -78,7 +79,8 @@ class Logins:
         if self.by_account.exceeded(request.account) or over:
             raise Refused("too many attempts")
         half = self.rows.find(request.account, MAIN_PASSWORD)
-        admissible = half is not None and self._admits(half, compartment, request.scope)
+        is_open = self.rows.state(request.account) == LoginState.OPEN
+        admissible = half is not None and is_open and self._admits(half, compartment, request.scope)
         half = half or self.rows.decoy(request.account)
         stretched = await self.stretching.stretch(request.password, half.salt, half.parameters or self.rows.default)
         if not admissible or self.stop.stopped:

@@ -31,7 +31,7 @@ from bulkhead.auth.stretching import Stretching
 from bulkhead.boundary.exchange import Exchange
 from bulkhead.boundary.messages.fields import Done, Stamp
 from bulkhead.boundary.messages.to_auth import SetPassword
-from bulkhead.boundary.messages.to_keyring import AddHalf, DropHalves
+from bulkhead.boundary.messages.to_keyring import AddHalf, DropHalves, HalfAdded
 from bulkhead.errors import Error, Refused, TemporaryFailure
 from bulkhead.holder.database import Database
 from bulkhead.holder.outbox import note
@@ -96,14 +96,22 @@ class Passwords:
             request.token,
         )
         try:
-            added = await self._exchange.to("keyring").call(add)
+            added = await self._add(add, bid)
             state = State.SUSPENDED if self._rows.state(account) == LoginState.SUSPENDED else State.ACTIVE
             half = AuthHalf(Scope(request.scope), state, salt, cost, added.release_digest)
             record, owner = self._rows.keys.seal(half, bid, add.g), self._rows.owner(account)
             commit = partial(_commit, request=request, bid=bid, g=add.g, owner=owner, record=record)
             await self._database.mutate(request, commit)
         except Error:
-            self._unfinished.set()  # what keyring may have added is dropped, now or when it is back
+            if self._database.first("SELECT 1 FROM change WHERE bid = ?", (bid,)) is not None:
+                self._unfinished.set()  # what keyring may have added is dropped, now or when it is back
+            raise
+
+    async def _add(self, add: AddHalf, bid: bytes) -> HalfAdded:
+        try:
+            return await self._exchange.to("keyring").call(add)
+        except Refused:  # then nothing was added
+            await self._database.write(partial(_forget, bid=bid))
             raise
 
     async def _settle_later(self, bid: bytes) -> None:
@@ -126,19 +134,24 @@ class Passwords:
         while True:
             await self._unfinished.wait()
             self._unfinished.clear()
-            for (bid,) in self._database.read("SELECT bid FROM change"):
-                if bid in self._changing:
-                    continue
-                self._changing.add(bid)
-                try:
-                    await self._settle(bid)
-                except Error as error:
-                    _log.warning("a change of a password waits for keyring: %s", error.public)
-                    await asyncio.sleep(RETRY_SECONDS)
-                    self._unfinished.set()
-                    break
-                finally:
-                    self._changing.discard(bid)
+            if not await self._finish_all():
+                await asyncio.sleep(RETRY_SECONDS)
+                self._unfinished.set()
+
+    async def _finish_all(self) -> bool:
+        """Settle every change that nobody is at; False where keyring did not answer."""
+        for (bid,) in self._database.read("SELECT bid FROM change"):
+            if bid in self._changing:
+                continue
+            self._changing.add(bid)
+            try:
+                await self._settle(bid)
+            except Error as error:
+                _log.warning("a change of a password waits for keyring: %s", error.public)
+                return False
+            finally:
+                self._changing.discard(bid)
+        return True
 
 
 def check_strength(password: bytes) -> None:

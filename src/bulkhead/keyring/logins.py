@@ -18,6 +18,7 @@ from bulkhead.holder.stop import TenantStop
 from bulkhead.identifiers import AccountId
 from bulkhead.keyring.failures import NO_ACCOUNT, Failures
 from bulkhead.keyring.keys import Keys
+from bulkhead.keyring.schema import AccountState
 from bulkhead.records import credential
 from bulkhead.records.credential import State, Stretched
 from bulkhead.records.halves import KeyringHalf
@@ -67,10 +68,10 @@ class Logins:
         place = bid if rows else self._decoy_bid
         halves = [_Row(keys.open_half(record, place, g), g) for g, record in rows or [(0, self._decoy)]]
         right = [row for row in halves if _matches(row.half, keys.tight, request.tight)]
-        admissible = bool(rows) and not self._stop.stopped and not self._failures.exhausted(mid)
         waiting = self._checked.get(request.nonce)  # there where auth restarted and its gate asked again
         fresh = waiting is None or (waiting.account, waiting.scope) == (account, request.scope)
-        if not right or not admissible or not fresh or not _may(right[0].half, request.scope):
+        may = self._admits(mid) and bool(rows) and fresh
+        if not right or not may or not _may(right[0].half, request.scope):
             await self._failures.count(mid if rows and not self._stop.stopped else NO_ACCOUNT)
             raise bad_credentials()
         row = right[0]
@@ -97,15 +98,17 @@ class Logins:
             if account is None or checked.account == account:
                 del self._checked[nonce]
 
+    def _admits(self, mid: bytes) -> bool:
+        row = self._database.first("SELECT state FROM account WHERE mid = ?", (mid,))
+        is_open = row is not None and row[0] == AccountState.OPEN
+        return is_open and not self._stop.stopped and not self._failures.exhausted(mid)
+
     def _keep(self, nonce: bytes, checked: Checked) -> None:
         if len(self._checked) >= CHECKED_MAX:
             raise TemporaryFailure("too many logins are under way", code="busy")
         self._checked[nonce] = checked
-        asyncio.get_running_loop().call_later(NONCE_SECONDS, self._expire, nonce, checked)
-
-    def _expire(self, nonce: bytes, checked: Checked) -> None:
-        if self._checked.get(nonce) is checked:
-            del self._checked[nonce]
+        # The timer knows the nonce alone: what it voids must not live on in it.
+        asyncio.get_running_loop().call_later(NONCE_SECONDS, self._checked.pop, nonce, None)
 
 
 def _matches(half: KeyringHalf, k_tight: bytes, tight: bytes) -> bool:

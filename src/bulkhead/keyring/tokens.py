@@ -41,7 +41,7 @@ class Tokens:
             raise TemporaryFailure("too many passwords wait to be set", code="busy")
         setup = Setup(secrets.token_bytes(16), seed, request_id)
         self._by_token[setup.token] = self._by_request[request_id] = setup
-        asyncio.get_running_loop().call_later(TOKEN_SECONDS, self._void, setup)
+        asyncio.get_running_loop().call_later(TOKEN_SECONDS, self._expire, setup.token)
         return setup.token
 
     def issued(self, request_id: bytes) -> bytes | None:
@@ -64,6 +64,12 @@ class Tokens:
     def void(self, account: AccountId) -> None:
         """Void every token of an account."""
         for setup in [s for s in self._by_token.values() if s.seed.account == account]:
+            self._void(setup)
+
+    def _expire(self, token: bytes) -> None:
+        """The timer knows the token alone: the seed must not live on in it."""
+        setup = self._by_token.get(token)
+        if setup is not None:
             self._void(setup)
 
     def _void(self, setup: Setup) -> None:
