@@ -23,6 +23,7 @@ from bulkhead.supervisor.memfd import sealed_memfd
 from bulkhead.supervisor.restart import Backoff
 
 STOP_SECONDS = 5.0
+USAGE = 2  # exit status of a cell whose configuration or address is not usable
 _log = logging.getLogger("bulkhead.run")
 
 
@@ -45,6 +46,7 @@ class InstallationProcess:
         self._levels = json.dumps(levels).encode()
         self._cells: dict[TenantId, CellWatch] = {}
         self._stop = asyncio.Event()
+        self._status = 0
 
     async def run(self, announce: IO[str]) -> int:
         """Serve until SIGTERM or SIGINT; `announce` gets one line `ready` when every cell accepts."""
@@ -57,7 +59,7 @@ class InstallationProcess:
         await self._stop.wait()
         announcing.cancel()
         await self._end()
-        return 0
+        return self._status
 
     def _start_cells(self) -> None:
         for tenant in load_installation(self._directory).tenants.values():
@@ -87,6 +89,10 @@ class InstallationProcess:
                 watch.ready.set()
             status = await watch.process.wait()
             if self._stop.is_set():
+                return
+            if status == USAGE and not watch.ready.is_set():  # a setting is wrong: said above, no retry mends it
+                self._status = USAGE
+                self._stop.set()
                 return
             delay = watch.backoff.next_delay(time.monotonic() - born)
             _log.error("the cell of %s ended (%s); again in %.2f s", watch.tenant, status, delay)
