@@ -144,7 +144,7 @@ def add(options: argparse.Namespace) -> int:
 
 async def _add_many(road: Road, stream: IO[bytes], quota: int | None) -> int:
     """Make the account of every line, some at a time, in whatever order they finish. A cell that is gone ends it."""
-    counts = {"added": 0, "failed": 0}
+    counts = {"added": 0, "there": 0, "failed": 0}
     lines = numbered_lines(stream)
     gone: list[TemporaryFailure] = []
 
@@ -162,12 +162,15 @@ async def _add_many(road: Road, stream: IO[bytes], quota: int | None) -> int:
                 if failure.code == "not-running":
                     gone.append(failure)
             except Error as error:
-                counts["failed"] += 1
+                counts["there" if error.code == "address-taken" else "failed"] += 1
                 _tell_line(number, line, error)
 
     async with road:
         await asyncio.gather(*(worker() for _ in range(AT_ONCE)))
-    say(f"{road.tenant.id}: {counts['added']} accounts added, {counts['failed']} lines failed")
+    say(
+        f"{road.tenant.id}: {counts['added']} accounts added, {counts['there']} were there and stay as they are, "
+        f"{counts['failed']} lines failed"
+    )
     if gone:
         raise gone[0]
     return ExitCode.FINDING if counts["failed"] else ExitCode.OK

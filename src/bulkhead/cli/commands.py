@@ -23,13 +23,14 @@ _INSTALLATION = (
     Command(
         ("init",), "Make a new installation: settings, certificates, keys.", "bulkhead.cli.init:init",
         (
-            positional("new_directory", "A directory that is missing or empty."),
+            positional("new_directory", "A directory that is missing or empty.", metavar="DIR"),
             option("--example", "NAME", "Fill it with an example: six-isps.", choices=("six-isps",)),
             option("--operator", "NAME", "The carrier's name.", default=""),
             option("--tenant", "ID", "Make a first tenant of this id; with --domain and --address.", default=""),
             option("--domain", "NAME", "Its first domain; its host names are mx., smtp., imap. of it.", default=""),
             option("--address", "IP", "The address of its listeners.", default=""),
         ),
+        in_installation=False,
         text="Each tenant gets its own certificates, keys and two recovery key pairs; the command says where the "
         "recovery keys lie. In production the partner's never touches this host.",
     ),
@@ -93,7 +94,7 @@ _INSTALLATION = (
             "effects": "one object a compartment",
             "effects[].compartment": "`auth` or `keyring`",
             "effects[].done": "whether it took effect there",
-            "effects[].milliseconds": "from the command's start until it was durable there",
+            "effects[].milliseconds": "from the moment the command was understood until it was durable there",
             "effects[].error": "why not, or null",
         },
         text="Works while the ledger is down: the stop is durable in auth and keyring before the command answers, and "
@@ -242,7 +243,8 @@ _DIRECTORY = (
         exits=(ExitCode.FINDING, *_LIVE),
         text="A password never stands on the command line; on a terminal it is asked for. A line of a file is "
         '`{"address": "a@b.example", "password": "...", "quota_bytes": 1073741824}` or `address,password`, at most '
-        "4,096 octets; a line that fails is named and the others go on. Run again, it finishes what was begun.",
+        "4,096 octets; a line that fails is named and the others go on. Run again, it finishes what was begun, and "
+        "leaves the accounts of a file that are there as they are.",
     ),
     Command(
         ("account", "suspend"), "Stop an account's logins, sending and receiving; nothing is lost.",

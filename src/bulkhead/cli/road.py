@@ -39,7 +39,7 @@ class Road:
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        for exchange in self._exchanges.values():
+        for exchange in list(self._exchanges.values()):
             exchange.close()
 
     async def ask(self, compartment: str, request: Request[R], *, timeout: float = CALL_SECONDS) -> R:

@@ -30,6 +30,7 @@ class Command:
     """One command. runs: `module:function`, called with the parsed options, gives the exit status.
 
     tenant_between: the tenant stands between the first word and the second (`queue TENANT list`).
+    in_installation: takes -C.
     json_keys: path of every key that --json may print, with its meaning; empty where there is no --json.
     """
 
@@ -40,6 +41,7 @@ class Command:
     json_keys: Mapping[str, str] = field(default_factory=dict)
     exits: tuple[ExitCode, ...] = ()
     tenant_between: bool = False
+    in_installation: bool = True
     text: str = ""
 
     @property
@@ -96,7 +98,8 @@ def _fill(parser: argparse.ArgumentParser, command: Command) -> None:
         _add(parser, argument)
     if command.json_keys:
         _add(parser, JSON)
-    _add(parser, DIRECTORY)
+    if command.in_installation:
+        _add(parser, DIRECTORY)
 
 
 def _add(parser: argparse.ArgumentParser, argument: Argument) -> None:
