@@ -78,8 +78,9 @@ async def _converse(
     report: SessionReport,
 ) -> None:
     while True:
+        event = sender.next_event()
         await _flush(connection, sender)
-        match sender.next_event():
+        match event:
             case None:
                 if sender.ended:
                     return
@@ -98,8 +99,8 @@ async def _converse(
                 report.results = results
                 if not sender.ended:
                     return
-            case SessionEnded() as ended:
-                report.ended = ended
+            case SessionEnded():
+                report.ended = event
 
 
 def _take_last(sender: SmtpSender, report: SessionReport) -> None:
