@@ -54,7 +54,7 @@ class ForgetfulDisk(Disk):
         for name in ("store.sqlite", "store.sqlite-wal"):
             with contextlib.suppress(FileNotFoundError):
                 shutil.copy(name, directory / name)
-        for path in self.named:
+        for path in self.named.copy():
             if Path(path).exists():
                 (directory / path).write_bytes(self.synced.get(path, b""))
 

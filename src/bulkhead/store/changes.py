@@ -5,9 +5,9 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from bulkhead.boundary.edge import Channel
 from bulkhead.boundary.messages.facts import MailboxChanged
 from bulkhead.boundary.messages.fields import Fact
+from bulkhead.boundary.terms import Channel
 
 TELL_SECONDS = 0.05  # a handle is told at most once in this time
 

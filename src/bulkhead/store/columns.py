@@ -21,12 +21,12 @@ from bulkhead.boundary.messages.to_store import Column
 from bulkhead.errors import Refused
 from bulkhead.holder.database import Database, connect
 from bulkhead.store.changes import MailboxChange
+from bulkhead.store.rows import row_slices
 
 ROW_BYTES = 4 + 8 + 4 + 8 + 8 + 16
 CACHE_BYTES = 64 << 20
 CHANGE_MAX = 4096  # messages of one change that is applied; more: the projection is loaded anew
 INLINE_MAX = 1000  # messages that are loaded on the loop's thread
-SLICE = 2000  # rows of one fetch in the thread
 RECENT_MAX = 512  # changes whose UIDs are remembered
 
 _HEAD = (
@@ -241,9 +241,10 @@ def _read_in_thread(path: Path, mailbox: int) -> MailboxColumns:
         connection.execute("PRAGMA query_only=ON")
         connection.execute("BEGIN")
         columns = _head(connection.execute(_HEAD, (mailbox,)).fetchone())
-        cursor = connection.execute(_ROWS, (mailbox,))
-        while rows := cursor.fetchmany(SLICE):
-            columns.extend(rows)
+        for rows in row_slices(connection, mailbox):
+            columns.extend(
+                (row.uid, row.flags, row.size, row.date, row.modseq, bytes.fromhex(row.email)) for row in rows
+            )
         connection.execute("COMMIT")
         return columns
     finally:

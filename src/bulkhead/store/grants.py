@@ -3,8 +3,8 @@
 import asyncio
 from dataclasses import dataclass
 
-from bulkhead.boundary.edge import Channel
 from bulkhead.boundary.messages.to_store import Grant, Rights
+from bulkhead.boundary.terms import Channel
 from bulkhead.errors import Refused, TemporaryFailure
 
 GRANTS_MAX = 100_000

@@ -5,7 +5,6 @@ import sqlite3
 import time
 
 from bulkhead.boundary.body import BodyReader
-from bulkhead.boundary.edge import Channel
 from bulkhead.boundary.messages.fields import Done
 from bulkhead.boundary.messages.to_store import (
     CheckStore,
@@ -16,6 +15,7 @@ from bulkhead.boundary.messages.to_store import (
     StoreCounts,
     StoreReport,
 )  # fmt: skip
+from bulkhead.boundary.terms import Channel
 from bulkhead.identifiers import new_id
 from bulkhead.store.changes import Effects, MailboxChange
 from bulkhead.store.fsck import check
@@ -63,8 +63,9 @@ async def destroy_account(state: State, peer: Channel, request: DestroyAccount, 
         effects.accounts.add(account)
         (modseq,) = connection.execute("SELECT modseq + 1 FROM account WHERE seq = ?", (account,)).fetchone()
         records = connection.execute(
-            "SELECT segment, summary_size + header_size + body_size + ?1 FROM email WHERE account = ?2"
-            " UNION ALL SELECT segment, size + ?1 FROM page WHERE account = ?2",
+            "SELECT segment, count(*), sum(length + ?1) FROM"
+            " (SELECT segment, summary_size + header_size + body_size AS length FROM email WHERE account = ?2"
+            " UNION ALL SELECT segment, size FROM page WHERE account = ?2) GROUP BY segment",
             (HEADER_BYTES, account),
         ).fetchall()
         forget_records(connection, effects, records)

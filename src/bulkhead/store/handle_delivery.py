@@ -5,9 +5,9 @@ from collections.abc import Callable, Sequence
 from typing import TypeVar
 
 from bulkhead.boundary.body import BodyReader
-from bulkhead.boundary.edge import Channel
 from bulkhead.boundary.messages.fields import Done, Mutation, Reply
 from bulkhead.boundary.messages.to_store import MESSAGE_BYTES_MAX, Appended, AppendMessage, CheckRoom, Copy, DeliverMail
+from bulkhead.boundary.terms import Channel
 from bulkhead.errors import Refused
 from bulkhead.store.changes import Effects
 from bulkhead.store.grants import WRITE, Session

@@ -44,7 +44,7 @@ async def file_messages(state: State, session: Session, request: FileMessages, b
         filed = _file_entries(connection, effects, session.account_seq, request)
         live = filed + (old[0] if old else 0)
         if old:
-            forget_records(connection, effects, [(old[1], HEADER_BYTES + old[2])])
+            forget_records(connection, effects, [(old[1], 1, HEADER_BYTES + old[2])])
         if not live:  # all were expunged meanwhile, and there was no page: nothing to keep
             return Done()
         place = state.segments.put(

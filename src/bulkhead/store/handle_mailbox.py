@@ -27,8 +27,8 @@ from bulkhead.errors import Refused
 from bulkhead.store.changes import Effects, MailboxChange
 from bulkhead.store.grants import READ, WRITE, Session
 from bulkhead.store.rows import (
+    ALL_UIDS,
     find_mailbox,
-    merged,
     release_emails,
     select_rows,
     signed,
@@ -138,7 +138,7 @@ async def delete_mailbox(state: State, session: Session, request: DeleteMailbox,
         if mailbox.seq == _inbox(connection, session):
             raise Refused("INBOX cannot be deleted", code="is-inbox")
         modseq = take_modseq(connection, effects, session.account_seq)
-        rows = select_rows(connection, mailbox.seq, merged([(1, 0xFFFFFFFF)]))
+        rows = select_rows(connection, mailbox.seq, ALL_UIDS)
         connection.execute("DELETE FROM message WHERE mailbox = ?", (mailbox.seq,))
         release_emails(connection, effects, session.account_seq, rows)
         connection.execute("DELETE FROM expunged WHERE mailbox = ?", (mailbox.seq,))

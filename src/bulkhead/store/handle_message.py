@@ -1,11 +1,11 @@
 """A session changes messages: StoreFlags, Expunge, CopyMessages. Each is one transaction under one MODSEQ."""
 
+import json
 import sqlite3
 from array import array
 from collections.abc import Sequence
 
 from bulkhead.boundary.body import BodyReader
-from bulkhead.boundary.edge import Answer
 from bulkhead.boundary.messages.to_store import (
     Copied,
     CopyMessages,
@@ -15,16 +15,20 @@ from bulkhead.boundary.messages.to_store import (
     FlagsStored,
     StoreFlags,
 )  # fmt: skip
+from bulkhead.boundary.terms import Answer
 from bulkhead.errors import Refused
 from bulkhead.store.changes import AddedRow, Effects, MailboxChange
 from bulkhead.store.columns import packed
 from bulkhead.store.grants import WRITE, Session
 from bulkhead.store.rows import (
+    ALL_UIDS,
     DELETED,
     SEEN,
     MailboxHead,
     Row,
+    by_count,
     find_mailbox,
+    number_list,
     over_quota,
     release_emails,
     require_keywords,
@@ -36,8 +40,6 @@ from bulkhead.store.rows import (
 )  # fmt: skip
 from bulkhead.store.sessions import by_handle
 from bulkhead.store.state import State
-
-ALL_UIDS = ((1, 0xFFFFFFFF),)
 
 
 @by_handle(WRITE)
@@ -86,10 +88,14 @@ def _combined(old: int, request: StoreFlags) -> int:
 def _write_flags(
     connection: sqlite3.Connection, mailbox: MailboxHead, changed: Sequence[tuple[Row, int]], modseq: int
 ) -> MailboxChange:
-    connection.executemany(
-        "UPDATE message SET flags = ?, modseq = ? WHERE mailbox = ? AND uid = ?",
-        [(flags, modseq, mailbox.seq, row.uid) for row, flags in changed],
-    )
+    by_flags: dict[int, list[int]] = {}
+    for row, flags in changed:
+        by_flags.setdefault(flags, []).append(row.uid)
+    for flags, uids in by_flags.items():
+        connection.execute(
+            "UPDATE message SET flags = ?, modseq = ? WHERE mailbox = ? AND uid IN (SELECT value FROM json_each(?))",
+            (flags, modseq, mailbox.seq, number_list(uids)),
+        )
     unseen = sum((row.flags & SEEN) - (flags & SEEN) for row, flags in changed)
     deleted = sum((flags & DELETED) - (row.flags & DELETED) for row, flags in changed) // DELETED
     connection.execute(
@@ -176,7 +182,10 @@ def _reference_again(connection: sqlite3.Connection, account: int, rows: Sequenc
     ).rowcount
     if not taken:
         raise over_quota()
-    connection.executemany("UPDATE email SET refs = refs + 1 WHERE seq = ?", [(row.email_seq,) for row in rows])
+    for count, some in by_count(row.email_seq for row in rows):
+        connection.execute(
+            "UPDATE email SET refs = refs + ? WHERE seq IN (SELECT value FROM json_each(?))", (count, number_list(some))
+        )
 
 
 def _put_rows(
@@ -184,11 +193,14 @@ def _put_rows(
 ) -> None:
     """The rows under the target's next UIDs, in the source's order, with their flags."""
     change.added.extend(
-        AddedRow(target.uid_next + at, row.flags, row.size, row.date, row.email) for at, row in enumerate(rows)
+        AddedRow(target.uid_next + at, row.flags, row.size, row.date, bytes.fromhex(row.email))
+        for at, row in enumerate(rows)
     )
-    connection.executemany(
-        "INSERT INTO message VALUES (?, ?, ?, ?, ?)",
-        [(target.seq, new.uid, row.email_seq, row.flags, modseq) for new, row in zip(change.added, rows, strict=True)],
+    triples = [(new.uid, row.email_seq, row.flags) for new, row in zip(change.added, rows, strict=True)]
+    connection.execute(
+        "INSERT INTO message SELECT ?, json_extract(value, '$[0]'), json_extract(value, '$[1]'),"
+        " json_extract(value, '$[2]'), ? FROM json_each(?)",
+        (target.seq, modseq, json.dumps(triples)),
     )
     connection.execute(
         "UPDATE mailbox SET uid_next = uid_next + ?, messages = messages + ?, unseen = unseen + ?,"

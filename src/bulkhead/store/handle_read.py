@@ -5,7 +5,6 @@ from array import array
 from collections.abc import Iterator
 
 from bulkhead.boundary.body import BodyReader
-from bulkhead.boundary.edge import Answer
 from bulkhead.boundary.messages.to_store import (
     ROWS_MAX,
     Changes,
@@ -25,14 +24,16 @@ from bulkhead.boundary.messages.to_store import (
     Rights,
     SizedParts,
 )  # fmt: skip
+from bulkhead.boundary.terms import Answer
 from bulkhead.errors import Refused
-from bulkhead.store.columns import packed
+from bulkhead.store.columns import MailboxColumns, packed
 from bulkhead.store.grants import READ, Session
 from bulkhead.store.rows import SELECT_STORED, range_list
 from bulkhead.store.segment import HEADER_BYTES, READ_BYTES
 from bulkhead.store.sessions import by_handle
 from bulkhead.store.state import State
 
+SLICE = 8192  # changed messages packed at once
 ROWS_BYTES_MAX = 192 * 1024  # of one MessageRows
 _ROW_BYTES = 80  # of one row without its sealed key, encoded
 
@@ -70,13 +71,20 @@ async def read_changes(state: State, session: Session, request: ReadChanges, bod
         columns.uid_next, columns.modseq, len(columns.uids), len(expunged), len(places), recent_from,
         request.since >= floor,
     )  # fmt: skip
-    chosen = (
-        array("I", expunged),
-        array("I", [columns.uids[at] for at in places]),
-        array("q", [columns.flags[at] for at in places]),
-        array("q", [columns.modseqs[at] for at in places]),
-    )
-    return Answer(reply, [packed(column) for column in chosen])
+    return Answer(reply, _changed(expunged, places, columns))
+
+
+def _changed(expunged: list[int], places: list[int], columns: MailboxColumns) -> Iterator[bytes]:
+    """The body of Changes, of the columns as they are now, packed in slices while it leaves."""
+    uids, flags, modseqs = columns.uids[:], columns.flags[:], columns.modseqs[:]
+
+    def slices() -> Iterator[bytes]:
+        yield packed(array("I", expunged))
+        for column in (uids, flags, modseqs):
+            for start in range(0, len(places), SLICE):
+                yield packed(array(column.typecode, [column[at] for at in places[start : start + SLICE]]))
+
+    return slices()
 
 
 async def _recent(state: State, session: Session, mailbox: int, claim: bool) -> int:
@@ -102,10 +110,10 @@ def read_rows(state: State, session: Session, request: ReadRows, body: BodyReade
     """Rows in UID order, as many as fit one message."""
     mailbox = state.mailbox_seq(session, request.mailbox)
     limit = max(1, min(request.limit, ROWS_MAX))
-    found = state.database.read(f"{SELECT_STORED} LIMIT ?3", (range_list(request.uids), mailbox, limit + 1))
+    found = state.database.read(SELECT_STORED, (range_list(request.uids), mailbox, limit + 1))
     rows: list[MessageRow] = []
     size = 0
-    for uid, _, _, _, octets, date, email, page, index, key, summary, header, sealed_body in found[:limit]:
+    for uid, octets, date, email, page, index, key, summary, header, sealed_body in found[:limit]:
         size += _ROW_BYTES + len(key)
         if size > ROWS_BYTES_MAX:
             break

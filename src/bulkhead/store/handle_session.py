@@ -4,9 +4,9 @@ import sqlite3
 from collections.abc import Awaitable
 
 from bulkhead.boundary.body import BodyReader
-from bulkhead.boundary.edge import Channel
 from bulkhead.boundary.messages.fields import Done
 from bulkhead.boundary.messages.to_store import GrantSessions, RevokeSessions, Unwatch
+from bulkhead.boundary.terms import Channel
 from bulkhead.errors import Refused
 from bulkhead.store.grants import READ, Session
 from bulkhead.store.sessions import by_handle

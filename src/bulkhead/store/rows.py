@@ -7,7 +7,7 @@ it did in the mutation's Effects.
 import json
 import sqlite3
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple
 
 from bulkhead.boundary.messages.to_store import Copy, UidRange
@@ -18,6 +18,8 @@ from bulkhead.store.segment import HEADER_BYTES, Place
 SEEN, DELETED = 1, 8
 SYSTEM_FLAGS = 0x1F
 LOG_MAX = 50_000  # expunged UIDs remembered for one mailbox; over it the older half is forgotten
+SLICE = 2000  # rows of one step
+ALL_UIDS: tuple[UidRange, ...] = ((1, 0xFFFFFFFF),)
 _BIT_63 = 1 << 63
 
 
@@ -40,7 +42,7 @@ class Row(NamedTuple):
     modseq: int
     size: int
     date: int
-    email: bytes
+    email: str  # EmailId, hexadecimal
 
 
 def signed(flags: int) -> int:
@@ -166,17 +168,12 @@ def name_record(connection: sqlite3.Connection, place: Place) -> None:
     )
 
 
-def forget_records(connection: sqlite3.Connection, effects: Effects, places: Iterable[tuple[int, int]]) -> None:
-    """No row names these records any more: (segment, bytes with header) of each."""
-    records: Counter[int] = Counter()
-    lengths: Counter[int] = Counter()
-    for segment, length in places:
-        records[segment] += 1
-        lengths[segment] += length
-    for segment, count in records.items():
+def forget_records(connection: sqlite3.Connection, effects: Effects, records: Iterable[tuple[int, int, int]]) -> None:
+    """No row names these records any more: (segment, how many, their bytes with headers)."""
+    for segment, count, octets in records:
         ((live,),) = connection.execute(
             "UPDATE segment SET live = live - ?, bytes = bytes - ? WHERE number = ? RETURNING live",
-            (count, lengths[segment], segment),
+            (count, octets, segment),
         ).fetchall()
         if live == 0:
             effects.emptied = True
@@ -198,25 +195,52 @@ def merged(ranges: Sequence[UidRange]) -> list[UidRange]:
     return out
 
 
-_SELECT = (
-    "SELECT m.uid, m.email, m.flags, m.modseq, e.size, e.date, e.email{more}"
+_FROM_RANGES = (
     " FROM json_each(?1) r CROSS JOIN message m CROSS JOIN email e"
     " WHERE m.mailbox = ?2 AND m.uid BETWEEN json_extract(r.value, '$[0]') AND json_extract(r.value, '$[1]')"
-    " AND e.seq = m.email"
+    " AND e.seq = m.email LIMIT ?3"
 )
-SELECT_ROWS = _SELECT.format(more="")
-SELECT_STORED = _SELECT.format(more=", e.page, e.place, e.sealed_key, e.summary_size, e.header_size, e.body_size")
+SELECT_STORED = (
+    "SELECT m.uid, e.size, e.date, e.email, e.page, e.place, e.sealed_key, e.summary_size, e.header_size, e.body_size"
+    + _FROM_RANGES
+)
+_SELECT_SLICE = (
+    "SELECT json_group_array(json_array(uid, seq, flags, modseq, size, date, hex(email))) FROM"
+    " (SELECT m.uid, e.seq, m.flags, m.modseq, e.size, e.date, e.email" + _FROM_RANGES + ")"
+)
 
 
 def range_list(ranges: Sequence[UidRange]) -> str:
-    """The ranges as the first parameter of SELECT_ROWS and SELECT_STORED; the second is mailbox.seq."""
+    """The ranges as the first parameter of SELECT_STORED; then come mailbox.seq and the limit."""
     return json.dumps(merged(ranges))
 
 
+def row_slices(
+    connection: sqlite3.Connection, mailbox: int, ranges: Sequence[UidRange] = ALL_UIDS
+) -> Iterator[list[Row]]:
+    """The message rows of these UIDs, in UID order, 2,000 at a time; missing ones are left out.
+
+    A slice is one step of SQLite: each step gives up the interpreter's lock, and a busy loop is slow to give it back.
+    """
+    left = merged(ranges)
+    while left:
+        (text,) = connection.execute(_SELECT_SLICE, (json.dumps(left), mailbox, SLICE)).fetchone()
+        rows = [Row(*row) for row in json.loads(text)]
+        yield rows
+        if len(rows) < SLICE:
+            return
+        last = rows[-1].uid
+        left = [(max(start, last + 1), end) for start, end in left if end > last]
+
+
 def select_rows(connection: sqlite3.Connection, mailbox: int, ranges: Sequence[UidRange]) -> list[Row]:
-    """The message rows of these UIDs, in UID order; missing ones are left out."""
-    cursor = connection.execute(SELECT_ROWS, (range_list(ranges), mailbox))
-    return [Row(*row) for row in cursor.fetchall()]
+    """All of them at once."""
+    return [row for rows in row_slices(connection, mailbox, ranges) for row in rows]
+
+
+def number_list(numbers: Iterable[int]) -> str:
+    """Numbers as the parameter of `IN (SELECT value FROM json_each(?))`: one statement, however many there are."""
+    return json.dumps(list(numbers))
 
 
 # --- remove ----------------------------------------------------------------------------------------------------------
@@ -227,8 +251,13 @@ def take_rows(
 ) -> None:
     """Take message rows out of a mailbox and log their UIDs; their emails stay."""
     uids = [row.uid for row in rows]
-    connection.executemany("DELETE FROM message WHERE mailbox = ? AND uid = ?", [(mailbox.seq, uid) for uid in uids])
-    connection.executemany("INSERT INTO expunged VALUES (?, ?, ?)", [(mailbox.seq, modseq, uid) for uid in uids])
+    connection.execute(
+        "DELETE FROM message WHERE mailbox = ? AND uid IN (SELECT value FROM json_each(?))",
+        (mailbox.seq, number_list(uids)),
+    )
+    connection.execute(
+        "INSERT INTO expunged SELECT ?, ?, value FROM json_each(?)", (mailbox.seq, modseq, number_list(uids))
+    )
     connection.execute(
         "UPDATE mailbox SET messages = messages - ?, unseen = unseen - ?, deleted = deleted - ?, recent = recent - ?,"
         " size = size - ?, modseq = ?, logged = logged + ? WHERE seq = ?",
@@ -261,24 +290,34 @@ def release_emails(connection: sqlite3.Connection, effects: Effects, account: in
         "UPDATE account SET used = used - ?, messages = messages - ? WHERE seq = ?",
         (sum(row.size for row in rows), len(rows), account),
     )
+    seqs = list({row.email_seq: None for row in rows})
+    for count, some in by_count(row.email_seq for row in rows):
+        connection.execute(
+            "UPDATE email SET refs = refs - ? WHERE seq IN (SELECT value FROM json_each(?))", (count, number_list(some))
+        )
+    dead = connection.execute(
+        "SELECT page, segment, count(*), sum(? + summary_size + header_size + body_size) FROM email"
+        " WHERE seq IN (SELECT value FROM json_each(?)) AND refs = 0 GROUP BY page, segment",
+        (HEADER_BYTES, number_list(seqs)),
+    ).fetchall()
+    connection.execute(
+        "DELETE FROM email WHERE seq IN (SELECT value FROM json_each(?)) AND refs = 0", (number_list(seqs),)
+    )
+    forget_records(connection, effects, [(segment, count, octets) for _, segment, count, octets in dead])
     pages: Counter[int] = Counter()
-    records: list[tuple[int, int]] = []
-    for row in rows:
-        gone = connection.execute(
-            "DELETE FROM email WHERE seq = ? AND refs = 1"
-            " RETURNING page, segment, summary_size + header_size + body_size",
-            (row.email_seq,),
-        ).fetchall()
-        if not gone:
-            connection.execute("UPDATE email SET refs = refs - 1 WHERE seq = ?", (row.email_seq,))
-            continue
-        ((page, segment, payload),) = gone
-        pages[page] += 1
-        records.append((segment, HEADER_BYTES + payload))
+    for page, _, count, _ in dead:
+        pages[page] += count
     del pages[0]
-    forget_records(connection, effects, records)
     for page, count in pages.items():
         release_page(connection, effects, account, page, count)
+
+
+def by_count(numbers: Iterable[int]) -> list[tuple[int, list[int]]]:
+    """The numbers grouped by how often each occurs."""
+    groups: dict[int, list[int]] = {}
+    for number, count in Counter(numbers).items():
+        groups.setdefault(count, []).append(number)
+    return list(groups.items())
 
 
 def release_page(connection: sqlite3.Connection, effects: Effects, account: int, page: int, count: int) -> None:
@@ -289,4 +328,4 @@ def release_page(connection: sqlite3.Connection, effects: Effects, account: int,
     ).fetchall()
     if live == 0:
         connection.execute("DELETE FROM page WHERE account = ? AND page = ?", (account, page))
-        forget_records(connection, effects, [(segment, HEADER_BYTES + size)])
+        forget_records(connection, effects, [(segment, 1, HEADER_BYTES + size)])

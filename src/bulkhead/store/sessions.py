@@ -4,7 +4,7 @@ from collections.abc import Awaitable, Callable
 from typing import Protocol, TypeVar
 
 from bulkhead.boundary.body import BodyReader
-from bulkhead.boundary.edge import Channel, Served
+from bulkhead.boundary.terms import Channel, Served
 from bulkhead.store.grants import Session
 from bulkhead.store.state import State
 

@@ -10,9 +10,9 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TypeVar
 
-from bulkhead.boundary.edge import Answer, Channel
 from bulkhead.boundary.exchange import Exchange
 from bulkhead.boundary.messages.fields import Mutation, Reply
+from bulkhead.boundary.terms import Answer, Channel
 from bulkhead.errors import Refused
 from bulkhead.holder.database import RECEIPT_SECONDS, Database
 from bulkhead.store.changes import Effects, Watchers
