@@ -1,0 +1,133 @@
+"""One login: its handle, its keys, and its calls to store and keyring, retried under one id where an edge ended."""
+
+from collections import OrderedDict
+from collections.abc import Callable, Sequence
+from typing import TypeVar
+
+from bulkhead.boundary.body import BodyReader, BodySource
+from bulkhead.boundary.exchange import Exchange
+from bulkhead.boundary.messages.fields import Reply, Request, Stamp
+from bulkhead.boundary.messages.to_keyring import (
+    BATCH_MAX,
+    ArrivedKey,
+    EndSession,
+    OpenArrived,
+    OpenedKey,
+    OpenPages,
+    OpenSlots,
+    Session,
+    SlottedKey,
+)  # fmt: skip
+from bulkhead.boundary.messages.to_store import MessageRow
+from bulkhead.errors import Error, IntegrityError, TemporaryFailure
+from bulkhead.identifiers import AccountId
+from bulkhead.records.mailbox import VerifiedBinding
+
+R = TypeVar("R", bound=Reply)
+KEYS_KEPT = 256  # message keys of one session
+ATTEMPTS = 3
+_AGAIN = ("edge-ended", "aborted")
+
+
+class Account:
+    """What one login may use. Lives as long as its connection."""
+
+    def __init__(self, exchange: Exchange, account: AccountId, session: Session, binding: VerifiedBinding) -> None:
+        self.id = account
+        self.handle = session.handle
+        self.metadata_key = session.metadata_key
+        self.binding = binding
+        self._exchange = exchange
+        self._store, self._keyring = exchange.to("store"), exchange.to("keyring")
+        self._keys: OrderedDict[bytes, bytes] = OrderedDict()
+
+    @property
+    def generation(self) -> int:
+        """Of the mailbox key: what names, keywords and pages are sealed under."""
+        return self.binding.generation
+
+    @staticmethod
+    def stamp() -> Stamp:
+        """For a new mutation; it keeps its id when it is sent again."""
+        return Stamp.fresh("access")
+
+    async def ask(self, request: Request[R], body: BodySource | Callable[[], BodySource] | None = None) -> R:
+        """The store's reply. Raises as Caller.call."""
+        return await self._store.call(request, body)
+
+    async def open(self, request: Request[R]) -> tuple[R, BodyReader]:
+        """The store's reply and its body as it comes; sent again where the store restarts before it answers."""
+        for _ in range(ATTEMPTS - 1):
+            try:
+                return await self._store.open(request)
+            except TemporaryFailure as failure:
+                if failure.code not in _AGAIN:
+                    raise
+        return await self._store.open(request)
+
+    async def read(self, request: Request[R]) -> tuple[R, bytes]:
+        """The store's reply and its whole body; sent again where the store restarts meanwhile."""
+        left = ATTEMPTS
+        while True:
+            left -= 1
+            try:
+                reply, reader = await self._store.open(request)
+                return reply, await reader.read_all()
+            except TemporaryFailure as failure:
+                if failure.code not in _AGAIN or not left:
+                    raise
+
+    # --- keys -----------------------------------------------------------------------------------------------------
+
+    async def open_arrived(self, rows: Sequence[MessageRow]) -> list[OpenedKey | None]:
+        """Keys and slots of arrived messages (at most 256), None where a box does not open."""
+        items = tuple(ArrivedKey(row.email, row.sealed_key) for row in rows)
+        keys = (await self._keyring.call(OpenArrived(self.handle, items))).keys
+        for row, key in zip(rows, keys, strict=True):
+            if key is not None:
+                self._keep(row.email, key.key)
+        return list(keys)
+
+    async def message_keys(self, rows: Sequence[MessageRow]) -> list[bytes | None]:
+        """Keys of messages, arrived or filed, in their order, None where one does not open."""
+        found: dict[bytes, bytes] = {}
+        for row in rows:
+            known = self._keys.get(row.email)
+            if known is not None:
+                found[row.email] = known
+        arrived = [row for row in rows if row.email not in found and row.page == 0]
+        filed = [row for row in rows if row.email not in found and row.page != 0]
+        for start in range(0, len(arrived), BATCH_MAX):
+            batch = arrived[start : start + BATCH_MAX]
+            for row, opened in zip(batch, await self.open_arrived(batch), strict=True):
+                if opened is not None:
+                    found[row.email] = opened.key
+        for start in range(0, len(filed), BATCH_MAX):
+            batch = filed[start : start + BATCH_MAX]
+            items = tuple(SlottedKey(row.email, row.sealed_key) for row in batch)
+            for row, key in zip(batch, (await self._keyring.call(OpenSlots(self.handle, items))).keys, strict=True):
+                if key is not None:
+                    found[row.email] = key
+                    self._keep(row.email, key)
+        return [found.get(row.email) for row in rows]
+
+    async def page_keys(self, pages: Sequence[int]) -> list[bytes]:
+        """Keys of summary pages, in their order."""
+        keys = (await self._keyring.call(OpenPages(self.handle, tuple(pages)))).keys
+        if len(keys) != len(pages):
+            raise IntegrityError("page keys are missing")
+        return list(keys)
+
+    def _keep(self, email: bytes, key: bytes) -> None:
+        self._keys[email] = key
+        self._keys.move_to_end(email)
+        if len(self._keys) > KEYS_KEPT:
+            self._keys.popitem(last=False)
+
+    async def leave(self) -> None:
+        """Tell keyring that the subscriber left, and forget the keys. Raises nothing."""
+        self._keys.clear()
+        try:
+            await self._keyring.call(EndSession(self.handle), timeout=2.0)
+        except Error:
+            pass  # it knows by the channel, or by the session's end

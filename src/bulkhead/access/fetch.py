@@ -1,0 +1,359 @@
+"""FETCH: each item from the cheapest place that has it; large sections are streamed (RFC 3501 section 6.4.5)."""
+
+from collections.abc import AsyncGenerator, Iterator, Sequence
+from contextlib import aclosing
+from dataclasses import dataclass
+
+from bulkhead.access.account import Account
+from bulkhead.access.mail import Message, header_size, in_batches, is_gone, open_messages, read_headers, read_rows
+from bulkhead.access.outcome import log_fault
+from bulkhead.access.output import Output
+from bulkhead.access.selected import Selected, unpack
+from bulkhead.access.summaries import Summaries
+from bulkhead.boundary.messages.to_store import Column, FlagMode, MessageRow, ReadColumns, StoreFlags
+from bulkhead.errors import Error, IntegrityError, Refused
+from bulkhead.gate.serve import ConnectionEnded
+from bulkhead.identifiers import format_id
+from bulkhead.wire.header import field_block
+from bulkhead.wire.imap import responses
+from bulkhead.wire.imap.commands import Fetch
+from bulkhead.wire.imap.fetch import (
+    Attribute,
+    BodySection,
+    FetchItem,
+    SectionText,
+    item_label,
+    sets_seen,
+    source_of_item,
+)  # fmt: skip
+from bulkhead.wire.imap.flags import SystemFlag
+from bulkhead.wire.imap.search_plan import Columns
+from bulkhead.wire.imap.sequence import resolve_numbers, resolve_uids
+from bulkhead.wire.imap.sources import Source
+from bulkhead.wire.summary import Summary, section_range
+
+BATCH = 500  # messages whose rows are read together
+INLINE_MAX = 64 * 1024  # octets of a section that are sent within their line; larger ones are streamed
+PART_HEADER_MAX = 1 << 20  # octets looked at of an attached message's header
+_FIELD_LISTS = (SectionText.HEADER_FIELDS, SectionText.HEADER_FIELDS_NOT)
+
+
+@dataclass(frozen=True, slots=True)
+class _Range:
+    """Octets of a message that go out as a literal behind `label`."""
+
+    label: bytes
+    start: int
+    stop: int
+
+
+_Rendered = bytes | _Range
+
+
+@dataclass(slots=True)
+class Missed:
+    """Messages that could not be answered."""
+
+    gone: int = 0
+    unreadable: int = 0
+
+
+class Fetcher:
+    """Answers one FETCH."""
+
+    def __init__(
+        self, account: Account, selected: Selected, summaries: Summaries, output: Output, command: Fetch
+    ) -> None:
+        self._account, self._selected, self._summaries, self._output = account, selected, summaries, output
+        self._items, self._uid, self._messages = command.items, command.uid, command.messages
+        self._source = max(source_of_item(item) for item in command.items)
+        self._with_flags = Attribute.FLAGS in command.items
+        self._with_summary = any(map(_needs_summary, command.items))
+        self._with_header = any(map(_needs_header, command.items))
+        self._columns: Columns | None = None
+        self._modseqs: dict[int, int] = {}
+        self._missed = Missed()
+
+    async def run(self) -> Missed:
+        """Send a FETCH response for every message asked for. Raises CommandError for a number that is none."""
+        selected = self._selected
+        if self._uid:
+            places = resolve_uids(self._messages, selected.uids)
+        else:
+            places = resolve_numbers(self._messages, len(selected.uids))
+        if Attribute.RFC822_SIZE in self._items or Attribute.INTERNALDATE in self._items:
+            self._columns = await selected.columns(self._output)
+        if Attribute.MODSEQ in self._items:
+            await self._read_modseqs()
+        seen = sets_seen(self._items) and not selected.read_only
+        for batch in _batches(places):
+            if seen:
+                await self._set_seen(batch)
+            if self._source is Source.ARRAYS and Attribute.EMAILID not in self._items:
+                await self._send_arrays(batch)
+            else:
+                await self._send_stored(batch)
+        return self._missed
+
+    # --- without rows ---------------------------------------------------------------------------------------------
+
+    async def _send_arrays(self, batch: Sequence[range]) -> None:
+        for place in batch:
+            for at in place:
+                self._output.send(responses.fetch_line(at + 1, self._attributes(at, None, None)))
+            await self._output.breathe()
+
+    def _attributes(self, at: int, row: MessageRow | None, summary: Summary | None) -> list[bytes]:
+        words: list[bytes] = []
+        for item in self._items:
+            if isinstance(item, Attribute):
+                words += (item.value, self._attribute(item, at, row, summary))
+        return words + self._news(at)
+
+    def _news(self, at: int) -> list[bytes]:
+        """The flags, where this very FETCH changed them and they were not asked for."""
+        told = self._selected.take_flagged(self._selected.uids[at])
+        if told and not self._with_flags:
+            return [b"FLAGS", self._selected.keywords.names.render(self._selected.flags[at])]
+        return []
+
+    def _attribute(self, item: Attribute, at: int, row: MessageRow | None, summary: Summary | None) -> bytes:
+        if item is Attribute.FLAGS:
+            return self._selected.keywords.names.render(self._selected.flags[at])
+        if item is Attribute.UID:
+            return b"%d" % self._selected.uids[at]
+        if item is Attribute.MODSEQ:
+            return b"(%d)" % self._modseqs.get(self._selected.uids[at], 1)
+        if self._columns is not None and item is Attribute.RFC822_SIZE:
+            return b"%d" % self._columns.sizes[at]
+        if self._columns is not None and item is Attribute.INTERNALDATE:
+            return responses.internal_date(self._columns.dates[at])
+        if row is not None and item is Attribute.EMAILID:
+            return b"(%s)" % format_id("eml", row.email).encode("ascii")
+        if summary is None:
+            raise ValueError("an item without its source")
+        if item is Attribute.ENVELOPE:
+            return summary.envelope
+        return summary.body if item is Attribute.BODY else summary.bodystructure
+
+    async def _read_modseqs(self) -> None:
+        columns = Column.UID | Column.MODSEQ
+        reply, body = await self._account.read(ReadColumns(self._account.handle, self._selected.mailbox, columns))
+        uids = unpack("I", body, 0, reply.messages)
+        self._modseqs = dict(zip(uids, unpack("Q", body, 4 * reply.messages, reply.messages), strict=True))
+
+    async def _set_seen(self, batch: Sequence[range]) -> None:
+        selected = self._selected
+        new = [at for place in batch for at in place if not selected.flags[at] & SystemFlag.SEEN]
+        for uids in selected.uid_ranges(range(at, at + 1) for at in new):
+            reply, body = await self._account.read(
+                StoreFlags(
+                    self._account.stamp(), self._account.handle, selected.mailbox, uids, FlagMode.ADD, SystemFlag.SEEN
+                )
+            )
+            await selected.stored(body, reply.changed, self._output)
+
+    # --- from rows ------------------------------------------------------------------------------------------------
+
+    async def _send_stored(self, batch: Sequence[range]) -> None:
+        selected = self._selected
+        rows: list[MessageRow] = []
+        for ranges in selected.uid_ranges(batch):
+            rows += await read_rows(self._account, selected.mailbox, ranges)
+        self._missed.gone += sum(map(len, batch)) - len(rows)
+        self._output.resumed()
+        if self._source <= Source.SUMMARY and not self._with_header:
+            for group in Summaries.batches(rows):
+                await self._send_group(group, None)
+            return
+        for group in in_batches(rows):
+            messages = await open_messages(self._account, group)
+            if self._with_header:
+                await read_headers(self._account, messages)
+            await self._send_group(group, messages)
+
+    async def _send_group(self, rows: Sequence[MessageRow], messages: Sequence[Message] | None) -> None:
+        for start, group in _numbered(Summaries.batches(rows) if self._with_summary else [list(rows)]):
+            summaries: Sequence[Summary | None] = [None] * len(group)
+            if self._with_summary:
+                summaries = await self._read_summaries(group)
+            self._output.resumed()
+            for offset, (row, summary) in enumerate(zip(group, summaries, strict=True)):
+                at = self._selected.index(row.uid)
+                if at is None or (self._with_summary and summary is None):
+                    continue
+                message = messages[start + offset] if messages is not None else None
+                await self._send_message(at, row, summary, message)
+                await self._output.breathe()
+
+    async def _read_summaries(self, group: Sequence[MessageRow]) -> Sequence[Summary | None]:
+        before = self._summaries.unreadable
+        found = await self._summaries.of(group)
+        unreadable = self._summaries.unreadable - before
+        self._missed.unreadable += unreadable
+        self._missed.gone += max(0, sum(summary is None for summary in found) - unreadable)
+        return found
+
+    async def _send_message(self, at: int, row: MessageRow, summary: Summary | None, message: Message | None) -> None:
+        try:
+            if message is None and summary is not None and self._lacks_fields(summary):
+                (message,) = await open_messages(self._account, (row,))
+            rendered = [await self._render(item, at, row, summary, message) for item in self._items]
+            await self._send_rendered(at, rendered, message)
+        except IntegrityError as error:
+            log_fault(error)
+            self._missed.unreadable += 1
+            return
+        except Refused as error:
+            if not is_gone(error):
+                raise
+            self._missed.gone += 1
+            return
+
+    def _lacks_fields(self, summary: Summary) -> bool:
+        """Whether a field list asks for what this summary left out."""
+        return any(
+            isinstance(item, BodySection) and not item.section.part and not summary.holds_fields(item.section.fields)
+            for item in self._items
+        )
+
+    async def _send_rendered(self, at: int, rendered: list[_Rendered], message: Message | None) -> None:
+        """One response; before its first octet leaves, the first octets of its first large section are at hand."""
+        news = self._news(at)
+        if news:
+            rendered.append(b" ".join(news))
+        large = next((part for part in rendered if isinstance(part, _Range)), None)
+        if large is None or message is None:
+            parts = [part for part in rendered if isinstance(part, bytes)]
+            self._output.send(b"* %d FETCH (%s)\r\n" % (at + 1, b" ".join(parts)))
+            return
+        async with aclosing(message.pieces(large.start, large.stop)) as pieces:
+            first = await anext(pieces)
+            try:
+                await self._stream(at, rendered, message, large, first, pieces)
+            except Error as error:  # half a literal is out: nothing can be said any more
+                raise ConnectionEnded("a message broke off while it was sent", detail=error.public) from error
+
+    async def _stream(
+        self,
+        at: int,
+        rendered: Sequence[_Rendered],
+        message: Message,
+        large: _Range,
+        first: bytes,
+        rest: AsyncGenerator[bytes, None],
+    ) -> None:
+        output = self._output
+        output.inside = True
+        separator = b"* %d FETCH (" % (at + 1)
+        for part in rendered:
+            if isinstance(part, bytes):
+                output.send(separator + part)
+            else:
+                output.send(separator + responses.literal_start(part.label, part.stop - part.start))
+                if part is large:
+                    await self._send_piece(first)
+                async with aclosing(rest if part is large else message.pieces(part.start, part.stop)) as pieces:
+                    async for piece in pieces:
+                        await self._send_piece(piece)
+            separator = b" "
+        output.send(b")\r\n")
+        output.inside = False
+
+    async def _send_piece(self, piece: bytes) -> None:
+        self._output.send(piece)
+        await self._output.flush()
+        await self._output.breathe()
+
+    # --- items ----------------------------------------------------------------------------------------------------
+
+    async def _render(
+        self, item: FetchItem, at: int, row: MessageRow, summary: Summary | None, message: Message | None
+    ) -> _Rendered:
+        label = item_label(item)
+        if isinstance(item, Attribute):
+            return label + b" " + self._attribute(item, at, row, summary)
+        section = item.section
+        if section.text in _FIELD_LISTS:
+            block = await self._field_list(item, row, summary, message)
+            if block is None:
+                return label + b" NIL"
+            window = item.partial.window(len(block)) if item.partial else range(len(block))
+            return label + b" " + responses.literal(block[window.start : window.stop])
+        found = _section(item, row, summary)
+        if found is None:
+            return label + b" NIL"
+        start, stop = found
+        if item.partial is not None:
+            window = item.partial.window(stop - start)
+            start, stop = start + window.start, start + window.stop
+        if message is None:
+            raise ValueError("a section without its message")
+        if stop - start > INLINE_MAX:
+            return _Range(label, start, stop)
+        return label + b" " + responses.literal(await message.octets(start, stop))
+
+    async def _field_list(
+        self, item: BodySection, row: MessageRow, summary: Summary | None, message: Message | None
+    ) -> bytes | None:
+        section = item.section
+        exclude = section.text is SectionText.HEADER_FIELDS_NOT
+        if not section.part and not exclude and summary is not None and summary.holds_fields(section.fields):
+            return field_block(summary.fields, section.fields)
+        found = _section(item, row, summary)
+        if found is None:
+            return None
+        if message is None:
+            raise ValueError("a header without its message")
+        start, stop = found
+        header = await message.octets(start, min(stop, start + PART_HEADER_MAX) if section.part else stop)
+        return field_block(header, section.fields, exclude)
+
+
+def _section(item: BodySection, row: MessageRow, summary: Summary | None) -> tuple[int, int] | None:
+    """The octets that a section names; of the message's own header and text the row knows enough."""
+    section = item.section
+    if section.part:
+        return section_range(summary, section.path) if summary is not None else None
+    if section.text is SectionText.WHOLE:
+        return 0, row.size
+    if section.text is SectionText.TEXT:
+        return header_size(row), row.size
+    return 0, header_size(row)
+
+
+def _needs_summary(item: FetchItem) -> bool:
+    if isinstance(item, BodySection) and item.section.part:
+        return True
+    return source_of_item(item) is Source.SUMMARY
+
+
+def _needs_header(item: FetchItem) -> bool:
+    """Whether the whole header is surely read for this item."""
+    if not isinstance(item, BodySection) or item.section.part or item.partial is not None:
+        return False
+    return item.section.text is not SectionText.TEXT and source_of_item(item) >= Source.HEADER
+
+
+def _batches(places: Sequence[range]) -> Iterator[list[range]]:
+    """The places in order, at most 500 messages together."""
+    batch: list[range] = []
+    room = BATCH
+    for place in places:
+        start = place.start
+        while start < place.stop:
+            taken = range(start, min(place.stop, start + room))
+            batch.append(taken)
+            start, room = taken.stop, room - len(taken)
+            if not room:
+                yield batch
+                batch, room = [], BATCH
+    if batch:
+        yield batch
+
+
+def _numbered(groups: Sequence[list[MessageRow]]) -> Iterator[tuple[int, list[MessageRow]]]:
+    start = 0
+    for group in groups:
+        yield start, group
+        start += len(group)

@@ -1,0 +1,130 @@
+"""Commands that need no mailbox: CAPABILITY, NOOP, LOGOUT, ID, ENABLE, LOGIN, AUTHENTICATE PLAIN."""
+
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final
+
+from bulkhead.access.outcome import Ok
+from bulkhead.boundary.messages.to_auth import Scope
+from bulkhead.errors import PeerError, Refused
+from bulkhead.wire.imap import commands as c
+from bulkhead.wire.imap import responses
+from bulkhead.wire.imap.command_table import State
+from bulkhead.wire.imap.grammar import CommandError, Condition
+from bulkhead.wire.sasl import CancelledError, Challenge, Credentials, Mechanism, Plain
+
+if TYPE_CHECKING:
+    from bulkhead.access.imap_session import ImapSession
+
+_MECHANISMS: Final[Mapping[str, Callable[[], Mechanism]]] = {"PLAIN": Plain}
+_NAME: Final = ((b"name", b"Bulkhead"),)
+
+
+@dataclass(frozen=True, slots=True)
+class Exchange:
+    """An AUTHENTICATE that waits for the client's line."""
+
+    tag: bytes
+    mechanism: Mechanism
+
+
+async def capability(session: "ImapSession", tag: bytes, command: c.Capability) -> Ok:
+    """What works in this state."""
+    names = responses.capability_list(session.receiver.state, session.limits)
+    session.output.send(responses.untagged_data(names))
+    return Ok("CAPABILITY completed")
+
+
+async def noop(session: "ImapSession", tag: bytes, command: c.Noop) -> Ok:
+    """Nothing, but news."""
+    return Ok("NOOP completed")
+
+
+async def logout(session: "ImapSession", tag: bytes, command: c.Logout) -> Ok:
+    """BYE."""
+    session.output.send(responses.untagged(Condition.BYE, "Logging out"))
+    session.output.send(responses.tagged(tag, Condition.OK, "LOGOUT completed"))
+    session.select(None)
+    session.receiver.state = State.LOGOUT
+    return Ok("", silent=True)
+
+
+async def identify(session: "ImapSession", tag: bytes, command: c.Id) -> Ok:
+    """ID (RFC 2971): who we are, without version; what the client said is not kept."""
+    session.output.send(responses.id_line(_NAME))
+    return Ok("ID completed")
+
+
+async def enable(session: "ImapSession", tag: bytes, command: c.Enable) -> Ok:
+    """ENABLE (RFC 5161): nothing of ours needs it."""
+    session.output.send(responses.enabled_line(()))
+    return Ok("ENABLE completed")
+
+
+async def login(session: "ImapSession", tag: bytes, command: c.Login) -> Ok:
+    """LOGIN."""
+    return await _admit(session, command.username, command.password)
+
+
+async def authenticate(session: "ImapSession", tag: bytes, command: c.Authenticate) -> Ok:
+    """AUTHENTICATE, with an initial response or without (RFC 4959)."""
+    make = _MECHANISMS.get(command.mechanism)
+    if make is None:
+        raise CommandError("mechanism is not supported", condition=Condition.NO, response_code=b"CANNOT")
+    mechanism = make()
+    return await _step(session, tag, mechanism, lambda: mechanism.start(command.initial_response))
+
+
+async def respond(session: "ImapSession", exchange: Exchange, line: bytes) -> Ok:
+    """The client's line of an AUTHENTICATE under way."""
+    return await _step(session, exchange.tag, exchange.mechanism, lambda: exchange.mechanism.respond(line))
+
+
+async def _step(
+    session: "ImapSession", tag: bytes, mechanism: Mechanism, step: Callable[[], Challenge | Credentials]
+) -> Ok:
+    try:
+        outcome = step()
+    except CancelledError:
+        raise CommandError("authentication cancelled") from None
+    except PeerError as error:
+        session.failed_logins += 1
+        raise CommandError(error.public) from None
+    if isinstance(outcome, Challenge):
+        session.receiver.expect_line()
+        session.authenticating = Exchange(tag, mechanism)
+        session.output.send(responses.continuation(outcome.base64))
+        return Ok("", silent=True)
+    if outcome.authzid not in ("", outcome.authcid):
+        session.failed_logins += 1
+        raise CommandError(
+            "nobody acts for another here",
+            condition=Condition.NO,
+            response_code=responses.Code.AUTHORIZATIONFAILED.value,
+        )
+    return await _admit(session, outcome.authcid, outcome.password)
+
+
+async def _admit(session: "ImapSession", name: str, password: bytes) -> Ok:
+    """The client's session, where both halves of the check say yes. A refusal comes at auth's fixed time."""
+    await session.output.flush()
+    try:
+        account = await session.worker.log_in(name, password, Scope.IMAP, session.connection.source)
+    except Refused:
+        session.failed_logins += 1
+        raise CommandError(
+            "Authentication failed", condition=Condition.NO, response_code=responses.Code.AUTHENTICATIONFAILED.value
+        ) from None
+    await session.enter(account)
+    return Ok("Logged in", responses.capability_list(session.receiver.state, session.limits))
+
+
+HANDLERS: Final[Mapping[type[c.Command], Callable[["ImapSession", bytes, Any], Awaitable[Ok]]]] = {
+    c.Authenticate: authenticate,
+    c.Capability: capability,
+    c.Enable: enable,
+    c.Id: identify,
+    c.Login: login,
+    c.Logout: logout,
+    c.Noop: noop,
+}

@@ -1,0 +1,180 @@
+"""SELECT, and the commands on the selected mailbox."""
+
+from collections.abc import Awaitable, Callable, Mapping
+from typing import TYPE_CHECKING, Any, Final
+
+from bulkhead.access import search as searching
+from bulkhead.access.fetch import Fetcher
+from bulkhead.access.imap_folders import or_try_create
+from bulkhead.access.outcome import Ok
+from bulkhead.access.selected import Selected, unpack
+from bulkhead.boundary.messages import to_store
+from bulkhead.boundary.messages.to_store import CopyMessages, FlagMode, StoreFlags
+from bulkhead.identifiers import MailboxId
+from bulkhead.wire.imap import commands as c
+from bulkhead.wire.imap import responses
+from bulkhead.wire.imap.commands import StoreMode
+from bulkhead.wire.imap.grammar import CommandError, Condition
+from bulkhead.wire.imap.responses import Code
+from bulkhead.wire.imap.sequence import SequenceSet, compress, resolve_numbers, resolve_uids
+
+if TYPE_CHECKING:
+    from bulkhead.access.imap_session import ImapSession
+
+_MODES: Final[Mapping[StoreMode, tuple[int, Callable[[int, int], int]]]] = {
+    StoreMode.REPLACE: (FlagMode.REPLACE, lambda mask, old: mask),
+    StoreMode.ADD: (FlagMode.ADD, lambda mask, old: old | mask),
+    StoreMode.REMOVE: (FlagMode.REMOVE, lambda mask, old: old & ~mask),
+}
+
+
+async def select(session: "ImapSession", tag: bytes, command: c.Select) -> Ok:
+    """SELECT and EXAMINE; whatever comes of it, the mailbox before is selected no more."""
+    session.select(None)
+    mailboxes, output = session.mailboxes, session.output
+    row = await mailboxes.folders.find(command.mailbox)
+    await mailboxes.keywords.load()
+    selected = Selected(mailboxes.account, mailboxes.keywords, MailboxId(row.mailbox), read_only=command.read_only)
+    await selected.load(session.worker.store_epoch)
+    output.resumed()
+    output.send(selected.flag_lines())
+    output.send(responses.exists(len(selected.uids)) + responses.recent(0))
+    unseen = await selected.first_unseen(output)
+    if unseen:
+        output.send(_status("First unseen", responses.uid_code(b"UNSEEN", unseen)))
+    output.send(_status("UIDs valid", responses.uid_code(b"UIDVALIDITY", selected.uid_validity)))
+    output.send(_status("Predicted next UID", responses.uid_code(b"UIDNEXT", selected.uid_next)))
+    session.select(selected)
+    mailboxes.filing.begin(selected, at_once=True)
+    if command.read_only:
+        return Ok("EXAMINE completed", Code.READ_ONLY)
+    return Ok("SELECT completed", Code.READ_WRITE)
+
+
+def _status(text: str, code: bytes) -> bytes:
+    return responses.untagged(Condition.OK, text, code)
+
+
+async def check(session: "ImapSession", tag: bytes, command: c.Check) -> Ok:
+    """CHECK: everything answered is durable already."""
+    return Ok("CHECK completed")
+
+
+async def close(session: "ImapSession", tag: bytes, command: c.Close) -> Ok:
+    """CLOSE expunges without telling; UNSELECT does not expunge."""
+    if command.expunge and not session.mailbox.read_only:
+        await _expunge(session, ())
+    session.select(None)
+    return Ok("CLOSE completed" if command.expunge else "UNSELECT completed")
+
+
+async def expunge(session: "ImapSession", tag: bytes, command: c.Expunge) -> Ok:
+    """EXPUNGE and UID EXPUNGE; what went is told when the view is brought up to date."""
+    selected = _writable(session)
+    if command.uids is None:
+        await _expunge(session, ())
+        return Ok("EXPUNGE completed")
+    for uids in selected.uid_ranges(resolve_uids(command.uids, selected.uids)):
+        await _expunge(session, uids)  # never empty here: that would mean all
+    return Ok("EXPUNGE completed")
+
+
+async def _expunge(session: "ImapSession", uids: tuple[to_store.UidRange, ...]) -> None:
+    account = session.mailboxes.account
+    await account.read(to_store.Expunge(account.stamp(), account.handle, session.mailbox.mailbox, uids))
+
+
+async def fetch(session: "ImapSession", tag: bytes, command: c.Fetch) -> Ok:
+    """FETCH."""
+    mailboxes = session.mailboxes
+    fetcher = Fetcher(mailboxes.account, session.mailbox, mailboxes.summaries, session.output, command)
+    missed = await fetcher.run()
+    if missed.unreadable:
+        return Ok("Some messages cannot be read", Code.CORRUPTION, Condition.NO)
+    if missed.gone and not command.uid:
+        return Ok("Some messages were expunged", Code.EXPUNGEISSUED, Condition.NO)
+    return Ok("FETCH completed")
+
+
+async def search(session: "ImapSession", tag: bytes, command: c.Search) -> Ok:
+    """SEARCH."""
+    mailboxes = session.mailboxes
+    searcher = searching.Searcher(mailboxes.account, session.mailbox, mailboxes.summaries, session.output, command)
+    places = await searcher.run()
+    await searching.answer(tag, command, session.mailbox, places, session.output)
+    if searcher.unreadable:
+        return Ok("Some messages cannot be read", Code.CORRUPTION, Condition.NO)
+    return Ok("SEARCH completed")
+
+
+async def store(session: "ImapSession", tag: bytes, command: c.Store) -> Ok:
+    """STORE; new flags are told with the view's other news."""
+    selected, account = _writable(session), session.mailboxes.account
+    places = _resolve(selected, command.messages, uid=command.uid)
+    mask = await selected.keywords.mask(command.flags)
+    if not selected.keywords.knows(mask):
+        raise ValueError("a keyword without a bit")
+    mode, combine = _MODES[command.mode]
+    expected = (lambda old: combine(mask, old)) if command.silent else None
+    wanted, done = sum(map(len, places)), 0
+    for uids in selected.uid_ranges(places):
+        request = StoreFlags(account.stamp(), account.handle, selected.mailbox, uids, mode, mask)
+        reply, body = await account.read(request)
+        session.output.resumed()
+        done += await selected.stored(body, reply.changed, session.output, expected)
+    if done < wanted and not command.uid:
+        return Ok("Some messages were expunged", Code.EXPUNGEISSUED, Condition.NO)
+    return Ok("STORE completed")
+
+
+async def copy(session: "ImapSession", tag: bytes, command: c.Copy) -> Ok:
+    """COPY and MOVE (RFC 6851), with COPYUID (RFC 4315)."""
+    name = "MOVE" if command.move else "COPY"
+    selected = _writable(session) if command.move else session.mailbox
+    account = session.mailboxes.account
+    batches = selected.uid_ranges(_resolve(selected, command.messages, uid=command.uid))
+    if not batches:
+        return Ok(f"{name} completed; no messages")
+    if len(batches) > 1:  # all or none, so in one request
+        raise CommandError("too many ranges", condition=Condition.NO, response_code=Code.LIMIT.value)
+    try:
+        target = await session.mailboxes.folders.find(command.mailbox)
+        request = CopyMessages(
+            account.stamp(), account.handle, selected.mailbox, batches[0], target.mailbox, command.move
+        )
+        reply, body = await account.read(request)
+    except Exception as error:
+        raise or_try_create(error) from None
+    session.output.resumed()
+    if not reply.copied:
+        return Ok(f"{name} completed; no messages")
+    source = compress(unpack("I", body, 0, reply.copied))
+    code = responses.copy_uid_code(
+        reply.uid_validity, source, compress(unpack("I", body, 4 * reply.copied, reply.copied))
+    )
+    if command.move:  # before the EXPUNGEs that follow from it (RFC 6851 section 4.3)
+        session.output.send(_status("Moved", code))
+        return Ok("MOVE completed")
+    return Ok("COPY completed", code)
+
+
+def _resolve(selected: Selected, wanted: SequenceSet, *, uid: bool) -> list[range]:
+    return resolve_uids(wanted, selected.uids) if uid else resolve_numbers(wanted, len(selected.uids))
+
+
+def _writable(session: "ImapSession") -> Selected:
+    if session.mailbox.read_only:
+        raise CommandError("Mailbox is read-only", condition=Condition.NO, response_code=Code.READ_ONLY.value)
+    return session.mailbox
+
+
+HANDLERS: Final[Mapping[type[c.Command], Callable[["ImapSession", bytes, Any], Awaitable[Ok]]]] = {
+    c.Check: check,
+    c.Close: close,
+    c.Copy: copy,
+    c.Expunge: expunge,
+    c.Fetch: fetch,
+    c.Search: search,
+    c.Select: select,
+    c.Store: store,
+}

@@ -1,0 +1,83 @@
+"""The access process: faces the network on 993 and 995, holds nothing at rest."""
+
+import asyncio
+from collections.abc import Mapping
+from typing import Any
+
+from bulkhead.access.imap_session import ImapSession
+from bulkhead.access.pop3_session import Pop3Session
+from bulkhead.access.worker import Settings, Worker
+from bulkhead.boundary.edge import Channel
+from bulkhead.boundary.host import Host, Service
+from bulkhead.boundary.messages.facts import MailboxChanged, SessionEnded
+from bulkhead.gate.delivery import Sealer
+from bulkhead.gate.serve import Connection, Crowd, Limits, Listener
+from bulkhead.gate.tls import TlsKeeper
+
+SESSIONS: Mapping[str, type[ImapSession] | type[Pop3Session]] = {"imaps": ImapSession, "pop3s": Pop3Session}
+
+
+def _limits(settings: Mapping[str, Any]) -> Limits:
+    access = settings["access"]
+    return Limits(access["connections_max"], access["connections_per_source_max"], access["preauth_seconds"])
+
+
+class AccessService:
+    """A started access."""
+
+    def __init__(self, host: Host) -> None:
+        """Raises ConfigError without a pinned binding key, OSError or ssl.SSLError without a certificate."""
+        self._tls = TlsKeeper()
+        settings = host.settings
+        sealer = Sealer(host.tenant, settings["pinned"]["binding_key"])
+        self.worker = Worker(host.exchange, sealer, Settings.of(settings))
+        self._crowd = Crowd(_limits(settings))
+        self._listeners = [
+            Listener(
+                sock, self._crowd.limits, self._serve(SESSIONS[name]), lambda: self._tls.context, crowd=self._crowd
+            )
+            for name, sock in host.listeners.items()
+        ]
+        host.exchange.serve(
+            self.worker,
+            {},
+            {
+                MailboxChanged: lambda worker, _, fact: worker.changed(fact.handle),
+                SessionEnded: lambda worker, _, fact: worker.ended(fact.handle, "The session was ended"),
+            },
+        )
+        host.exchange.on_departure(self._on_departure)
+
+    def start(self) -> None:
+        """Accept."""
+        for listener in self._listeners:
+            listener.start()
+
+    async def reload(self, settings: Mapping[str, Any]) -> None:
+        """New limits, and a new certificate, for new connections."""
+        self._tls.load()
+        self.worker.settings = Settings.of(settings)
+        self._crowd.limits = _limits(settings)
+
+    async def stop(self) -> None:
+        """Sessions are told BYE."""
+        await asyncio.gather(*(listener.stop() for listener in self._listeners))
+
+    def _serve(self, session: type[ImapSession] | type[Pop3Session]) -> Any:
+        async def serve(connection: Connection) -> None:
+            await session(connection, self.worker).run()
+
+        return serve
+
+    def _on_departure(self, channel: Channel) -> None:
+        if channel.compartment == "keyring":  # its sessions went with it
+            self.worker.all_ended("The session has ended; log in again")
+        elif channel.compartment == "store":
+            self.worker.store_departed()
+
+
+async def start(host: Host) -> Service:
+    """Accept on the listeners "imaps" and "pop3s"."""
+    service = AccessService(host)
+    service.start()
+    return service

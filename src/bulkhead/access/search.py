@@ -1,0 +1,170 @@
+"""SEARCH: cheapest keys first; summaries, headers and bodies only of messages that are still undecided."""
+
+from collections.abc import Sequence
+
+from bulkhead.access.account import Account
+from bulkhead.access.mail import Message, in_batches, is_gone, open_messages, read_headers, read_rows
+from bulkhead.access.outcome import log_fault
+from bulkhead.access.output import Output
+from bulkhead.access.search_text import ReadText, find_in_body, needles_of
+from bulkhead.access.selected import Selected
+from bulkhead.access.summaries import Summaries
+from bulkhead.boundary.messages.to_store import MessageRow
+from bulkhead.errors import IntegrityError, Refused
+from bulkhead.wire.imap import responses
+from bulkhead.wire.imap.commands import Search
+from bulkhead.wire.imap.search import (
+    And,
+    Dated,
+    HasField,
+    InText,
+    Larger,
+    Not,
+    Or,
+    ReturnOption,
+    SearchKey,
+    Smaller,
+)  # fmt: skip
+from bulkhead.wire.imap.search_plan import (
+    Columns,
+    Test,
+    candidates,
+    cheapest_first,
+    compile_search,
+)  # fmt: skip
+from bulkhead.wire.imap.sequence import compress
+from bulkhead.wire.imap.sources import Source
+
+SLICE = 1000  # messages tested between two pauses
+BATCH = 256  # undecided messages whose rows are read together
+
+
+class Searcher:
+    """Answers one SEARCH."""
+
+    def __init__(
+        self, account: Account, selected: Selected, summaries: Summaries, output: Output, command: Search
+    ) -> None:
+        self._account, self._selected, self._summaries, self._output = account, selected, summaries, output
+        self._key = cheapest_first(command.program.key)
+        self._needles = needles_of(self._key)
+        self._with_header = _asks(self._key, (HasField, InText))
+        self._found: list[int] = []  # places
+        self.unreadable = 0
+
+    async def run(self) -> list[int]:
+        """The places that match, ascending. Raises as the reads do."""
+        columns = await self._columns()
+        test = compile_search(self._key, columns)
+        undecided: list[int] = []
+        for place in candidates(self._key, columns):
+            for start in range(place.start, place.stop, SLICE):
+                for at in range(start, min(place.stop, start + SLICE)):
+                    answer = test(at, Source.ARRAYS, None)
+                    if answer is None:
+                        undecided.append(at)
+                    elif answer:
+                        self._found.append(at)
+                await self._output.breathe()
+        for start in range(0, len(undecided), BATCH):
+            await self._decide(undecided[start : start + BATCH], test)
+        return sorted(self._found)
+
+    async def _columns(self) -> Columns:
+        if _asks(self._key, (Larger, Smaller, Dated)):
+            return await self._selected.columns(self._output)
+        selected = self._selected
+        return Columns(selected.uids, selected.flags, selected.uids, selected.uids, selected.keywords.names.bit)
+
+    async def _decide(self, places: Sequence[int], test: Test) -> None:
+        rows: list[MessageRow] = []
+        for ranges in self._selected.uid_ranges(range(at, at + 1) for at in places):
+            rows += await read_rows(self._account, self._selected.mailbox, ranges)
+        self._output.resumed()
+        left: list[tuple[MessageRow, ReadText]] = []
+        for group in Summaries.batches(rows):
+            before = self._summaries.unreadable
+            for row, summary in zip(group, await self._summaries.of(group), strict=True):
+                if summary is None:
+                    continue
+                text = ReadText(summary)
+                if self._undecided(row, test, Source.SUMMARY, text):
+                    left.append((row, text))
+                await self._output.breathe()
+            self.unreadable += self._summaries.unreadable - before
+        texts = {row.uid: text for row, text in left}
+        for group in in_batches([row for row, _ in left]):
+            messages = await open_messages(self._account, group)
+            if self._with_header:
+                await read_headers(self._account, messages)
+            for message in messages:
+                await self._read_on(message, texts[message.row.uid], test)
+
+    def _undecided(self, row: MessageRow, test: Test, source: Source, text: ReadText) -> bool:
+        at = self._selected.index(row.uid)
+        if at is None:
+            return False
+        answer = test(at, source, text)
+        if answer:
+            self._found.append(at)
+        return answer is None
+
+    async def _read_on(self, message: Message, text: ReadText, test: Test) -> None:
+        try:
+            if self._with_header:
+                text.take_header(await message.header())
+                if not self._undecided(message.row, test, Source.HEADER, text):
+                    return
+                await self._output.breathe()
+            text.take_body(await find_in_body(message, text.summary, self._needles, self._output))
+            self._undecided(message.row, test, Source.BODY, text)
+        except IntegrityError as error:
+            log_fault(error)
+            self.unreadable += 1
+        except Refused as error:
+            if not is_gone(error):
+                raise
+        finally:
+            await self._output.breathe()
+
+
+async def answer(tag: bytes, command: Search, selected: Selected, places: list[int], output: Output) -> None:
+    """Send SEARCH or ESEARCH (RFC 4731) for the places found."""
+    numbers: list[int] = []
+    for start in range(0, len(places), SLICE):
+        part = places[start : start + SLICE]
+        numbers += [selected.uids[at] for at in part] if command.uid else [at + 1 for at in part]
+        await output.breathe()
+    returns = command.program.returns
+    if returns is None:
+        line = [b"* SEARCH"]
+        for start in range(0, len(numbers), SLICE):
+            line += [b" %d" % number for number in numbers[start : start + SLICE]]
+            await output.breathe()
+        output.send(b"".join(line) + b"\r\n")
+        return
+    values: dict[ReturnOption, bytes] = {}
+    if ReturnOption.MIN in returns and numbers:
+        values[ReturnOption.MIN] = b"%d" % numbers[0]
+    if ReturnOption.MAX in returns and numbers:
+        values[ReturnOption.MAX] = b"%d" % numbers[-1]
+    if ReturnOption.COUNT in returns:
+        values[ReturnOption.COUNT] = b"%d" % len(numbers)
+    if ReturnOption.ALL in returns and numbers:
+        parts = []
+        for start in range(0, len(numbers), SLICE):
+            parts.append(compress(numbers[start : start + SLICE]))
+            await output.breathe()
+        values[ReturnOption.ALL] = b",".join(parts)
+    output.send(responses.esearch_line(tag, values, uid=command.uid))
+
+
+def _asks(key: SearchKey, kinds: tuple[type, ...]) -> bool:
+    """Whether a key of one of these kinds is in the program."""
+    match key:
+        case And(keys) | Or(keys):
+            return any(_asks(item, kinds) for item in keys)
+        case Not(inner):
+            return _asks(inner, kinds)
+        case _:
+            return isinstance(key, kinds)

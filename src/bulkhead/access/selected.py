@@ -1,0 +1,274 @@
+"""The session's view of its selected mailbox: what the client was told, and what it will be told next.
+
+UIDs and flags are packed arrays, sizes and dates are read when first asked for. `sync` brings the arrays to what the
+store has; messages that are gone stay in place until `report` may say so, since message numbers move with them
+(RFC 3501 section 7.4.1: no EXPUNGE during FETCH, STORE or SEARCH).
+"""
+
+import sys
+from array import array
+from bisect import bisect_left
+from collections.abc import Callable, Iterable, Sequence
+
+from bulkhead.access.account import Account
+from bulkhead.access.keywords import Keywords
+from bulkhead.access.output import Output
+from bulkhead.boundary.messages.to_store import RANGES_MAX, Column, ReadChanges, ReadColumns, UidRange
+from bulkhead.errors import IntegrityError
+from bulkhead.identifiers import MailboxId
+from bulkhead.wire.imap import responses
+from bulkhead.wire.imap.flags import SystemFlag
+from bulkhead.wire.imap.grammar import Condition
+from bulkhead.wire.imap.search_plan import Columns as SearchColumns
+
+SLICE = 1000  # messages handled between two pauses
+_NOBODY = 0xFFFFFFFF
+
+
+def unpack(typecode: str, body: bytes, start: int, count: int) -> "array[int]":
+    """`count` little-endian numbers of `body` from octet `start` on. Raises IntegrityError where it is shorter."""
+    column = array(typecode)
+    end = start + count * column.itemsize
+    if len(body) < end:
+        raise IntegrityError("a column is shorter than its count")
+    column.frombytes(memoryview(body)[start:end])
+    if sys.byteorder == "big":
+        column.byteswap()
+    return column
+
+
+def _find(uids: "array[int]", uid: int) -> int | None:
+    at = bisect_left(uids, uid)
+    return at if at < len(uids) and uids[at] == uid else None
+
+
+class Selected:
+    """The selected mailbox of one session."""
+
+    def __init__(self, account: Account, keywords: Keywords, mailbox: MailboxId, *, read_only: bool) -> None:
+        self.mailbox, self.read_only, self.keywords = mailbox, read_only, keywords
+        self.uid_validity = self.uid_next = self.modseq = 0
+        self.uids, self.flags = array("I"), array("Q")
+        self.arrived = False  # new messages came since filing last looked
+        self._account = account
+        self._sizes: array[int] | None = None
+        self._dates: array[int] | None = None
+        self._gone: set[int] = set()  # UIDs that the client still counts
+        self._flagged: set[int] = set()  # UIDs whose flags the client has not been told
+        self._told = 0  # messages that the client knows of
+        self._new_names = False
+        self._watched_at = -1
+
+    # --- reading --------------------------------------------------------------------------------------------------
+
+    async def load(self, store_epoch: int) -> None:
+        """Read UIDs and flags, and have changes told to this session from now on. Raises Refused."""
+        request = ReadColumns(self._account.handle, self.mailbox, Column.UID | Column.FLAGS, watch=True)
+        reply, body = await self._account.read(request)
+        self._watched_at = store_epoch
+        self.uid_validity, self.uid_next, self.modseq = reply.uid_validity, reply.uid_next, reply.modseq
+        self.uids = unpack("I", body, 0, reply.messages)
+        self.flags = unpack("Q", body, 4 * reply.messages, reply.messages)
+        self._told = len(self.uids)
+        self._sizes = self._dates = None
+        self.arrived = True
+
+    async def sync(self, output: Output, store_epoch: int) -> None:
+        """Take in what happened in the store. Raises Refused (`no-such-mailbox`), TemporaryFailure."""
+        handle = self._account.handle
+        if store_epoch != self._watched_at:
+            await self._account.read(ReadColumns(handle, self.mailbox, 0, first_uid=_NOBODY, watch=True))
+            self._watched_at = store_epoch
+        reply, body = await self._account.read(ReadChanges(handle, self.mailbox, self.modseq))
+        output.resumed()
+        if not reply.complete:
+            await self._resync(output)
+            return
+        gone = unpack("I", body, 0, reply.expunged)
+        start = 4 * reply.expunged
+        uids = unpack("I", body, start, reply.changed)
+        flags = unpack("Q", body, start + 4 * reply.changed, reply.changed)
+        await self._take_changed(uids, flags, output)
+        await self._take_gone(gone, output)
+        self.uid_next, self.modseq = reply.uid_next, reply.modseq
+
+    async def _resync(self, output: Output) -> None:
+        """The store's log does not reach back: compare everything."""
+        request = ReadColumns(self._account.handle, self.mailbox, Column.UID | Column.FLAGS)
+        reply, body = await self._account.read(request)
+        output.resumed()
+        uids = unpack("I", body, 0, reply.messages)
+        flags = unpack("Q", body, 4 * reply.messages, reply.messages)
+        gone: list[int] = []
+        for start in range(0, len(self.uids), SLICE):
+            gone += [uid for uid in self.uids[start : start + SLICE] if _find(uids, uid) is None]
+            await output.breathe()
+        await self._take_changed(uids, flags, output)
+        await self._take_gone(gone, output)
+        self.uid_next, self.modseq = reply.uid_next, reply.modseq
+
+    async def _take_changed(self, uids: "array[int]", flags: "array[int]", output: Output) -> None:
+        for start in range(0, len(uids), SLICE):
+            self._put_flags(uids[start : start + SLICE], flags[start : start + SLICE])
+            await output.breathe()
+        if any(not self.keywords.knows(mask) for mask in set(flags)):
+            self._new_names = await self.keywords.load() or self._new_names
+
+    def _put_flags(self, uids: Sequence[int], flags: Sequence[int]) -> None:
+        for uid, mask in zip(uids, flags, strict=True):
+            at = bisect_left(self.uids, uid)
+            if at == len(self.uids):
+                self.uids.append(uid)
+                self.flags.append(mask)
+                self.arrived = True
+            elif self.uids[at] == uid and self.flags[at] != mask:
+                self.flags[at] = mask
+                if at < self._told:
+                    self._flagged.add(uid)
+
+    async def _take_gone(self, uids: Sequence[int], output: Output) -> None:
+        for start in range(0, len(uids), SLICE):
+            for uid in uids[start : start + SLICE]:
+                if self.index(uid) is not None:
+                    self._gone.add(uid)
+            await output.breathe()
+
+    # --- what commands need ---------------------------------------------------------------------------------------
+
+    def index(self, uid: int) -> int | None:
+        """The place of a UID in the arrays, or None."""
+        return _find(self.uids, uid)
+
+    def uid_ranges(self, places: Iterable[range]) -> list[tuple[UidRange, ...]]:
+        """The UIDs at these places, as ranges for requests of at most 8,192 each."""
+        ranges = [(self.uids[place.start], self.uids[place.stop - 1]) for place in places]
+        return [tuple(ranges[start : start + RANGES_MAX]) for start in range(0, len(ranges), RANGES_MAX)]
+
+    def is_gone(self, uid: int) -> bool:
+        """Whether the message was expunged, though the client has not been told."""
+        return uid in self._gone
+
+    async def stored(
+        self, body: bytes, count: int, output: Output, expected: Callable[[int], int] | None = None
+    ) -> int:
+        """This session's own command set flags: `count` UIDs and masks; how many of them are in the view.
+
+        expected: what the client takes a message's new mask to be, from its old one; then only others are told.
+        """
+        uids, flags = unpack("I", body, 0, count), unpack("Q", body, 4 * count, count)
+        seen = 0
+        for start in range(0, count, SLICE):
+            for uid, mask in zip(uids[start : start + SLICE], flags[start : start + SLICE], strict=True):
+                at = self.index(uid)
+                if at is None:
+                    continue
+                seen += 1
+                if expected is None or mask != expected(self.flags[at]):
+                    self._flagged.add(uid)
+                self.flags[at] = mask
+            await output.breathe()
+        return seen
+
+    def take_flagged(self, uid: int) -> bool:
+        """Whether the client has not been told this message's flags; it is told now."""
+        if uid in self._flagged:
+            self._flagged.discard(uid)
+            return True
+        return False
+
+    async def columns(self, output: Output) -> SearchColumns:
+        """All arrays, sizes and dates too. One that is gone has size and date 0."""
+        sizes, dates = self._sizes, self._dates
+        have = 0 if sizes is None else len(sizes)
+        if sizes is None or dates is None or have < len(self.uids):
+            sizes, dates = sizes or array("I"), dates or array("q")
+            first = self.uids[have] if have < len(self.uids) else _NOBODY
+            request = ReadColumns(
+                self._account.handle, self.mailbox, Column.UID | Column.SIZE | Column.DATE, first_uid=first
+            )
+            reply, body = await self._account.read(request)
+            output.resumed()
+            uids = unpack("I", body, 0, reply.messages)
+            new_sizes = unpack("I", body, 4 * reply.messages, reply.messages)
+            new_dates = unpack("q", body, 8 * reply.messages, reply.messages)
+            wanted = self.uids[have:]
+            if uids == wanted:
+                sizes.extend(new_sizes)
+                dates.extend(new_dates)
+            else:
+                for start in range(0, len(wanted), SLICE):
+                    for uid in wanted[start : start + SLICE]:
+                        at = _find(uids, uid)
+                        sizes.append(0 if at is None else new_sizes[at])
+                        dates.append(0 if at is None else new_dates[at])
+                    await output.breathe()
+            self._sizes, self._dates = sizes, dates
+        return SearchColumns(self.uids, self.flags, sizes, dates, self.keywords.names.bit)
+
+    async def first_unseen(self, output: Output) -> int:
+        """The number of the first message without \\Seen, 0 if there is none."""
+        for start in range(0, len(self.flags), SLICE):
+            for at, mask in enumerate(self.flags[start : start + SLICE], start + 1):
+                if not mask & SystemFlag.SEEN:
+                    return at
+            await output.breathe()
+        return 0
+
+    def flag_lines(self) -> bytes:
+        """FLAGS and PERMANENTFLAGS, as they are now."""
+        defined = self.keywords.names.defined()
+        permanent = responses.permanent_flags_code(
+            b"()" if self.read_only else defined, more=not self.read_only and self.keywords.room
+        )
+        return responses.flags_line(defined) + responses.untagged(Condition.OK, "Flags kept", permanent)
+
+    # --- telling --------------------------------------------------------------------------------------------------
+
+    async def report(self, output: Output, *, expunge: bool) -> None:
+        """Tell the client what changed: EXPUNGE where that is allowed, EXISTS, flags."""
+        if expunge and self._gone:
+            await self._report_gone(output)
+        if len(self.uids) != self._told:
+            self._told = len(self.uids)
+            output.send(responses.exists(self._told))
+            output.send(responses.recent(0))
+        if self._new_names:
+            self._new_names = False
+            output.send(self.flag_lines())
+        if self._flagged:
+            flagged = sorted(self._flagged)
+            self._flagged.clear()
+            for uid in flagged:
+                at = self.index(uid)
+                if at is not None:
+                    items = (b"UID", b"%d" % uid, b"FLAGS", self.keywords.names.render(self.flags[at]))
+                    output.send(responses.fetch_line(at + 1, items))
+                    await output.breathe()
+
+    async def _report_gone(self, output: Output) -> None:
+        """From the highest number down, so that no number moves before it was told."""
+        places = sorted(at for uid in self._gone if (at := self.index(uid)) is not None)
+        self._gone.clear()
+        told = sum(at < self._told for at in places)  # a message that came and went unseen is not mentioned
+        for at in reversed(places[:told]):
+            output.send(responses.expunge(at + 1))
+            await output.breathe()
+        self._told -= told
+        self._drop(places)
+
+    def _drop(self, places: list[int]) -> None:
+        """Take places (ascending) out of all arrays."""
+        uids, flags = array("I"), array("Q")
+        sizes = None if self._sizes is None else array("I")
+        dates = None if self._dates is None else array("q")
+        start = 0
+        for place in (*places, len(self.uids)):
+            uids += self.uids[start:place]
+            flags += self.flags[start:place]
+            if self._sizes is not None and sizes is not None:
+                sizes += self._sizes[start:place]
+            if self._dates is not None and dates is not None:
+                dates += self._dates[start:place]
+            start = place + 1
+        self._flagged.difference_update(self.uids[at] for at in places)
+        self.uids, self.flags, self._sizes, self._dates = uids, flags, sizes, dates

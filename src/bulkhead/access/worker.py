@@ -1,0 +1,116 @@
+"""What all sessions of one access process share: settings, edges, live sessions, memory for messages, POP3 locks."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from bulkhead.access.account import Account
+from bulkhead.boundary.exchange import Exchange
+from bulkhead.errors import IntegrityError
+from bulkhead.gate.delivery import Sealer
+from bulkhead.gate.login import log_in
+from bulkhead.identifiers import AccountId
+
+APPENDING_MAX = 256 << 20  # octets of messages under way in one worker
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """The section [access]; seconds and octets."""
+
+    idle: float
+    pop3_idle: float
+    preauth: float
+    append_max: int
+    errors_max: int
+
+    @classmethod
+    def of(cls, settings: Mapping[str, Any]) -> "Settings":
+        """From what the host was given."""
+        access = settings["access"]
+        return cls(
+            access["idle_seconds"], access["pop3_idle_seconds"], access["preauth_seconds"],
+            access["append_bytes_max"], access["errors_max"],
+        )  # fmt: skip
+
+
+class LiveSession(Protocol):
+    """A logged-in session, as facts reach it."""
+
+    def changed(self) -> None:
+        """Something changed in its account, or the store restarted."""
+
+    def end(self, reason: str) -> None:
+        """It is over: say so and close."""
+
+
+class Budget:
+    """Octets of messages in memory in this process."""
+
+    def __init__(self, octets: int) -> None:
+        self._left = octets
+
+    def take(self, octets: int) -> bool:
+        """Whether there was room."""
+        if octets > self._left:
+            return False
+        self._left -= octets
+        return True
+
+    def give(self, octets: int) -> None:
+        """They are free again."""
+        self._left += octets
+
+
+class Worker:
+    """One access process."""
+
+    def __init__(self, exchange: Exchange, sealer: Sealer, settings: Settings) -> None:
+        self.exchange, self.sealer, self.settings = exchange, sealer, settings
+        self.budget = Budget(APPENDING_MAX)
+        self.locked: set[AccountId] = set()  # mailboxes that a POP3 session holds (RFC 1939 section 4)
+        self.store_epoch = 0  # rises whenever the store's edge ends
+        self._live: dict[bytes, LiveSession] = {}
+
+    async def log_in(self, login: str, password: bytes, scope: int, source: str) -> Account:
+        """The account. Raises Refused (`bad-credentials`), TemporaryFailure, IntegrityError."""
+        account, session = await log_in(self.exchange, login, password, scope, source)
+        if session.binding is None:
+            raise IntegrityError("keyring gave a session without a binding")
+        return Account(self.exchange, account, session, self.sealer.verify(session.binding))
+
+    def enter(self, account: Account, session: LiveSession) -> None:
+        """Facts about this account's handle reach `session` from now on."""
+        self._live[account.handle] = session
+
+    def leave(self, account: Account) -> None:
+        """No more."""
+        self._live.pop(account.handle, None)
+
+    @property
+    def sessions(self) -> int:
+        """How many are logged in."""
+        return len(self._live)
+
+    def changed(self, handle: bytes) -> None:
+        """The store says that something changed."""
+        session = self._live.get(handle)
+        if session is not None:
+            session.changed()
+
+    def store_departed(self) -> None:
+        """The store restarts: it watches nobody any more, and facts may be lost."""
+        self.store_epoch += 1
+        for session in list(self._live.values()):
+            session.changed()
+
+    def ended(self, handle: bytes, reason: str) -> None:
+        """The keyring says that this session is over."""
+        session = self._live.get(handle)
+        if session is not None:
+            session.end(reason)
+
+    def all_ended(self, reason: str) -> None:
+        """The keyring is gone, and all handles with it."""
+        for session in list(self._live.values()):
+            session.end(reason)
