@@ -9,7 +9,6 @@ import base64
 import secrets
 from collections import OrderedDict
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
@@ -20,17 +19,17 @@ from bulkhead.boundary.messages.fields import Stamp
 from bulkhead.boundary.messages.to_directory import BindingRow
 from bulkhead.boundary.messages.to_store import COPIES_MAX, Copy, DeliverMail
 from bulkhead.errors import ConfigError
+from bulkhead.gate.message import INLINE_MAX, PIECE, run_aside
 from bulkhead.identifiers import AccountId, EmailId, RequestId, TenantId, new_id
 from bulkhead.records.mailbox import Binding, VerifiedBinding
 from bulkhead.records.message import body_sealed_size, seal_body_pieces, seal_key_box, seal_parts
 from bulkhead.wire.summary import Section, Summary, summarize
 
 BINDINGS_KEPT = 10_000
-INLINE_MAX = 256 * 1024  # octets: larger messages are summarised off the loop and sealed as they are sent
-PIECE = 256 * 1024
 SUMMARY_BYTES_MAX = 512 * 1024
-
-_worker = ThreadPoolExecutor(max_workers=1, thread_name_prefix="summarise")
+CALL_SECONDS = 30.0  # for store's answer, and for the sealed octets besides:
+OCTETS_A_SECOND = 10_000_000  # what store can be expected to write
+CALL_SECONDS_MAX = 300.0  # clients wait 600 for the answer to the final dot (RFC 5321 section 4.5.3.2.6)
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,10 +82,7 @@ class Sealer:
 
     async def summarize(self, message: bytes) -> Summary:
         """The message's summary; of a large one on another thread, so that the loop goes on."""
-        if len(message) <= INLINE_MAX:
-            return bounded(message, summarize(message))
-        found = await asyncio.get_running_loop().run_in_executor(_worker, summarize, message)
-        return bounded(message, found)
+        return await run_aside(len(message), lambda: bounded(message, summarize(message)))
 
     def seal_copy(self, binding: VerifiedBinding, message: bytes, summary: Summary, date: int) -> SealedCopy:
         """A copy for one account, under a new message key. date: INTERNALDATE, seconds."""
@@ -158,13 +154,19 @@ async def deliver(
         raise ValueError(f"{len(bindings)} recipients in one delivery")
     verified = [sealer.verify(binding) for binding in bindings]
     summary = await sealer.summarize(message)
-    copies = [sealer.seal_copy(binding, message, summary, date) for binding in verified]
+    copies: list[SealedCopy] = []
+    for binding in verified:
+        copies.append(sealer.seal_copy(binding, message, summary, date))
+        if len(copies) % 16 == 0:
+            await asyncio.sleep(0)  # a key box takes 56 us
 
     def body() -> Iterator[bytes]:
         for copy in copies:
             yield from copy.pieces()
 
-    stamp = Stamp.fresh(actor, request_id=None if request_id is None else RequestId(request_id))
+    octets = len(copies) * len(message)
+    seconds = min(CALL_SECONDS + octets / OCTETS_A_SECOND, CALL_SECONDS_MAX)
+    stamp = Stamp.fresh(actor, seconds, None if request_id is None else RequestId(request_id))
     request = DeliverMail(stamp, tuple(copy.row for copy in copies))
-    small = len(copies) == 1 and len(message) <= INLINE_MAX // 4
-    await exchange.to("store").call(request, b"".join(body()) if small else body)
+    small = octets <= INLINE_MAX // 4
+    await exchange.to("store").call(request, b"".join(body()) if small else body, timeout=seconds)

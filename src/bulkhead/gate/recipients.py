@@ -10,8 +10,8 @@ from bulkhead.boundary.exchange import Exchange
 from bulkhead.boundary.messages.to_directory import BindingRow, RecipientVerdict, ResolveRecipient
 from bulkhead.boundary.messages.to_store import CheckRoom
 from bulkhead.errors import IntegrityError
+from bulkhead.gate.connection import Connection
 from bulkhead.gate.delivery import Sealer
-from bulkhead.gate.serve import Connection
 from bulkhead.gate.smtp import Rejection
 from bulkhead.identifiers import Address, DomainName
 from bulkhead.wire.smtp_codes import Code, Reply, Status, reply
@@ -42,7 +42,7 @@ async def find_recipient(domestic: Domestic, address: Address | None, size: int)
     address: None is <Postmaster> without a domain, which means ours (RFC 5321 section 4.5.1). size: octets announced.
     Raises Rejection with the reply, or Refused and TemporaryFailure from the holders.
     """
-    text = f"postmaster@{domestic.hostname}" if address is None else str(address)
+    text = "postmaster" if address is None else str(address)
     found = await domestic.exchange.to("directory").call(ResolveRecipient(text))
     if found.verdict == RecipientVerdict.NOT_OURS:
         return None
@@ -69,7 +69,7 @@ def trace_of(
     """The Received field of this hop; a subscriber's own address is not told."""
     return received_field(
         hello=hello,
-        client=None if authenticated else ipaddress.ip_address(connection.source),
+        client=None if authenticated else client_address(connection.source),
         by=domestic.hostname,
         transmission=transmission_type(extended=extended, tls=connection.secure, authenticated=authenticated),
         queue_id=mail_id,
@@ -78,9 +78,13 @@ def trace_of(
     )
 
 
-def refuse_loop(message: bytes) -> None:
-    """Raises Rejection for a message with more than 50 Received fields."""
-    end = message.find(b"\r\n\r\n")
-    header = (b"\r\n" + message[: end if end >= 0 else len(message)]).lower()
-    if header.count(b"\r\nreceived:") > HOPS_MAX:
+def refuse_loop(header: bytes) -> None:
+    """Raises Rejection for a header with more than 50 Received fields."""
+    if (b"\r\n" + header.lower()).count(b"\r\nreceived:") > HOPS_MAX:
         raise Rejection(LOOP)
+
+
+def client_address(source: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address:
+    """The client's address as Received tells it: an IPv4 one also where the listener is IPv6."""
+    address = ipaddress.ip_address(source.partition("%")[0])
+    return getattr(address, "ipv4_mapped", None) or address

@@ -4,8 +4,9 @@ import asyncio
 import contextlib
 from typing import Protocol
 
-from bulkhead.errors import Error, IntegrityError, PeerError, Refused, TemporaryFailure
-from bulkhead.gate.serve import Connection, ConnectionEnded, IdleTooLong
+from bulkhead.errors import Error, IntegrityError, PeerError, Refused
+from bulkhead.gate.connection import Connection, ConnectionEnded, IdleTooLong
+from bulkhead.gate.message import MessageText
 from bulkhead.gate.tls import TlsKeeper
 from bulkhead.wire import smtp_codes as codes
 from bulkhead.wire.sasl import MECHANISMS, CancelledError, Challenge, Credentials, Mechanism
@@ -25,12 +26,14 @@ from bulkhead.wire.smtp_events import (
     StartTls,
 )
 
+FAULT = reply(Code.UNAVAILABLE, Status.SYSTEM_BUSY, "Internal fault; try again later")
 BUSY = reply(Code.LOCAL_ERROR, Status.SYSTEM_BUSY, "Cannot take this now; try again later")
 MEMORY_FULL = reply(Code.NO_STORAGE, Status.SYSTEM_BUSY, "Too much mail at once; try again later")
 _REFUSALS = {
     "over-quota": reply(552, "5.2.2", "Mailbox is full"),
     "no-such-account": reply(Code.MAILBOX_UNAVAILABLE, Status.NO_SUCH_MAILBOX, "No such mailbox"),
     "not-owner": reply(Code.MAILBOX_NAME_INVALID, Status.NOT_AUTHORISED, "That sender address is not yours"),
+    "header-too-large": reply(Code.MESSAGE_TOO_BIG, Status.TOO_BIG, "Message header exceeds 1 MiB"),
     "queue-full": reply(Code.NO_STORAGE, Status.SYSTEM_BUSY, "The queue is full; try again later"),
 }
 
@@ -50,7 +53,7 @@ class Policy(Protocol):
     async def recipient(self, event: RcptTo) -> None:
         """Can mail for this address be taken?"""
 
-    async def message(self, data: bytes) -> str:
+    async def message(self, text: MessageText) -> str:
         """Take the message: durable on return. The words behind 250."""
 
     def reset(self) -> None:
@@ -97,12 +100,13 @@ class SmtpSession:
         self._connection, self._receiver, self._policy, self._tls = connection, receiver, policy, tls
         self._budget = budget
         self._mechanism: Mechanism | None = None
-        self._message = bytearray()
+        self._text = MessageText()
         self._overflow = False
 
     async def run(self) -> None:
         """Until the client leaves, breaks the rules or is silent too long."""
         receiver, connection = self._receiver, self._connection
+        connection.keep_pace()
         receiver.greet()
         try:
             while True:
@@ -124,9 +128,13 @@ class SmtpSession:
             pass
         except PeerError:
             pass  # the receiver has written why
+        except Exception:
+            receiver.close(FAULT)
+            raise
         finally:
             self._drop()
             self._flush()
+            connection.close()
             with contextlib.suppress(Error):
                 await self._policy.leave()
 
@@ -137,7 +145,8 @@ class SmtpSession:
         while (event := self._receiver.next_event()) is not None:
             if isinstance(event, DataChunk):
                 self._keep(event.data)
-            elif isinstance(event, StartTls):
+                continue
+            if isinstance(event, StartTls):
                 await self._start_tls()
             elif isinstance(event, DataRefused | Reset):
                 self._drop()
@@ -149,6 +158,7 @@ class SmtpSession:
                     self._receiver.reject(refusal(error))
                     if isinstance(event, DataEnd):
                         self._policy.reset()
+            self._connection.touch()
 
     async def _answer(self, event: object) -> None:
         receiver, policy = self._receiver, self._policy
@@ -180,21 +190,21 @@ class SmtpSession:
             self._drop()
             self._overflow = True
             return
-        self._message += data
+        self._text.add(data)
 
     def _drop(self) -> None:
-        self._budget.give(len(self._message))
-        self._message = bytearray()
+        self._budget.give(self._text.size)
+        self._text = MessageText()
         self._overflow = False
 
     async def _end_message(self) -> None:
         try:
             if self._overflow:
                 raise Rejection(MEMORY_FULL)
-            text = await self._policy.message(bytes(self._message))
+            words = await self._policy.message(self._text)
         finally:
             self._drop()
-        self._receiver.accept_message(reply(Code.OK, Status.MESSAGE_OK, text))
+        self._receiver.accept_message(reply(Code.OK, Status.MESSAGE_OK, words))
         self._policy.reset()
 
     async def _start_tls(self) -> None:
@@ -225,9 +235,9 @@ class SmtpSession:
         self._mechanism = None
         try:
             await self._policy.login(step)
-        except Refused:
-            raise Rejection(codes.AUTH_INVALID) from None
-        except TemporaryFailure:
+        except (Refused, Rejection) as error:
+            raise Rejection(error.reply if isinstance(error, Rejection) else codes.AUTH_INVALID) from None
+        except Error:
             raise Rejection(codes.AUTH_UNAVAILABLE) from None
         self._receiver.authenticated()
 

@@ -1,12 +1,14 @@
 """A started SMTP gate: listeners, certificate, limits. mx and submit differ in receiver and policy only."""
 
+import asyncio
 from collections.abc import Callable, Mapping
 from typing import Any
 
 from bulkhead.boundary.host import Host
+from bulkhead.gate.connection import Connection
 from bulkhead.gate.delivery import Sealer
 from bulkhead.gate.recipients import Domestic
-from bulkhead.gate.serve import Connection, Limits, Listener
+from bulkhead.gate.serve import Crowd, Limits, Listener
 from bulkhead.gate.smtp import Budget, Policy, SmtpSession
 from bulkhead.gate.tls import TlsKeeper
 from bulkhead.identifiers import parse_domain
@@ -30,30 +32,36 @@ class SmtpService:
         self._section, self._make_receiver, self._make_policy = section, receiver, policy
         self._tls = TlsKeeper()
         self._budget = Budget(MESSAGES_IN_MEMORY)
+        self._crowd = Crowd(_limits(host.settings[section]))
         self._apply(host.settings)
         sealer = Sealer(host.tenant, host.settings["pinned"]["binding_key"])
         self._domestic = Domestic(host.exchange, sealer, parse_domain(host.settings["names"][section]))
         busy = smtp_codes.reply(
             smtp_codes.Code.UNAVAILABLE, smtp_codes.Status.SHUTTING_DOWN, "Too many connections from you"
         ).render()
-        own = host.settings[section]
-        limits = Limits(own["connections_max"], own["connections_per_source_max"], own["idle_seconds"])
         self._listeners = [
-            Listener(sock, limits, self._session(name in implicit), self._context if name in implicit else None, busy)
+            Listener(
+                sock,
+                self._crowd.limits,
+                self._session(name in implicit),
+                self._context if name in implicit else None,
+                busy,
+                crowd=self._crowd,
+            )
             for name, sock in host.listeners.items()
         ]
         for listener in self._listeners:
             listener.start()
 
     async def reload(self, settings: Mapping[str, Any]) -> None:
-        """New limits of messages, and a new certificate for new connections."""
+        """New limits and a new certificate, both for new connections; connections that live keep theirs."""
         self._tls.load()
+        self._crowd.limits = _limits(settings[self._section])
         self._apply(settings)
 
     async def stop(self) -> None:
         """Sessions are told 421."""
-        for listener in self._listeners:
-            await listener.stop()
+        await asyncio.gather(*(listener.stop() for listener in self._listeners))
 
     def _context(self) -> Any:
         return self._tls.context
@@ -71,9 +79,13 @@ class SmtpService:
     def _session(self, implicit: bool) -> Callable[[Connection], Any]:
         async def run(connection: Connection) -> None:
             if self._preauth_seconds:
-                connection.set_idle_seconds(self._preauth_seconds)
+                connection.set_lifetime(self._preauth_seconds)
             receiver = self._make_receiver(self._domestic, self._limits, implicit)
             policy = self._make_policy(self._domestic, connection)
             await SmtpSession(connection, receiver, policy, self._tls, self._budget).run()
 
         return run
+
+
+def _limits(own: Mapping[str, Any]) -> Limits:
+    return Limits(own["connections_max"], own["connections_per_source_max"], own["idle_seconds"])

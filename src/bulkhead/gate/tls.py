@@ -18,8 +18,11 @@ class TlsKeeper:
         self.context = self._make()
 
     def load(self) -> None:
-        """Use the PEM that lies in the directory now; the old context stays when it cannot be loaded."""
-        self.context = self._make()
+        """Use the PEM that lies in the directory now; the old context stays where none does, or it cannot be loaded."""
+        try:
+            self.context = self._make()
+        except FileNotFoundError:
+            return
 
     def _make(self) -> ssl.SSLContext:
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)  # TLS 1.2 and up with the library's own suites

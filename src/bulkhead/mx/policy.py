@@ -3,13 +3,15 @@
 import secrets
 
 from bulkhead.boundary.messages.to_directory import BindingRow
+from bulkhead.boundary.messages.to_store import COPIES_MAX
+from bulkhead.gate.connection import Connection
 from bulkhead.gate.delivery import deliver
+from bulkhead.gate.message import MessageText
 from bulkhead.gate.recipients import NO_RELAY, Domestic, find_recipient, refuse_loop, trace_of
-from bulkhead.gate.serve import Connection
 from bulkhead.gate.smtp import Rejection
 from bulkhead.identifiers import Address
 from bulkhead.wire.sasl import Credentials
-from bulkhead.wire.smtp_codes import AUTH_INVALID
+from bulkhead.wire.smtp_codes import AUTH_INVALID, TOO_MANY_RECIPIENTS
 from bulkhead.wire.smtp_events import MailFrom, RcptTo
 from bulkhead.wire.trace import return_path_field
 
@@ -43,12 +45,14 @@ class MxPolicy:
         binding = await find_recipient(self._domestic, event.address, self._size)
         if binding is None:
             raise Rejection(NO_RELAY)
+        if len(self._recipients) >= COPIES_MAX and binding.account not in self._recipients:
+            raise Rejection(TOO_MANY_RECIPIENTS)
         self._addresses.append(event.address)
         self._recipients[binding.account] = binding
 
-    async def message(self, data: bytes) -> str:
+    async def message(self, text: MessageText) -> str:
         """Trace fields on top, then into every mailbox at once."""
-        refuse_loop(data)
+        refuse_loop(text.header())
         mail_id = secrets.token_hex(8)
         trace = return_path_field(self._sender) + trace_of(
             self._domestic,
@@ -60,7 +64,8 @@ class MxPolicy:
             recipient=self._addresses[0] if len(self._addresses) == 1 else None,
         )
         bindings, now = list(self._recipients.values()), int(self._domestic.clock())
-        await deliver(self._domestic.exchange, self._domestic.sealer, bindings, trace + data, now, actor="mx")
+        message = await text.join(trace)
+        await deliver(self._domestic.exchange, self._domestic.sealer, bindings, message, now, actor="mx")
         return f"Delivered as {mail_id}"
 
     async def leave(self) -> None:

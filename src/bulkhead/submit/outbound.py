@@ -10,12 +10,14 @@ from bulkhead.boundary.exchange import Exchange
 from bulkhead.boundary.messages.fields import Stamp
 from bulkhead.boundary.messages.to_queue import Enqueue
 from bulkhead.errors import ConfigError
+from bulkhead.gate.delivery import CALL_SECONDS, OCTETS_A_SECOND
+from bulkhead.gate.message import PIECE
 from bulkhead.identifiers import AccountId, Address, QueueId, TenantId, new_id
 from bulkhead.records.chunks import body_sealed_size
 from bulkhead.records.mailbox import QUEUE_ACCOUNT, VerifiedBinding
 from bulkhead.records.queued import seal_queue_body_pieces, seal_queue_header, seal_queue_key_box
+from bulkhead.wire.header import header_end
 
-PIECE = 256 * 1024
 QUEUE_GENERATION = 1
 
 
@@ -34,8 +36,7 @@ class OutboundSealer:
     ) -> QueueId:
         """Durable in the queue on return. Raises Refused (`queue-full`), TemporaryFailure."""
         queue_id, key = QueueId(new_id()), secrets.token_bytes(32)
-        end = message.find(b"\r\n\r\n")
-        split = end + 4 if end >= 0 else len(message)
+        split = header_end(message, 0, len(message))
         header = seal_queue_header(key, queue_id, message[:split])
         body = memoryview(message)[split:]
 
@@ -44,8 +45,9 @@ class OutboundSealer:
             pieces = (body[start : start + PIECE] for start in range(0, len(body), PIECE))
             yield from seal_queue_body_pieces(key, queue_id, pieces)
 
+        seconds = CALL_SECONDS + len(message) / OCTETS_A_SECOND
         request = Enqueue(
-            stamp=Stamp.fresh("submit"),
+            stamp=Stamp.fresh("submit", seconds),
             queue_id=queue_id,
             reverse_path=str(sender),
             recipients=tuple(str(recipient) for recipient in recipients),
@@ -54,5 +56,5 @@ class OutboundSealer:
             header_size=len(header),
             body_size=body_sealed_size(len(body)),
         )
-        await exchange.to("queue").call(request, sealed)
+        await exchange.to("queue").call(request, sealed, timeout=seconds)
         return queue_id

@@ -1,11 +1,12 @@
 """The submit process: faces subscribers on ports 465 and 587, holds nothing."""
 
 from bulkhead.boundary.host import Host, Service
+from bulkhead.gate.connection import Connection
 from bulkhead.gate.recipients import Domestic
-from bulkhead.gate.serve import Connection
 from bulkhead.gate.smtp_service import SmtpService
 from bulkhead.submit.outbound import OutboundSealer
 from bulkhead.submit.policy import SubmitPolicy
+from bulkhead.submit.sessions import Logins
 from bulkhead.wire.smtp import SmtpReceiver
 from bulkhead.wire.smtp_codes import Limits
 from bulkhead.wire.smtp_states import Role
@@ -14,10 +15,10 @@ from bulkhead.wire.smtp_states import Role
 async def start(host: Host) -> Service:
     """Accept on `submissions` (TLS first, RFC 8314 section 3.3) and `submission` (STARTTLS required)."""
     outbound = OutboundSealer(host.tenant, host.settings["pinned"]["queue_key"])
-    idle = float(host.settings["submit"]["idle_seconds"])
+    logins = Logins(host.exchange)
 
     def policy(domestic: Domestic, connection: Connection) -> SubmitPolicy:
-        return SubmitPolicy(domestic, connection, outbound, idle)
+        return SubmitPolicy(domestic, connection, outbound, logins)
 
     return SmtpService(host, "submit", _receiver, policy, frozenset({"submissions"}))
 

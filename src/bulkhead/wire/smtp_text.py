@@ -38,6 +38,7 @@ class TextReader:
         self.fault: Fault | None = None
         self._message_bytes, self._text_line = message_bytes, text_line
         self._before = b""  # the last four octets dropped, while discarding
+        self._seen = 0  # octets at the head of the inbox that hold no LF
 
     def read(self, inbox: bytearray) -> bytes:
         """The whole lines that `inbox` holds, unstuffed and removed from it; b"" when there are none or after a fault.
@@ -47,12 +48,19 @@ class TextReader:
         if self.fault is not None:
             self._discard(inbox)
             return b""
+        if inbox.find(b"\n", self._seen) < 0 and len(inbox) <= self._text_line:
+            self._seen = len(inbox)  # a long line is looked at once, in however many pieces it comes
+            return b""
+        self._seen = 0
         hit = _SUSPECT.search(inbox)
         suspect = len(inbox) if hit is None else hit.start()
         stop, after = self._whole_lines(inbox, suspect)
         if after == 0:
-            if len(inbox) > self._text_line:  # too long even with a transparency dot, since its CRLF is not here
+            if b"\n" in inbox:  # no CRLF is here
+                self._fail(Fault.BARE_NEWLINE)
+            elif len(inbox) > self._text_line:  # too long even with a transparency dot, since its CRLF is not here
                 self._fail(Fault.LONG_LINE)
+            if self.fault is not None:
                 self._discard(inbox)
             return b""
         text = bytes(inbox[:stop])

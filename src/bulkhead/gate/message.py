@@ -1,0 +1,65 @@
+"""A message on its way in: kept in large pieces, made into one run of octets once, off the loop where it is large."""
+
+import asyncio
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import TypeVar
+
+from bulkhead.errors import Refused
+from bulkhead.wire.header import header_end
+
+INLINE_MAX = 256 * 1024  # octets: work on larger messages is done on the one thread beside the loop
+PIECE = 256 * 1024
+HEADER_MAX = 1 << 20  # octets of a message's header
+
+T = TypeVar("T")
+_worker = ThreadPoolExecutor(max_workers=1, thread_name_prefix="message")
+
+
+async def run_aside(octets: int, work: Callable[[], T]) -> T:
+    """What `work` gives; for more than INLINE_MAX octets on the thread, one at a time, so that the loop goes on."""
+    if octets <= INLINE_MAX:
+        return work()
+    return await asyncio.get_running_loop().run_in_executor(_worker, work)
+
+
+class MessageText:
+    """The octets of one message as they come. Memory: the octets and at most a piece."""
+
+    def __init__(self) -> None:
+        self.size = 0
+        self._pieces: list[bytes] = []
+        self._tail = bytearray()
+
+    def add(self, data: bytes) -> None:
+        """Take the next octets, of whatever length."""
+        self.size += len(data)
+        self._tail += data
+        if len(self._tail) >= PIECE:
+            self._cut()
+
+    def header(self) -> bytes:
+        """The header with its empty line, or all there is. Raises Refused (`header-too-large`) above 1 MiB."""
+        self._cut()
+        head, held = [], 0
+        for piece in self._pieces:
+            head.append(piece)
+            held += len(piece)
+            if held > HEADER_MAX:
+                break
+        block = b"".join(head)
+        end = header_end(block, 0, len(block))
+        if end > HEADER_MAX:
+            raise Refused("the header is too large", code="header-too-large")
+        return block[:end]
+
+    async def join(self, before: bytes) -> bytes:
+        """`before` and the message as one; the pieces are given up."""
+        self._cut()
+        pieces, self._pieces = [before, *self._pieces], []
+        return await run_aside(self.size, lambda: b"".join(pieces))
+
+    def _cut(self) -> None:
+        if self._tail:
+            self._pieces.append(bytes(self._tail))
+            self._tail = bytearray()
