@@ -15,7 +15,6 @@ from bulkhead.cli.reference import arguments_of, reference_page
 from bulkhead.cli.tree import Command, build_parser
 
 PAGE = Path(__file__).parents[2] / "docs" / "cli.md"
-ELSEWHERE = {"bulkhead.cli.demo:demo", "bulkhead.cli.demo:breach"}
 
 
 def _leaves(parser: argparse.ArgumentParser, words: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], Command]]:

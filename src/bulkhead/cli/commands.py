@@ -363,11 +363,24 @@ _MAIL = (
 _DEMO = (
     Command(
         ("demo",), "Make the example of six tenants where it is missing, run it and exchange mail.",
-        "bulkhead.cli.demo:demo", exits=_LIVE,
+        "bulkhead.cli.demo:demo",
+        (flag("--fresh", "Remove an earlier demonstration in that directory and make a new one."),),
+        exits=_LIVE,
+        text="Prints what runs where, one login, settings for mail clients and what to try next; runs until Ctrl-C. "
+        "Mail is exchanged only when the demonstration is made. docs/demo.md says more.",
     ),
     Command(
-        ("demo", "breach"), "Break into one tenant's compartments, and show what stays shut.",
-        "bulkhead.cli.demo:breach", exits=(ExitCode.FINDING, *_LIVE),
+        ("demo", "breach"), "Break into one compartment of one tenant, and show what stays shut.",
+        "bulkhead.cli.demo:breach",
+        (
+            positional("target", "TENANT/COMPARTMENT (default: stnet/access).", nargs="?", default="stnet/access"),
+            option("--json", "FILE", "Write the figures as one JSON document; - is standard output.", default=""),
+            option("--svg", "FILE", "Write them as a picture.", default=""),
+            flag("--lift", "Admit the tenant's logins again at the end; without it the command to do so is printed."),
+        ),
+        exits=(ExitCode.FINDING, *_LIVE),
+        text="Needs a running demonstration: it stops the logins and sessions of one tenant. The document is "
+        "`bulkhead/demo-breach/1`, explained in docs/demo.md.",
     ),
 )  # fmt: skip
 

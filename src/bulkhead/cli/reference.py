@@ -19,8 +19,8 @@ and what to do; a fault of ours shows a traceback only with `BULKHEAD_TRACE=1` i
 
 `status`, `domain`, `account`, `queue`, `ledger`, `stop`, `fsck` and `exposure` ask the live cell: its supervisor hands
 the command one end of an edge to the compartment that answers, and parses nothing of what crosses it. They need the
-cell to run, and the user who runs it, or root. `init`, `tenant`, `config` and `doctor` work on the installation's files.
-A password is never an argument and never shown.
+cell to run, and the user who runs it, or root. `init`, `tenant`, `config` and `doctor` work on the installation's
+files. A password is never an argument and never shown.
 
 ## Exit codes
 

@@ -15,6 +15,7 @@ from typing import Any, TypeVar
 from bulkhead.boundary.edge import Channel
 from bulkhead.boundary.exchange import CALL_SECONDS, Exchange
 from bulkhead.boundary.messages.fields import Reply, Request, Stamp
+from bulkhead.boundary.peers import between
 from bulkhead.boundary.processes import OPERATOR_CONSOLE, PROCESSES
 from bulkhead.config import Installation, Tenant, load_installation
 from bulkhead.errors import BoundaryViolation, IntegrityError, TemporaryFailure
@@ -43,7 +44,12 @@ class Road:
             exchange.close()
 
     async def ask(self, compartment: str, request: Request[R], *, timeout: float = CALL_SECONDS) -> R:
-        """The reply. Raises as the compartment answered; TemporaryFailure (`not-running`) when it is not there."""
+        """The reply. Raises as the compartment answered; TemporaryFailure (`not-running`) when it is not there.
+
+        Raises ValueError for a compartment that PEERS gives the command line no edge to: our bug.
+        """
+        if between(OPERATOR_CONSOLE, compartment) is None:
+            raise ValueError(f"no edge between {OPERATOR_CONSOLE} and {compartment} in PEERS")
         for again in (True, False):
             exchange = await self._reach(compartment)
             try:

@@ -111,7 +111,7 @@ def _print(tenants: list[Row], processes: list[Row]) -> None:
                 name = row["compartment"] + (f"/{row['worker']}" if row["worker"] else "") + (" twin" * row["twin"])
                 rows.append((row["tenant"], name, row["pid"] or "-", row["uid"], row["level"] or "-", row["state"],
                              _memory(row["memory_bytes"]), row["restarts"]))  # fmt: skip
-    print_table(head, [tuple(str(cell) for cell in row) for row in rows])
+    print_table(head, [tuple("-" if cell is None else str(cell) for cell in row) for row in rows])
     known = [tenant["memory_bytes"] for tenant in tenants if tenant["memory_bytes"] is not None]
     if known:
         print(f"{len(known)} cells, {len(processes)} processes, {size_text(sum(known))} of memory")

@@ -1,0 +1,113 @@
+"""A running installation of two tenants for the commands that ask a live cell."""
+
+import contextlib
+import io
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from bulkhead.cli.init import make_installation
+from bulkhead.cli.main import main
+from bulkhead.cli.make_tenant import NewTenant
+from bulkhead.identifiers import DomainName, TenantId
+
+TENANTS = ("kddi", "stnet")
+READY_SECONDS = 60
+
+
+@dataclass(frozen=True, slots=True)
+class Ran:
+    """What a command did."""
+
+    status: int
+    out: str
+    err: str
+
+    @property
+    def json(self) -> Any:
+        return json.loads(self.out)
+
+
+@dataclass(frozen=True, slots=True)
+class Live:
+    """The installation and its `run`."""
+
+    directory: Path
+    process: subprocess.Popen[str]
+
+    def __call__(self, *words: str, stdin: str | None = None) -> Ran:
+        """Run a command as a user does, in this process."""
+        out, err = io.StringIO(), io.StringIO()
+        old = sys.stdin
+        if stdin is not None:
+            sys.stdin = io.TextIOWrapper(io.BytesIO(stdin.encode()))
+        out.reconfigure = lambda **_: None  # type: ignore[attr-defined]
+        try:
+            with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+                status = main([*words, "-C", str(self.directory)])
+        finally:
+            sys.stdin = old
+        return Ran(status, out.getvalue(), err.getvalue())
+
+    def add(self, address: str, password: str = "correct horse battery", tenant: str = "kddi") -> Ran:
+        return self("account", "add", tenant, address, "--password-stdin", stdin=password + "\n")
+
+
+def _new(number: int, name: str) -> NewTenant:
+    base = 20_000 + 10 * number + os.getpid() % 1000 * 20
+    listeners = ("mx", "submissions", "submission", "imaps", "pop3s")
+    ports = {f"listen.{listener}": base + place for place, listener in enumerate(listeners)}
+    return NewTenant(TenantId(name), number, DomainName(f"{name}.example"), f"127.0.1.{101 + number}", "", ports)
+
+
+@pytest.fixture(scope="session")
+def live() -> Iterator[Live]:
+    """Two tenants, running until the end of the session."""
+    base = Path(tempfile.mkdtemp(prefix="bulkhead-cli-"))
+    directory = base / "i"
+    try:
+        make_installation(directory, "Test Carrier", [_new(number, name) for number, name in enumerate(TENANTS)])
+        with (base / "run.log").open("wb") as log:
+            process = subprocess.Popen(
+                [sys.executable, "-m", "bulkhead.cli.main", "run", "-C", str(directory)],
+                stdout=subprocess.PIPE, stderr=log, text=True,
+            )  # fmt: skip
+        assert process.stdout is not None
+        with _deadline(process, READY_SECONDS):
+            first = process.stdout.readline()
+        if first != "ready\n":
+            logs = "\n".join(path.read_text()[-2000:] for path in [base / "run.log", *directory.glob("log/*.log")])
+            raise AssertionError(f"run printed {first!r}\n{logs}")
+        yield Live(directory, process)
+        process.send_signal(signal.SIGTERM)
+        with _deadline(process, 10):
+            rest = process.stdout.read()
+        assert (rest, process.wait()) == ("", 0)
+    finally:
+        shutil.rmtree(base, ignore_errors=True)
+
+
+@contextlib.contextmanager
+def _deadline(process: "subprocess.Popen[str]", seconds: int) -> Iterator[None]:
+    """Kill the process when this takes longer: whoever reads from it then sees its end."""
+
+    def kill(*_: object) -> None:
+        process.kill()
+
+    old: Callable[..., Any] | int | None = signal.signal(signal.SIGALRM, kill)
+    signal.alarm(seconds)
+    try:
+        yield
+    finally:
+        signal.alarm(0)
+        signal.signal(signal.SIGALRM, old)

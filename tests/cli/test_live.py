@@ -1,0 +1,262 @@
+"""Commands against running cells."""
+
+import asyncio
+import json
+import os
+import signal
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tests.cli.conftest import Live
+
+from bulkhead.boundary.messages.to_directory import CountAccounts
+from bulkhead.boundary.peers import between
+from bulkhead.boundary.processes import OPERATOR_CONSOLE, PROCESSES
+from bulkhead.cli.account_steps import add_account
+from bulkhead.cli.commands import COMMANDS
+from bulkhead.cli.output import paths_of
+from bulkhead.cli.pending import PendingAccount
+from bulkhead.cli.road import Road, open_road
+from bulkhead.errors import TemporaryFailure
+from bulkhead.identifiers import parse_address
+from bulkhead.supervisor.door import Ask, knock
+
+pytestmark = pytest.mark.timeout(120)
+PASSWORD = "correct horse battery"
+
+
+def _count(live: Live, item: str, held_by: str) -> int:
+    rows = live("exposure", "kddi", "--json").json["rows"]
+    return sum(row["count"] for row in rows if (row["item"], row["held_by"]) == (item, held_by))
+
+
+def test_an_account_goes_through_its_whole_life(live: Live) -> None:
+    assert live.add("life@kddi.example").status == 0
+    shown = live("account", "show", "kddi", "LIFE@kddi.example", "--json").json
+    assert (shown["address"], shown["status"], shown["quota_bytes"]) == ("life@kddi.example", "active", 1 << 30)
+    assert live.add("life@kddi.example").status == 4
+    for command, status in (("suspend", "suspended"), ("activate", "active"), ("dormant", "dormant")):
+        assert live("account", command, "kddi", "life@kddi.example", "--reason", "test").status == 0
+        assert live("account", "show", "kddi", "life@kddi.example", "--json").json["status"] == status
+    ran = live("account", "passwd", "kddi", "life@kddi.example", "--password-stdin", stdin="another password\n")
+    assert (ran.status, ran.out) == (0, "")
+    receipt = live("account", "cancel", "kddi", "life@kddi.example", "--json").json
+    assert receipt["account"] == shown["account"]
+    assert live("account", "cancel", "kddi", "life@kddi.example").status == 0
+    assert live("account", "activate", "kddi", "life@kddi.example").status == 4
+    again = live.add("life@kddi.example")
+    assert again.status == 4 and "never given again" in again.err
+    assert live("account", "passwd", "kddi", "life@kddi.example", "--password-stdin", stdin="x" * 12).status == 4
+
+
+def test_an_import_names_each_bad_line_and_makes_the_rest(live: Live, tmp_path: Path) -> None:
+    lines = [f"import{n}@stnet.example,pass word, number {n}" for n in range(8)]
+    lines += [json.dumps({"address": "import8@stnet.example", "password": PASSWORD, "quota_bytes": 1 << 21})]
+    lines += ["no comma hunter2", "x@unknown.example,hunter2hunter2"]
+    (tmp_path / "import").write_text("\n".join(lines))
+    first = live("account", "add", "stnet", "--from-file", str(tmp_path / "import"))
+    assert first.status == 1
+    assert "9 accounts added" in first.err and "2 lines failed" in first.err
+    assert "line 10: has no comma" in first.err and "line 11: x@unknown.example: unknown.example is not" in first.err
+    assert "hunter2" not in first.err + first.out and "pass word" not in first.err + first.out
+    (tmp_path / "import").write_text("\n".join(lines[:9]))
+    second = live("account", "add", "stnet", "--from-file", str(tmp_path / "import"))
+    assert second.status == 0 and "0 accounts added, 9 were there" in second.err
+    rows = live("account", "list", "stnet", "--json").json["accounts"]
+    assert [row["address"] for row in rows] == [f"import{n}@stnet.example" for n in range(9)]
+    assert rows[8]["quota_bytes"] == 1 << 21
+
+
+class _CutOff(Exception):
+    """Stands for the end of the process."""
+
+
+class _CutRoad(Road):
+    """A road that ends after so many changes have been answered."""
+
+    left = 0
+
+    async def ask(self, compartment: str, request: Any, *, timeout: float = 30.0) -> Any:
+        reply = await super().ask(compartment, request, timeout=timeout)
+        if hasattr(request, "stamp"):
+            self.left -= 1
+            if self.left == 0:
+                raise _CutOff
+        return reply
+
+
+@pytest.mark.parametrize("changes", [1, 2, 3, 4, 5])
+def test_an_account_cut_off_at_any_step_is_made_by_the_same_command(live: Live, changes: int) -> None:
+    address = parse_address(f"cut{changes}@kddi.example")
+    before = _count(live, "mailbox key", "keyring")
+
+    async def cut() -> None:
+        road = open_road(str(live.directory), "kddi")
+        async with _CutRoad(road.installation, road.tenant) as cut_road:
+            cut_road.left = changes
+            with pytest.raises(_CutOff):
+                await add_account(cut_road, address, PASSWORD.encode(), 1 << 30)
+
+    asyncio.run(cut())
+    assert live.add(str(address)).status == 0
+    assert live("account", "show", "kddi", str(address), "--json").json["status"] == "active"
+    assert _count(live, "mailbox key", "keyring") == before + 1
+    assert PendingAccount(open_road(str(live.directory), "kddi").layout, address).read() is None
+    assert live("fsck", "kddi").status == 0
+
+
+def test_a_refused_password_leaves_nothing_behind(live: Live) -> None:
+    before = _count(live, "mailbox key", "keyring")
+    ran = live.add("weak@kddi.example", "x")
+    assert ran.status == 4, ran.err
+    assert _count(live, "mailbox key", "keyring") == before
+    assert live.add("weak@kddi.example").status == 0
+
+
+def test_a_password_is_never_an_argument_or_taken_without_a_terminal(live: Live) -> None:
+    ran = live("account", "add", "kddi", "nobody@kddi.example", stdin="something")
+    assert ran.status == 2 and "--password-stdin" in ran.err
+    assert live("account", "add", "kddi").status == 2
+    assert live("account", "add", "kddi", "not an address", "--password-stdin", stdin="x" * 12).status == 2
+
+
+def test_recovery_takes_the_keys_of_this_tenant_and_party_only(live: Live, tmp_path: Path) -> None:
+    live.add("recover@kddi.example")
+    folder = live.directory / "recovery"
+    for option, file, why in (
+        ("--partner-key", folder / "kddi/operator.key", "takes the partner's"),
+        ("--operator-key", folder / "stnet/operator.key", "takes the operator's of kddi"),
+        ("--partner-key", tmp_path / "missing", "cannot be read"),
+    ):
+        ran = live(
+            "account", "passwd", "kddi", "recover@kddi.example", "--password-stdin", option, str(file), stdin="y" * 12
+        )
+        assert ran.status == 2 and why in ran.err
+
+
+def test_a_stop_is_told_in_milliseconds_and_lifted(live: Live) -> None:
+    ran = live("stop", "stnet", "--logins", "--sessions", "--reason", "test", "--json")
+    assert ran.status == 0
+    effects = ran.json["effects"]
+    assert sorted(effect["compartment"] for effect in effects) == ["auth", "keyring"]
+    assert all(effect["done"] and effect["milliseconds"] < 5000 for effect in effects)
+    lifted = live("stop", "stnet", "--lift", "--json").json
+    assert lifted["lifted"] and lifted["epoch"] > ran.json["epoch"]
+    for words in (
+        ["stop", "stnet"],
+        ["stop", "stnet", "--lift", "--logins"],
+        ["stop", "stnet", "--logins", "--reason", "a@b"],
+    ):
+        assert live(*words).status == 2
+
+
+def test_domains_are_added_and_listed(live: Live) -> None:
+    assert live("domain", "add", "stnet", "Second.Example").status == 0
+    rows = live("domain", "list", "stnet", "--json").json["domains"]
+    assert [row["domain"] for row in rows] == ["second.example", "stnet.example"]
+    assert live("domain", "add", "stnet", "-").status == 2
+
+
+def test_the_ledger_verifies_extends_and_proves(live: Live, tmp_path: Path) -> None:
+    kept = tmp_path / "checkpoint"
+    assert live("ledger", "kddi", "verify", "--keep", str(kept)).status == 0
+    live.add("witness@kddi.example")
+    _wait_until_logged(live, kept)
+    document = live("ledger", "kddi", "verify", "--since", str(kept), "--json").json
+    assert document["size"] > document["extends"]
+    entries = live("ledger", "kddi", "list", "--json", "--limit", "0").json["entries"]
+    assert len(entries) >= document["size"]
+    assert "witness" not in json.dumps(entries)
+    proof = live("ledger", "kddi", "prove", "0", "--json").json
+    assert json.loads(proof["entry"])["kind"] and proof["hashes"]
+    assert live("ledger", "kddi", "prove", "100000").status == 4
+    other = tmp_path / "other"
+    live("ledger", "stnet", "verify", "--keep", str(other))
+    assert live("ledger", "kddi", "verify", "--since", str(other)).status == 5
+
+
+def _wait_until_logged(live: Live, kept: Path) -> None:
+    """The outbox delivers in its own time."""
+    for _ in range(100):
+        if live("ledger", "kddi", "list", "--json").json["size"] > int(kept.read_text().splitlines()[1]):
+            return
+        time.sleep(0.05)
+
+
+def test_status_shows_every_process_with_pid_uid_level_and_memory(live: Live) -> None:
+    ran = live("status", "--json")
+    assert ran.status == 0
+    rows = [row for row in ran.json["processes"] if row["tenant"] == "kddi"]
+    assert len(rows) == 15 and all(row["pid"] > 0 and row["state"] == "started" for row in rows)
+    compartments = [row for row in rows if row["level"] is not None]
+    assert len(compartments) == 12
+    if os.geteuid() == 0:
+        assert len({row["uid"] for row in compartments}) == 12
+        assert all(row["memory_bytes"] > 1 << 20 for row in rows)
+    assert "kddi" in live("status").out
+
+
+def test_a_command_goes_on_when_its_compartment_restarts(live: Live) -> None:
+    def pid() -> int:
+        rows = live("status", "--json").json["processes"]
+        return int(next(row["pid"] for row in rows if (row["tenant"], row["compartment"]) == ("stnet", "directory")))
+
+    async def work() -> None:
+        async with open_road(str(live.directory), "stnet") as road:
+            before = await road.ask("directory", CountAccounts())
+            old = pid()
+            os.kill(old, signal.SIGKILL)
+            assert await road.ask("directory", CountAccounts()) == before
+            assert pid() not in {0, old}
+
+    asyncio.run(work())
+
+
+def test_a_compartment_that_takes_no_console_gives_no_edge(live: Live) -> None:
+    layout = open_road(str(live.directory), "kddi").layout
+    for name, process in PROCESSES.items():
+        if between(OPERATOR_CONSOLE, name) is None:
+            with pytest.raises(TemporaryFailure):
+                knock(str(layout.socket), Ask.EDGE, process.slot)
+
+
+def test_every_json_key_that_is_documented_is_printed(live: Live) -> None:
+    live.add("keys@kddi.example")
+    live.add("keys@stnet.example", tenant="stnet")
+    words: dict[str, list[str]] = {
+        "status": ["status"], "fsck": ["fsck", "--all"], "doctor": ["doctor"], "exposure": ["exposure", "--all"],
+        "config show": ["config", "show"], "tenant list": ["tenant", "list"], "domain list": ["domain", "list", "kddi"],
+        "account list": ["account", "list", "kddi"], "account show": ["account", "show", "kddi", "keys@kddi.example"],
+        "account cancel": ["account", "cancel", "stnet", "keys@stnet.example"],
+        "stop": ["stop", "stnet", "--sessions"], "queue list": ["queue", "kddi", "list"],
+        "ledger list": ["ledger", "kddi", "list"], "ledger verify": ["ledger", "kddi", "verify"],
+        "ledger prove": ["ledger", "kddi", "prove", "1"],
+    }  # fmt: skip
+    assert set(words) == {command.name for command in COMMANDS if command.json_keys}
+    for command in COMMANDS:
+        if command.json_keys:
+            document = live(*words[command.name], "--json").json
+            assert document.pop("schema") == command.schema
+            missing = set(command.json_keys) - set(paths_of(document))
+            assert not {key for key in missing if "messages[]" not in key}, command.name
+
+
+def test_an_unstated_choice_of_tenants_is_refused(live: Live) -> None:
+    for command in ("fsck", "exposure"):
+        assert live(command).status == 2
+        assert live(command, "kddi", "--all").status == 2
+
+
+def test_doctor_finds_what_is_wrong_and_says_what_to_do(live: Live) -> None:
+    root = live.directory / "custody/stnet/queue.root"
+    root.chmod(0o444)
+    try:
+        ran = live("doctor", "--json")
+        assert ran.status == 1
+        (bad,) = [row for row in ran.json["findings"] if row["state"] == "bad"]
+        assert bad["tenant"] == "stnet" and "chmod 0400" in bad["advice"]
+    finally:
+        root.chmod(0o400)
+    assert live("doctor").status == 0
