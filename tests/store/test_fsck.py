@@ -158,3 +158,27 @@ def test_no_more_than_100_problems_are_kept():
     connection.commit()
     connection.close()
     assert len(check(DATABASE, Disk(), False).problems) == 100
+
+
+def test_a_check_of_a_store_under_load_finds_nothing():
+    async def main() -> None:
+        async with running(segment_bytes=1 << 14) as world:
+            client = await world.session(await world.account())
+            done = False
+
+            async def work() -> None:
+                while not done:
+                    await client.append(client.inbox, copy_for(client.account))
+                    await world.deliver(copy_for(client.account, sealed=(10, 10, 5000)))
+                    await client.change_open(to_store.Expunge, client.inbox, ((1, 0xFFFFFFFF),), deleted_only=False)
+
+            workers = [asyncio.create_task(work()) for _ in range(4)]
+            for _ in range(15):
+                assert (await world.check()).problems == ()
+            done = True
+            await asyncio.gather(*workers)
+            await asyncio.sleep(0.1)
+            assert (await world.counts()).segments <= 1
+            assert len(list(Path("segments").iterdir())) <= 1
+
+    asyncio.run(main())

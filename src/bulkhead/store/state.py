@@ -44,6 +44,7 @@ class State:
         self.buffered = 0  # bytes of small deliveries in memory
         self.checking = 0  # running checks, during which no segment is removed
         self._committed: deque[Effects] = deque()
+        self._emptied = False
         self._reaping: asyncio.Task[None] | None = None
 
     # --- sessions ----------------------------------------------------------------------------------------------------
@@ -137,14 +138,15 @@ class State:
 
     def reap(self) -> None:
         """Remove segments whose every record is dead, soon."""
+        self._emptied = True
         if self._reaping is None or self._reaping.done():
             self._reaping = asyncio.get_running_loop().create_task(self._reap())
 
     async def _reap(self) -> None:
-        if self.checking:
-            return  # the check reaps when it ends
-        for number in await self.database.write(self._take_empty):
-            self.segments.remove(number)
+        while self._emptied and not self.checking:  # a check reaps when it ends
+            self._emptied = False
+            for number in await self.database.write(self._take_empty):
+                self.segments.remove(number)
 
     def _take_empty(self, connection: sqlite3.Connection) -> list[int]:
         """Delete the rows of empty segments: earlier mutations of the batch are seen, later ones write elsewhere."""
