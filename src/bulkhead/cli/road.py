@@ -5,6 +5,7 @@ meanwhile, the supervisor is asked for a new edge, and a request that was under 
 """
 
 import asyncio
+import contextlib
 import os
 import socket
 import time
@@ -35,12 +36,18 @@ class Road:
         self.installation, self.tenant = installation, tenant
         self.layout = Layout(installation.directory.absolute(), tenant.id)
         self._exchanges: dict[str, Exchange] = {}
+        self._knocking: dict[str, asyncio.Lock] = {}
+        self._returning: set[asyncio.Task[None]] = set()
+        self._closed = False
 
     async def __aenter__(self) -> "Road":
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        for exchange in list(self._exchanges.values()):
+        self._closed = True
+        for task in self._returning:
+            task.cancel()
+        for exchange in self._exchanges.values():
             exchange.close()
 
     async def ask(self, compartment: str, request: Request[R], *, timeout: float = CALL_SECONDS) -> R:
@@ -50,20 +57,25 @@ class Road:
         """
         if between(OPERATOR_CONSOLE, compartment) is None:
             raise ValueError(f"no edge between {OPERATOR_CONSOLE} and {compartment} in PEERS")
-        for again in (True, False):
-            exchange = await self._reach(compartment)
-            try:
-                return await exchange.to(compartment).call(request, timeout=timeout)
-            except TemporaryFailure as failure:
-                if failure.code != "edge-ended" or not again:
-                    raise
-        raise TemporaryFailure(f"{compartment} is not there", code="edge-ended")
+        await self._attach(compartment)
+        return await self._exchanges[compartment].to(compartment).call(request, timeout=timeout)
 
-    async def _reach(self, compartment: str) -> Exchange:
-        """An exchange with a live edge to it."""
-        exchange = self._exchanges.get(compartment)
-        if exchange is not None and exchange.edge_to(compartment) is not None:
-            return exchange
+    async def _attach(self, compartment: str) -> None:
+        """See that there is a live edge to the compartment."""
+        async with self._knocking.setdefault(compartment, asyncio.Lock()):
+            exchange = self._exchanges.get(compartment)
+            if exchange is not None and exchange.edge_to(compartment) is not None:
+                return
+            number, end = await self._knock(compartment)
+            if exchange is None:
+                exchange = self._exchanges[compartment] = Exchange(
+                    Channel(OPERATOR_CONSOLE, 0, number), self._on_violation
+                )
+                exchange.on_departure(lambda _: self._return_to(compartment))
+            exchange.attach(end, Channel(compartment, 0, 0), number)
+
+    async def _knock(self, compartment: str) -> tuple[int, socket.socket]:
+        """A new edge's number and our end of it; a compartment that is restarting is waited for."""
         deadline = time.monotonic() + KNOCK_SECONDS
         while True:
             try:
@@ -80,15 +92,18 @@ class Road:
                 await asyncio.sleep(KNOCK_PAUSE)
         if descriptor is None:
             raise TemporaryFailure(f"{self.tenant.id}: the cell gave no edge to {compartment}", code="not-running")
-        exchange = Exchange(Channel(OPERATOR_CONSOLE, 0, number), self._on_violation)
-        exchange.attach(socket.socket(fileno=descriptor), Channel(compartment, 0, 0), number)
-        exchange.on_departure(lambda _: self._forget(compartment, exchange))
-        self._exchanges[compartment] = exchange
-        return exchange
+        return number, socket.socket(fileno=descriptor)
 
-    def _forget(self, compartment: str, exchange: Exchange) -> None:
-        if self._exchanges.get(compartment) is exchange:
-            del self._exchanges[compartment]
+    def _return_to(self, compartment: str) -> None:
+        """An edge has ended: get a new one, on which what was under way is asked again."""
+        if not self._closed:
+            task = asyncio.get_running_loop().create_task(self._attach_again(compartment))
+            self._returning.add(task)
+            task.add_done_callback(self._returning.discard)
+
+    async def _attach_again(self, compartment: str) -> None:
+        with contextlib.suppress(TemporaryFailure):  # who waits for the edge learns that it did not come
+            await self._attach(compartment)
 
     def _not_running(self, failure: TemporaryFailure) -> TemporaryFailure:
         directory = self.installation.directory
