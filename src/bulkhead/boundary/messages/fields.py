@@ -1,7 +1,6 @@
 """The kinds of message and the field types they are made of. A field without a limit does not exist."""
 
 import time
-from functools import cache
 from typing import Annotated, Any, ClassVar, Generic, TypeVar, get_args, get_origin
 
 import msgspec
@@ -85,9 +84,18 @@ class Fact(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=T
     """Something that happened. Never waits, may be dropped, gets no answer."""
 
 
-@cache
+_reply_types: dict[type[Any], type[Reply]] = {}
+
+
 def reply_type(request: type[Request[Any]]) -> type[Reply]:
     """The reply a request asks for. Raises ValueError for a class that names none: our bug."""
+    found = _reply_types.get(request)
+    if found is None:
+        found = _reply_types[request] = _find_reply_type(request)
+    return found
+
+
+def _find_reply_type(request: type[Request[Any]]) -> type[Reply]:
     for base in getattr(request, "__orig_bases__", ()):
         origin = get_origin(base)
         if isinstance(origin, type) and issubclass(origin, Request):

@@ -4,7 +4,7 @@ from typing import Annotated
 
 from msgspec import Meta
 
-from bulkhead.boundary.messages.fields import U16, U63, Mutation, Name, Reply, Request, Text
+from bulkhead.boundary.messages.fields import U16, U63, Digest32, Mutation, Name, Reply, Request, Text
 
 EVENTS_MAX = 100
 EventBytes = Annotated[bytes, Meta(max_length=8192)]
@@ -62,7 +62,7 @@ class ReadEntries(Request[EntryPage], frozen=True, tag=3):
 class Proof(Reply, frozen=True):
     """Hashes of an inclusion or consistency proof (RFC 9162 section 2.1)."""
 
-    hashes: Annotated[tuple[bytes, ...], Meta(max_length=64)]
+    hashes: Annotated[tuple[Digest32, ...], Meta(max_length=64)]
 
 
 class ProveInclusion(Request[Proof], frozen=True, tag=4):
