@@ -17,6 +17,7 @@ class Keywords:
         self._account = account
         self.names = FlagNames()
         self._known = _SYSTEM_MASK
+        self.news = False  # there are names that the client has not been told
 
     def knows(self, mask: int) -> bool:
         """Whether every bit of the mask has a name here."""
@@ -27,12 +28,11 @@ class Keywords:
         """Whether a client may make one more."""
         return self._known >> 63 == 0
 
-    async def load(self) -> bool:
-        """Read the names; whether there are more than before."""
+    async def load(self) -> None:
+        """Read the names."""
         before = self._known
-        rows = (await self._account.ask(ListKeywords(self._account.handle))).rows
-        self._take(rows)
-        return self._known != before
+        self._take((await self._account.ask(ListKeywords(self._account.handle))).rows)
+        self.news = self.news or self._known != before
 
     async def mask(self, flags: Flags) -> int:
         """The mask of the flags, new keywords made at the store. Raises Refused (`too-many-keywords`)."""

@@ -56,7 +56,6 @@ class Selected:
         self._gone: set[int] = set()  # UIDs that the client still counts
         self._flagged: set[int] = set()  # UIDs whose flags the client has not been told
         self._told = 0  # messages that the client knows of
-        self._new_names = False
         self._watched_at = -1
 
     # --- reading --------------------------------------------------------------------------------------------------
@@ -112,7 +111,7 @@ class Selected:
             self._put_flags(uids[start : start + SLICE], flags[start : start + SLICE])
             await output.breathe()
         if any(not self.keywords.knows(mask) for mask in set(flags)):
-            self._new_names = await self.keywords.load() or self._new_names
+            await self.keywords.load()
 
     def _put_flags(self, uids: Sequence[int], flags: Sequence[int]) -> None:
         for uid, mask in zip(uids, flags, strict=True):
@@ -216,6 +215,7 @@ class Selected:
 
     def flag_lines(self) -> bytes:
         """FLAGS and PERMANENTFLAGS, as they are now."""
+        self.keywords.news = False
         defined = self.keywords.names.defined()
         permanent = responses.permanent_flags_code(
             b"()" if self.read_only else defined, more=not self.read_only and self.keywords.room
@@ -232,8 +232,7 @@ class Selected:
             self._told = len(self.uids)
             output.send(responses.exists(self._told))
             output.send(responses.recent(0))
-        if self._new_names:
-            self._new_names = False
+        if self.keywords.news:
             output.send(self.flag_lines())
         if self._flagged:
             flagged = sorted(self._flagged)

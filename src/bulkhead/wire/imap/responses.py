@@ -66,6 +66,8 @@ CAPABILITIES: Final[tuple[tuple[bytes, frozenset[State]], ...]] = (
     (b"UNSELECT", frozenset((State.AUTHENTICATED, State.SELECTED))),
     (b"MOVE", frozenset((State.AUTHENTICATED, State.SELECTED))),
     (b"ESEARCH", frozenset((State.AUTHENTICATED, State.SELECTED))),
+    (b"CHILDREN", frozenset((State.AUTHENTICATED, State.SELECTED))),
+    (b"SPECIAL-USE", frozenset((State.AUTHENTICATED, State.SELECTED))),
 )
 """Capability and the states that show it; LITERAL+ or LITERAL- follows from the limits."""
 
