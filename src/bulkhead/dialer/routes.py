@@ -31,6 +31,7 @@ class Routes:
     smtp_port: int
     networks: tuple[ipaddress.IPv4Network | ipaddress.IPv6Network, ...]
     nameservers: frozenset[IpAddress]
+    dns_port: int = DNS_PORT
 
     @classmethod
     def configured(cls, smtp_port: int, networks: Sequence[str], nameservers: Sequence[str]) -> "Routes":
@@ -48,16 +49,27 @@ class Routes:
             raise Refused(f"port {port} is not the port for mail", code="not-allowed")
         if any(address.version == network.version and address in network for network in self.networks):
             return address
-        if not address.is_global or address.is_multicast or _embeds_private(address):
+        if not address.is_global or address.is_multicast or not _is_unicast(address) or _embeds_private(address):
             raise Refused(f"{address} is not a global address", code="not-allowed")
         return address
 
     def for_names(self, text: str, port: int) -> IpAddress:
         """A name server: those configured, on port 53 only."""
         address = parse_ip(text)
-        if address not in self.nameservers or port != DNS_PORT:
+        if address not in self.nameservers or port != self.dns_port:
             raise Refused(f"{address} port {port} is no configured name server", code="not-allowed")
         return address
+
+
+_UNICAST = ipaddress.IPv6Network("2000::/3")  # all that IANA gives out as global unicast
+_NAT64 = ipaddress.IPv6Network("64:ff9b::/96")
+
+
+def _is_unicast(address: IpAddress) -> bool:
+    """Whether an IPv6 address is of the space that is given out: `is_global` also holds for what is merely unassigned,
+    such as IPv4-compatible ::127.0.0.1, site-local fec0::/10 and the local NAT64 prefix 64:ff9b:1::/48.
+    """
+    return address.version == 4 or address in _UNICAST or address in _NAT64
 
 
 def _embeds_private(address: IpAddress) -> bool:
@@ -65,6 +77,6 @@ def _embeds_private(address: IpAddress) -> bool:
     if not isinstance(address, ipaddress.IPv6Address):
         return False
     inner = [address.sixtofour, *(address.teredo or ())]
-    if address in ipaddress.IPv6Network("64:ff9b::/96"):
+    if address in _NAT64:
         inner.append(ipaddress.IPv4Address(int(address) & 0xFFFFFFFF))
     return any(found is not None and not found.is_global for found in inner)
