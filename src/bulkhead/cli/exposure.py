@@ -36,7 +36,7 @@ def exposure(options: argparse.Namespace) -> int:
     ]  # fmt: skip
     as_of = int(time.time() * 1000)
     answers = wait_for(ask_all(installation, tenants, requests, COUNT_SECONDS))
-    rows = [row for answer in answers if answer.reply is not None for row in _rows(answer)]
+    rows = [row for answer in answers if answer.reply is not None for row in rows_of(answer)]
     silent = [answer for answer in answers if answer.error is not None]
     if options.json:
         unanswered = [f"{answer.tenant}/{answer.compartment}" for answer in silent]
@@ -53,7 +53,8 @@ def exposure(options: argparse.Namespace) -> int:
     return ExitCode.FINDING if silent else ExitCode.OK
 
 
-def _rows(answer: Answer) -> Iterator[dict[str, Any]]:
+def rows_of(answer: Answer) -> Iterator[dict[str, Any]]:
+    """The rows that one compartment's counts make."""
     for item, status, scheme, count, protection in _of(answer.reply):
         yield {
             "tenant": answer.tenant, "item": item, "status": status, "scheme": scheme, "count": count,

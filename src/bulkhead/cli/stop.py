@@ -27,7 +27,7 @@ def stop(options: argparse.Namespace) -> int:
         raise ConfigError("--reason goes into the ledger, which takes no address: leave out the @")
     road = open_road(options.directory, options.tenant)
     epoch = time.time_ns() // 1_000_000
-    effects, sessions, worst = wait_for(_act(options, road, epoch, begin))
+    effects, sessions, worst = wait_for(act(options, road, epoch, begin))
     document = {
         "tenant": options.tenant, "epoch": epoch, "lifted": options.lift, "sessions_ended": sessions,
         "effects": effects,
@@ -39,7 +39,8 @@ def stop(options: argparse.Namespace) -> int:
     return worst
 
 
-async def _act(options: argparse.Namespace, road: Road, epoch: int, begin: float) -> tuple[list[Effect], int, int]:
+async def act(options: argparse.Namespace, road: Road, epoch: int, begin: float) -> tuple[list[Effect], int, int]:
+    """Stop or lift as `options` say: effects, sessions ended, worst exit status. begin: monotonic, for the times."""
     reason = options.reason
     requests: dict[str, Awaitable[Any]] = {}
     async with road:
