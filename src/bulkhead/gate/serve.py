@@ -14,7 +14,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
 from bulkhead.errors import Error, PeerError
-from bulkhead.gate.connection import Connection, ConnectionEnded, IdleTooLong
+from bulkhead.gate.connection import HANDSHAKE_SECONDS, Connection, ConnectionEnded, IdleTooLong
 
 __all__ = ["Connection", "ConnectionEnded", "Crowd", "IdleTooLong", "Limits", "Listener", "Session", "source_key"]
 
@@ -188,11 +188,7 @@ class Listener:
             local = str(client.getsockname()[0])
             connection = Connection(source, local, self._crowd.limits.idle_seconds, lost.set)
             self._connections.add(connection)
-            await self._loop.connect_accepted_socket(lambda: connection, client)
-            if self._tls is not None:
-                await connection.start_tls(self._tls())
-            else:
-                connection.resume()
+            await self._connect(connection, client)
             await self._session(connection)
         except (PeerError, OSError, asyncio.CancelledError):
             pass
@@ -206,6 +202,25 @@ class Listener:
             else:
                 await self._part(connection, lost)
             self._crowd.leave(key)
+
+    async def _connect(self, connection: Connection, client: socket.socket) -> None:
+        """Hand the accepted socket to the loop, which shakes hands first where TLS comes first.
+
+        Not by start_tls: uvloop reads before connection_made can pause it, and the client's first flight is lost.
+        """
+        if self._tls is None:
+            await self._loop.connect_accepted_socket(lambda: connection, client)
+        else:
+            context = self._tls()
+            try:
+                await self._loop.connect_accepted_socket(
+                    lambda: connection, client, ssl=context, ssl_handshake_timeout=HANDSHAKE_SECONDS
+                )
+            except BaseException:
+                connection.connection_lost(None)  # the loop does not tell of a connection that never became ours
+                raise
+            connection.secure = True
+        connection.resume()
 
     async def _part(self, connection: Connection, lost: asyncio.Event) -> None:
         """Close, and wait a little for the client to take what is due to it."""
