@@ -1,6 +1,6 @@
 """SEARCH: cheapest keys first; summaries, headers and bodies only of messages that are still undecided."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 from bulkhead.access.account import Account
 from bulkhead.access.mail import Message, in_batches, is_gone, open_messages, read_headers, read_rows
@@ -48,7 +48,8 @@ class Searcher:
         self._account, self._selected, self._summaries, self._output = account, selected, summaries, output
         self._key = cheapest_first(command.program.key)
         self._needles = needles_of(self._key)
-        self._with_header = _asks(self._key, (HasField, InText))
+        self._fields = {key.field for key in _leaves(self._key) if isinstance(key, HasField)}
+        self._any_text = any(isinstance(key, InText) for key in _leaves(self._key))
         self._found: list[int] = []  # places
         self.unreadable = 0
 
@@ -71,7 +72,7 @@ class Searcher:
         return sorted(self._found)
 
     async def _columns(self) -> Columns:
-        if _asks(self._key, (Larger, Smaller, Dated)):
+        if any(isinstance(key, (Larger, Smaller, Dated)) for key in _leaves(self._key)):
             return await self._selected.columns(self._output)
         selected = self._selected
         return Columns(selected.uids, selected.flags, selected.uids, selected.uids, selected.keywords.names.bit)
@@ -95,10 +96,15 @@ class Searcher:
         texts = {row.uid: text for row, text in left}
         for group in in_batches([row for row, _ in left]):
             messages = await open_messages(self._account, group)
-            if self._with_header:
-                await read_headers(self._account, messages)
+            await read_headers(
+                self._account, [message for message in messages if self._needs_header(texts[message.row.uid])]
+            )
             for message in messages:
                 await self._read_on(message, texts[message.row.uid], test)
+
+    def _needs_header(self, text: ReadText) -> bool:
+        """Whether the header can tell what the summary could not."""
+        return self._any_text or not text.summary.holds_fields(self._fields)
 
     def _undecided(self, row: MessageRow, test: Test, source: Source, text: ReadText) -> bool:
         at = self._selected.index(row.uid)
@@ -111,7 +117,7 @@ class Searcher:
 
     async def _read_on(self, message: Message, text: ReadText, test: Test) -> None:
         try:
-            if self._with_header:
+            if self._needs_header(text):
                 text.take_header(await message.header())
                 if not self._undecided(message.row, test, Source.HEADER, text):
                     return
@@ -159,12 +165,13 @@ async def answer(tag: bytes, command: Search, selected: Selected, places: list[i
     output.send(responses.esearch_line(tag, values, uid=command.uid))
 
 
-def _asks(key: SearchKey, kinds: tuple[type, ...]) -> bool:
-    """Whether a key of one of these kinds is in the program."""
+def _leaves(key: SearchKey) -> Iterator[SearchKey]:
+    """Every key of the program that holds no other."""
     match key:
         case And(keys) | Or(keys):
-            return any(_asks(item, kinds) for item in keys)
+            for item in keys:
+                yield from _leaves(item)
         case Not(inner):
-            return _asks(inner, kinds)
+            yield from _leaves(inner)
         case _:
-            return isinstance(key, kinds)
+            yield key
