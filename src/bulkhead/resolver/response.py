@@ -4,6 +4,7 @@ Only the answer section is used, and of it only the alias chain from the name th
 stray records are never taken.
 """
 
+import encodings.hex_codec  # noqa: F401  # dnspython looks it up when it meets an EUI record, behind the lock
 from dataclasses import dataclass
 from enum import Enum
 from struct import Struct
