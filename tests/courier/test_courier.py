@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import uvloop
 from tests.courier.cell import OWN, TEXT, Cell, opened
 from tests.courier.mail_server import MailServer, server_context
 
@@ -39,7 +40,8 @@ def run(test: Callable[[], Awaitable[None]]) -> None:
     async def within() -> None:
         await asyncio.wait_for(test(), 60)
 
-    asyncio.run(within())
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:  # as in the front image
+        runner.run(within())
 
 
 def notice(cell: Cell) -> Any:

@@ -14,6 +14,7 @@ import dns.name
 import dns.rcode
 import dns.rrset
 import pytest
+import uvloop
 from tests.queue.queue_host import fail, join
 from tests.resolver.dns_server import NameServer, answer_to
 
@@ -92,7 +93,8 @@ def run(test: Callable[[], Awaitable[None]]) -> None:
     async def within() -> None:
         await asyncio.wait_for(test(), 60)
 
-    asyncio.run(within())
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:  # as in the front image
+        runner.run(within())
 
 
 def hosts(found: MailHosts) -> list[tuple[int, str, tuple[str, ...]]]:
