@@ -15,59 +15,29 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
 from typing import Any
 
 from bulkhead.boundary.peers import PEERS, between
 from bulkhead.boundary.processes import OPERATOR_CONSOLE, PROCESSES, Disk, Image, Process, compartment_uid
 from bulkhead.config.load import Installation, Tenant
 from bulkhead.config.narrow import narrow
-from bulkhead.errors import BoundaryViolation, ConfigError
+from bulkhead.errors import BoundaryViolation, ConfigError, TemporaryFailure
 from bulkhead.supervisor import control, layout
-from bulkhead.supervisor.control import ControlChannel, Fork, Op, Peer
+from bulkhead.supervisor.cell_log import CellLog
+from bulkhead.supervisor.control import Child, ControlChannel, Fork, Op, Peer
 from bulkhead.supervisor.layout import Layout
-from bulkhead.supervisor.lock import LockReport
 from bulkhead.supervisor.memfd import sealed_memfd
-from bulkhead.supervisor.restart import Backoff
+from bulkhead.supervisor.unit import ImageProcess, Unit
+
+__all__ = ["Cell", "ImageProcess", "Unit", "edge_count"]
 
 _log = logging.getLogger("bulkhead.cell")
 
 
-@dataclass(slots=True, eq=False)
-class Unit:
-    """One process of a compartment, through all its incarnations."""
-
-    process: Process
-    worker: int
-    workers: int
-    twin: bool = False
-    incarnation: int = 0
-    pid: int = 0
-    restarts: int = 0
-    state: str = "stopped"  # forking, locked, started, stopped
-    born: float = 0.0
-    channel: ControlChannel | None = None
-    report: LockReport | None = None
-    backoff: Backoff = field(default_factory=Backoff)
-    edges: dict[tuple[str, int], int] = field(default_factory=dict)  # peer to generation
-
-    @property
-    def name(self) -> str:
-        """As logs and `status` call it."""
-        return f"{self.process.name}/{self.worker}"
-
-
-@dataclass(slots=True, eq=False)
-class ImageProcess:
-    """One image, through all its incarnations."""
-
-    image: Image
-    popen: "subprocess.Popen[bytes] | None" = None
-    channel: ControlChannel | None = None
-    ready: bool = False
-    born: float = 0.0
-    restarts: int = 0
-    backoff: Backoff = field(default_factory=Backoff)
+MESSAGES_AT_ONCE = 64  # of one process, before the others have their turn
+START_SECONDS = 120.0  # from the fork to STARTED
+TWINS_MAX = 32
+NAME_OF_SLOT = {process.slot: process.name for process in PROCESSES.values()}
 
 
 class Cell:
@@ -88,7 +58,7 @@ class Cell:
         self._consoles = 0
         self._uid_base = installation.settings.integer("uid_base")
         self.units = list(self._plan())
-        self._reloading: set[Unit] = set()
+        self._log = CellLog(self.layout.log)
 
     def _plan(self) -> Iterator[Unit]:
         for process in PROCESSES.values():
@@ -113,15 +83,17 @@ class Cell:
 
     def _execute(self, image: ImageProcess) -> None:
         ours, theirs = control.control_pair()
-        self.layout.log.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         command = [sys.executable, "-I", "-B", "-m", "bulkhead.supervisor.images"]
         command += [image.image.value, str(theirs.fileno())]
-        with self.layout.log.open("ab") as log:
+        log = self._log.pipe(image.image.value)
+        try:
             image.popen = subprocess.Popen(
                 command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, env={"LANG": "C.UTF-8"}, cwd="/",
                 close_fds=True, pass_fds=(theirs.fileno(),), start_new_session=True,
             )  # fmt: skip
-        theirs.close()
+        finally:
+            os.close(log)
+            theirs.close()
         image.channel, image.ready, image.born = ControlChannel(ours), False, time.monotonic()
         ours.setblocking(False)
         self._loop.add_reader(ours.fileno(), self._on_image, image)
@@ -193,66 +165,82 @@ class Cell:
         unit.channel, unit.state, unit.born = ControlChannel(ours), "forking", time.monotonic()
         unit.incarnation += 1
         unit.report, unit.pid = None, 0
-        uid = compartment_uid(self._uid_base, self.tenant.slot, unit.process) if os.geteuid() == 0 else os.geteuid()
+        uid = self._uid_of(unit.process)
         fork = Fork(
             unit.process.slot, unit.twin, unit.worker, unit.incarnation, uid,
             uid if os.geteuid() == 0 else os.getegid(), unit.workers, str(self.layout.home(unit.process.name)),
         )  # fmt: skip
-        image.channel.send(Op.FORK, control.pack_fork(fork), theirs.fileno())
-        theirs.close()
         self._loop.add_reader(ours.fileno(), self._on_unit, unit, unit.channel)
+        if not image.channel.send(Op.FORK, control.pack_fork(fork), theirs.fileno()):
+            self._kill(image)
+        theirs.close()
+        self._loop.call_later(START_SECONDS, self._end_late, unit, unit.incarnation)
+
+    def _end_late(self, unit: Unit, incarnation: int) -> None:
+        if unit.incarnation == incarnation and unit.state in {"forking", "locked"}:
+            _log.error("%s did not start within %s s", unit.name, START_SECONDS)
+            self.end(unit)
 
     def _on_unit(self, unit: Unit, channel: ControlChannel) -> None:
         try:
-            while unit.channel is channel and (message := channel.receive()) is not None:
+            for _ in range(MESSAGES_AT_ONCE):
+                if unit.channel is not channel:
+                    return
+                message = channel.receive()
+                if message is None:  # its end is closed, or it sent nothing as a message: either way it is of no use
+                    self._forget_channel(unit)
+                    self.end(unit)
+                    return
                 self._on_unit_message(unit, *message)
-            if unit.channel is channel:
-                self._forget_channel(unit)  # EXITED follows from the image
         except BlockingIOError:
             return
-        except (BoundaryViolation, ConfigError) as error:
-            _log.error("%s: %s %s", unit.name, error.public, error.detail)
+        except (BoundaryViolation, ConfigError, OSError) as error:
+            _log.error("%s: %s", unit.name, error)
+            self._forget_channel(unit)
             self.end(unit)
 
     def _on_unit_message(self, unit: Unit, op: Op, payload: bytes, descriptor: int | None) -> None:
         if descriptor is not None:
             os.close(descriptor)
+        if op is not Op.VIOLATION:
+            self._charge(unit)
         if op is Op.LOCKED and unit.state == "forking":
             unit.report = control.unpack_report(payload)
             unit.state = "locked"
             self._equip(unit)
         elif op is Op.STARTED and unit.state == "locked":
             unit.state = "started"
-            if unit.process.certificate:
-                layout.take_pem(self.layout, unit.process)
+            self._take_pem(unit.process)
         elif op is Op.VIOLATION:
             self._on_violation(unit, control.unpack_peer(payload))
-        elif op is Op.RELOADED:
-            self._reloading.discard(unit)
-            if unit.process.certificate and not any(u.process is unit.process for u in self._reloading):
-                layout.take_pem(self.layout, unit.process)
+        elif op is Op.RELOADED and unit.reloading:
+            unit.reloading -= 1
+            self._take_pem(unit.process)
         elif op is not Op.FULL:
             raise BoundaryViolation("an unexpected control message", detail=op.name)
         self.on_change()
 
+    def _take_pem(self, process: Process) -> None:
+        """Remove a gate's key from its directory once no worker of it is still to load it."""
+        late = (u.state == "locked" or u.reloading for u in self.units if u.process is process and not u.twin)
+        if process.certificate and not any(late):
+            layout.take_pem(self.layout, process)
+
     def _equip(self, unit: Unit) -> None:
         """Settings, key, listeners and edges for a unit that is locked; then it starts."""
-        channel = unit.channel
-        if channel is None:
-            return
-        self._send_content(channel, Op.SETTINGS, self._settings_of(unit))
+        self._send_content(unit, Op.SETTINGS, self._settings_of(unit))
         if unit.process.disk is Disk.DATA and not unit.twin:
-            self._send_content(channel, Op.ROOT_KEY, self._root_key_of(unit))
+            self._send_content(unit, Op.ROOT_KEY, self._root_key_of(unit))
         if not unit.twin:
             for name in unit.process.listeners:
                 if name in self._listeners:
-                    channel.send(Op.LISTENER, control.pack_name(name), self._listeners[name].fileno())
+                    self._send(unit, Op.LISTENER, control.pack_name(name), self._listeners[name].fileno())
             if unit.process.certificate:
                 layout.place_pem(self.layout, unit.process, self._uid_base, self.tenant.slot)
         for other in self.units:
             if other is not unit and other.state in {"locked", "started"}:
                 self._connect(unit, other)
-        channel.send(Op.START)
+        self._send(unit, Op.START)
 
     def _settings_of(self, unit: Unit) -> bytes:
         return json.dumps(narrow(self.installation, self.tenant, unit.process.name)).encode()
@@ -267,11 +255,16 @@ class Cell:
             raise ConfigError(f"{path} is no root key of {control.ROOT_KEY_BYTES} bytes; restore it from custody")
         return key
 
-    @staticmethod
-    def _send_content(channel: ControlChannel, op: Op, content: bytes) -> None:
+    def _send(self, unit: Unit, op: Op, payload: bytes = b"", descriptor: int | None = None) -> None:
+        """Send a control message; a unit that does not take it would miss an edge or an order, and is ended."""
+        if unit.channel is not None and not unit.channel.send(op, payload, descriptor):
+            _log.error("%s does not take its control messages", unit.name)
+            self.end(unit)
+
+    def _send_content(self, unit: Unit, op: Op, content: bytes) -> None:
         descriptor = sealed_memfd(content)
         try:
-            channel.send(op, b"", descriptor)
+            self._send(unit, op, b"", descriptor)
         finally:
             os.close(descriptor)
 
@@ -287,39 +280,45 @@ class Cell:
         try:
             for side, peer, end in ((unit, other, one), (other, unit, two)):
                 target = Peer(peer.process.slot, peer.worker, peer.incarnation, self._generation)
-                if side.channel is not None:
-                    side.channel.send(Op.EDGE, control.pack_peer(target), end.fileno())
+                self._send(side, Op.EDGE, control.pack_peer(target), end.fileno())
                 side.edges[peer.process.name, peer.worker] = self._generation
         finally:
             one.close()
             two.close()
 
     def _on_violation(self, reporter: Unit, peer: Peer) -> None:
-        """A vault report restarts the sender; a front report replaces the edge and restarts the reporter."""
-        sender = next(
-            (
-                u
-                for u in self.units
-                if (u.process.slot, u.worker, u.incarnation) == (peer.slot, peer.worker, peer.incarnation)
-            ),
-            None,
-        )
-        name = sender.name if sender else OPERATOR_CONSOLE
-        if sender is not None and reporter.edges.get((sender.process.name, sender.worker)) != peer.generation:
-            return  # of an edge that was replaced meanwhile
-        _log.error("%s reports a violation by %s", reporter.name, name)
+        """A vault report restarts the sender; a front report replaces the edge and restarts the reporter.
+
+        Each edge is reported once at most, so a sender's restarts are as rare as its new edges; any other report counts
+        against the reporter, whom no sender can bring to that.
+        """
+        edge = (NAME_OF_SLOT.get(peer.slot, OPERATOR_CONSOLE), peer.worker)
+        if reporter.edges.get(edge) != peer.generation:
+            self._charge(reporter)
+            return  # of an edge that was replaced or reported meanwhile
+        del reporter.edges[edge]
+        _log.error("%s reports a violation by %s/%d", reporter.name, *edge)
         if not self.restarting:
             return
         if reporter.process.image is Image.FRONT:
             self.end(reporter)
-        elif sender is not None:
-            self.end(sender)
+            return
+        for sender in self.units:
+            if (sender.process.slot, sender.worker, sender.incarnation) == (peer.slot, peer.worker, peer.incarnation):
+                self.end(sender)
+
+    @staticmethod
+    def _charge(unit: Unit) -> None:
+        if not unit.messages.spend(time.monotonic()):
+            raise BoundaryViolation("a flood of control messages")
 
     def end(self, unit: Unit) -> None:
-        """Kill a unit; its image reports the exit, and it is forked anew."""
-        if unit.pid:
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(unit.pid, signal.SIGKILL)
+        """Have a unit killed by its image, which alone knows that the pid is still that process."""
+        image = self._images[unit.process.image]
+        if image.channel is not None and unit.state != "stopped":
+            child = Child(unit.process.slot, unit.worker, unit.incarnation, 0, 0)
+            if not image.channel.send(Op.KILL, control.pack_child(child)):
+                self._kill(image)
 
     def _forget_channel(self, unit: Unit) -> None:
         if unit.channel is not None:
@@ -331,7 +330,8 @@ class Cell:
         self._forget_channel(unit)
         unit.state, unit.pid = "stopped", 0
         unit.edges.clear()
-        self._reloading.discard(unit)
+        unit.reloading = 0
+        self._take_pem(unit.process)
         self.on_change()
         if unit.twin:
             self.units.remove(unit)
@@ -354,8 +354,9 @@ class Cell:
         if between(OPERATOR_CONSOLE, unit.process.name) is None:
             return None
         self._consoles += 1
+        unit.edges[OPERATOR_CONSOLE, 0] = self._consoles
         theirs, ours = socket.socketpair()
-        unit.channel.send(Op.EDGE, control.pack_peer(Peer(0, 0, self._consoles, self._consoles)), theirs.fileno())
+        self._send(unit, Op.EDGE, control.pack_peer(Peer(0, 0, self._consoles, self._consoles)), theirs.fileno())
         theirs.close()
         return ours
 
@@ -366,6 +367,8 @@ class Cell:
 
     def add_twin(self, process: Process) -> Unit:
         """A unit that runs the drill's acts behind the same lock and edges as `process`; it is never restarted."""
+        if sum(unit.twin for unit in self.units) >= TWINS_MAX:
+            raise TemporaryFailure("too many twins are running")
         worker = max(u.worker for u in self.units if u.process is process) + 1
         unit = Unit(process, worker, worker + 1, twin=True)
         self.units.append(unit)
@@ -375,8 +378,7 @@ class Cell:
     def twin_stream(self, unit: Unit) -> tuple[int, socket.socket]:
         """A byte stream to a twin: the twin gets its end as a listener named `drill`."""
         ours, theirs = socket.socketpair()
-        if unit.channel is not None:
-            unit.channel.send(Op.LISTENER, control.pack_name("drill"), theirs.fileno())
+        self._send(unit, Op.LISTENER, control.pack_name("drill"), theirs.fileno())
         theirs.close()
         return unit.pid, ours
 
@@ -386,10 +388,10 @@ class Cell:
         self.tenant = installation.tenant(self.tenant.id)
         for unit in self.units:
             if unit.state == "started" and unit.channel is not None and not unit.twin:
-                if unit.process.certificate and unit not in self._reloading:
+                if unit.process.certificate:
                     layout.place_pem(self.layout, unit.process, self._uid_base, self.tenant.slot)
-                self._reloading.add(unit)
-                self._send_content(unit.channel, Op.RELOAD, self._settings_of(unit))
+                unit.reloading += 1
+                self._send_content(unit, Op.RELOAD, self._settings_of(unit))
 
     async def stop(self, seconds: float = 4.0) -> None:
         """Stop everything: gates first, then holders; what does not stop in time is killed."""
@@ -412,20 +414,14 @@ class Cell:
                     process.popen.wait(0.5)
                 process.popen.kill()
                 process.popen.wait()
+        self._log.close()
 
     def status(self) -> list[dict[str, Any]]:
         """One row per process, for `bulkhead status`."""
-        return [
-            {
-                "tenant": self.tenant.id, "compartment": unit.process.name, "worker": unit.worker, "pid": unit.pid,
-                "uid": compartment_uid(self._uid_base, self.tenant.slot, unit.process)
-                if os.geteuid() == 0 else os.geteuid(),
-                "image": unit.process.image.value, "state": unit.state, "restarts": unit.restarts,
-                "incarnation": unit.incarnation, "twin": unit.twin,
-                "lock": unit.report.as_dict() if unit.report else {},
-            }
-            for unit in self.units
-        ]  # fmt: skip
+        return [{"tenant": self.tenant.id, "uid": self._uid_of(unit.process), **unit.as_row()} for unit in self.units]
+
+    def _uid_of(self, process: Process) -> int:
+        return compartment_uid(self._uid_base, self.tenant.slot, process) if os.geteuid() == 0 else os.geteuid()
 
     def image_pids(self) -> dict[str, int]:
         """The images' pids by name."""

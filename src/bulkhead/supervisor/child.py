@@ -14,13 +14,15 @@ import socket
 import sys
 from typing import Any
 
-from bulkhead.boundary.edge import Channel
 from bulkhead.boundary.exchange import Exchange
+from bulkhead.boundary.faults import log_fault
 from bulkhead.boundary.host import Host, Service
 from bulkhead.boundary.processes import OPERATOR_CONSOLE, PROCESSES, Disk, Image, Process, Reach
+from bulkhead.boundary.terms import Channel
 from bulkhead.errors import BoundaryViolation, ConfigError
 from bulkhead.identifiers import TenantId
 from bulkhead.supervisor import control
+from bulkhead.supervisor.cell_log import log_plainly
 from bulkhead.supervisor.control import ControlChannel, Fork, Op, Peer
 from bulkhead.supervisor.lock import MIB, Lock
 from bulkhead.supervisor.memfd import read_sealed_memfd
@@ -62,9 +64,7 @@ def run_child(fork: Fork, sock: socket.socket, parent: int) -> int:
     except ConfigError as error:
         print(f"{process.name}: {error}", file=sys.stderr, flush=True)
         return 1
-    logging.basicConfig(
-        stream=sys.stderr, level=logging.INFO, format=f"{process.name}/{fork.worker} %(levelname)s %(message)s"
-    )
+    log_plainly(f"{process.name}/{fork.worker}")
     channel = ControlChannel(sock)
     channel.tell(Op.LOCKED, control.pack_report(report))
     runner = asyncio.Runner(loop_factory=_loop_factory(process))
@@ -92,11 +92,13 @@ class Child:
         self._service: Service | None = None
         self._tasks: set[asyncio.Task[None]] = set()
         self._ended = asyncio.Event()
+        self._reloading = asyncio.Lock()
         self._status = 0
 
     async def run(self) -> int:
         """Serve the control channel until STOP or until the supervisor is gone."""
         loop = asyncio.get_running_loop()
+        loop.set_exception_handler(_log_stray)
         self._control.sock.setblocking(False)
         loop.add_reader(self._control.fileno(), self._on_control)
         await self._ended.wait()
@@ -106,6 +108,8 @@ class Child:
                 await asyncio.wait_for(self._service.stop(), STOP_SECONDS)
             except TimeoutError:
                 _log.error("did not stop within %s s", STOP_SECONDS)
+            except Exception as error:
+                log_fault("fault while stopping", error)
         self._exchange.close()
         return self._status
 
@@ -172,17 +176,27 @@ class Child:
         self._control.tell(Op.STARTED)
 
     async def _reload(self) -> None:
-        if self._service is not None:
-            try:
-                await self._service.reload(self._settings)
-            except Exception as error:
-                _log.exception("%s keeps its old settings: %s", self._process.name, error)
-                return
-        self._control.tell(Op.RELOADED)
+        """One at a time. RELOADED says that the gate's key may go from its directory, whether it was taken or not."""
+        async with self._reloading:
+            if self._service is not None:
+                try:
+                    await self._service.reload(self._settings)
+                except Exception as error:
+                    _log.exception("%s keeps its old settings: %s", self._process.name, error)
+            self._control.tell(Op.RELOADED)
 
     def _report(self, peer: Channel, generation: int, violation: BoundaryViolation) -> None:
         slot = PROCESSES[peer.compartment].slot if peer.compartment in PROCESSES else 0
         self._control.tell(Op.VIOLATION, control.pack_peer(Peer(slot, peer.worker, peer.incarnation, generation)))
+
+
+def _log_stray(_: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+    """An exception that left a callback or a task nobody awaits, without its text, which may hold a value."""
+    error = context.get("exception")
+    if error is None:
+        _log.error("%s", context.get("message"))
+    else:
+        log_fault(str(context.get("message")), error)
 
 
 def _settings(descriptor: int) -> dict[str, Any]:

@@ -25,6 +25,7 @@ class Op(IntEnum):
 
     # supervisor to image
     FORK = 1
+    KILL = 5  # a child, by SIGKILL
     # image to supervisor
     IMAGE_READY = 2
     FORKED = 3
@@ -215,7 +216,7 @@ def unpack_report(payload: bytes) -> LockReport:
         if mechanism:
             if mechanism > len(_MECHANISMS) or outcome >= len(_OUTCOMES):
                 raise BoundaryViolation("a lock report that cannot be read")
-            text = detail.rstrip(b"\0").decode("utf-8", "replace")
+            text = "".join(c if c.isprintable() else "?" for c in detail.rstrip(b"\0").decode("utf-8", "replace"))
             steps.append(Step(_MECHANISMS[mechanism - 1], _OUTCOMES[outcome], text))
     return LockReport(tuple(steps))
 

@@ -6,6 +6,7 @@ Standard library only.
 
 import asyncio
 import contextlib
+import errno
 import json
 import os
 import socket
@@ -56,12 +57,19 @@ class Door:
         self._listener.listen(CLIENTS_MAX)
         self._listener.setblocking(False)
         self._clients: set[socket.socket] = set()
-        self._loop.add_reader(self._listener.fileno(), self._accept)
+        self._listen()
+
+    def _listen(self) -> None:
+        if self._listener.fileno() >= 0:
+            self._loop.add_reader(self._listener.fileno(), self._accept)
 
     def _accept(self) -> None:
         try:
             client, _ = self._listener.accept()
-        except OSError:
+        except OSError as error:
+            if error.errno in {errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ENOBUFS}:  # it would fire for ever
+                self._loop.remove_reader(self._listener.fileno())
+                self._loop.call_later(0.5, self._listen)
             return
         _, uid, _ = _CREDENTIALS.unpack(client.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size))
         if uid not in {0, os.geteuid()} or len(self._clients) >= CLIENTS_MAX:
@@ -91,6 +99,8 @@ class Door:
             (number, extra), reply, text = (0, None), 1, str(error).encode()
         except TemporaryFailure as error:
             (number, extra), reply, text = (0, None), 2, error.public.encode()
+        except OSError as error:
+            (number, extra), reply, text = (0, None), 2, (error.strerror or "system error").encode()
         descriptors = []
         if isinstance(extra, bytes):
             descriptors = [sealed_memfd(extra)]

@@ -76,9 +76,12 @@ class ForkServer:
                 if message is None:
                     return
                 op, payload, descriptor = message
-                if op is not Op.FORK or descriptor is None:
+                if op is Op.KILL:
+                    self._kill(control.unpack_child(payload))
+                elif op is Op.FORK and descriptor is not None:
+                    self._fork(control.unpack_fork(payload), socket.socket(fileno=descriptor))
+                else:
                     raise ValueError(f"the supervisor sent {op.name}")
-                self._fork(control.unpack_fork(payload), socket.socket(fileno=descriptor))
 
     def _fork(self, fork: Fork, sock: socket.socket) -> None:
         parent = os.getpid()
@@ -88,6 +91,12 @@ class ForkServer:
         sock.close()
         self._children[pid] = fork
         self._control.send(Op.FORKED, control.pack_child(_child(fork, pid, 0)))
+
+    def _kill(self, child: Child) -> None:
+        """Only what was forked here and not reaped yet, so the pid can be nobody else's."""
+        for pid, fork in self._children.items():
+            if (fork.slot, fork.worker, fork.incarnation) == (child.slot, child.worker, child.incarnation):
+                os.kill(pid, signal.SIGKILL)
 
     def _become(self, fork: Fork, sock: socket.socket, parent: int) -> None:
         status = 1

@@ -9,7 +9,9 @@ DIR/run/<tenant>.sock                    the command line's door to the cell sup
 DIR/log/<tenant>.log                     the cell's log
 """
 
+import contextlib
 import os
+import stat
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -69,30 +71,56 @@ class Layout:
 
 
 def prepare_home(layout: Layout, process: Process, uid_base: int, slot: int) -> Path:
-    """Make a compartment's directory and give it to its uid when run as root. Returns it."""
+    """Make a compartment's directory and give it to its uid when run as root. Returns it. Raises ConfigError.
+
+    Only a holder owns its directory. Those of the others belong to root, so that a compromised gate can put nothing
+    where the supervisor, as root, will write its key. The parents belong to root: no compartment can replace its own.
+    """
     home = layout.home(process.name)
     home.mkdir(mode=0o700, parents=True, exist_ok=True)
     home.parent.chmod(0o711)
-    if os.geteuid() == 0:
-        uid = compartment_uid(uid_base, slot, process)
-        owner = uid if process.disk is not Disk.EMPTY else 0
-        _give(home, owner)
-        home.chmod(0o700 if process.disk is not Disk.EMPTY else 0o555)
+    folder = _open_folder(home)
+    try:
+        if os.geteuid() == 0:
+            uid = compartment_uid(uid_base, slot, process)
+            if process.disk is Disk.DATA:
+                _give(folder, uid)
+                os.fchmod(folder, 0o700)
+            else:
+                os.fchown(folder, 0, uid if process.disk is Disk.PEM else 0)
+                os.fchmod(folder, 0o710 if process.disk is Disk.PEM else 0o555)
+    finally:
+        os.close(folder)
     return home
 
 
-def _give(folder: Path, uid: int) -> None:
-    """chown what lies below to `uid` unless it is so already; symbolic links are not followed."""
-    if folder.stat().st_uid == uid:
+def _open_folder(path: Path) -> int:
+    """A descriptor of a directory that is no symbolic link. Raises ConfigError."""
+    try:
+        return os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    except OSError as error:
+        raise ConfigError(f"{path}: {error.strerror}; it must be a plain directory") from None
+
+
+def _give(folder: int, uid: int) -> None:
+    """chown a directory and what lies below it to `uid` unless it is so already. Raises ConfigError.
+
+    By descriptors all the way, and never through a link: whoever owned the tree before may have planted one, or a hard
+    link to a file of another's, to have root give that away.
+    """
+    if os.fstat(folder).st_uid == uid:
         return
-    for path, folders, files in os.walk(folder):
-        for name in (*folders, *files):
-            os.chown(Path(path) / name, uid, uid, follow_symlinks=False)
-    os.chown(folder, uid, uid)
+    for path, _, files, here in os.fwalk(".", topdown=False, follow_symlinks=False, dir_fd=folder):
+        for name in files:
+            found = os.stat(name, dir_fd=here, follow_symlinks=False)
+            if found.st_nlink != 1 or not stat.S_ISREG(found.st_mode):
+                raise ConfigError(f"{path}/{name} is no plain file with one name: look where it comes from, remove it")
+            os.chown(name, uid, uid, dir_fd=here, follow_symlinks=False)
+        os.fchown(here, uid, uid)
 
 
 def place_pem(layout: Layout, process: Process, uid_base: int, slot: int) -> None:
-    """Put a gate's PEM where it alone can load it; take_pem removes it again. Raises ConfigError if there is none."""
+    """Put a gate's PEM where it alone can load it; take_pem removes it again. Raises ConfigError."""
     source = layout.pem(process.certificate)
     try:
         content = source.read_bytes()
@@ -100,16 +128,27 @@ def place_pem(layout: Layout, process: Process, uid_base: int, slot: int) -> Non
         raise ConfigError(
             f"{source}: {error.strerror}; put {process.name}'s private key and certificate chain there as one PEM file"
         ) from None
-    target = layout.home(process.name) / PEM_FILE
-    target.unlink(missing_ok=True)
-    descriptor = os.open(target, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o400)
+    home = layout.home(process.name)
+    folder = _open_folder(home)
     try:
-        os.write(descriptor, content)
-        if os.geteuid() == 0:
-            uid = compartment_uid(uid_base, slot, process)
-            os.fchown(descriptor, uid, uid)
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(PEM_FILE, dir_fd=folder)
+        descriptor = os.open(
+            PEM_FILE, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o400, dir_fd=folder
+        )
+        try:
+            rest = memoryview(content)
+            while rest:
+                rest = rest[os.write(descriptor, rest) :]
+            if os.geteuid() == 0:
+                uid = compartment_uid(uid_base, slot, process)
+                os.fchown(descriptor, uid, uid)
+        finally:
+            os.close(descriptor)
+    except OSError as error:
+        raise ConfigError(f"{home / PEM_FILE}: {error.strerror}; look what keeps it there, then start again") from None
     finally:
-        os.close(descriptor)
+        os.close(folder)
 
 
 def take_pem(layout: Layout, process: Process) -> None:
