@@ -7,9 +7,8 @@ BoundaryViolation, and the edge ends there: a stream whose framing is in doubt i
 """
 
 import struct
-from collections.abc import Sequence
 from enum import IntEnum
-from functools import reduce
+from functools import cache, reduce
 from operator import or_
 from typing import Annotated, Any, NamedTuple
 
@@ -87,7 +86,6 @@ _encoder = msgspec.msgpack.Encoder()
 encode = _encoder.encode
 _hello = msgspec.msgpack.Decoder(Hello)
 _failure = msgspec.msgpack.Decoder(Failure)
-_reply_decoders: dict[type[Request[Any]], msgspec.msgpack.Decoder[Reply]] = {}
 _own_requests: dict[type[Request[Any]], msgspec.msgpack.Decoder[Request[Any]]] = {}
 
 
@@ -130,8 +128,9 @@ def frame(kind: FrameKind, call: int, payload: bytes = b"") -> bytes:
     return HEADER.pack(len(payload), kind, call) + payload
 
 
-def union_decoder(types: Sequence[type[msgspec.Struct]]) -> msgspec.msgpack.Decoder[Any] | None:
-    """A decoder of exactly these tagged messages, or None for none of them."""
+@cache
+def union_decoder(types: tuple[type[msgspec.Struct], ...]) -> msgspec.msgpack.Decoder[Any] | None:
+    """A decoder of exactly these tagged messages, or None for none of them. Kept, so that forks share it."""
     if not types:
         return None
     return msgspec.msgpack.Decoder(reduce(or_, types))
@@ -147,12 +146,15 @@ def decode_with(decoder: msgspec.msgpack.Decoder[Any] | None, payload: bytes) ->
         raise BoundaryViolation("a message that cannot be decoded", detail=str(error)[:200]) from None
 
 
+@cache
+def reply_decoder(request: type[Request[Any]]) -> msgspec.msgpack.Decoder[Reply]:
+    """A decoder of what `request` asks for."""
+    return msgspec.msgpack.Decoder(reply_type(request))
+
+
 def decode_reply(request: type[Request[Any]], payload: bytes) -> Reply:
     """The reply of the type that `request` asks for. Raises BoundaryViolation."""
-    decoder = _reply_decoders.get(request)
-    if decoder is None:
-        decoder = _reply_decoders[request] = msgspec.msgpack.Decoder(reply_type(request))
-    reply: Reply = decode_with(decoder, payload)
+    reply: Reply = decode_with(reply_decoder(request), payload)
     return reply
 
 
@@ -216,5 +218,5 @@ def decode_credit(payload: bytes) -> int:
 __all__ = [
     "FAILURES", "HEADER_SIZE", "PAYLOAD_MAX", "PROTOCOL", "Fact", "Failure", "Frame", "FrameKind", "FrameReader",
     "Hello", "decode_credit", "decode_failure", "decode_hello", "decode_reply", "decode_with", "encode",
-    "encode_credit", "encode_failure", "encode_reply", "encode_request", "frame", "union_decoder",
+    "encode_credit", "encode_failure", "encode_reply", "encode_request", "frame", "reply_decoder", "union_decoder",
 ]  # fmt: skip

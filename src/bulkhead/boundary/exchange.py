@@ -9,12 +9,12 @@ from typing import Any, TypeVar
 
 from bulkhead import __version__
 from bulkhead.boundary.body import BodyReader, BodySource
-from bulkhead.boundary.codec import union_decoder
+from bulkhead.boundary.codec import reply_decoder, union_decoder
 from bulkhead.boundary.edge import Edge
 from bulkhead.boundary.faults import log_fault
 from bulkhead.boundary.messages.fields import Fact, Mutation, Reply, Request
 from bulkhead.boundary.messages.registry import facts_of, requests_of
-from bulkhead.boundary.peers import between
+from bulkhead.boundary.peers import PEERS, between
 from bulkhead.boundary.terms import Channel, Handed, Served, Terms
 from bulkhead.errors import BoundaryViolation, TemporaryFailure
 
@@ -23,8 +23,18 @@ Learner = Callable[[Any, Channel, Any], None]
 R = TypeVar("R", bound=Reply)
 CALL_SECONDS = 30.0
 ATTACH_SECONDS = 10.0  # how long a call waits for its receiver to come back
+SENDINGS_MAX = 4  # of one request: what ends its receiver every time is not sent for ever
 
 _log = logging.getLogger("bulkhead.boundary")
+
+
+def prepare_decoders() -> None:
+    """Make every decoder that PEERS asks for, before the fork: compartments then share their memory."""
+    for rule in PEERS:
+        for types in (requests_of(rule), facts_of(rule.facts), facts_of(rule.announces)):
+            union_decoder(types)
+        for request in requests_of(rule):
+            reply_decoder(request)
 
 
 class Caller:
@@ -42,17 +52,22 @@ class Caller:
     ) -> R:
         """The reply to `request`. Raises Refused, TemporaryFailure, IntegrityError or PeerError as answered.
 
-        Where the receiver restarts meanwhile, the request is sent once more under the same request id, unless its
-        body is a stream that cannot be begun again: give bytes, or a function that makes the body.
+        Where the receiver restarts meanwhile, the request is sent again under the same request id, up to 4 times in
+        all within `timeout` seconds, unless its body is a stream that cannot be begun again: give bytes, or a function
+        that makes the body. What it was sent to may have done it, so the answer is worth waiting for.
         """
-        edge = await self._exchange.attached(self._server)
-        try:
-            reply, reader = await edge.call(request, body() if callable(body) else body, timeout)
-        except TemporaryFailure as failure:
-            if failure.code != "edge-ended" or not (body is None or isinstance(body, bytes) or callable(body)):
-                raise
-            edge = await self._exchange.attached(self._server)
-            reply, reader = await edge.call(request, body() if callable(body) else body, timeout)
+        repeatable = body is None or isinstance(body, bytes) or callable(body)
+        ends, patience = time.monotonic() + timeout, ATTACH_SECONDS
+        for sending in range(1, SENDINGS_MAX + 1):
+            edge = await self._exchange.attached(self._server, min(patience, ends - time.monotonic()))
+            left = max(0.0, ends - time.monotonic())
+            try:
+                reply, reader = await edge.call(request, body() if callable(body) else body, left)
+                break
+            except TemporaryFailure as failure:
+                if failure.code != "edge-ended" or not repeatable or sending == SENDINGS_MAX:
+                    raise
+            patience = timeout
         if reader is not None:
             reader.close()
             raise ValueError(f"the reply to {type(request).__name__} has a body: use open")
@@ -169,9 +184,9 @@ class Exchange:
         edge = self._edges.get(channel)
         return edge is not None and edge.tell(fact)
 
-    async def attached(self, compartment: str) -> Edge:
-        """The edge to `compartment`, waiting up to 10 s for it. Raises TemporaryFailure."""
-        deadline = time.monotonic() + ATTACH_SECONDS
+    async def attached(self, compartment: str, seconds: float = ATTACH_SECONDS) -> Edge:
+        """The edge to `compartment`, waiting so long for it. Raises TemporaryFailure."""
+        deadline = time.monotonic() + seconds
         while (edge := self.edge_to(compartment)) is None:
             event = self._arrivals.setdefault(compartment, asyncio.Event())
             event.clear()
