@@ -34,6 +34,12 @@ def test_columns_align_with_wide_characters(capsys: pytest.CaptureFixture[str]) 
     assert capsys.readouterr().out == "NAME    N\n電子    5\nab    100\n"
 
 
+def test_a_table_goes_on_page_after_page_under_one_head(capsys: pytest.CaptureFixture[str]) -> None:
+    widths = print_table(("A", "B"), [("long cell", "x")])
+    print_table(("A", "B"), [("s", "y")], widths=widths)
+    assert capsys.readouterr().out == "A          B\nlong cell  x\ns          y\n"
+
+
 def test_numbers_and_times_are_readable() -> None:
     assert (printable(1234567), printable(99_999), printable(None)) == ("1,234,567", "99999", "-")
     assert (size_text(0), size_text(1 << 30), size_text(1536)) == ("0 B", "1.0 GiB", "1.5 KiB")

@@ -8,7 +8,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.directory.conftest import SETTINGS, Running
+from hypothesis import given
+from hypothesis import strategies as st
+from tests.directory.conftest import SETTINGS, Running, running
 
 from bulkhead.boundary.messages.fields import Stamp
 from bulkhead.boundary.messages.registry import requests_of
@@ -29,6 +31,7 @@ from bulkhead.boundary.messages.to_directory import (
     ShowAccount,
 )
 from bulkhead.boundary.peers import PEERS
+from bulkhead.directory.book import DirectoryBook
 from bulkhead.directory.handle import HANDLERS
 from bulkhead.directory.transitions import TRANSITIONS, Status
 from bulkhead.errors import Refused
@@ -296,3 +299,54 @@ def _seconds_each(look_up: Callable[[str], Any]) -> float:
     for n in range(500):
         look_up(f"user{n}@kddi.example")
     return (time.process_time() - begin) / 500
+
+
+def test_a_change_asked_again_after_a_restart_is_answered_and_not_repeated(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    added = AddAccount(Stamp.fresh("test"), "a@kddi.example", BindingRow(new_id(), b"x"), 5)
+    cancelled = SetAccountStatus(Stamp.fresh("test"), "a@kddi.example", AccountStatus.CANCELLED, "left")
+
+    async def first() -> Any:
+        async with running(tmp_path) as directory:
+            await directory.ask(AddDomain(Stamp.fresh("test"), "kddi.example"))
+            await directory.ask(added)
+            return await directory.ask(cancelled)
+
+    async def second(answer: Any) -> None:
+        async with running(tmp_path) as directory:
+            await directory.ask(added)  # under a new id it would be refused: the address is a tombstone
+            assert await directory.ask(cancelled) == answer
+            assert [(row.status, row.accounts) for row in (await directory.ask(CountAccounts())).rows] == [
+                (AccountStatus.CANCELLED, 1)
+            ]
+
+    asyncio.run(second(asyncio.run(first())))
+
+
+def test_a_decoy_is_the_same_after_a_restart(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+
+    async def decoy() -> bytes:
+        async with running(tmp_path) as directory:
+            return bytes((await directory.ask(FindLogin("nobody@kddi.example"), "access")).account)
+
+    assert asyncio.run(decoy()) == asyncio.run(decoy())
+
+
+@given(st.text(max_size=300))
+def test_no_text_of_a_client_breaks_a_look_up(text: str) -> None:
+    book = DirectoryBook(_Empty(), b"d" * 32, b"t" * 32, 0)  # type: ignore[arg-type]
+    assert book.resolve(text).verdict in {RecipientVerdict.NO_SUCH_ADDRESS, RecipientVerdict.NOT_OURS}
+    assert len(book.find_login(text)) == 16
+    with pytest.raises(Refused):
+        book.check_sender(b"a" * 16, text)
+
+
+class _Empty:
+    """A database in which nothing is found."""
+
+    @staticmethod
+    def first(_: str, __: tuple[object, ...] = ()) -> None:
+        return None

@@ -40,21 +40,25 @@ def list_accounts(options: argparse.Namespace) -> int:
 
 
 async def _list(options: argparse.Namespace, road: Road, domain: str) -> None:
-    rows: list[AccountRow] = []
+    """As a table page by page, in constant memory; as one document, whole."""
+    rows: list[dict[str, object]] = []
+    widths: list[int] | None = None
     async with road:
-        async for row in _pages(road, domain):
-            rows.append(row)
+        async for page in _pages(road, domain):
+            if options.json:
+                rows += [_document(row) for row in page]
+            else:
+                widths = print_table(_HEAD, [_cells(row) for row in page], widths=widths)
     if options.json:
-        print_json(options.command, {"tenant": options.tenant, "accounts": [_document(row) for row in rows]})
-    else:
-        print_table(_HEAD, [_cells(row) for row in rows])
+        print_json(options.command, {"tenant": options.tenant, "accounts": rows})
+    elif widths is None:
+        print_table(_HEAD, [])
 
 
-async def _pages(road: Road, domain: str) -> AsyncIterator[AccountRow]:
+async def _pages(road: Road, domain: str) -> AsyncIterator[tuple[AccountRow, ...]]:
     after = ""
     while page := (await road.ask("directory", ListAccounts(domain, after))).rows:
-        for row in page:
-            yield row
+        yield page
         after = page[-1].address
 
 

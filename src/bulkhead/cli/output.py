@@ -10,14 +10,21 @@ from typing import Any
 from bulkhead.cli.tree import Command
 
 
-def print_table(head: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
-    """Columns as wide as their widest cell; numbers to the right. Control characters are shown as `?`."""
+def print_table(
+    head: Sequence[str], rows: Sequence[Sequence[object]], *, widths: Sequence[int] | None = None
+) -> list[int]:
+    """Columns as wide as their widest cell; numbers to the right. Control characters are shown as `?`.
+
+    Returns the widths. widths: those of the page before, which this one goes on with; the head is not repeated.
+    """
     texts = [[printable(cell) for cell in row] for row in rows]
-    widths = [max([_width(name), *(_width(row[i]) for row in texts)]) for i, name in enumerate(head)]
+    least = [_width(name) for name in head] if widths is None else list(widths)
+    wide = [max([least[i], *(_width(row[i]) for row in texts)]) for i in range(len(head))]
     right = [bool(rows) and all(isinstance(row[i], int | float) for row in rows) for i in range(len(head))]
-    for line in [list(head), *texts]:
-        cells = [_padded(cell, widths[i], right=right[i]) for i, cell in enumerate(line)]
+    for line in [list(head), *texts] if widths is None else texts:
+        cells = [_padded(cell, wide[i], right=right[i]) for i, cell in enumerate(line)]
         print("  ".join(cells).rstrip())
+    return wide
 
 
 def print_json(command: Command, document: Mapping[str, Any]) -> None:

@@ -57,8 +57,15 @@ class Road:
         """
         if between(OPERATOR_CONSOLE, compartment) is None:
             raise ValueError(f"no edge between {OPERATOR_CONSOLE} and {compartment} in PEERS")
-        await self._attach(compartment)
-        return await self._exchanges[compartment].to(compartment).call(request, timeout=timeout)
+        ends = time.monotonic() + KNOCK_SECONDS
+        while True:
+            await self._attach(compartment)
+            try:
+                return await self._exchanges[compartment].to(compartment).call(request, timeout=timeout)
+            except TemporaryFailure as failure:
+                if failure.code != "edge-ended" or time.monotonic() > ends:
+                    raise
+            await asyncio.sleep(KNOCK_PAUSE)
 
     async def _attach(self, compartment: str) -> None:
         """See that there is a live edge to the compartment."""
@@ -102,6 +109,7 @@ class Road:
             task.add_done_callback(self._returning.discard)
 
     async def _attach_again(self, compartment: str) -> None:
+        await asyncio.sleep(KNOCK_PAUSE)  # the supervisor may not yet know that the compartment is gone
         with contextlib.suppress(TemporaryFailure):  # who waits for the edge learns that it did not come
             await self._attach(compartment)
 
