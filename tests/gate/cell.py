@@ -256,7 +256,8 @@ def open_copy(account: Account, copy: Copy, sealed: bytes) -> tuple[Summary, byt
     header_at, body_at = copy.summary_size, copy.summary_size + copy.header_size
     summary = Summary.decode(open_summary(key, account.id, email, sealed[:header_at]))
     header = open_header(key, account.id, email, sealed[header_at:body_at])
-    assert summary.size == copy.size == len(header) + len(body := open_body(key, account.id, email, sealed[body_at:]))
+    body = open_body(key, account.id, email, sealed[body_at:])
+    assert summary.size == copy.size == len(header) + len(body)
     assert summary.header_size == len(header)
     return summary, header + body
 

@@ -34,9 +34,9 @@ class Connection(asyncio.Protocol):
     """
 
     __slots__ = (
-        "_buffer", "_drain", "_ends", "_eof", "_idle_seconds", "_idle_until", "_interrupted", "_loop", "_lost",
-        "_on_lost", "_paced", "_paused", "_timed_out", "_timer", "_transport", "_waiter", "local_address", "secure",
-        "source",
+        "_buffer", "_closing", "_drain", "_ends", "_eof", "_idle_seconds", "_idle_until", "_interrupted", "_loop",
+        "_lost", "_on_lost", "_paced", "_paused", "_timed_out", "_timer", "_transport", "_waiter", "local_address",
+        "secure", "source",
     )  # fmt: skip
 
     def __init__(self, source: str, local_address: str, idle_seconds: float, on_lost: Callable[[], None]) -> None:
@@ -47,7 +47,9 @@ class Connection(asyncio.Protocol):
         self._on_lost = on_lost
         self._transport: asyncio.Transport | None = None
         self._buffer = bytearray()
-        self._eof = self._lost = self._paused = self._paced = self._timed_out = self._interrupted = False
+        self._closing = self._eof = self._lost = self._paused = self._paced = self._timed_out = self._interrupted = (
+            False
+        )
         self._waiter: asyncio.Future[None] | None = None
         self._drain: asyncio.Future[None] | None = None
         self._ends = math.inf
@@ -82,7 +84,7 @@ class Connection(asyncio.Protocol):
 
     def write(self, data: bytes) -> None:
         """Queue bytes to be sent; follow with drain() where there may be many."""
-        if self._transport is not None and not self._lost and data:
+        if self._transport is not None and not self._closing and not self._lost and data:
             self._transport.write(data)
 
     async def drain(self) -> None:
@@ -161,9 +163,24 @@ class Connection(asyncio.Protocol):
         self.touch()
 
     def close(self) -> None:
-        """Send what is queued, then close."""
-        if self._transport is not None:
-            self._transport.close()
+        """Send what is queued, then close; abort() ends the wait for a client that does not follow.
+
+        In clear our side ends first and what still comes is dropped: a close with octets unread would be a reset, which
+        can take the last reply from the client.
+        """
+        transport = self._transport
+        if transport is None or self._closing or self._lost:
+            return
+        self._closing = True
+        self._buffer.clear()
+        if self.secure or self._eof:
+            transport.close()
+            return
+        try:
+            transport.write_eof()
+        except OSError:
+            transport.close()
+        self.resume()
 
     def abort(self) -> None:
         """Close at once."""
@@ -181,6 +198,8 @@ class Connection(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         """Called by the loop."""
+        if self._closing:
+            return
         whole = self._loop.time() + self._idle_seconds
         self._idle_until = min(whole, self._idle_until + len(data) / PACE) if self._paced else whole
         self._buffer += data
@@ -192,7 +211,7 @@ class Connection(asyncio.Protocol):
         """Called by the loop: the client will send no more. In clear it may still read what is due to it."""
         self._eof = True
         self._wake()
-        return not self.secure
+        return not self.secure and not self._closing
 
     def pause_writing(self) -> None:
         """Called by the loop."""

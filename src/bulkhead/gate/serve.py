@@ -18,7 +18,7 @@ from bulkhead.gate.connection import HANDSHAKE_SECONDS, Connection, ConnectionEn
 
 __all__ = ["Connection", "ConnectionEnded", "Crowd", "IdleTooLong", "Limits", "Listener", "Session", "source_key"]
 
-LINGER_SECONDS = 5.0
+LINGER_SECONDS = 2.0
 
 _log = logging.getLogger("bulkhead.gate")
 

@@ -6,9 +6,10 @@ and the answer.
 """
 
 import asyncio
+import logging
 import time
 from collections import OrderedDict
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -35,27 +36,34 @@ from bulkhead.errors import IntegrityError, Refused, TemporaryFailure
 from bulkhead.identifiers import ID_BYTES, AccountId
 from bulkhead.ledger.event import EVENTS, Event, encode_event, parse_event, subject_id
 from bulkhead.ledger.log import Log
-from bulkhead.ledger.merkle import leaf_hash, tree_root
+from bulkhead.ledger.merkle import Frontier, leaf_hash
 
 REMEMBERED = 100_000  # requests whose retry is recognised
 SCANNED = 20_000  # newest entries read at start for the requests that brought them
 ENTRIES_BYTES_MAX = 200_000  # of one reply
-CHECKED_AT_ONCE = 4096
-_Pending = tuple[bytes, list[bytes], "asyncio.Future[int]"]
+CHECKED_AT_ONCE = 1024
+CLOCK_SKEW_MS = 60_000
+BATCH_ENTRIES, BATCH_BYTES = 1024, 4 << 20  # of one append; a larger request goes alone
+_Pending = tuple[str, list[bytes], "asyncio.Future[int]"]
+_log = logging.getLogger("bulkhead.ledger")
 
 
 class Ledger:
-    """The open log, and who waits for it."""
+    """The open log, and who waits for it.
 
-    def __init__(self, log: Log, subject_key: bytes, worker: ThreadPoolExecutor) -> None:
-        self.log, self._subject_key, self._worker = log, subject_key, worker
+    open_log: opens it (again); after a failed write it is called before the next batch, so that a full disk is over
+    once there is room.
+    """
+
+    def __init__(self, open_log: Callable[[], Log], subject_key: bytes, worker: ThreadPoolExecutor) -> None:
+        self.log, self._open_log, self._subject_key, self._worker = open_log(), open_log, subject_key, worker
         self._pending: list[_Pending] = []
+        self._in_flight: dict[str, asyncio.Future[int]] = {}
         self._writing: asyncio.Task[None] | None = None
+        self._broken = False
         self._brought: OrderedDict[str, int] = OrderedDict()
-        for index, entry in enumerate(log.entries(max(0, log.size - SCANNED), log.size), max(0, log.size - SCANNED)):
-            request = parse_event(entry).details.get("request")
-            if isinstance(request, str):
-                self._remember(request, index)
+        self._answered = self.log.size  # entries of which their senders know
+        self._recall(max(0, self.log.size - SCANNED))
 
     async def append(self, sender: Channel, request: AppendEvents) -> int:
         """The index of the request's first entry, durable and below a signed checkpoint."""
@@ -63,12 +71,19 @@ class Ledger:
         known = self._brought.get(request_id)
         if known is not None:
             return known
-        entries = [self._entry(sender, request_id, event) for event in request.events]
-        future: asyncio.Future[int] = asyncio.get_running_loop().create_future()
-        self._pending.append((request.stamp.request_id, entries, future))
-        if self._writing is None or self._writing.done():
-            self._writing = asyncio.get_running_loop().create_task(self._write())
-        return await future
+        future = self._in_flight.get(request_id)
+        if future is None:
+            entries = [self._entry(sender, request_id, event) for event in request.events]
+            future = self._in_flight[request_id] = asyncio.get_running_loop().create_future()
+            self._pending.append((request_id, entries, future))
+            if self._writing is None or self._writing.done():
+                self._writing = asyncio.get_running_loop().create_task(self._write())
+        return await asyncio.shield(future)
+
+    async def drain(self, seconds: float) -> None:
+        """Wait so long, at most, for what is being written."""
+        if self._writing is not None:
+            await asyncio.wait({self._writing}, timeout=seconds)
 
     async def run(self, work: Any, *arguments: Any) -> Any:
         """Run a reading function on the log's thread, which alone touches the log."""
@@ -79,7 +94,9 @@ class Ledger:
         if kind is None:
             raise Refused(f"no event {event.kind[:40]}", code="unknown-event")
         details = {**event.details, "compartment": sender.compartment, "request": request_id}
-        accounts = (AccountId(event.account),) if len(event.account) == ID_BYTES else ()
+        if len(event.account) not in (0, ID_BYTES):
+            raise Refused("an account id has 16 bytes", code="bad-event")
+        accounts = (AccountId(event.account),) if event.account else ()
         subjects = tuple(subject_id(self._subject_key, account) for account in accounts)
         try:
             return encode_event(Event(kind, event.time, event.actor, subjects, details))
@@ -91,25 +108,71 @@ class Ledger:
         if len(self._brought) > REMEMBERED:
             self._brought.popitem(last=False)
 
+    def _recall(self, first: int) -> None:
+        """Remember the requests that brought the entries from `first` on."""
+        for index, entry in enumerate(self.log.entries(first, self.log.size), first):
+            request = parse_event(entry).details.get("request")
+            if isinstance(request, str):
+                self._remember(request, index)
+
+    def _reopen(self) -> None:
+        """On the log's thread. A batch that was refused may be in the log all the same: its retry is then known."""
+        self.log = self._open_log()
+        self._recall(self._answered)
+        self._broken = False
+
     async def _write(self) -> None:
         while self._pending:
-            taken, count = [], 0
-            while self._pending and count + len(self._pending[0][1]) <= 1024:
-                taken.append(self._pending.pop(0))
-                count += len(taken[-1][1])
-            batch = [entry for _, entries, _ in taken for entry in entries]
+            taken = self._take()
             try:
-                index = await self.run(self.log.append, batch)
-            except (TemporaryFailure, IntegrityError) as error:
-                for _, _, future in taken:
-                    if not future.done():
-                        future.set_exception(error)
-                continue
-            for request_id, entries, future in taken:
-                self._remember(request_id.hex(), index)
-                if not future.done():
-                    future.set_result(index)
-                index += len(entries)
+                if self._broken:
+                    await self.run(self._reopen)
+                await self._write_batch(taken)
+            except Exception as error:
+                self._broken = True
+                _fail(taken, error)
+            for request_id, _, _ in taken:
+                del self._in_flight[request_id]
+
+    async def _write_batch(self, taken: list[_Pending]) -> None:
+        fresh = []
+        for item in taken:
+            known = self._brought.get(item[0])  # since the log was opened again
+            if known is None:
+                fresh.append(item)
+            else:
+                item[2].set_result(known)
+        if not fresh:
+            return
+        index = await self.run(self.log.append, [entry for _, entries, _ in fresh for entry in entries])
+        for request_id, entries, future in fresh:
+            self._remember(request_id, index)
+            future.set_result(index)
+            index += len(entries)
+        self._answered = index
+
+    def _take(self) -> list[_Pending]:
+        """As many requests as fit one batch, at least one."""
+        taken: list[_Pending] = []
+        count = octets = 0
+        while self._pending:
+            entries = self._pending[0][1]
+            count, octets = count + len(entries), octets + sum(map(len, entries))
+            if taken and (count > BATCH_ENTRIES or octets > BATCH_BYTES):
+                break
+            taken.append(self._pending.pop(0))
+        return taken
+
+
+def _fail(taken: list[_Pending], error: Exception) -> None:
+    """Tell those who wait. What is no error of the tree is our fault, and logged."""
+    if not isinstance(error, TemporaryFailure | IntegrityError):
+        _log.error("the ledger could not be written: %s", type(error).__name__)
+        error = TemporaryFailure("the ledger could not be written", code="storage")
+    for _, _, future in taken:
+        if not future.done():
+            future.set_exception(error)
+            future.exception()  # fetched: a caller that went away leaves no warning
 
 
 async def append_events(ledger: Ledger, peer: Channel, request: AppendEvents, _: BodyReader | None) -> Appended:
@@ -156,26 +219,30 @@ async def _prove(ledger: Ledger, prove: Any, one: int, two: int) -> Proof:
 
 
 async def check_ledger(ledger: Ledger, _: Channel, __: CheckLedger, ___: BodyReader | None) -> LedgerReport:
-    """Every entry read and hashed again; their root must be the checkpoint's."""
+    """Every entry read, understood and hashed again; their root must be the checkpoint's."""
     size, root = await ledger.run(lambda: (ledger.log.size, ledger.log.root))
-    leaves: list[bytes] = []
+    frontier = Frontier()
     problems: list[str] = []
+    newest = 0
     try:
-        while len(leaves) < size:
-            until = min(size, len(leaves) + CHECKED_AT_ONCE)
-            leaves += await ledger.run(_leaves, ledger.log, len(leaves), until)
-        if await ledger.run(tree_root, leaves) != root:
+        for start in range(0, size, CHECKED_AT_ONCE):
+            newest = await ledger.run(_check, ledger, frontier, start, min(size, start + CHECKED_AT_ONCE))
+        if frontier.root() != root:
             problems.append("the entries do not lead to the root of the checkpoint")
     except IntegrityError as error:
         problems.append(error.public)
-    newest = int(time.time() * 1000)
-    if leaves and parse_event(await ledger.run(ledger.log.entry, size - 1)).at > newest + 60_000:
+    if newest > int(time.time() * 1000) + CLOCK_SKEW_MS:
         problems.append("the newest entry is from the future: check the clock")
     return LedgerReport(size, tuple(problems))
 
 
-def _leaves(log: Log, start: int, end: int) -> list[bytes]:
-    return [leaf_hash(entry) for entry in log.entries(start, end)]
+def _check(ledger: Ledger, frontier: Frontier, start: int, end: int) -> int:
+    """Take entries into `frontier`; when the last of them happened."""
+    at = 0
+    for entry in ledger.log.entries(start, end):
+        at = parse_event(entry).at
+        frontier.append(leaf_hash(entry))
+    return at
 
 
 HANDLERS: Mapping[type[Request[Any]], Handler] = {
