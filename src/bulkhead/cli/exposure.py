@@ -10,14 +10,15 @@ from bulkhead.boundary.messages.to_auth import AuthCounts, CountCredentials
 from bulkhead.boundary.messages.to_directory import AccountCounts, CountAccounts
 from bulkhead.boundary.messages.to_keyring import CountKeyring, KeyringCounts
 from bulkhead.boundary.messages.to_store import CountStore, StoreCounts
-from bulkhead.cli.account_steps import DESTROYED, OPEN, STATUS_NAMES, SUSPENDED
+from bulkhead.cli.account_steps import STATUS_NAMES
 from bulkhead.cli.exit_codes import ExitCode, exit_code_of
 from bulkhead.cli.many import Answer, ask_all, chosen_tenants
 from bulkhead.cli.output import print_json, print_table, say, time_text
 from bulkhead.cli.road import wait_for
+from bulkhead.records.credential import State
 
 COUNT_SECONDS = 300.0
-STATE_NAMES = {OPEN: "open", SUSPENDED: "suspended", DESTROYED: "destroyed"}
+STATE_NAMES = {state.value: state.name.lower().replace("_", " ") for state in State}
 
 ADDRESS_CLEAR = "none: in clear to whoever reads directory's files"
 ADDRESS_GONE = "HMAC under directory's key: shows an address only to who guesses it and has the key"
@@ -72,7 +73,7 @@ def _of(reply: object) -> Iterator[tuple[str, str, str, int, str]]:
         case AuthCounts():
             for half in reply.rows:
                 name = f"{half.scheme} key {half.key_version}"
-                state = STATE_NAMES.get(half.state, str(half.state))
+                state = STATE_NAMES.get(half.state, "unreadable")
                 yield "password verifier", state, name, half.count, VERIFIER_AUTH
         case KeyringCounts():
             key = f"key {reply.key_version}"

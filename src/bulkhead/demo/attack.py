@@ -28,7 +28,8 @@ NETWORK = frozenset({"listener", "datagram"})  # kinds of goal
 HANDLES = 256  # guessed
 REDEMPTIONS = 32  # guessed
 PASSWORDS = ("password", "123456", "kddi2026")
-PATTERNS = ("", "%", "*", "_", "' OR 1=1 --", "@", "admin", "postmaster", "root", "test")
+# No bare "postmaster": that every server knows it is RFC 5321 section 4.5.1, and lists nobody.
+PATTERNS = ("", "%", "*", "_", "' OR 1=1 --", "@", "admin", "root", "test")
 # They go at the own directory or an inherited descriptor of a process that the drill made itself: not so this twin.
 _NOT_HERE = {
     acts_files.read_guarded, acts_files.keep_a_file, acts_files.make_set_uid_file, acts_network.read_inherited,
@@ -138,8 +139,7 @@ class Neighbours:
     passwords: int = 0
     sessions: int = 0
     addresses: int = 0
-    own_files: int = 0
-    own_octets: int = 0
+    own_disk: bool = False  # the canary in its own directory was found
     notes: list[tuple[str, str]] = field(default_factory=list)
 
 
@@ -155,8 +155,10 @@ def ask_neighbours(
     allowed = {name for peering in PEERS if peering.client == compartment for name in peering.requests}
     if PROCESSES[compartment].disk is Disk.DATA and token:
         own = twin.ask("reach.search_own_disk", token=token).get("found") or {}
-        found.own_files, found.own_octets = int(own.get("files", 0)), int(own.get("octets", 0))
-        found.notes.append(("its own directory, by duty", f"{found.own_files} files, sealed; its key was not given"))
+        found.own_disk = bool(own.get("found"))
+        found.notes.append(
+            ("its own directory, by duty", f"{own.get('files', 0)} files, {own.get('octets', 0):,} octets")
+        )
     if {"FindLogin", "OpenSlots"} <= allowed and honest is not None:
         _hijack(twin, honest, active, found)
     if "FindLogin" in allowed:

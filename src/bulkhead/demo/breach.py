@@ -16,7 +16,6 @@ from bulkhead.boundary.messages.to_directory import CountAccounts
 from bulkhead.boundary.messages.to_keyring import CountKeyring
 from bulkhead.boundary.messages.to_store import CountStore
 from bulkhead.boundary.processes import PROCESSES
-from bulkhead.cli.account_steps import OPEN
 from bulkhead.cli.exit_codes import ExitCode
 from bulkhead.cli.exposure import rows_of
 from bulkhead.cli.many import Answer, ask_all
@@ -88,7 +87,6 @@ def run(options: argparse.Namespace) -> int:
         measures=measure((tenant, compartment), holdings, attack.locked, attack.unlocked, attack.neighbours),
         live_sessions=attack.neighbours.live_sessions,
         live_messages=attack.neighbours.live_messages,
-        own_files=attack.neighbours.own_files,
         cells=matrix(holdings, attack.locked, attack.unlocked),
         goals=Tried(attack.locked.tried, attack.locked.goals_reached, attack.unlocked.goals_reached),
         probes=probes,
@@ -150,7 +148,7 @@ def _holdings(answers: list[Answer]) -> dict[str, Holdings]:
     return {
         tenant: Holdings(
             addresses=found[tenant, "directory"].addresses,
-            verifiers=sum(row.count for row in found[tenant, "auth"].rows if row.state == OPEN),
+            verifiers=sum(row.count for row in found[tenant, "auth"].rows),
             messages=found[tenant, "store"].messages,
         )
         for tenant in dict.fromkeys(answer.tenant for answer in answers)

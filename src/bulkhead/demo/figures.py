@@ -23,12 +23,17 @@ class Holdings:
 
 @dataclass(frozen=True, slots=True)
 class Measure:
-    """One line of the result: what the twin reached and what the same acts reached unlocked, of how many."""
+    """One line of the result: what the twin reached beyond its duty, and the same acts unlocked, of how many.
+
+    by_duty: what the compartment holds itself, and so loses when it is compromised: addresses of `directory`, in
+    clear; messages of `store`, sealed.
+    """
 
     name: str
     locked: int
     unlocked: int
     of: int
+    by_duty: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +70,6 @@ class Figures:
     measures: tuple[Measure, ...]
     live_sessions: int
     live_messages: int
-    own_files: int
     cells: tuple[Cell, ...]
     goals: Tried
     probes: Tried
@@ -120,8 +124,11 @@ def measure(
         locked.network_tried,
     )  # fmt: skip
     names = ("other ISPs", "verifiers", "stored mail", "addresses", "network")
+    own = holdings[target[0]]
+    duty = {("directory", "addresses"): own.addresses, ("store", "stored mail"): own.messages}
     return tuple(
-        Measure(name, one, two, of) for name, one, two, of in zip(names, rows[0], rows[1], totals, strict=True)
+        Measure(name, one, two, of, duty.get((target[1], name), 0) if neighbours.own_disk else 0)
+        for name, one, two, of in zip(names, rows[0], rows[1], totals, strict=True)
     )
 
 
@@ -163,6 +170,8 @@ def headline(figures: Figures) -> str:
         part = f"{row.name} {row.locked} of {row.of}"
         if row.name == "stored mail" and figures.live_sessions:
             part += f" ({figures.live_sessions} live session: {figures.live_messages} messages)"
+        if row.by_duty:
+            part += f" (by its duty {row.by_duty}{', sealed' if row.name == 'stored mail' else ''})"
         parts.append(part)
     return " · ".join(parts)
 

@@ -10,9 +10,10 @@ WIDTH = 1200
 MARGIN = 48
 _FONT = "system-ui,-apple-system,'Segoe UI','Helvetica Neue','Noto Sans','DejaVu Sans',Arial,sans-serif"
 _INK, _SOFT, _LINE, _PAPER = "#16242e", "#5b6b76", "#d9e1e6", "#fbfcfc"
-_REACHED, _SAFE, _HERE, _GOOD = "#c5352b", "#e9f1ee", "#e89b0c", "#1d7a5f"
+_REACHED, _SAFE, _HERE, _WARN, _GOOD = "#c5352b", "#e9f1ee", "#e89b0c", "#a86a00", "#1d7a5f"
 _CELL_W, _CELL_H, _GAP = 66, 25, 4
 _LABEL_W = 84
+_PANEL_W = 500  # of a matrix with six tenants
 _TOP = 238  # of the matrices' first row
 
 
@@ -20,17 +21,17 @@ def picture(figures: Figures) -> str:
     """The SVG document."""
     rows = len(PROCESSES)
     bottom = _TOP + rows * (_CELL_H + _GAP)
-    height = bottom + 388
+    height = bottom + 404
     body = [
         _head(figures),
         *_panel(figures, MARGIN, "Without walls", "the same hostile code as an ordinary program", locked=False),
         *_panel(
-            figures, WIDTH // 2 + 24, "With bulkheads",
+            figures, WIDTH - MARGIN - _PANEL_W, "With bulkheads",
             f"locked into {figures.tenant}/{figures.compartment} by the product's own sandbox", locked=True,
         ),
         *_legend(bottom + 14),
         *_measures(figures, bottom + 62),
-        *_containment(figures, bottom + 196),
+        *_containment(figures, bottom + 212),
         _text(MARGIN, height - 26, _footer(figures), size=12, fill=_SOFT),
     ]  # fmt: skip
     title = f"Breach of {figures.tenant}/{figures.compartment}: what it reached"
@@ -91,8 +92,10 @@ def _cell(x: int, y: int, cell: Cell, *, locked: bool, here: bool) -> str:
     inside = here and locked
     fill = _HERE if inside else _REACHED if reached else _SAFE
     ink = "#ffffff" if inside or reached else "#7d8f99"
-    label = "hostile" if inside else f"{cell.holds:,}" if cell.holds >= 0 else "memory" if reached else "0"
-    label = f"0 of {cell.holds:,}" if cell.holds >= 0 and not reached and not inside else label
+    holds = cell.holds >= 0
+    label = "hostile" if inside else ("memory" if reached else "–")
+    if holds and not inside:
+        label = f"{cell.holds:,}" if reached else f"0 of {cell.holds:,}"
     box = f'<rect x="{x}" y="{y}" width="{_CELL_W}" height="{_CELL_H}" rx="4" fill="{fill}"/>'
     size = 12 if len(label) < 9 else 11
     return box + _text(x + _CELL_W // 2, y + 17, label, size=size, weight=600, fill=ink, anchor="middle")
@@ -119,25 +122,30 @@ def _measures(figures: Figures, y: int) -> Iterator[str]:
     for index, row in enumerate(figures.measures):
         x = MARGIN + index * (width + 14)
         colour = _REACHED if row.locked else _GOOD
-        yield _card(x, y, width, 112)
+        yield _card(x, y, width, 128)
         yield _text(x + 18, y + 48, f"{row.locked:,}", size=38, weight=700, fill=colour)
-        yield _text(x + 26 + 22 * len(f"{row.locked:,}"), y + 48, f"of {row.of:,}", size=17, fill=_SOFT)
+        yield _text(x + 26 + 24 * len(f"{row.locked:,}"), y + 48, f"of {row.of:,}", size=17, fill=_SOFT)
         yield _text(x + 18, y + 72, row.name, size=15, weight=600)
-        below = f"unlocked: {row.unlocked:,}"
+        yield _text(x + 18, y + 93, f"unlocked: {row.unlocked:,}", size=12, fill=_SOFT)
         if row.name == "stored mail" and figures.live_sessions:
-            below += f" · 1 live session: {figures.live_messages}"
-        yield _text(x + 18, y + 94, below, size=12, fill=_SOFT)
+            words = f"and {figures.live_messages} of its one live session"
+            yield _text(x + 18, y + 112, words, size=12, weight=600, fill=_WARN)
+        elif row.by_duty:
+            words = f"and {row.by_duty:,} by its duty" + (", sealed" if row.name == "stored mail" else "")
+            yield _text(x + 18, y + 112, words, size=12, weight=600, fill=_WARN)
 
 
 def _containment(figures: Figures, y: int) -> Iterator[str]:
     stopped = figures.containment
     effect = "-" if stopped.effect_ms is None else f"{stopped.effect_ms:,.0f} ms"
     good = stopped.round_trips - len(stopped.errors)
+    others = len(tenants_of(figures)) - 1
     tiles = (
         (effect, f"until {figures.tenant} had ended its logins and sessions", stopped.effect_ms is not None),
-        (f"{stopped.arrived} of {stopped.sent}", f"messages still arrived in {figures.tenant} meanwhile",
+        (f"{stopped.arrived} of {stopped.sent}", f"messages still arrived in {figures.tenant} after that",
          stopped.arrived == stopped.sent),
-        (f"{good} of {stopped.round_trips}", "round trips through the other five, sent and read", not stopped.errors),
+        (f"{good} of {stopped.round_trips}", f"round trips through the other {others} without error",
+         not stopped.errors),
     )  # fmt: skip
     yield _text(MARGIN, y + 20, f"Then {figures.tenant} contains its own cell, alone", size=20, weight=700)
     width = (WIDTH - 2 * MARGIN - 2 * 14) // 3

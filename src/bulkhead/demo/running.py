@@ -37,8 +37,12 @@ class Running:
             return
         self.stop()
         lines = self.log.read_text("utf-8", "replace").splitlines()[-_TAIL:]
-        why = "is an address or port in use by another installation?" if any("in use" in line for line in lines) else ""
-        raise ConfigError("\n".join([f"the six cells did not come up; {why} see {self.log}:", *lines]))
+        if any("in use" in line for line in lines):
+            raise ConfigError(
+                "the demonstration's addresses are in use: is another one running? Stop it with Ctrl-C there, and "
+                f"start again ({self.log} names the address)"
+            )
+        raise ConfigError("\n".join([f"the six cells did not come up; see {self.log}:", *lines]))
 
     @property
     def alive(self) -> bool:
