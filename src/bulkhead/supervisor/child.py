@@ -4,6 +4,7 @@ Nothing is read before the lock stands. The order is fixed: drop descriptors, ch
 """
 
 import asyncio
+import contextlib
 import gc
 import importlib
 import json
@@ -26,7 +27,7 @@ from bulkhead.supervisor.cell_log import log_plainly
 from bulkhead.supervisor.control import ControlChannel, Fork, Op, Peer
 from bulkhead.supervisor.lock import MIB, Lock
 from bulkhead.supervisor.memfd import read_sealed_memfd
-from bulkhead.supervisor.sandbox import lock_down
+from bulkhead.supervisor.sandbox import lock_down, prepare_filter
 
 STOP_SECONDS = 3.0
 BY_SLOT = {process.slot: process for process in PROCESSES.values()}
@@ -52,6 +53,13 @@ def lock_for(process: Process, fork: Fork, keep: frozenset[int]) -> Lock:
         processes_of_uid=max(fork.workers, 1),
         file_bytes=4096 * MIB,
     )
+
+
+def prepare(process: Process) -> None:
+    """What can be made before the fork is made there, so that compartments share its memory."""
+    nobody = Fork(process.slot, twin=False, worker=0, incarnation=0, uid=1, gid=1, workers=1, root="/")
+    with contextlib.suppress(NotImplementedError):  # a machine without a filter: the lock will report it missing
+        prepare_filter(lock_for(process, nobody, frozenset()))
 
 
 def run_child(fork: Fork, sock: socket.socket, parent: int) -> int:

@@ -40,12 +40,13 @@ def preload(image: Image) -> None:
     if image is Image.FRONT:
         _import_all("bulkhead.wire")
         _import_all("bulkhead.gate")
-    importlib.import_module("bulkhead.supervisor.child")
+    child = importlib.import_module("bulkhead.supervisor.child")
     importlib.import_module("bulkhead.boundary.exchange").prepare_decoders()
     importlib.import_module("bulkhead.drill.twin")
     for process in PROCESSES.values():
         if process.image is image:
             _import_all(f"bulkhead.{process.name}")
+            child.prepare(process)
 
 
 def _import_all(package: str) -> None:

@@ -12,6 +12,7 @@ import resource
 import signal
 import struct
 import sys
+from functools import cache
 from pathlib import Path
 
 from bulkhead.errors import ConfigError
@@ -232,25 +233,34 @@ def _filter_calls(lock: Lock, root: int) -> Step:
     os.close(root)
     if Mechanism.SECCOMP not in lock.mechanisms:
         return _left_out(Mechanism.SECCOMP)
-    rules = allowed_calls(
-        os.getpid(),
-        files=lock.files,
-        writable=lock.writable,
-        dial=lock.dial,
-        accept=lock.accept,
-        send_descriptors=lock.send_descriptors,
-    )
     selector_events = sys.modules.get("asyncio.selector_events")
     if selector_events is not None and not lock.send_descriptors:
         selector_events.__dict__["_HAS_SENDMSG"] = False  # asyncio from 3.12 writes with sendmsg, which is refused
     try:
-        program = seccomp.compile_filter(rules, UNKNOWN)
-        seccomp.apply(program)
+        seccomp.apply(seccomp.with_pid(prepare_filter(lock), os.getpid()))
     except NotImplementedError as error:
         return Step(Mechanism.SECCOMP, Outcome.MISSING, str(error))
     except OSError as error:
         return Step(Mechanism.SECCOMP, Outcome.MISSING, f"refused here: {error.strerror}")
-    return Step(Mechanism.SECCOMP, Outcome.APPLIED, f"{len(rules)} calls allowed")
+    return Step(Mechanism.SECCOMP, Outcome.APPLIED, "")
+
+
+def prepare_filter(lock: Lock) -> bytes:
+    """The seccomp program for such a lock, kept: a fork server makes it once, and its forks share the memory."""
+    return _compiled(lock.files, lock.writable, lock.dial, lock.accept, lock.send_descriptors)
+
+
+@cache
+def _compiled(files: bool, writable: bool, dial: bool, accept: bool, send_descriptors: bool) -> bytes:
+    rules = allowed_calls(
+        seccomp.OWN_PID,
+        files=files,
+        writable=writable,
+        dial=dial,
+        accept=accept,
+        send_descriptors=send_descriptors,
+    )
+    return seccomp.compile_filter(rules, UNKNOWN)
 
 
 def _prctl(option: int, value: int) -> None:

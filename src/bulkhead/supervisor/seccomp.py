@@ -87,6 +87,9 @@ def _rule_code(rule: Rule, otherwise: int) -> bytes:
     return code if rule == ALWAYS else code + _instruction(_RETURN, _RETURN_ERRNO | otherwise)
 
 
+OWN_PID = 0x7A5C3E91  # above every pid (2**22): stands for the process's own until it is known
+
+
 def compile_filter(rules: Mapping[str, Rule], unknown: frozenset[str], on: str | None = None) -> bytes:
     """The BPF program for machine `on`: allow by `rules` in their order, ENOSYS for `unknown`, EPERM for the rest.
 
@@ -117,14 +120,19 @@ def compile_filter(rules: Mapping[str, Rule], unknown: frozenset[str], on: str |
     return code
 
 
+class _Program(ctypes.Structure):
+    _fields_ = (("length", ctypes.c_ushort), ("filter", ctypes.c_void_p))
+
+
+def with_pid(program: bytes, pid: int) -> bytes:
+    """A program compiled for OWN_PID, for the process that `pid` is: compiled before the fork, its memory is shared."""
+    return program.replace(struct.pack("=I", OWN_PID), struct.pack("=I", pid))
+
+
 def apply(program: bytes) -> None:
     """Bind the calling thread for good; the caller has set NO_NEW_PRIVS.
 
     Raises OSError, with ENOSYS or EINVAL where the kernel has no seccomp filters.
     """
     instructions = ctypes.create_string_buffer(program, len(program))
-
-    class SockFprog(ctypes.Structure):
-        _fields_ = (("length", ctypes.c_ushort), ("filter", ctypes.c_void_p))
-
-    syscall("seccomp", _SET_MODE_FILTER, 0, SockFprog(len(program) // 8, ctypes.addressof(instructions)))
+    syscall("seccomp", _SET_MODE_FILTER, 0, _Program(len(program) // 8, ctypes.addressof(instructions)))
