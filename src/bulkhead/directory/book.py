@@ -34,6 +34,11 @@ _BY_KEY = (
     "SELECT account.id, account.status, account.binding, account.quota, address.shown, account.created, account.number "
     "FROM address JOIN account ON account.number = address.account WHERE address.key = ?"
 )
+_NEAREST = (
+    "SELECT account.id, account.status, address.key "
+    "FROM address JOIN account ON account.number = address.account WHERE address.key >= ? "
+    "ORDER BY address.key LIMIT 1"
+)
 _FIRST_RECEIVING = "SELECT id, status, binding, quota FROM account WHERE status IN (1, 2) ORDER BY number LIMIT 1"
 _PAGE = (
     "SELECT account.id, address.shown, account.status, account.quota, account.created "
@@ -95,8 +100,9 @@ class DirectoryBook:
         except PeerError:
             key = login.strip().casefold()
         decoy = hmac.digest(self.decoy_key, key.encode("utf-8", "surrogatepass"), "sha256")[:ID_BYTES]
-        row = self.database.first(_BY_KEY, (key,)) or (decoy, Status.CANCELLED)
-        return AccountId(row[0] if row[1] in LOGS_IN else decoy)
+        # The nearest row is read for either, so that an unknown name costs what a known one costs.
+        account, status, found = self.database.first(_NEAREST, (key,)) or (decoy, Status.CANCELLED, "")
+        return AccountId(account if found == key and status in LOGS_IN else decoy)
 
     def check_sender(self, account: bytes, text: str) -> None:
         """Raises Refused (`not-owner`) unless the account owns the address and may send."""
