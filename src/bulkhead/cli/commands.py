@@ -134,7 +134,8 @@ _INSTALLATION = (
             "complete": "whether every tenant and compartment asked has answered",
             "rows": "one object a tenant, item, status and scheme",
             "rows[].tenant": "the tenant's id",
-            "rows[].item": "`address`, `password verifier`, `mailbox key`, `stored mail`",
+            "rows[].item": "`address`, `password verifier`, `mailbox key`, `stored mail`, `queued recipient` or "
+            "`queued mail`",
             "rows[].status": "the accounts' or records' status; `-` where it is not told apart",
             "rows[].scheme": "how it is kept",
             "rows[].count": "how many",

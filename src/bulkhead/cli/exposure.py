@@ -9,6 +9,7 @@ from bulkhead.boundary.messages.fields import Request
 from bulkhead.boundary.messages.to_auth import AuthCounts, CountCredentials
 from bulkhead.boundary.messages.to_directory import AccountCounts, CountAccounts
 from bulkhead.boundary.messages.to_keyring import CountKeyring, KeyringCounts
+from bulkhead.boundary.messages.to_queue import CountQueue, QueueCounts
 from bulkhead.boundary.messages.to_store import CountStore, StoreCounts
 from bulkhead.cli.account_steps import STATUS_NAMES
 from bulkhead.cli.exit_codes import ExitCode, exit_code_of
@@ -26,6 +27,8 @@ VERIFIER_AUTH = "AES-256-GCM-SIV; opened, it holds a salt and nothing to test a 
 VERIFIER_KEYRING = "AES-256-GCM-SIV; opened, it holds a keyed tag and no salt; no guess without auth"
 MAILBOX_KEY = "AES-256-GCM-SIV; opened, still under the password's wrap key, or under both recovery keys"
 MAIL = "AES-256-GCM, each message under its own key; store holds none of them"
+QUEUED_ENVELOPE = "none: outbound envelopes in clear to whoever reads queue's files"
+QUEUED_MAIL = "AES-256-GCM; its key is sealed to the queue key, which keyring holds"
 
 
 def exposure(options: argparse.Namespace) -> int:
@@ -33,7 +36,7 @@ def exposure(options: argparse.Namespace) -> int:
     installation, tenants = chosen_tenants(options)
     requests: list[tuple[str, Request[Any]]] = [
         ("directory", CountAccounts()), ("auth", CountCredentials()), ("keyring", CountKeyring()),
-        ("store", CountStore()),
+        ("store", CountStore()), ("queue", CountQueue()),
     ]  # fmt: skip
     as_of = int(time.time() * 1000)
     answers = wait_for(ask_all(installation, tenants, requests, COUNT_SECONDS))
@@ -81,5 +84,8 @@ def _of(reply: object) -> Iterator[tuple[str, str, str, int, str]]:
             yield "mailbox key", "-", f"X25519 seed {key}", reply.mailboxes, MAILBOX_KEY
         case StoreCounts():
             yield "stored mail", "-", "three sealed parts", reply.messages, MAIL
+        case QueueCounts():
+            yield "queued recipient", "-", "clear", reply.recipients, QUEUED_ENVELOPE
+            yield "queued mail", "-", "two sealed parts", reply.messages, QUEUED_MAIL
         case _:
             raise ValueError(f"no exposure rows for {type(reply).__name__}")
