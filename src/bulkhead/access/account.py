@@ -1,5 +1,6 @@
 """One login: its handle, its keys, and its calls to store and keyring, retried under one id where an edge ended."""
 
+import time
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from typing import TypeVar
@@ -25,8 +26,8 @@ from bulkhead.records.mailbox import VerifiedBinding
 
 R = TypeVar("R", bound=Reply)
 KEYS_KEPT = 256  # message keys of one session
-ATTEMPTS = 3
-_AGAIN = ("edge-ended", "aborted")
+AGAIN_SECONDS = 5.0  # for so long a request that met a restart is sent again, under its own id
+RESTARTING = ("edge-ended", "aborted")
 
 
 class Account:
@@ -57,25 +58,22 @@ class Account:
 
     async def open(self, request: Request[R]) -> tuple[R, BodyReader]:
         """The store's reply and its body as it comes; sent again where the store restarts before it answers."""
-        for _ in range(ATTEMPTS - 1):
+        ends = time.monotonic() + AGAIN_SECONDS
+        while True:
             try:
                 return await self._store.open(request)
             except TemporaryFailure as failure:
-                if failure.code not in _AGAIN:
-                    raise
-        return await self._store.open(request)
+                _raise_unless_restarting(failure, ends)
 
     async def read(self, request: Request[R]) -> tuple[R, bytes]:
         """The store's reply and its whole body; sent again where the store restarts meanwhile."""
-        left = ATTEMPTS
+        ends = time.monotonic() + AGAIN_SECONDS
         while True:
-            left -= 1
             try:
                 reply, reader = await self._store.open(request)
                 return reply, await reader.read_all()
             except TemporaryFailure as failure:
-                if failure.code not in _AGAIN or not left:
-                    raise
+                _raise_unless_restarting(failure, ends)
 
     # --- keys -----------------------------------------------------------------------------------------------------
 
@@ -131,3 +129,8 @@ class Account:
             await self._keyring.call(EndSession(self.handle), timeout=2.0)
         except Error:
             pass  # it knows by the channel, or by the session's end
+
+
+def _raise_unless_restarting(failure: TemporaryFailure, ends: float) -> None:
+    if failure.code not in RESTARTING or time.monotonic() > ends:
+        raise failure

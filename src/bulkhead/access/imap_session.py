@@ -243,7 +243,7 @@ class ImapSession:
     async def _tell(self, *, expunge: bool) -> None:
         """Bring the view to the store's state and tell the client. A store that is away is asked again later."""
         selected = self.mailbox
-        if self._changed.is_set():
+        if self._changed.is_set() and self.worker.exchange.edge_to("store") is not None:
             self._changed.clear()
             try:
                 await selected.sync(self.output, self.worker.store_epoch)

@@ -6,7 +6,7 @@ Positions are octets of the message. Where header and body meet follows from the
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
 
-from bulkhead.access.account import Account
+from bulkhead.access.account import RESTARTING, Account
 from bulkhead.boundary.messages.to_store import MessageRow, Part, ReadPart, ReadParts, ReadRows, UidRange
 from bulkhead.errors import IntegrityError, Refused, TemporaryFailure
 from bulkhead.identifiers import AccountId, EmailId, MailboxId
@@ -102,7 +102,7 @@ class Message:
                     raise IntegrityError("the body is shorter than its row says")
             except TemporaryFailure as failure:
                 failures += 1
-                if failure.code not in ("edge-ended", "aborted") or failures > _RESUMES:
+                if failure.code not in RESTARTING or failures > _RESUMES:
                     raise
 
     async def _body_once(self, start: int, end: int) -> AsyncGenerator[bytes, None]:
