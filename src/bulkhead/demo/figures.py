@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from bulkhead.boundary.processes import PROCESSES
+from bulkhead.boundary.processes import PROCESSES, Reach
 from bulkhead.demo.attack import SUCCEEDED, Findings, Neighbours
 from bulkhead.demo.components import Component
 from bulkhead.demo.contain import Containment
@@ -25,8 +25,8 @@ class Holdings:
 class Measure:
     """One line of the result: what the twin reached beyond its duty, and the same acts unlocked, of how many.
 
-    by_duty: what the compartment holds itself, and so loses when it is compromised: addresses of `directory`, in
-    clear; messages of `store`, sealed.
+    by_duty: what the compartment has or does itself, and so loses when it is compromised: addresses of `directory`, in
+    clear; messages of `store`, sealed; connections of `dialer`.
     """
 
     name: str
@@ -124,10 +124,13 @@ def measure(
         locked.network_tried,
     )  # fmt: skip
     names = ("other ISPs", "verifiers", "stored mail", "addresses", "network")
-    own = holdings[target[0]]
+    own = holdings[target[0]] if neighbours.own_disk else Holdings(0, 0, 0)
     duty = {("directory", "addresses"): own.addresses, ("store", "stored mail"): own.messages}
+    if PROCESSES[target[1]].reach is Reach.DIALS:
+        duty[target[1], "network"] = locked.network
+        rows[0] = (*rows[0][:-1], 0)
     return tuple(
-        Measure(name, one, two, of, duty.get((target[1], name), 0) if neighbours.own_disk else 0)
+        Measure(name, one, two, of, duty.get((target[1], name), 0))
         for name, one, two, of in zip(names, rows[0], rows[1], totals, strict=True)
     )
 
