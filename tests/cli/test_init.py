@@ -151,3 +151,11 @@ def test_a_stopped_installation_is_told_so_by_status_and_by_commands(
     assert "start it: bulkhead run" in capsys.readouterr().err
     assert main(["account", "list", "kdd", "-C", str(six)]) == 2
     assert "did you mean kddi?" in capsys.readouterr().err
+
+
+def test_a_check_of_stopped_cells_says_so_once_a_tenant(six: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["fsck", "--all", "--json", "-C", str(six)]) == 3
+    checks = json.loads(capsys.readouterr().out)["checks"]
+    assert [(row["tenant"], row["compartment"]) for row in checks] == [(name, "cell") for name in SIX]
+    assert main(["exposure", "--all", "-C", str(six)]) == 3
+    assert len(capsys.readouterr().err.splitlines()) == 6

@@ -10,9 +10,10 @@ from typing import Any
 from bulkhead.boundary.messages.fields import Request
 from bulkhead.cli.road import Road
 from bulkhead.config import Installation, Tenant, load_installation
-from bulkhead.errors import ConfigError, Error
+from bulkhead.errors import ConfigError, Error, TemporaryFailure
 
 AT_ONCE = 4  # tenants asked at a time
+CELL = "cell"  # stands for the compartments of a cell that does not run
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,11 +39,15 @@ def chosen_tenants(options: argparse.Namespace) -> tuple[Installation, list[Tena
 async def ask_all(
     installation: Installation, tenants: Sequence[Tenant], requests: Sequence[tuple[str, Request[Any]]], timeout: float
 ) -> list[Answer]:
-    """One answer for each tenant and request, in order."""
+    """One answer for each tenant and request, in order; one from `cell` for a tenant whose cell does not run."""
     gate = asyncio.Semaphore(AT_ONCE)
 
     async def of_tenant(tenant: Tenant) -> list[Answer]:
         async with gate, Road(installation, tenant) as road:
+            try:
+                road.check_running()
+            except TemporaryFailure as failure:
+                return [Answer(tenant.id, CELL, error=failure)]
             return list(await asyncio.gather(*(_ask(road, name, request, timeout) for name, request in requests)))
 
     return [answer for answers in await asyncio.gather(*map(of_tenant, tenants)) for answer in answers]

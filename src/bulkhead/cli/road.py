@@ -20,7 +20,7 @@ from bulkhead.boundary.peers import between
 from bulkhead.boundary.processes import OPERATOR_CONSOLE, PROCESSES
 from bulkhead.config import Installation, Tenant, load_installation
 from bulkhead.errors import BoundaryViolation, IntegrityError, TemporaryFailure
-from bulkhead.supervisor.door import Ask, knock
+from bulkhead.supervisor.door import Ask, ask_status, knock
 from bulkhead.supervisor.layout import Layout
 
 KNOCK_SECONDS = 10.0  # how long a compartment that restarts is waited for
@@ -49,6 +49,13 @@ class Road:
             task.cancel()
         for exchange in self._exchanges.values():
             exchange.close()
+
+    def check_running(self) -> None:
+        """Raises TemporaryFailure (`not-running`) when nobody answers the cell's door."""
+        try:
+            ask_status(str(self.layout.socket))
+        except TemporaryFailure as failure:
+            raise self._not_running(failure) from None
 
     async def ask(self, compartment: str, request: Request[R], *, timeout: float = CALL_SECONDS) -> R:
         """The reply. Raises as the compartment answered; TemporaryFailure (`not-running`) when it is not there.
