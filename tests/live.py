@@ -2,6 +2,7 @@
 
 import contextlib
 import imaplib
+import itertools
 import json
 import os
 import poplib
@@ -40,9 +41,12 @@ class Mailbox:
     password: str = PASSWORD
 
 
+_INSTALLATIONS = itertools.count()
+
+
 def free_network() -> str:
-    """The first three numbers of a loopback network that no other run on this machine uses at this moment."""
-    number = os.getpid() % 60_000
+    """The first three numbers of a loopback network that no other run, and no other call in this one, uses now."""
+    number = (os.getpid() + 7919 * next(_INSTALLATIONS)) % 25_000
     return f"127.{100 + number // 250 % 100}.{number % 250 + 2}"
 
 
@@ -61,6 +65,8 @@ class Live:
             for slot in range(tenants)
         ]  # fmt: skip
         make_installation(directory, "Test carrier", new)
+        # Own user ids: the kernel counts threads per uid, over all installations of the machine.
+        set_value(directory, "bulkhead.toml", "uid_base", 300_000 + os.getpid() % 60_000 * 1024)
         self.tenants = [str(tenant.id) for tenant in new]
         self.running = Running(directory)
         self.running.wait_ready()
@@ -177,7 +183,7 @@ class Live:
     def subjects(self, mailbox: Mailbox) -> list[str]:
         """The subjects in INBOX."""
         with self.imap(mailbox) as client:
-            _, answer = client.fetch("1:*", "(BODY.PEEK[HEADER.FIELDS (SUBJECT)])")
+            _, answer = client.uid("FETCH", "1:*", "(BODY.PEEK[HEADER.FIELDS (SUBJECT)])")
             found = [bytes(item[1]).decode() for item in answer if isinstance(item, tuple)]
             return [text.partition(":")[2].strip() for text in found]
 
