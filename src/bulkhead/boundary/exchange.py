@@ -15,7 +15,7 @@ from bulkhead.boundary.faults import log_fault
 from bulkhead.boundary.messages.fields import Fact, Mutation, Reply, Request
 from bulkhead.boundary.messages.registry import facts_of, requests_of
 from bulkhead.boundary.peers import PEERS, between
-from bulkhead.boundary.terms import Channel, Handed, Served, Terms
+from bulkhead.boundary.terms import ASKER, Channel, Handed, Served, Terms
 from bulkhead.errors import BoundaryViolation, TemporaryFailure
 
 Handler = Callable[[Any, Channel, Any, BodyReader | None], Served | Awaitable[Served]]
@@ -209,6 +209,7 @@ class Exchange:
             raise TemporaryFailure("not served here yet", code="starting")
         if isinstance(request, Mutation) and request.stamp.deadline < time.time() * 1000:
             raise TemporaryFailure("the request came after its deadline", code="deadline")
+        ASKER.set(peer)
         result = handler(self._state, peer, request, body)
         if result is None:
             raise ValueError(f"the handler of {type(request).__name__} gave nothing")

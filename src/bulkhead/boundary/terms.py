@@ -2,6 +2,7 @@
 
 import socket
 from collections.abc import Awaitable, Callable
+from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -22,6 +23,10 @@ class Channel(NamedTuple):
 
     def __str__(self) -> str:
         return f"{self.compartment}/{self.worker}#{self.incarnation}"
+
+
+ASKER: ContextVar[Channel | None] = ContextVar("asker", default=None)
+"""Whose request the running handler, and the task it became, serves; None outside of one."""
 
 
 @dataclass(frozen=True, slots=True)

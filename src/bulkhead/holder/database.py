@@ -2,10 +2,13 @@
 
 All that arrived while the last sync ran is the next transaction (WAL, synchronous=FULL). Each mutation runs in a
 savepoint of it, so one that fails takes nothing with it. A mutation's request id and reply are written in the same
-transaction and kept 10 minutes, across restarts: a retry is answered, not repeated.
+transaction and kept 10 minutes, across restarts: a retry is answered, not repeated. A retry is the same kind of
+request from the same compartment, under the same session where it names one: nobody reads, or stands in the way of,
+another's answer by using its request id.
 """
 
 import asyncio
+import hashlib
 import logging
 import queue
 import sqlite3
@@ -19,6 +22,7 @@ from typing import Any, TypeVar
 import msgspec
 
 from bulkhead.boundary.messages.fields import Mutation, Reply, reply_type
+from bulkhead.boundary.terms import ASKER
 from bulkhead.errors import Error, IntegrityError, TemporaryFailure
 
 RECEIPT_SECONDS = 600  # how long a request id is remembered
@@ -43,8 +47,17 @@ class _Job:
     work: Callable[[sqlite3.Connection], Any]
     future: "asyncio.Future[Any]"
     request: Mutation[Any] | None
+    receipt: bytes  # its key; empty without a request
     before: Callable[[], None] | None
     after: Callable[[Any], None] | None
+
+
+def receipt_key(request: Mutation[Any]) -> bytes:
+    """Under what the answer to this request is kept: who asks, what, in which session, and the request id."""
+    asker = ASKER.get()
+    who = "" if asker is None else asker.compartment
+    kind = f"{who}|{type(request).__name__}|".encode()
+    return hashlib.sha256(kind + getattr(request, "handle", b"") + b"|" + request.stamp.request_id).digest()[:16]
 
 
 def connect(path: Path, *, secure_delete: bool) -> sqlite3.Connection:
@@ -115,19 +128,20 @@ class Database:
 
     async def answered(self, request: Mutation[R]) -> R | None:
         """The reply this request got before, if it was seen in the last 10 minutes."""
-        row = self.first("SELECT reply FROM receipt WHERE request_id = ?", (request.stamp.request_id,))
+        row = self.first("SELECT reply FROM receipt WHERE request_id = ?", (receipt_key(request),))
         return None if row is None else _decode(request, row[0])  # type: ignore[return-value]
 
     async def truncate_wal(self) -> None:
         """Fold the WAL into the database and empty it, so that what was destroyed is in no file."""
         future: asyncio.Future[Any] = self._loop.create_future()
-        self._put(_Job(_truncate, future, None, None, None))
+        self._put(_Job(_truncate, future, None, b"", None, None))
         await future
 
     async def close(self) -> None:
         """Write what waits, fold the WAL in, close."""
         self._jobs.put(None)
-        await self._loop.run_in_executor(None, self._thread.join)
+        while self._thread.is_alive():  # not by an executor: it might be one thread too many
+            await asyncio.sleep(0.002)
         self._reader.close()
         self._writer.execute("PRAGMA wal_checkpoint(TRUNCATE)")
         self._writer.close()
@@ -142,7 +156,8 @@ class Database:
         if self._pending >= PENDING_MAX:
             raise TemporaryFailure("too much is waiting to be written", code="busy")
         future: asyncio.Future[Any] = self._loop.create_future()
-        self._put(_Job(work, future, request, before, after))
+        receipt = b"" if request is None else receipt_key(request)
+        self._put(_Job(work, future, request, receipt, before, after))
         return await future
 
     def _put(self, job: _Job) -> None:
@@ -198,7 +213,7 @@ class Database:
         """The outcome of one job within the open transaction: its value, or the exception it raised."""
         self._writer.execute("SAVEPOINT job")
         try:
-            outcome = self._once(job.work, job.request) if job.request is not None else job.work(self._writer)
+            outcome = job.work(self._writer) if job.request is None else self._once(job.work, job.request, job.receipt)
         except Error as error:
             outcome = error
         except sqlite3.OperationalError:
@@ -211,16 +226,14 @@ class Database:
         self._writer.execute("RELEASE job")
         return outcome
 
-    def _once(self, work: Callable[[sqlite3.Connection], Any], request: Mutation[Any]) -> Any:
-        row = self._writer.execute(
-            "SELECT reply FROM receipt WHERE request_id = ?", (request.stamp.request_id,)
-        ).fetchone()
+    def _once(self, work: Callable[[sqlite3.Connection], Any], request: Mutation[Any], receipt: bytes) -> Any:
+        row = self._writer.execute("SELECT reply FROM receipt WHERE request_id = ?", (receipt,)).fetchone()
         if row is not None:
             return _decode(request, row[0])
         reply = work(self._writer)
         self._writer.execute(
             "INSERT INTO receipt VALUES (?, ?, ?)",
-            (request.stamp.request_id, int(time.time()), msgspec.msgpack.encode(reply)),
+            (receipt, int(time.time()), msgspec.msgpack.encode(reply)),
         )
         return reply
 

@@ -14,7 +14,7 @@ from bulkhead.boundary.exchange import Exchange
 from bulkhead.boundary.messages.fields import Mutation, Reply
 from bulkhead.boundary.terms import Answer, Channel
 from bulkhead.errors import Refused
-from bulkhead.holder.database import RECEIPT_SECONDS, Database
+from bulkhead.holder.database import RECEIPT_SECONDS, Database, receipt_key
 from bulkhead.store.changes import Effects, Watchers
 from bulkhead.store.columns import ColumnCache
 from bulkhead.store.disk import Disk
@@ -97,7 +97,7 @@ class State:
 
     async def commit_with_body(self, request: Mutation[R], work: Callable[[sqlite3.Connection, Effects], R]) -> Answer:
         """As commit, for a reply with a body: `work` leaves it in its effects, and it is kept for retries."""
-        effects = Effects()
+        effects, receipt = Effects(), receipt_key(request)
 
         def run(connection: sqlite3.Connection) -> R:
             reply = work(connection, effects)
@@ -105,14 +105,14 @@ class State:
             connection.execute("DELETE FROM answer_body WHERE kept < ?", (kept - RECEIPT_SECONDS,))
             connection.execute(
                 "INSERT OR REPLACE INTO answer_body VALUES (?, ?, ?)",
-                (request.stamp.request_id, kept, effects.body or b""),
+                (receipt, kept, effects.body or b""),
             )
             return reply
 
         reply = await self.database.mutate(request, run, after=lambda _: self._take_note(effects))
         self.settle()
         if effects.body is None:
-            row = self.database.first("SELECT body FROM answer_body WHERE request_id = ?", (request.stamp.request_id,))
+            row = self.database.first("SELECT body FROM answer_body WHERE request_id = ?", (receipt,))
             effects.body = b"" if row is None else row[0]
         return Answer(reply, effects.body)
 
