@@ -4,6 +4,7 @@ An image stays as fork server: one thread, no key, no loop; it reads only its su
 exits. Run as `python -m bulkhead.supervisor.images NAME DESCRIPTOR`, the descriptor being its control channel.
 """
 
+import ctypes
 import gc
 import importlib
 import os
@@ -28,6 +29,7 @@ _FRONT_LATE = (
     "ssl", "uvloop", "encodings.cp932", "encodings.shift_jis", "encodings.euc_jp", "encodings.iso2022_jp_ext",
     "encodings.cp1252", "encodings.gb18030", "encodings.big5", "encodings.euc_kr",
 )  # fmt: skip
+_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD, _M_ARENA_MAX = -1, -3, -8  # mallopt(3)
 _VAULT_LATE = ("sqlite3",)
 
 
@@ -47,6 +49,18 @@ def preload(image: Image) -> None:
         if process.image is image:
             _import_all(f"bulkhead.{process.name}")
             child.prepare(process)
+
+
+def frugal_malloc() -> None:
+    """Give memory back to the kernel: else each process keeps its largest moment (19 MiB a password hash) for ever.
+
+    Setting a threshold also stops glibc from raising it. Another C library has no mallopt, and is left as it is.
+    """
+    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
+    if mallopt is not None:
+        mallopt(_M_MMAP_THRESHOLD, 1 << 20)
+        mallopt(_M_TRIM_THRESHOLD, 512 * 1024)
+        mallopt(_M_ARENA_MAX, 2)
 
 
 def _import_all(package: str) -> None:
@@ -136,6 +150,7 @@ def main(arguments: list[str]) -> int:
     """Entry point of an image."""
     image = Image(arguments[0])
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    frugal_malloc()
     preload(image)
     gc.collect()
     gc.freeze()
