@@ -4,7 +4,8 @@ import asyncio
 import contextlib
 import logging
 import socket
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
+from typing import Any
 
 import pytest
 from tests.boundary.edges import (
@@ -29,7 +30,7 @@ from tests.boundary.edges import (
 
 from bulkhead.boundary.body import WINDOW, BodyReader
 from bulkhead.boundary.codec import FrameKind, decode_failure, encode, encode_credit, encode_failure, frame
-from bulkhead.boundary.edge import CALLS_MAX, OUTBOX_HIGH, Edge
+from bulkhead.boundary.edge import CALLS_MAX, OUTBOX_HIGH, TURN_REQUESTS, Edge
 from bulkhead.boundary.messages.fields import CHUNK_MAX
 from bulkhead.boundary.terms import Answer, Handed, Served
 from bulkhead.errors import BoundaryViolation, Error, IntegrityError, PeerError, Refused, TemporaryFailure
@@ -526,6 +527,25 @@ async def test_a_peer_that_does_not_read_its_answers_is_not_read_from(later: boo
         if not rest:
             await peer.expect(FrameKind.REPLY)
         await settle(serving.edge)
+
+
+async def test_a_flood_of_cheap_requests_on_one_edge_leaves_the_others_their_turn() -> None:
+    order: list[str] = []
+
+    def serve(name: str) -> Callable[[Any, object], Served]:
+        def answer(request: Echo, _: object) -> Served:
+            order.append(name)
+            return Echoed("")
+
+        return answer
+
+    async with raw_client(serve("flood")) as (hostile, flooded), raw_client(serve("honest")) as (honest, served):
+        flood = b"".join(request_frame(number, Echo("")) for number in range(4000))
+        assert hostile.fill(flood) > 20_000
+        await honest.send(request_frame(1, Echo("")))
+        await honest.expect(FrameKind.REPLY)
+        assert order.index("honest") <= 2 * TURN_REQUESTS
+        assert flooded.edge.alive and served.edge.alive
 
 
 async def test_facts_are_dropped_when_the_peer_does_not_keep_up() -> None:

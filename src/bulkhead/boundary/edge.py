@@ -1,8 +1,9 @@
 """One side of an edge: calls out, calls in, bodies with credits, facts, deadlines, back-pressure.
 
 Reads with `recv`, which discards descriptors, but on `dialer`'s edges. Any violation ends the edge; calls in flight end
-as TemporaryFailure. A side that serves reads no further while its answers are not taken; a side that asks always reads,
-so the two never wait for each other. No exception of ours may leave a callback: each becomes an answer or the end.
+as TemporaryFailure. A side that serves reads no further while its answers are not taken, and takes
+a few requests at a time; a side that asks always reads, so the two never wait for each other. No exception of ours may
+leave a callback: each becomes an answer or the end.
 """
 
 import asyncio
@@ -41,6 +42,7 @@ from bulkhead.errors import BoundaryViolation, Error, TemporaryFailure
 __all__ = ["CALLS_MAX", "OUTBOX_HIGH", "Answer", "Channel", "Edge", "Handed", "Serve", "Served", "Terms"]
 
 CALLS_MAX = 256  # requests in flight on one edge
+TURN_REQUESTS = 16  # taken from one edge before the others have their turn: no client starves another
 DESCRIPTORS_MAX = 4  # room for those that one read may bring; more than one is a violation
 RECEIVE_SIZE = 1 << 18
 
@@ -98,6 +100,7 @@ class Edge:
         self._handed: list[int] = []  # a descriptor that came and belongs to a reply of the same read
         self._greeted = False
         self._paused = True
+        self._resting = False  # it has taken its few requests of this turn
         self._calls: dict[int, _Call] = {}
         self._serving: dict[int, _Incoming] = {}
         self._next_call = 0
@@ -238,12 +241,17 @@ class Edge:
         self._take_frames()
 
     def _take_frames(self) -> None:
+        turn = TURN_REQUESTS
         try:
             while self.alive and not self._paused and (received := self._reader.next_frame()) is not None:
                 self._on_frame(received)
-                if self._outlet.full and self._terms.requests is not None:
+                turn -= received.kind in (FrameKind.REQUEST, FrameKind.REQUEST_BODY)
+                if self.alive and (turn == 0 or self._outlet.full) and self._terms.requests is not None:
                     self._paused = True
                     self._loop.remove_reader(self._sock.fileno())
+                    if turn == 0:
+                        self._resting = True
+                        self._loop.call_soon(self._on_next_turn)
             if self._handed:
                 raise BoundaryViolation("a descriptor without its reply")
         except BoundaryViolation as violation:
@@ -254,10 +262,15 @@ class Edge:
 
     def _on_drained(self) -> None:
         """A peer that does not read its answers is not read from either; now it has, or nothing waited yet."""
-        if self.alive and self._paused and not self._held and not self._outlet.full:
+        if self.alive and self._paused and not self._held and not self._resting and not self._outlet.full:
             self._paused = False
             self._loop.add_reader(self._sock.fileno(), self._on_readable)
             self._take_frames()
+
+    def _on_next_turn(self) -> None:
+        """The other edges had their turn."""
+        self._resting = False
+        self._on_drained()
 
     def _on_frame(self, received: Frame) -> None:
         kind, number, payload = received
