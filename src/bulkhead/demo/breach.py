@@ -2,6 +2,8 @@
 
 import argparse
 import json
+import os
+import pwd
 import shlex
 import time
 from collections.abc import Mapping
@@ -82,6 +84,7 @@ def run(options: argparse.Namespace) -> int:
         compartment=compartment,
         as_of=datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
         level=str(max((row["level"] or "-" for row in processes if row["compartment"] == compartment), default="-")),
+        user=_user(),
         seconds=round(time.monotonic() - begin, 1),
         twin_ms=attack.twin_ms,
         measures=measure((tenant, compartment), holdings, attack.locked, attack.unlocked, attack.neighbours),
@@ -184,6 +187,13 @@ def _attack(
             ended_by = ended_by if _ends(twin) else ""
         progress.end(f"{locked.goals_reached} of {locked.tried} targets reached")
         return Attack(locked, unlocked, neighbours, ended_by, round(twin.seconds * 1000, 1))
+
+
+def _user() -> str:
+    try:
+        return pwd.getpwuid(os.geteuid()).pw_name
+    except KeyError:
+        return f"uid {os.geteuid()}"
 
 
 def _ends(twin: TwinClient) -> bool:

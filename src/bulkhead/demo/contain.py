@@ -162,8 +162,8 @@ def _round_trips(
         nonlocal done
         found = []
         for number in range(start, ROUND_TRIPS, len(tenants)):
-            sender = active[tenants[number % len(tenants)]][number % 10]
-            reader = active[tenants[(number + 1) % len(tenants)]][number % 10]
+            senders, readers = active[tenants[number % len(tenants)]], active[tenants[(number + 1) % len(tenants)]]
+            sender, reader = senders[number % len(senders)], readers[number % len(readers)]
             begin = time.monotonic()
             try:
                 _round_trip(endpoints, sender, reader, context)

@@ -59,12 +59,16 @@ class Tried:
 
 @dataclass(frozen=True, slots=True)
 class Figures:
-    """Everything that `bulkhead demo breach` found. seconds: of the whole act; twin_ms: to fork and lock the twin."""
+    """Everything that `bulkhead demo breach` found.
+
+    user: who ran the control.   seconds: of the whole act.   twin_ms: to fork, lock and start the twin.
+    """
 
     tenant: str
     compartment: str
     as_of: str
     level: str
+    user: str
     seconds: float
     twin_ms: float
     measures: tuple[Measure, ...]
@@ -186,7 +190,7 @@ def text_lines(figures: Figures) -> Iterator[str]:
     yield f"1. Hostile code in a twin of {where}, locked like it ({figures.twin_ms:.0f} ms to make)"
     yield f"   {headline(figures)}"
     unlocked = " · ".join(f"{row.name} {row.unlocked} of {row.of}" for row in figures.measures)
-    yield f"   the same acts unlocked beside it, as the control: {unlocked}"
+    yield f"   the control, the same acts unlocked as {figures.user}: {unlocked}"
     yield (
         f"   goals: {figures.goals.locked} of {figures.goals.tried} reached, unlocked {figures.goals.unlocked}; "
         f"probes: {figures.probes.locked} of {figures.probes.tried} succeeded, unlocked {figures.probes.unlocked}"
@@ -201,14 +205,14 @@ def text_lines(figures: Figures) -> Iterator[str]:
     yield f"   by its charter it holds: {process.holds}; what falls: {process.falls}"
     yield ""
     yield "2. What runs in it, and where else"
-    for part in figures.components:
-        others = [name for name in part.compartments if name != figures.compartment]
-        yield f"   {part.name} {part.version}".rstrip() + f": also in {', '.join(others) or 'nothing else'}"
+    for others, parts in _by_company(figures).items():
+        where = "every compartment" if len(others) == len(PROCESSES) - 1 else ", ".join(others) or "nothing else"
+        yield f"   also in {where}: {', '.join(parts)}"
     if not figures.components:
         yield "   its maps may not be read by this user; run as the user who started the cells, or root"
     yield ""
     yield f"3. {figures.tenant} stops its own logins and sessions"
-    yield f"   durable in auth and keyring after {_ms(stopped.durable_ms)}; {stopped.sessions_ended} sessions ended"
+    yield f"   durable in auth and keyring after {_ms(stopped.durable_ms)}; sessions ended: {stopped.sessions_ended}"
     yield f"   a live IMAP session got BYE after {_ms(stopped.bye_ms)}"
     yield f"   a login with the right password was refused, answered after {_ms(stopped.refused_ms)}: {stopped.refusal}"
     yield f"   mail still arrives in {figures.tenant}: {stopped.arrived} of {stopped.sent} messages accepted and stored"
@@ -218,6 +222,15 @@ def text_lines(figures: Figures) -> Iterator[str]:
         f"error, the slowest {stopped.longest_ms:.0f} ms"
     )
     yield from (f"   ! {error}" for error in stopped.errors)
+
+
+def _by_company(figures: Figures) -> dict[tuple[str, ...], list[str]]:
+    """The other compartments to what they map as well, packages first."""
+    found: dict[tuple[str, ...], list[str]] = {}
+    for part in figures.components:
+        others = tuple(name for name in part.compartments if name != figures.compartment)
+        found.setdefault(others, []).append(f"{part.name} {part.version}".rstrip())
+    return found
 
 
 def tenants_of(figures: Figures) -> list[str]:

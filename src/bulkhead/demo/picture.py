@@ -24,7 +24,7 @@ def picture(figures: Figures) -> str:
     height = bottom + 404
     body = [
         _head(figures),
-        *_panel(figures, MARGIN, "Without walls", "the same hostile code as an ordinary program", locked=False),
+        *_panel(figures, MARGIN, "Without walls", f"the same code, not locked, as {figures.user}", locked=False),
         *_panel(
             figures, WIDTH - MARGIN - _PANEL_W, "With bulkheads",
             f"locked into {figures.tenant}/{figures.compartment} by the product's own sandbox", locked=True,
@@ -128,10 +128,10 @@ def _measures(figures: Figures, y: int) -> Iterator[str]:
         yield _text(x + 18, y + 72, row.name, size=15, weight=600)
         yield _text(x + 18, y + 93, f"unlocked: {row.unlocked:,}", size=12, fill=_SOFT)
         if row.name == "stored mail" and figures.live_sessions:
-            words = f"and {figures.live_messages} of its one live session"
+            words = f"+ {figures.live_messages} of one live session"
             yield _text(x + 18, y + 112, words, size=12, weight=600, fill=_WARN)
         elif row.by_duty:
-            words = f"and {row.by_duty:,} by its duty" + (", sealed" if row.name == "stored mail" else "")
+            words = f"+ {row.by_duty:,} by its duty" + (", sealed" if row.name == "stored mail" else "")
             yield _text(x + 18, y + 112, words, size=12, weight=600, fill=_WARN)
 
 
