@@ -15,6 +15,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, TypeVar
 
+import uvloop
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 
 from bulkhead.access import process as access_process
@@ -56,8 +57,8 @@ EDGES = (
 class LoopThread:
     """A loop on a thread of its own."""
 
-    def __init__(self, name: str) -> None:
-        self.loop = asyncio.new_event_loop()
+    def __init__(self, name: str, *, uv: bool = False) -> None:
+        self.loop = uvloop.new_event_loop() if uv else asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._run, name=name, daemon=True)
         self._thread.start()
 
@@ -84,9 +85,9 @@ class Account:
 class Cell:
     """The running cell. The working directory is the store's, as after its chroot."""
 
-    def __init__(self, root: Path, **access: Any) -> None:
+    def __init__(self, root: Path, *, uv: bool = True, **access: Any) -> None:
         self.root = root
-        self.holders, self.front = LoopThread("holders"), LoopThread("access")
+        self.holders, self.front = LoopThread("holders"), LoopThread("access", uv=uv)
         self.exchanges: dict[str, Exchange] = {}
         self.services: dict[str, Any] = {}
         self.violations: list[Any] = []
@@ -115,7 +116,8 @@ class Cell:
             } | access,
         }  # fmt: skip
         ca = make_ca("Test CA", now=datetime.now(UTC))
-        (root / "access" / "gate.pem").write_text(issue(ca, [NAME], ["127.0.0.1"], now=datetime.now(UTC)))
+        (root / "access" / "gate.pem").write_text(issue(ca, [NAME, "localhost"], ["127.0.0.1"], now=datetime.now(UTC)))
+        self.ca_pem = ca.pem
         self.client_tls = ssl.create_default_context(cadata=ca.pem)
         self.sealer = Sealer(TENANT, self.settings["pinned"]["binding_key"])
         self.ports: dict[str, int] = {}

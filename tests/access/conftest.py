@@ -9,9 +9,10 @@ from tests.access.cell import Account, Cell
 
 
 @pytest.fixture(scope="module")
-def cell(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cell]:
+def cell(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cell]:
+    """On uvloop, as in the front image; a module that looks into the loop sets PLAIN_LOOP."""
     before = Path.cwd()
-    running = Cell(tmp_path_factory.mktemp("cell"))
+    running = Cell(tmp_path_factory.mktemp("cell"), uv=not getattr(request.module, "PLAIN_LOOP", False))
     try:
         yield running
         running.check()

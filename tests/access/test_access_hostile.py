@@ -5,6 +5,7 @@ import time
 import pytest
 from tests.access.cell import PASSWORD, Account, Cell, Raw, message
 
+from bulkhead.access.worker import Settings
 from bulkhead.wire.imap.limits import SEARCH_STRING_MAX
 
 HOSTILE = [
@@ -176,9 +177,7 @@ def test_two_messages_in_one_append_are_refused_and_nothing_is_stored(cell: Cell
     assert b"MESSAGES 0" in raw.command("STATUS INBOX (MESSAGES)")[0]
 
 
-def test_a_connection_without_login_ends(tmp_path: object, cell: Cell, monkeypatch: pytest.MonkeyPatch) -> None:
-    from bulkhead.access.worker import Settings
-
+def test_a_connection_without_login_ends(cell: Cell, monkeypatch: pytest.MonkeyPatch) -> None:
     worker = cell.services["access"].worker
     monkeypatch.setattr(worker, "settings", Settings(1800, 600, 0.3, 1000, 10))
     started = time.monotonic()

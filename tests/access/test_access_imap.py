@@ -1,13 +1,15 @@
 """IMAP with real clients over TLS, against the real holders."""
 
+import base64
 import imaplib
 import threading
-import time
 from datetime import datetime
 
 import pytest
 from imapclient import IMAPClient
 from tests.access.cell import PASSWORD, Account, Cell, Raw, message
+
+from bulkhead.access import idle
 
 JAPANESE = "受信箱/下書き"
 
@@ -53,14 +55,11 @@ def test_authenticate_plain_works_with_and_without_an_initial_response(cell: Cel
     assert raw.line() == b"+ \r\n"
     raw.send(b"*\r\n")
     assert raw.line().startswith(b"T1 BAD")
-    assert raw.command("AUTHENTICATE LOGIN")[-1].startswith(b"T1 NO") if raw._tags else True
-    raw._tags = 5
-    assert raw.command("AUTHENTICATE PLAIN !!")[-1].startswith(b"T6 BAD")
+    assert raw.command("AUTHENTICATE LOGIN")[-1].startswith(b"T1 NO [CANNOT]")
+    assert raw.command("AUTHENTICATE PLAIN !!")[-1].startswith(b"T2 BAD")
 
 
 def test_nobody_acts_for_another(cell: Cell, account: Account) -> None:
-    import base64
-
     raw = cell.raw()
     response = base64.b64encode(f"other@stnet.example\0{account.address}\0{PASSWORD}".encode()).decode()
     assert raw.command(f"AUTHENTICATE PLAIN {response}")[-1].startswith(b"T1 NO [AUTHORIZATIONFAILED]")
@@ -114,8 +113,9 @@ def test_composed_and_decomposed_names_are_one_mailbox(cell: Cell, account: Acco
     [
         ("SELECT Nowhere", b"NONEXISTENT"), ("STATUS Nowhere (MESSAGES)", b"NONEXISTENT"),
         ("DELETE Nowhere", b"NONEXISTENT"), ("DELETE INBOX", b"CANNOT"), ("RENAME Nowhere Other", b"NONEXISTENT"),
-        ("RENAME Sent Trash", b"ALREADYEXISTS"), ("RENAME Sent Sent/Child", b"CANNOT"), ("CREATE INBOX", b"ALREADYEXISTS"),
-        ("CREATE inbox", b"ALREADYEXISTS"), ("CREATE a//b", b"CANNOT"), ("CREATE \"a*b\"", b"CANNOT"),
+        ("RENAME Sent Trash", b"ALREADYEXISTS"), ("RENAME Sent Sent/Child", b"CANNOT"),
+        ("CREATE INBOX", b"ALREADYEXISTS"), ("CREATE inbox", b"ALREADYEXISTS"),
+        ("CREATE a//b", b"CANNOT"), ("CREATE \"a*b\"", b"CANNOT"),
         ("APPEND Nowhere {3}", b"TRYCREATE"),
     ],
 )  # fmt: skip
@@ -267,7 +267,7 @@ def test_keywords_are_refused_when_every_bit_is_taken(cell: Cell, account: Accou
     cell.deliver(account, message("1"))
     raw = cell.raw(account)
     raw.command("SELECT INBOX")
-    raw.command("STORE 1 +FLAGS (%s)" % " ".join(f"k{n}" for n in range(59)))
+    raw.command(f"STORE 1 +FLAGS ({' '.join(f'k{n}' for n in range(59))})")
     assert b"\\*" not in raw.command("SELECT INBOX")[1]
     assert b" NO [LIMIT]" in raw.command("STORE 1 +FLAGS (k59)")[-1]
     assert b" OK " in raw.command("STORE 1 -FLAGS (k3)")[-1]
@@ -340,7 +340,7 @@ def library(cell: Cell) -> Raw:
 @pytest.mark.parametrize(
     ("keys", "found"),
     [
-        ("ALL", "1 2 3 4"), ("SEEN", "1"), ("UNSEEN 2:3", "2 3"), ("NOT UID 1", "2 3 4"), ("FROM example.org", "1 2 3 4"),
+        ("ALL", "1 2 3 4"), ("SEEN", "1"), ("UNSEEN 2:3", "2 3"), ("NOT UID 1", "2 3 4"), ("FROM a@example", "1 2 3 4"),
         ("SUBJECT plain", "1"), ("SUBJECT PLAIN", "1"), ("BODY \"brown fox\"", "1"), ("BODY turtle", "3"),
         ("TEXT deep", "3"), ("HEADER X-Note deep", "3"), ("HEADER X-Note \"\"", "3"), ("BEFORE 1-Jan-2021", "3"),
         ("SINCE 1-Jan-2021", "1 2 4"), ("SENTON 14-Nov-2023", "1 2 3 4"), ("LARGER 10000", "2"), ("SMALLER 10", ""),
@@ -424,8 +424,6 @@ def test_idle_tells_arrivals_flags_and_expunges_as_they_happen(cell: Cell, accou
 
 
 def test_idle_shows_that_the_server_is_there(cell: Cell, account: Account, monkeypatch: pytest.MonkeyPatch) -> None:
-    from bulkhead.access import idle
-
     monkeypatch.setattr(idle.Waiting.next, "__defaults__", (0.05,))
     raw = cell.raw(account)
     raw.send(b"I IDLE\r\n")
@@ -437,7 +435,8 @@ def test_idle_shows_that_the_server_is_there(cell: Cell, account: Account, monke
 def test_imaplib_and_imapclient_go_through_a_whole_session(cell: Cell, account: Account) -> None:
     cell.deliver(account, *(message(f"{n}") for n in range(3)))
     client = cell.imap(account)
-    assert client.noop()[0] == client.check()[0] == "OK" if client.select()[0] == "OK" else False
+    assert client.select() == ("OK", [b"3"])
+    assert client.noop()[0] == client.check()[0] == "OK"
     assert client.status("INBOX", "(MESSAGES UNSEEN)") == ("OK", [b"INBOX (MESSAGES 3 UNSEEN 3)"])
     assert client.search(None, "ALL") == ("OK", [b"1 2 3"])
     assert client.uid("fetch", "1:*", "(FLAGS)")[0] == "OK"
@@ -468,4 +467,3 @@ def test_sessions_beside_each_other_all_get_answers(cell: Cell, account: Account
     for thread in threads:
         thread.join()
     assert failures == []
-    time.sleep(0.2)

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 from tests.access.cell import Account, Cell, Raw, message
 
+from bulkhead.access import filing
 from bulkhead.boundary.messages import to_store
 from bulkhead.boundary.messages.to_store import Part
 
@@ -32,8 +33,6 @@ def selected(cell: Cell, account: Account, *, filed: bool) -> Raw:
     """EXAMINE files as well, so an unfiled mailbox is read by a session whose filing is held back."""
     raw = cell.raw(account)
     if not filed:
-        from bulkhead.access import filing
-
         original, filing.Filing.begin = filing.Filing.begin, lambda *args, **named: None  # type: ignore[method-assign]
         try:
             raw.command("SELECT INBOX")

@@ -1,7 +1,9 @@
 """Several sessions on one mailbox, holders that restart, sessions that are ended."""
 
 import contextlib
+import os
 import time
+from pathlib import Path
 
 import pytest
 from tests.access.cell import Account, Cell, message, stamp
@@ -189,9 +191,6 @@ def test_a_stop_of_sessions_ends_them_and_admits_nobody(cell: Cell, account: Acc
 
 
 def test_sessions_are_told_goodbye_when_access_stops(tmp_path_factory: pytest.TempPathFactory) -> None:
-    import os
-    from pathlib import Path
-
     before = Path.cwd()
     other = Cell(tmp_path_factory.mktemp("stopped"))
     try:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from typing import TypeVar
 
 from bulkhead.boundary.body import BodyReader, BodySource
-from bulkhead.boundary.exchange import Exchange
+from bulkhead.boundary.exchange import CALL_SECONDS, Exchange
 from bulkhead.boundary.messages.fields import Reply, Request, Stamp
 from bulkhead.boundary.messages.to_keyring import (
     BATCH_MAX,
@@ -48,13 +48,19 @@ class Account:
         return self.binding.generation
 
     @staticmethod
-    def stamp() -> Stamp:
+    def stamp(seconds: float = CALL_SECONDS) -> Stamp:
         """For a new mutation; it keeps its id when it is sent again."""
-        return Stamp.fresh("access")
+        return Stamp.fresh("access", seconds)
 
-    async def ask(self, request: Request[R], body: BodySource | Callable[[], BodySource] | None = None) -> R:
+    async def ask(
+        self,
+        request: Request[R],
+        body: BodySource | Callable[[], BodySource] | None = None,
+        *,
+        seconds: float = CALL_SECONDS,
+    ) -> R:
         """The store's reply. Raises as Caller.call."""
-        return await self._store.call(request, body)
+        return await self._store.call(request, body, timeout=seconds)
 
     async def open(self, request: Request[R]) -> tuple[R, BodyReader]:
         """The store's reply and its body as it comes; sent again where the store restarts before it answers."""

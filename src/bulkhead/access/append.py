@@ -7,11 +7,14 @@ import time
 
 from bulkhead.access.account import Account
 from bulkhead.access.worker import Worker
+from bulkhead.boundary.exchange import CALL_SECONDS
 from bulkhead.boundary.messages.to_store import Appended, AppendMessage, MailboxRow, ReadQuota
 from bulkhead.errors import Refused, TemporaryFailure
 from bulkhead.gate.message import MessageText
 from bulkhead.identifiers import MailboxId
 from bulkhead.wire.imap.commands import Append
+
+OCTETS_A_SECOND = 10_000_000  # what the store can be expected to write
 
 
 class Incoming:
@@ -45,8 +48,9 @@ class Incoming:
         summary = await sealer.summarize(message)
         date = self.command.internal_date
         copy = sealer.seal_copy(self._account.binding, message, summary, int(time.time()) if date is None else date)
-        request = AppendMessage(self._account.stamp(), self._account.handle, self.mailbox, copy.row, flags)
-        return await self._account.ask(request, copy.pieces)
+        seconds = CALL_SECONDS + len(message) / OCTETS_A_SECOND
+        request = AppendMessage(self._account.stamp(seconds), self._account.handle, self.mailbox, copy.row, flags)
+        return await self._account.ask(request, copy.pieces, seconds=seconds)
 
     def release(self) -> None:
         """Its memory is free again."""

@@ -36,5 +36,5 @@ class Waiting:
         """Stop reading. Bytes that have come stay with the connection."""
         if self._reading is not None:
             self._reading.cancel()
-            await asyncio.wait((self._reading,))
+            await asyncio.gather(self._reading, return_exceptions=True)
             self._reading = None
