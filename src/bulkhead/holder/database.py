@@ -21,6 +21,7 @@ from typing import Any, TypeVar
 
 import msgspec
 
+from bulkhead.boundary.faults import log_fault
 from bulkhead.boundary.messages.fields import Mutation, Reply, reply_type
 from bulkhead.boundary.terms import ASKER
 from bulkhead.errors import Error, IntegrityError, TemporaryFailure
@@ -132,7 +133,10 @@ class Database:
         return None if row is None else _decode(request, row[0])  # type: ignore[return-value]
 
     async def truncate_wal(self) -> None:
-        """Fold the WAL into the database and empty it, so that what was destroyed is in no file."""
+        """Fold the WAL into the database and empty it, so that what was destroyed is in no file.
+
+        Raises TemporaryFailure where that could not be done now.
+        """
         future: asyncio.Future[Any] = self._loop.create_future()
         self._put(_Job(_truncate, future, None, b"", None, None))
         await future
@@ -202,12 +206,32 @@ class Database:
                 self._writer.execute("ROLLBACK")
             _log.error("a transaction of %d mutations failed: %s", len(batch), error)
             return [TemporaryFailure("storage failed", code="storage") for _ in batch]
+        except Exception as error:  # our bug in a `before`: the writer lives on, nothing of this was written
+            if self._writer.in_transaction:
+                self._writer.execute("ROLLBACK")
+            log_fault("fault before a commit", error)
+            return [TemporaryFailure("internal fault", code="fault") for _ in batch]
         for job, outcome in zip(batch, outcomes, strict=True):
             if job.after is not None and not isinstance(outcome, BaseException):
-                job.after(outcome)
-        if truncations:
-            self._writer.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+                try:
+                    job.after(outcome)
+                except Exception as error:  # what is durable stays answered
+                    log_fault("fault after a commit", error)
+        if truncations and not self._fold_wal():
+            failure = TemporaryFailure("what was destroyed still lies in the write-ahead log", code="storage")
+            outcomes = [
+                failure if job.work is _truncate else outcome for job, outcome in zip(batch, outcomes, strict=True)
+            ]
         return outcomes
+
+    def _fold_wal(self) -> bool:
+        """Whether the WAL is folded into the database and empty."""
+        try:
+            (busy, _, _) = self._writer.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+        except sqlite3.Error as error:
+            _log.error("the write-ahead log cannot be folded in: %s", error)
+            return False
+        return not busy
 
     def _run(self, job: _Job) -> Any:
         """The outcome of one job within the open transaction: its value, or the exception it raised."""
@@ -219,7 +243,7 @@ class Database:
         except sqlite3.OperationalError:
             raise  # disk full, I/O error: of the whole transaction
         except Exception as error:  # our bug: this job alone fails, and the log says where
-            _log.exception("fault in a mutation")
+            log_fault("fault in a mutation", error)
             outcome = error
         if isinstance(outcome, BaseException):
             self._writer.execute("ROLLBACK TO job")

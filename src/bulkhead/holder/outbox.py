@@ -13,6 +13,7 @@ from functools import partial
 import msgspec
 
 from bulkhead.boundary.exchange import Exchange
+from bulkhead.boundary.faults import log_fault
 from bulkhead.boundary.messages.fields import Stamp
 from bulkhead.boundary.messages.to_ledger import EVENTS_MAX, AppendEvents, Event
 from bulkhead.errors import Error, Refused
@@ -62,6 +63,10 @@ class Outbox:
                     pass
             except Error as error:
                 _log.warning("the ledger takes no events now: %s", error.public)
+                await asyncio.sleep(RETRY_SECONDS)
+                self._wakened.set()
+            except Exception as error:  # our bug: the events stay, and are tried again
+                log_fault("fault while delivering events", error)
                 await asyncio.sleep(RETRY_SECONDS)
                 self._wakened.set()
 
