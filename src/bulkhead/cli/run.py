@@ -20,6 +20,7 @@ SLOTS = 64
 
 def run(options: argparse.Namespace) -> int:
     """Probe the sandbox, then run every cell in the foreground until SIGTERM or Ctrl-C."""
+    _without_tls()
     from bulkhead.supervisor.installation import run_installation
 
     directory = Path(options.directory).absolute()
@@ -33,8 +34,14 @@ def run(options: argparse.Namespace) -> int:
     return run_installation(directory, levels)
 
 
+def _without_tls() -> None:
+    """asyncio would load OpenSSL, which no supervisor uses: 1.5 MiB a cell, and code that may have flaws."""
+    sys.modules["ssl"] = None  # type: ignore[assignment]  # makes a later import fail, as in the vault image
+
+
 def cell_run(options: argparse.Namespace) -> int:
     """Run one cell in the foreground. The levels come from `run` by descriptor; alone, the cell probes itself."""
+    _without_tls()
     from bulkhead.supervisor.process import run_cell
 
     directory = Path(options.directory).absolute()

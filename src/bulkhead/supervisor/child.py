@@ -13,6 +13,7 @@ import os
 import signal
 import socket
 import sys
+from types import ModuleType
 from typing import Any
 
 from bulkhead.boundary.exchange import Exchange
@@ -65,6 +66,7 @@ def prepare(process: Process) -> None:
 def run_child(fork: Fork, sock: socket.socket, parent: int) -> int:
     """Run one compartment in this fresh fork until it is stopped; its exit status."""
     process = BY_SLOT[fork.slot]
+    main = importlib.import_module("bulkhead.drill.twin" if fork.twin else f"bulkhead.{process.name}.process")
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     try:
@@ -77,7 +79,7 @@ def run_child(fork: Fork, sock: socket.socket, parent: int) -> int:
     channel.tell(Op.LOCKED, control.pack_report(report))
     runner = asyncio.Runner(loop_factory=_loop_factory(process))
     with runner:
-        return runner.run(Child(process, fork, channel).run())
+        return runner.run(Child(process, fork, channel, main).run())
 
 
 def _loop_factory(process: Process) -> Any:
@@ -91,8 +93,8 @@ def _loop_factory(process: Process) -> Any:
 class Child:
     """The control channel's side of a compartment."""
 
-    def __init__(self, process: Process, fork: Fork, channel: ControlChannel) -> None:
-        self._process, self._fork, self._control = process, fork, channel
+    def __init__(self, process: Process, fork: Fork, channel: ControlChannel, main: ModuleType) -> None:
+        self._process, self._fork, self._control, self._main = process, fork, channel, main
         self._exchange = Exchange(Channel(process.name, fork.worker, fork.incarnation), self._report)
         self._settings: dict[str, Any] = {}
         self._root_key: bytes | None = None
@@ -170,9 +172,8 @@ class Child:
             listeners=self._listeners,
             root_key=self._root_key,
         )
-        name = "bulkhead.drill.twin" if self._fork.twin else f"bulkhead.{self._process.name}.process"
         try:
-            self._service = await importlib.import_module(name).start(host)
+            self._service = await self._main.start(host)
         except Exception as error:
             _log.exception("%s cannot start: %s", self._process.name, error)
             self._status = 1

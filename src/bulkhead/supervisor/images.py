@@ -44,7 +44,6 @@ def preload(image: Image) -> None:
         _import_all("bulkhead.gate")
     child = importlib.import_module("bulkhead.supervisor.child")
     importlib.import_module("bulkhead.boundary.exchange").prepare_decoders()
-    importlib.import_module("bulkhead.drill.twin")
     for process in PROCESSES.values():
         if process.image is image:
             _import_all(f"bulkhead.{process.name}")
