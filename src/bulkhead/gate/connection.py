@@ -78,6 +78,11 @@ class Connection(asyncio.Protocol):
         return data
 
     @property
+    def made(self) -> bool:
+        """Whether there was a connection to read from."""
+        return self._transport is not None
+
+    @property
     def buffered(self) -> bool:
         """Whether bytes wait that the session has not read."""
         return bool(self._buffer)
@@ -153,8 +158,8 @@ class Connection(asyncio.Protocol):
             if isinstance(error, asyncio.CancelledError):
                 raise
             raise ConnectionEnded("no TLS", detail=str(error)) from None
-        if transport is None:
-            self.connection_lost(None)
+        if transport is None or transport.is_closing() or transport.get_extra_info("ssl_object") is None:
+            self.connection_lost(None)  # uvloop gives a dead transport where the client left during the handshake
             raise ConnectionEnded("the connection ended")
         self._transport = transport
         self._transport.set_write_buffer_limits(high=WRITE_HIGH)

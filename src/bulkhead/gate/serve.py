@@ -12,6 +12,7 @@ import ssl
 import traceback
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from typing import Any
 
 from bulkhead.errors import Error, PeerError
 from bulkhead.gate.connection import HANDSHAKE_SECONDS, Connection, ConnectionEnded, IdleTooLong
@@ -113,6 +114,7 @@ class Listener:
 
     def start(self) -> None:
         """Accept."""
+        self._loop.set_exception_handler(on_loop_fault)
         self._sock.setblocking(False)
         self._started = True
         self.update()
@@ -220,6 +222,9 @@ class Listener:
                 connection.connection_lost(None)  # the loop does not tell of a connection that never became ours
                 raise
             connection.secure = True
+        if not connection.made:  # uvloop may call it a success where the client left during the handshake
+            connection.connection_lost(None)
+            raise ConnectionEnded("the connection ended")
         connection.resume()
 
     async def _part(self, connection: Connection, lost: asyncio.Event) -> None:
@@ -229,6 +234,15 @@ class Listener:
             await asyncio.wait_for(lost.wait(), LINGER_SECONDS)
         connection.abort()
         self._connections.discard(connection)
+
+
+def on_loop_fault(_: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+    """What a loop does with a fault that nobody awaits: clients that cannot do TLS are no news, ours are logged."""
+    error = context.get("exception")
+    if isinstance(error, OSError):  # ssl.SSLError too
+        return
+    place = fault_place(error) if isinstance(error, BaseException) else ""
+    _log.error("fault in the loop: %s %s", context.get("message", ""), place)
 
 
 def fault_place(error: BaseException) -> str:
