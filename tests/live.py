@@ -44,10 +44,19 @@ class Mailbox:
 _INSTALLATIONS = itertools.count()
 
 
+def free_number() -> int:
+    """A number below 25,000 that no other run, and no other installation of this one, uses at this moment."""
+    return (os.getpid() + 7919 * next(_INSTALLATIONS)) % 25_000
+
+
 def free_network() -> str:
-    """The first three numbers of a loopback network that no other run, and no other call in this one, uses now."""
-    number = (os.getpid() + 7919 * next(_INSTALLATIONS)) % 25_000
-    return f"127.{100 + number // 250 % 100}.{number % 250 + 2}"
+    """The first three numbers of a loopback network, free in the same way."""
+    return network_of(free_number())
+
+
+def network_of(number: int) -> str:
+    """The network of a free number."""
+    return f"127.{100 + number // 250}.{number % 250 + 2}"
 
 
 class Live:
@@ -55,7 +64,8 @@ class Live:
 
     def __init__(self, directory: Path, tenants: int = 2, settings: dict[str, Value] | None = None) -> None:
         self.directory = directory
-        network = free_network()
+        number = free_number()
+        network = network_of(number)
         new = [
             NewTenant(
                 TenantId(f"t{slot}"), slot, DomainName(f"t{slot}.example"), f"{network}.{slot + 1}", f"Tenant {slot}",
@@ -66,7 +76,7 @@ class Live:
         ]  # fmt: skip
         make_installation(directory, "Test carrier", new)
         # Own user ids: the kernel counts threads per uid, over all installations of the machine.
-        set_value(directory, "bulkhead.toml", "uid_base", 300_000 + os.getpid() % 60_000 * 1024)
+        set_value(directory, "bulkhead.toml", "uid_base", 300_000 + number * 1024)
         self.tenants = [str(tenant.id) for tenant in new]
         self.running = Running(directory)
         self.running.wait_ready()
