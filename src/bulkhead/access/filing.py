@@ -9,7 +9,7 @@ import asyncio
 
 from bulkhead.access.account import Account
 from bulkhead.access.mail import read_rows
-from bulkhead.access.outcome import is_session_over, log_fault
+from bulkhead.access.outcome import log_fault
 from bulkhead.access.selected import Selected
 from bulkhead.access.summaries import Summaries
 from bulkhead.boundary.messages.to_store import (
@@ -22,7 +22,7 @@ from bulkhead.boundary.messages.to_store import (
     ReadParts,
     ReadRows,
 )  # fmt: skip
-from bulkhead.errors import Error, IntegrityError, Refused
+from bulkhead.errors import IntegrityError, Refused, TemporaryFailure
 from bulkhead.identifiers import EmailId, MailboxId
 from bulkhead.records.message import open_summary
 from bulkhead.records.page import PAGE_ENTRIES_MAX, Page
@@ -80,10 +80,11 @@ class Filing:
                     if error.code != "page-changed":
                         raise
                     refused += 1
-        except Error as error:
-            if not is_session_over(error):
-                log_fault(error)
-        except Exception as error:  # our bug in the background: the session goes on unfiled
+        except TemporaryFailure:
+            selected.arrived = True  # the session's next command begins again
+        except Refused:
+            pass  # the mailbox is gone, or the session
+        except Exception as error:  # in the background: the session goes on, and reads what is not filed
             log_fault(error)
 
     async def _first_arrived(self, selected: Selected) -> int | None:

@@ -112,8 +112,6 @@ async def store(session: "ImapSession", tag: bytes, command: c.Store) -> Ok:
     selected, account = _writable(session), session.mailboxes.account
     places = _resolve(selected, command.messages, uid=command.uid)
     mask = await selected.keywords.mask(command.flags)
-    if not selected.keywords.knows(mask):
-        raise ValueError("a keyword without a bit")
     mode, combine = _MODES[command.mode]
     expected = (lambda old: combine(mask, old)) if command.silent else None
     wanted, done = sum(map(len, places)), 0

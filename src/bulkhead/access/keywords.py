@@ -42,6 +42,8 @@ class Keywords:
             await self._account.ask(AddKeyword(self._account.stamp(), self._account.handle, sealed.tag, sealed.record))
         if new:
             await self.load()
+            if self.names.unknown(flags):
+                raise IntegrityError("a keyword does not open")
         return self.names.mask(flags)
 
     def _seal(self, name: bytes) -> SealedName:
