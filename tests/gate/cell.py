@@ -43,7 +43,7 @@ from bulkhead.identifiers import AccountId, EmailId, QueueId, TenantId, new_id, 
 from bulkhead.mx import process as mx_process
 from bulkhead.records.mailbox import QUEUE_ACCOUNT, sign_binding
 from bulkhead.records.message import open_body, open_header, open_key_box, open_summary
-from bulkhead.records.queued import open_queue_body_pieces, open_queue_header, open_queue_key_box
+from bulkhead.records.queued import QueuedEnvelope, open_queue_body_pieces, open_queue_header, open_queue_key_box
 from bulkhead.records.seed import MailboxSeed, new_secret
 from bulkhead.submit import process as submit_process
 from bulkhead.wire.summary import Summary
@@ -146,7 +146,8 @@ class Cell:
         for request, body in self.queued:
             queue_id = QueueId(request.queue_id)
             key = open_queue_key_box(request.box, self.queue_seed.message_private_key(), TENANT, queue_id)
-            header = open_queue_header(key, queue_id, body[: request.header_size])
+            envelope, header = QueuedEnvelope.split(open_queue_header(key, queue_id, body[: request.header_size]))
+            envelope.require(request.reverse_path, enumerate(request.recipients))
             pieces = open_queue_body_pieces(key, queue_id, (body[request.header_size :],))
             found.append((request, header + b"".join(pieces)))
         return found
