@@ -8,13 +8,13 @@ import time
 from collections.abc import AsyncIterator
 from pathlib import Path
 
-from tests.live import PORTS, free_network
+from tests.live import PORTS
 
 from bulkhead.boundary.codec import PROTOCOL, FrameKind, Hello, encode, frame
 from bulkhead.boundary.processes import OPERATOR_CONSOLE
 from bulkhead.cli.init import make_installation
 from bulkhead.cli.make_tenant import NewTenant
-from bulkhead.config import load_installation
+from bulkhead.config import load_installation, set_value
 from bulkhead.identifiers import DomainName, TenantId
 from bulkhead.supervisor import control
 from bulkhead.supervisor.cell import NAME_OF_SLOT, Cell, Unit
@@ -22,13 +22,14 @@ from bulkhead.supervisor.control import Op, Peer
 from bulkhead.supervisor.listeners import bind_listeners
 
 
-def make(directory: Path, host: int = 200) -> Path:
-    """An installation with one tenant, `solo`, on an address of its own."""
+def make(directory: Path) -> Path:
+    """An installation with one tenant, `solo`, on an address and with user ids that no other test run uses now."""
+    number = os.getpid() % 12_500
+    address = f"127.{50 + number // 250}.{number % 250 + 2}.1"
     settings = PORTS | {"resolver.zone_file": "example.zone", "auth.failure_seconds": 0.3}
-    address = f"{free_network()}.{host}"
-    make_installation(
-        directory, "Test", [NewTenant(TenantId("solo"), 0, DomainName("solo.example"), address, "", settings)]
-    )
+    tenant = NewTenant(TenantId("solo"), 0, DomainName("solo.example"), address, "", settings)
+    make_installation(directory, "Test", [tenant])
+    set_value(directory, "bulkhead.toml", "uid_base", 30_000_000 + number * 1024)
     return directory
 
 

@@ -21,7 +21,7 @@ from bulkhead.boundary.processes import OPERATOR_CONSOLE, PROCESSES
 from bulkhead.supervisor.cell import Cell, Unit
 
 AT_ONCE = 24
-GROWTH_MAX = 48 << 20  # bytes that a process may grow by in all this
+GROWTH_MAX = 96 << 20  # bytes that a process may grow by in all this: keyring waits a while for each store that came
 EDGES = [(p.client, p.server) for p in PEERS]
 SIDES = [(client, server) for client, server in EDGES] + [
     (server, client) for client, server in EDGES if client != OPERATOR_CONSOLE
