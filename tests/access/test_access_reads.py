@@ -2,6 +2,7 @@
 
 import time
 from collections import Counter
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -13,6 +14,14 @@ from bulkhead.boundary.messages.to_store import Part
 
 MESSAGES = 5
 CHUNK = 65536
+
+
+@pytest.fixture(scope="module", autouse=True)
+def unhurried() -> Iterator[None]:
+    """No filing but at SELECT, however long a test takes."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(filing, "SETTLE_SECONDS", 3600.0)
+        yield
 
 
 @pytest.fixture(scope="module", params=["arrived", "filed"])
@@ -48,7 +57,7 @@ def file_inbox(cell: Cell, account: Account) -> None:
     raw = cell.raw(account)
     with cell.sending() as sent:
         raw.command("SELECT INBOX")
-        time.sleep(0.3)
+        wait_filed(cell)
     assert any(isinstance(request, to_store.FileMessages) for request in sent)
     raw.command("LOGOUT")
 
@@ -58,7 +67,7 @@ def wait_filed(cell: Cell) -> None:
     before = -1
     while before != len(cell.sent):
         before = len(cell.sent)
-        time.sleep(0.1)
+        time.sleep(0.2)
 
 
 def reads(requests: list[Any]) -> Counter[str]:
