@@ -196,6 +196,9 @@ def text_lines(figures: Figures) -> Iterator[str]:
         f"probes: {figures.probes.locked} of {figures.probes.tried} succeeded, unlocked {figures.probes.unlocked}"
         + (f" ({figures.probes.absent} not in this kernel)" if figures.probes.absent else "")
     )
+    blind = figures.goals.tried - figures.goals.unlocked
+    if blind:
+        yield f"   {blind} goals show nothing, because {figures.user} fails at them unlocked too"
     width = max((len(act) for act, _ in figures.notes), default=0)
     for act, result in figures.notes:
         yield f"   {act:{width}}  {result}"
@@ -209,7 +212,7 @@ def text_lines(figures: Figures) -> Iterator[str]:
         where = "every compartment" if len(others) == len(PROCESSES) - 1 else ", ".join(others) or "nothing else"
         yield f"   also in {where}: {', '.join(parts)}"
     if not figures.components:
-        yield "   its maps may not be read by this user; run as the user who started the cells, or root"
+        yield "   not readable here: the maps of a locked process are for root alone"
     yield ""
     yield f"3. {figures.tenant} stops its own logins and sessions"
     yield f"   durable in auth and keyring after {_ms(stopped.durable_ms)}; sessions ended: {stopped.sessions_ended}"

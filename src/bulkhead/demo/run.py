@@ -132,7 +132,9 @@ def _tell(
         rows.append((end.tenant, end.title, end.address, *ports, count, memory, row["level"] or "-"))
     print_table(head, rows)
     sizes = [row["memory_bytes"] for row in tenants if row["memory_bytes"] is not None]
-    total = f"{size_text(sum(sizes))} of memory (PSS)" if len(sizes) == len(tenants) else "memory not readable"
+    total = (
+        f"{size_text(sum(sizes))} of memory (PSS)" if len(sizes) == len(tenants) else "their memory is for root to read"
+    )
     levels = sorted({row["level"] for row in tenants if row["level"]}, reverse=True)
     print(f"{len(processes)} processes in {len(tenants)} cells, {total}; sandbox level {levels[0] if levels else '-'}")
     reader = next(p for p in people if p.status == ACTIVE)
