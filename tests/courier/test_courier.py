@@ -517,3 +517,39 @@ def test_outcomes_on_the_edge_are_those_of_the_session() -> None:
         name: code for name, code in vars(Outcome).items() if name.isupper()
     }
     assert set(_REPORTED) == set(Wire)
+
+
+@pytest.mark.parametrize(
+    "lie",
+    [
+        "UPDATE recipient SET address = 'thief@far.example' WHERE number = 1",
+        "UPDATE recipient SET number = 2 WHERE number = 1",
+        "UPDATE recipient SET address = 'a@far.example' WHERE number = 1",
+        "UPDATE message SET reverse_path = 'thief@far.example'",
+        "UPDATE message SET reverse_path = ''",
+    ],
+)
+def test_a_queue_that_names_another_envelope_than_was_submitted_has_nothing_sent(tmp_path: Path, lie: str) -> None:
+    """queue holds no key, but courier would open a message for it: so the envelope is sealed with the message."""
+
+    async def test() -> None:
+        async with world(tmp_path) as (cell, one, two):
+            await cell.courier.stop()
+            queue_id = await cell.send("a@far.example", "b@far.example")
+            database = cell.queue.service.queue.database
+
+            async def set_to(statement: str) -> None:
+                await database.write(lambda connection: connection.execute(statement).rowcount)
+
+            await set_to(lie)
+            cell.courier = cell.start_courier()
+            for _ in range(500):
+                await asyncio.sleep(0.01)
+                if database.first("SELECT attempts FROM message WHERE queue_id = ?", (queue_id,))[0]:
+                    break
+            await cell.attempted()
+            counts = await cell.counts()
+            assert (one.connections, two.connections, cell.inbox) == (0, 0, [])
+            assert (counts.delivered, counts.recipients) == (0, 2)
+
+    run(test)

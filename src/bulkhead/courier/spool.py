@@ -9,7 +9,7 @@ from bulkhead.boundary.exchange import Exchange
 from bulkhead.boundary.messages.to_keyring import OpenQueued
 from bulkhead.boundary.messages.to_queue import ReadQueued, Work
 from bulkhead.errors import IntegrityError
-from bulkhead.records.queued import open_queue_header, queue_body_opener
+from bulkhead.records.queued import QueuedEnvelope, open_queue_header, queue_body_opener
 
 BUDGET_OCTETS = 256 << 20
 
@@ -62,7 +62,9 @@ class Text:
 
 
 async def load(exchange: Exchange, work: Work) -> Text:
-    """Open the message. Raises IntegrityError, Refused, TemporaryFailure."""
+    """Open the message. Raises IntegrityError, also where queue names other recipients than it was submitted for;
+    Refused, TemporaryFailure.
+    """
     opened = await exchange.to("keyring").call(OpenQueued(work.queue_id, work.box))
     reply, reader = await exchange.to("queue").open(ReadQueued(work.queue_id))
     try:
@@ -75,7 +77,8 @@ async def load(exchange: Exchange, work: Work) -> Text:
             missing = work.header_size - len(sealed_header)
             sealed_header += chunk[:missing]
             body += opener.update(chunk[missing:]) if missing < len(chunk) else ()
-        header = open_queue_header(opened.key, work.queue_id, sealed_header)
+        envelope, header = QueuedEnvelope.split(open_queue_header(opened.key, work.queue_id, sealed_header))
+        envelope.require(work.reverse_path, ((recipient.number, recipient.address) for recipient in work.recipients))
         body.append(opener.finish())
     finally:
         reader.close()

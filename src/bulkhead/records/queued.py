@@ -1,9 +1,13 @@
 """A message that waits to leave: like a stored one, but sealed to the tenant's queue key and bound to its QueueId.
 
-Key box info = tenant, "queue", QueueId. Two parts, header and body; no summary, nothing lists it.
+Key box info = tenant, "queue", QueueId. Two parts, header and body; no summary, nothing lists it. The header's part
+begins with the envelope, so that `queue`, which also keeps it in clear to schedule by, cannot have the message sent to
+anyone but those it was submitted for.
 """
 
+import struct
 from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 
@@ -16,6 +20,43 @@ from bulkhead.records.hpke import open_from, seal_to
 from bulkhead.records.mailbox import QUEUE_ACCOUNT, VerifiedBinding
 from bulkhead.records.message import HEADER_MAX
 from bulkhead.records.record import SUITES, Kind, encode_header, open_, seal
+
+_LENGTH = struct.Struct("<I")
+
+
+@dataclass(frozen=True, slots=True)
+class QueuedEnvelope:
+    """Who sends and to whom, in wire form without brackets; the reverse-path is empty for null."""
+
+    reverse_path: str
+    recipients: tuple[str, ...]
+
+    def join(self, header: bytes) -> bytes:
+        """What is sealed as the header's part. Raises ValueError on an address with a line end: our bug."""
+        lines = (self.reverse_path, *self.recipients)
+        if any("\n" in line for line in lines):
+            raise ValueError("an address has no line end")
+        text = "\n".join(lines).encode()
+        return _LENGTH.pack(len(text)) + text + header
+
+    @classmethod
+    def split(cls, part: bytes) -> "tuple[QueuedEnvelope, bytes]":
+        """The envelope and the header in an opened part. Raises IntegrityError."""
+        if len(part) < _LENGTH.size or (end := _LENGTH.size + _LENGTH.unpack_from(part)[0]) > len(part):
+            raise IntegrityError("the queued message has no envelope")
+        try:
+            reverse_path, *recipients = part[_LENGTH.size : end].decode().split("\n")
+        except UnicodeDecodeError:
+            raise IntegrityError("the queued message has no envelope") from None
+        return cls(reverse_path, tuple(recipients)), part[end:]
+
+    def require(self, reverse_path: str, recipients: Iterable[tuple[int, str]]) -> None:
+        """Passes the envelope that the message was sealed with, recipients by number. Raises IntegrityError."""
+        places = len(self.recipients)
+        if reverse_path != self.reverse_path or any(
+            number >= places or self.recipients[number] != address for number, address in recipients
+        ):
+            raise IntegrityError("the queued message was submitted under another envelope")
 
 
 def seal_queue_key_box(binding: VerifiedBinding, queue_id: QueueId, message_key: bytes) -> bytes:

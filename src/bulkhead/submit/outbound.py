@@ -15,7 +15,7 @@ from bulkhead.gate.message import PIECE
 from bulkhead.identifiers import AccountId, Address, QueueId, TenantId, new_id
 from bulkhead.records.chunks import body_sealed_size
 from bulkhead.records.mailbox import QUEUE_ACCOUNT, VerifiedBinding
-from bulkhead.records.queued import seal_queue_body_pieces, seal_queue_header, seal_queue_key_box
+from bulkhead.records.queued import QueuedEnvelope, seal_queue_body_pieces, seal_queue_header, seal_queue_key_box
 from bulkhead.wire.header import header_end
 
 QUEUE_GENERATION = 1
@@ -37,7 +37,8 @@ class OutboundSealer:
         """Durable in the queue on return. Raises Refused (`queue-full`), TemporaryFailure."""
         queue_id, key = QueueId(new_id()), secrets.token_bytes(32)
         split = header_end(message, 0, len(message))
-        header = seal_queue_header(key, queue_id, message[:split])
+        envelope = QueuedEnvelope(str(sender), tuple(str(recipient) for recipient in recipients))
+        header = seal_queue_header(key, queue_id, envelope.join(message[:split]))
         body = memoryview(message)[split:]
 
         def sealed() -> Iterator[bytes]:
@@ -49,8 +50,8 @@ class OutboundSealer:
         request = Enqueue(
             stamp=Stamp.fresh("submit", seconds),
             queue_id=queue_id,
-            reverse_path=str(sender),
-            recipients=tuple(str(recipient) for recipient in recipients),
+            reverse_path=envelope.reverse_path,
+            recipients=envelope.recipients,
             box=seal_queue_key_box(self._binding, queue_id, key),
             size=len(message),
             header_size=len(header),
