@@ -1,11 +1,14 @@
 """Which sandbox level an installation may run at."""
 
+import os
+import signal
+import time
 from pathlib import Path
 
 import pytest
 
 from bulkhead.cli.init import make_installation, six_isps
-from bulkhead.cli.run import check_level, find_levels, what_is_missing
+from bulkhead.cli.run import check_level, find_levels, taken_uid, what_is_missing
 from bulkhead.config import load_installation, set_value
 from bulkhead.errors import Refused
 
@@ -56,3 +59,24 @@ def test_what_is_missing_is_said_once_for_all_compartments() -> None:
         "missing: landlock missing: ABI 0 [mx, store]",
         "unproven, as it fails unlocked too: io-uring (host) [mx, store]",
     ]
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root gives compartments user ids")
+def test_a_user_id_that_another_process_has_is_found(tmp_path: Path) -> None:
+    make_installation(tmp_path / "i", "Carrier", ())
+    set_value(tmp_path / "i", "bulkhead.toml", "uid_base", 1_900_000_000)
+    installation = load_installation(tmp_path / "i")
+    assert taken_uid(installation) is None
+    pid = os.fork()
+    if pid == 0:
+        os.setuid(1_900_000_009)
+        time.sleep(20)
+        os._exit(0)
+    try:
+        until = time.monotonic() + 10
+        while taken_uid(installation) is None and time.monotonic() < until:
+            time.sleep(0.01)
+        assert taken_uid(installation) == (1_900_000_009, pid)
+    finally:
+        os.kill(pid, signal.SIGKILL)
+        os.waitpid(pid, 0)

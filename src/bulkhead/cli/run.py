@@ -31,7 +31,31 @@ def run(options: argparse.Namespace) -> int:
     say(f"sandbox level {levels['level']}: {levels['probes']} hostile acts tried under {levels['profiles']} locks")
     for line in what_is_missing(levels):
         say(f"  {line}")
+    if (taken := taken_uid(installation)) is not None:
+        say(
+            f"  user id {taken[0]} is in use by process {taken[1]}: two installations on one host share thread limits "
+            "and no wall between their files; give this one another uid_base in bulkhead.toml before it has mail"
+        )
     return run_installation(directory, levels)
+
+
+def taken_uid(installation: Installation) -> tuple[int, int] | None:
+    """A user id of this installation under which a process runs already, and that process; None as an ordinary user."""
+    if os.geteuid() != 0:
+        return None
+    base = installation.settings.integer("uid_base")
+    slots = [tenant.slot for tenant in installation.tenants.values()]
+    ours = range(base, base + SLOTS * (max(slots, default=0) + 1))
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit():
+            try:
+                status = (entry / "status").read_text()
+            except OSError:  # it ended meanwhile
+                continue
+            uid = int(status.partition("\nUid:\t")[2].split("\t", 1)[0] or -1)
+            if uid in ours:
+                return uid, int(entry.name)
+    return None
 
 
 def _without_tls() -> None:
