@@ -10,6 +10,7 @@ import secrets
 import socket
 import ssl
 import threading
+import time
 from collections.abc import Coroutine, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
@@ -253,6 +254,26 @@ class Cell:
                 await deliver(self.exchanges["mx"], self.sealer, [account.binding], message, date, actor="mx")
 
         self.holders.run(all_of_them())
+
+    def rows(self, query: str, *values: Any) -> list[Any]:
+        """What the store's database says."""
+
+        async def read() -> list[Any]:
+            return list(self.services["store"].state.database.read(query, values))
+
+        return self.holders.run(read())
+
+    def arrived(self, account: Account) -> int:
+        """Messages of the account that are in no page."""
+        query = "SELECT count(*) FROM email e JOIN account a ON a.seq = e.account WHERE a.account = ? AND e.page = 0"
+        return int(self.rows(query, account.id)[0][0])
+
+    def wait_filed(self, account: Account, left: int = 0) -> None:
+        """Until all but so many messages of the account are in a page."""
+        ends = time.monotonic() + 30
+        while self.arrived(account) > left:
+            assert time.monotonic() < ends, "nobody files"
+            time.sleep(0.02)
 
     def counts(self) -> StoreCounts:
         counts: StoreCounts = self.ask(CountStore(), "store")

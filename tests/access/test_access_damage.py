@@ -5,7 +5,6 @@ from typing import Any
 
 import pytest
 from tests.access.cell import Account, Cell, message
-from tests.access.test_access_reads import wait_filed
 
 from bulkhead.access import account as account_calls
 from bulkhead.store import rows as store_rows
@@ -16,10 +15,11 @@ def unreadable(cell: Cell, account: Account, monkeypatch: pytest.MonkeyPatch) ->
     """Makes keyring's answers hold no key for one message of the account."""
 
     def spoil(uid: int) -> None:
-        ((email,),) = cell.services["store"].state.database.read(
+        ((email,),) = cell.rows(
             "SELECT e.email FROM message m JOIN email e ON e.seq = m.email JOIN account a ON a.seq = e.account"
             " WHERE a.account = ? AND m.uid = ?",
-            (account.id, uid),
+            account.id,
+            uid,
         )
         arrived, keys = account_calls.Account.open_arrived, account_calls.Account.message_keys
 
@@ -44,7 +44,7 @@ def test_a_message_that_does_not_open_hides_no_other(
     unreadable(3)
     raw = cell.raw(account)
     raw.command("SELECT INBOX")
-    wait_filed(cell)
+    cell.wait_filed(account, left=1)
     for items in ("ENVELOPE", "BODY.PEEK[]", "BODY.PEEK[HEADER]", "(UID BODYSTRUCTURE BODY.PEEK[TEXT])"):
         lines = raw.command(f"FETCH 1:* {items}")
         assert [line.split()[1] for line in lines[:-1]] == [b"1", b"2", b"4", b"5"], items

@@ -1,30 +1,18 @@
 """Filing: what arrived goes into pages once, whoever files it, and no message is lost or delayed by it."""
 
 import threading
-import time
 
 import pytest
 from tests.access.cell import Account, Cell, Raw, message
-from tests.access.test_access_reads import wait_filed
 
 from bulkhead.access import filing
 from bulkhead.boundary.messages import to_store
 
 
-def arrived(cell: Cell, account: Account) -> int:
-    """Messages of the account that are in no page."""
-    connection = cell.services["store"].state.database
-    rows = connection.read(
-        "SELECT e.page FROM email e JOIN account a ON a.seq = e.account WHERE a.account = ?", (account.id,)
-    )
-    return sum(page == 0 for (page,) in rows)
-
-
 def pages(cell: Cell, account: Account) -> list[int]:
     """Summaries used in each page of the account."""
-    rows = cell.services["store"].state.database.read(
-        "SELECT p.used FROM page p JOIN account a ON a.seq = p.account WHERE a.account = ? ORDER BY p.page",
-        (account.id,),
+    rows = cell.rows(
+        "SELECT p.used FROM page p JOIN account a ON a.seq = p.account WHERE a.account = ? ORDER BY p.page", account.id
     )
     return [used for (used,) in rows]
 
@@ -38,8 +26,7 @@ def test_mail_is_filed_after_select_in_full_pages(cell: Cell, account: Account) 
     raw = cell.raw(account)
     raw.command("SELECT INBOX")
     first = envelopes(raw)
-    wait_filed(cell)
-    assert arrived(cell, account) == 0
+    cell.wait_filed(account)
     assert sum(pages(cell, account)) == 300
     assert envelopes(raw) == first
     other = cell.raw(account)
@@ -52,7 +39,7 @@ def test_later_mail_goes_to_the_newest_page_while_it_is_open(cell: Cell, account
         cell.deliver(account, *(message(f"{n}") for n in range(count)))
         raw = cell.raw(account)
         raw.command("SELECT INBOX")
-        wait_filed(cell)
+        cell.wait_filed(account)
     assert pages(cell, account) == [7]
     assert len(envelopes(raw)) == 7
 
@@ -66,8 +53,7 @@ def test_two_sessions_that_file_at_once_lose_nothing(cell: Cell, account: Accoun
             thread.start()
         for thread in threads:
             thread.join()
-        wait_filed(cell)
-    assert arrived(cell, account) == 0
+        cell.wait_filed(account)
     assert sum(pages(cell, account)) == 600
     assert sum(isinstance(request, to_store.FileMessages) for request in sent) >= len(pages(cell, account))
     listed = [envelopes(raw) for raw in sessions]
@@ -79,7 +65,7 @@ def test_filing_changes_no_uid_and_tells_nobody(cell: Cell, account: Account) ->
     cell.deliver(account, *(message(f"{n}") for n in range(5)))
     raw = cell.raw(account)
     raw.command("SELECT INBOX")
-    wait_filed(cell)
+    cell.wait_filed(account)
     assert raw.command("NOOP") == [b"T3 OK NOOP completed\r\n"]
     assert raw.command("FETCH 1:* UID")[:-1] == [b"* %d FETCH (UID %d)\r\n" % (n, n) for n in range(1, 6)]
 
@@ -92,8 +78,7 @@ def test_mail_that_comes_during_a_session_is_filed_a_little_later(
     raw.command("SELECT INBOX")
     cell.deliver(account, message("one"), message("two"))
     assert b"* 2 EXISTS\r\n" in raw.command("NOOP")
-    time.sleep(0.3)
-    assert arrived(cell, account) == 0
+    cell.wait_filed(account)
 
 
 def test_a_copied_message_is_filed_once(cell: Cell, account: Account) -> None:
@@ -102,10 +87,10 @@ def test_a_copied_message_is_filed_once(cell: Cell, account: Account) -> None:
     raw.command("SELECT INBOX")
     raw.command("COPY 1 INBOX")
     raw.command("COPY 1 Archive")
-    wait_filed(cell)
+    cell.wait_filed(account)
     for mailbox in ("INBOX", "Archive"):
         raw.command(f"SELECT {mailbox}")
-        wait_filed(cell)
+        cell.wait_filed(account)
     assert pages(cell, account) == [1]
     assert len(raw.command("FETCH 1:* ENVELOPE")) == 2
 
@@ -117,5 +102,5 @@ def test_pop3_reads_and_deletes_mail_that_nobody_filed(cell: Cell, account: Acco
     assert b"\r\n".join(pop.retr(1)[1]) + b"\r\n" == text
     pop.dele(1)
     pop.quit()
-    assert arrived(cell, account) == 1
+    assert cell.arrived(account) == 1
     assert cell.pop(account).stat()[0] == 1

@@ -98,7 +98,7 @@ def test_names_in_any_script_are_made_listed_renamed_and_deleted(client: IMAPCli
     assert {"Été & <co>", "Été & <co>/下書き"} <= names and "受信箱" not in names
     client.delete_folder("Été & <co>/下書き")
     assert client.folder_exists("Été & <co>/下書き") is False
-    rows = cell.services["store"].state.database.read("SELECT sealed_name FROM mailbox")
+    rows = cell.rows("SELECT sealed_name FROM mailbox")
     assert not any("Été".encode() in row[0] for row in rows)
 
 

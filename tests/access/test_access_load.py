@@ -10,7 +10,6 @@ from contextlib import contextmanager
 
 import pytest
 from tests.access.cell import Account, Cell, Raw, message
-from tests.access.test_access_reads import wait_filed
 
 from bulkhead.boundary.messages.fields import Stamp
 from bulkhead.boundary.messages.to_store import Copy, DeliverMail
@@ -78,7 +77,7 @@ def raw(cell: Cell, large: Account) -> Raw:
     raw = cell.raw(large)
     with longest_step(cell) as worst:
         raw.command("SELECT INBOX")
-        wait_filed(cell)
+        cell.wait_filed(large)
     assert worst[0][0] < STEP_SECONDS, worst
     return raw
 
@@ -127,7 +126,7 @@ def test_a_search_in_a_large_japanese_body_takes_no_long_step(cell: Cell, accoun
     cell.deliver(account, message("long", body, b"Content-Type: text/plain; charset=iso-2022-jp\r\n"))
     raw = cell.raw(account)
     raw.command("SELECT INBOX")
-    wait_filed(cell)
+    cell.wait_filed(account)
     needle = "終わり".encode()
     with longest_step(cell) as worst:
         raw.send(b"S SEARCH BODY {%d+}\r\n%s\r\n" % (len(needle), needle))

@@ -1,6 +1,5 @@
 """What reading mail reads: the cheapest part that has the answer, and nothing else."""
 
-import time
 from collections import Counter
 from collections.abc import Iterator
 from typing import Any
@@ -49,25 +48,14 @@ def selected(cell: Cell, account: Account, *, filed: bool) -> Raw:
             filing.Filing.begin = original  # type: ignore[method-assign]
     else:
         raw.command("SELECT INBOX")
-        wait_filed(cell)
     return raw
 
 
 def file_inbox(cell: Cell, account: Account) -> None:
     raw = cell.raw(account)
-    with cell.sending() as sent:
-        raw.command("SELECT INBOX")
-        wait_filed(cell)
-    assert any(isinstance(request, to_store.FileMessages) for request in sent)
+    raw.command("SELECT INBOX")
+    cell.wait_filed(account)
     raw.command("LOGOUT")
-
-
-def wait_filed(cell: Cell) -> None:
-    """Until access has asked for nothing for a while."""
-    before = -1
-    while before != len(cell.sent):
-        before = len(cell.sent)
-        time.sleep(0.2)
 
 
 def reads(requests: list[Any]) -> Counter[str]:
@@ -115,7 +103,6 @@ def test_a_filed_mailbox_is_listed_from_its_page_alone(cell: Cell) -> None:
     file_inbox(cell, account)
     raw = cell.raw(account)
     raw.command("SELECT INBOX")
-    wait_filed(cell)
     assert reading(cell, raw, "FETCH 1:* (ENVELOPE BODYSTRUCTURE)") == {"page": 1}
     assert reading(cell, raw, "FETCH 1:* ENVELOPE") == {}  # the page is kept
 
