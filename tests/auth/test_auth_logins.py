@@ -306,6 +306,30 @@ def test_logins_past_the_queue_are_told_to_try_again() -> None:
     asyncio.run(work())
 
 
+def test_a_flood_of_logins_at_one_gate_keeps_no_login_of_another_waiting_behind_it() -> None:
+    async def work() -> None:
+        stretching, done = Stretching(1, 64), list[str]()
+
+        async def log_in(gate: str) -> None:
+            await stretching.stretch(b"password", bytes(16), StretchParameters(1024, 1, 1), gate)
+            done.append(gate)
+
+        flood = [asyncio.create_task(log_in("submit")) for _ in range(65)]
+        await asyncio.sleep(0)
+        with pytest.raises(TemporaryFailure):
+            await log_in("submit")
+        await log_in("access")
+        assert done.index("access") <= 3
+        for task in flood[30:]:
+            task.cancel()
+        await asyncio.gather(*flood, return_exceptions=True)
+        await asyncio.gather(*(log_in(gate) for gate in ("access", "submit", "access")))
+        assert stretching._idle == 1 and not stretching._waiting
+        stretching.stop()
+
+    asyncio.run(work())
+
+
 def test_counts_and_checks_open_every_record_and_find_a_changed_one(tmp_path: Path) -> None:
     async def work(cell: TwoHalves) -> None:
         accounts = [await cell.add_account(PASSWORD) for _ in range(4)]

@@ -82,7 +82,8 @@ class Logins:
         is_open = self.rows.state(request.account) == LoginState.OPEN
         admissible = half is not None and is_open and self._admits(half, compartment, request.scope)
         half = half or self.rows.decoy(request.account)
-        stretched = await self.stretching.stretch(request.password, half.salt, half.parameters or self.rows.default)
+        cost = half.parameters or self.rows.default
+        stretched = await self.stretching.stretch(request.password, half.salt, cost, compartment)
         if not admissible or self.stop.stopped:
             stretched = Stretched(secrets.token_bytes(32), secrets.token_bytes(32))
         check = CheckHalf(

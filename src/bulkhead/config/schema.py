@@ -197,7 +197,7 @@ _HOLDER_ROWS: tuple[_Row, ...] = (
     ("auth.argon2_threads", Kind.INTEGER, 2, _between(1, 64), ("auth",),
      "Password hashes computed at once; each takes 19 MiB."),
     ("auth.argon2_queue_max", Kind.INTEGER, 256, _between(1, 65_536), ("auth",),
-     "Logins that wait for a hash; past it they are told to try again later."),
+     "Logins of one gate that wait for a hash; past it they are told to try again later."),
     ("auth.attempts_per_minute", Kind.INTEGER, 60, _between(1, 100_000), ("auth",),
      "Logins tried on one account in a minute before the next are refused unread."),
     ("auth.attempts_per_source_minute", Kind.INTEGER, 600, _between(1, 1_000_000), ("auth",),
