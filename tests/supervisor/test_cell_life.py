@@ -6,7 +6,9 @@ import os
 import signal
 import socket
 import ssl
+import tempfile
 import time
+from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -187,11 +189,14 @@ async def test_twins_have_a_limit(solo: Path, monkeypatch: pytest.MonkeyPatch) -
 
 
 @pytest.fixture(scope="module")
-def alone(tmp_path_factory: pytest.TempPathFactory) -> Live:
+def alone() -> Iterator[Live]:
     """An installation of its own, since these tests stop and reload it."""
-    import tempfile
-
-    return Live(Path(tempfile.mkdtemp(prefix="bh-")) / "i", 1)
+    with tempfile.TemporaryDirectory(prefix="bh-") as directory:  # short: a socket's path has 108 bytes
+        live = Live(Path(directory) / "i", 1)
+        try:
+            yield live
+        finally:
+            live.stop()
 
 
 def serial(live: Live, port: int) -> tuple[int, ssl.SSLSocket]:
