@@ -1,6 +1,6 @@
 """Argon2id off the loop: a few threads, and before them a bounded queue for each gate, which take turns.
 
-So a gate that is compromised, or that the whole world guesses at, keeps no login of another gate waiting behind its own.
+So a gate that is compromised, or that the world guesses at, keeps no login of another gate waiting behind its own.
 """
 
 import asyncio
