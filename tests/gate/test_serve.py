@@ -6,6 +6,7 @@ import re
 import socket
 import ssl
 import struct
+import threading
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime
@@ -27,6 +28,7 @@ from tests.gate.cell import (
 )
 
 from bulkhead.cli.certificates import issue
+from bulkhead.gate.message import worker
 from bulkhead.gate.serve import source_key
 
 NAME = HOSTNAMES["mx"]
@@ -429,6 +431,28 @@ def test_a_message_of_35_megabytes_costs_bounded_memory_and_never_holds_the_loop
         assert cell.service._budget._left == 256 << 20
 
     run(test)
+
+
+def test_without_a_second_thread_large_messages_are_delivered_all_the_same(
+    run: Run, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def refuse(thread: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    async def test(cell: Cell) -> None:
+        cell.add("user")
+        client = await Client.open(cell.ports["mx"])
+        await client.expect("EHLO x", "250")
+        text = b"Subject: big\r\n\r\n" + b"v" * 500_000 + b"\r\n"
+        for _ in range(2):
+            assert (await client.deliver("a@b.example", [f"user@{DOMAIN}"], text)).startswith("250")
+
+    worker.cache_clear()
+    with monkeypatch.context() as patch:
+        patch.setattr(threading.Thread, "start", refuse)
+        run(test)
+    worker.cache_clear()
+    assert caplog.text.count("no second thread") == 1
 
 
 class _Steps:

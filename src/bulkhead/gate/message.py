@@ -1,8 +1,10 @@
 """A message on its way in: kept in large pieces, made into one run of octets once, off the loop where it is large."""
 
 import asyncio
+import logging
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from functools import cache
 from typing import TypeVar
 
 from bulkhead.errors import Refused
@@ -13,14 +15,27 @@ PIECE = 256 * 1024
 HEADER_MAX = 1 << 20  # octets of a message's header
 
 T = TypeVar("T")
-_worker = ThreadPoolExecutor(max_workers=1, thread_name_prefix="message")
+_log = logging.getLogger("bulkhead.gate")
+
+
+@cache
+def worker() -> ThreadPoolExecutor | None:
+    """The one thread beside the loop, started now; None where the system gives none, which is logged once."""
+    executor = ThreadPoolExecutor(max_workers=1, thread_name_prefix="message")
+    try:
+        executor.submit(int).result()
+    except RuntimeError:
+        _log.error("no second thread: large messages hold up others; has another installation the same uid_base?")
+        return None
+    return executor
 
 
 async def run_aside(octets: int, work: Callable[[], T]) -> T:
     """What `work` gives; for more than INLINE_MAX octets on the thread, one at a time, so that the loop goes on."""
-    if octets <= INLINE_MAX:
+    executor = worker() if octets > INLINE_MAX else None
+    if executor is None:
         return work()
-    return await asyncio.get_running_loop().run_in_executor(_worker, work)
+    return await asyncio.get_running_loop().run_in_executor(executor, work)
 
 
 class MessageText:

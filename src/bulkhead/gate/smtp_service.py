@@ -7,6 +7,7 @@ from typing import Any
 from bulkhead.boundary.host import Host
 from bulkhead.gate.connection import Connection
 from bulkhead.gate.delivery import Sealer
+from bulkhead.gate.message import worker
 from bulkhead.gate.recipients import Domestic
 from bulkhead.gate.serve import Crowd, Limits, Listener
 from bulkhead.gate.smtp import Budget, Policy, SmtpSession
@@ -50,6 +51,7 @@ class SmtpService:
             )
             for name, sock in host.listeners.items()
         ]
+        worker()
         for listener in self._listeners:
             listener.start()
 
