@@ -9,8 +9,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.queue.queue_host import QueueHost, body_of, join, message
+from tests.queue.queue_host import QueueHost, body_of, fail, join, message
 
+from bulkhead.boundary.edge import Channel
+from bulkhead.boundary.exchange import Exchange
 from bulkhead.boundary.messages.facts import WorkDue
 from bulkhead.boundary.messages.fields import Done, Stamp
 from bulkhead.boundary.messages.registry import requests_of
@@ -173,9 +175,43 @@ def test_a_lease_ends_with_its_channel_and_is_counted_as_unknown(tmp_path: Path)
             await take(host)
             host.peers["courier"].close()
             await asyncio.sleep(0.05)
+            host.peers["courier"] = Exchange(Channel("courier", 0, 2), fail)
             join(host.exchange, host.peers["courier"], 9)
             assert len((await take(host)).items) == 1
             assert (await host.ask(CountQueue(), "cli")).unknown == 2
+
+    run(test)
+
+
+def test_an_attempt_that_died_with_the_whole_cell_is_counted_as_unknown_for_good(tmp_path: Path) -> None:
+    async def test() -> None:
+        host = QueueHost(tmp_path).open()
+        await host.enqueue("a@far.example", "b@far.example")
+        await take(host)
+        host.kill()
+        host.generation = 0  # a new supervisor counts from 1 again, for courier too
+        for _ in range(2):
+            host.open()
+            assert len((await take(host)).items) == 1
+            assert (await host.ask(CountQueue(), "cli")).unknown == 2
+            host.kill()
+        await asyncio.sleep(0)
+
+    run(test)
+
+
+def test_a_courier_that_outlives_queue_has_no_unknown_outcome(tmp_path: Path) -> None:
+    async def test() -> None:
+        host = QueueHost(tmp_path).open()
+        queue_id = await host.enqueue()
+        await take(host)
+        host.kill()
+        host.open()
+        assert len((await take(host)).items) == 1  # which courier still has, and knows
+        await host.ask(report(queue_id, Outcome.DELIVERED))
+        counts = await host.ask(CountQueue(), "cli")
+        assert (counts.delivered, counts.unknown) == (1, 0)
+        await host.close()
 
     run(test)
 

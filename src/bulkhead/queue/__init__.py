@@ -14,9 +14,10 @@ States of one message, and why a crash in each is harmless (F: its file, R: its 
   3  F, no R         received, F and its directory synced, the row not committed. As 2.
   4  F, R, no lease  Enqueue was answered Done only after R was durable, and R only after F: so for every R there is a
                      whole F. Waits for its time.
-  5  F, R, leased    courier is trying. The lease is only in memory: when courier's channel ends, or this process does,
-                     the message is in state 4 again and due at once. What courier did meanwhile is not known: where it
-                     had sent the final dot, a second copy follows. Leases that end so are counted as unknown.
+  5  F, R, leased    courier is trying. The lease is in memory: when courier's channel ends, or this process does, the
+                     message is in state 4 again and due at once. What courier did meanwhile is not known: where it had
+                     sent the final dot, a second copy follows. R says durably who has it, so that an attempt without
+                     report is counted as unknown when the message is lent to another, across restarts and kills.
   6  F, R, reported  ReportAttempt was answered only after the outcome of each recipient was durable. Its request id is
                      kept in the same transaction, so a repeated report is answered and not done again. Recipients that
                      are delivered or failed are never offered again; others take state 4.

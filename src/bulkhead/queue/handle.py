@@ -4,6 +4,7 @@ import asyncio
 import logging
 import sqlite3
 from collections.abc import Iterator, Mapping
+from functools import partial
 from typing import Any, BinaryIO
 
 from bulkhead.boundary.body import BodyReader
@@ -114,12 +115,20 @@ async def _write_rows(queue: Queue, request: Enqueue) -> None:
     queue.messages += inserted
 
 
-def take_work(queue: Queue, channel: Channel, request: TakeWork, _: BodyReader | None) -> WorkList:
-    """Lease what is due."""
+async def take_work(queue: Queue, channel: Channel, request: TakeWork, _: BodyReader | None) -> WorkList:
+    """Lease what is due. Who has it is durable before it is lent, so that an attempt that is lost is counted."""
     now, limit = queue.now(), min(request.limit, ITEMS_MAX)
     works = rows.due(queue.database, now, limit, set(queue.leases)) if limit else []
     for work in works:
         queue.leases[work.queue_id] = channel
+    if works:
+        try:
+            await queue.database.write(partial(rows.lend, works=works, to=str(channel)))
+        except BaseException:
+            for work in works:
+                if queue.leases.get(work.queue_id) == channel:
+                    del queue.leases[work.queue_id]
+            raise
     queue.arm()
     return WorkList(tuple(works), rows.next_due(queue.database, now))
 
@@ -162,9 +171,6 @@ async def report_attempt(queue: Queue, channel: Channel, request: ReportAttempt,
             queue.files.remove(request.queue_id)
 
     attempted = await queue.database.mutate(request, work, after=after)
-    queue.delivered += tally.delivered
-    queue.failed += tally.failed
-    queue.unknown += tally.unknown
     queue.messages -= tally.gone
     queue.leases.pop(request.queue_id, None)
     queue.arm()
@@ -201,11 +207,13 @@ async def retry_now(queue: Queue, _: Channel, request: RetryNow, __: BodyReader 
 
 
 def count_queue(queue: Queue, _: Channel, __: CountQueue, ___: BodyReader | None) -> QueueCounts:
-    """What waits, and what was done since start."""
-    recipients, oldest = queue.database.first(
-        "SELECT (SELECT count(*) FROM recipient WHERE state = ?), (SELECT min(enqueued) FROM message)", (rows.WAITING,)
+    """What waits, and what was done since the queue was made."""
+    recipients, oldest, delivered, failed, unknown = queue.database.first(
+        "SELECT (SELECT count(*) FROM recipient WHERE state = ?), (SELECT min(enqueued) FROM message), "
+        "delivered, failed, unknown FROM tally",
+        (rows.WAITING,),
     )
-    return QueueCounts(queue.messages, recipients, queue.delivered, queue.failed, queue.unknown, oldest or 0)
+    return QueueCounts(queue.messages, recipients, delivered, failed, unknown, oldest or 0)
 
 
 def check_queue(queue: Queue, _: Channel, __: CheckQueue, ___: BodyReader | None) -> QueueReport:

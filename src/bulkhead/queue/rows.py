@@ -32,6 +32,15 @@ MIGRATIONS = (
         due INTEGER NOT NULL, status TEXT NOT NULL DEFAULT '', PRIMARY KEY (queue_id, number)
     ) WITHOUT ROWID
     """,
+    """
+    ALTER TABLE message ADD COLUMN lent INTEGER NOT NULL DEFAULT 0;     -- recipients of an attempt not reported yet
+    ALTER TABLE message ADD COLUMN lent_to TEXT NOT NULL DEFAULT '';    -- the channel that makes it
+    CREATE TABLE tally (
+        one INTEGER PRIMARY KEY CHECK (one = 1), delivered INTEGER NOT NULL, failed INTEGER NOT NULL,
+        unknown INTEGER NOT NULL
+    );
+    INSERT INTO tally VALUES (1, 0, 0, 0)
+    """,
 )
 
 _WORK = "queue_id, reverse_path, box, size, header_size, body_size, enqueued, expires, warn_after, warned"
@@ -108,6 +117,25 @@ def due(database: Database, now: int, limit: int, leased: set[bytes]) -> list[Wo
     return works
 
 
+def lend(connection: sqlite3.Connection, works: list[Work], to: str) -> None:
+    """Write down who tries these. An attempt by another that was never reported has an unknown outcome: counted."""
+    for work in works:
+        connection.execute(
+            "UPDATE tally SET unknown = unknown + "
+            "coalesce((SELECT lent FROM message WHERE queue_id = ? AND lent_to <> ?), 0)",
+            (work.queue_id, to),
+        )
+        connection.execute(
+            "UPDATE message SET lent = ?, lent_to = ? WHERE queue_id = ?", (len(work.recipients), to, work.queue_id)
+        )
+
+
+def forget_lenders(connection: sqlite3.Connection) -> None:
+    """The whole cell is new, and with it every courier: what was lent then has an unknown outcome."""
+    connection.execute("UPDATE tally SET unknown = unknown + (SELECT coalesce(sum(lent), 0) FROM message)")
+    connection.execute("UPDATE message SET lent = 0, lent_to = '' WHERE lent > 0")
+
+
 def next_due(database: Database, after: int) -> int:
     """When the next message becomes due after `after`, or 0."""
     row = database.first("SELECT min(next_due) FROM message WHERE next_due > ?", (after,))
@@ -149,6 +177,10 @@ def record(
             "UPDATE recipient SET state = ?, attempts = ?, due = ?, status = ? WHERE queue_id = ? AND number = ?",
             (state, attempts, again, outcome.status, queue_id, outcome.number),
         )
+    connection.execute(
+        "UPDATE tally SET delivered = delivered + ?, failed = failed + ?, unknown = unknown + ?",
+        (tally.delivered, tally.failed, tally.unknown),
+    )
     left, again = connection.execute(
         "SELECT count(*), min(due) FROM recipient WHERE queue_id = ? AND state = ?", (queue_id, WAITING)
     ).fetchone()
@@ -157,7 +189,7 @@ def record(
         connection.execute("DELETE FROM message WHERE queue_id = ?", (queue_id,))
         return Attempted(0, 0)
     connection.execute(
-        "UPDATE message SET next_due = ?, attempts = attempts + 1, warned = max(warned, ?), "
+        "UPDATE message SET lent = 0, lent_to = '', next_due = ?, attempts = attempts + 1, warned = max(warned, ?), "
         "last_error = CASE ? WHEN '' THEN last_error ELSE ? END WHERE queue_id = ?",
         (again, report.warned, last_error, last_error, queue_id),
     )
@@ -168,9 +200,3 @@ def hasten(connection: sqlite3.Connection, now: int) -> None:
     """Make everything due now."""
     connection.execute("UPDATE recipient SET due = ? WHERE state = ? AND due > ?", (now, WAITING, now))
     connection.execute("UPDATE message SET next_due = ? WHERE next_due > ?", (now, now))
-
-
-def waiting(database: Database, queue_id: bytes) -> int:
-    """How many recipients of a message wait."""
-    row = database.first("SELECT count(*) FROM recipient WHERE queue_id = ? AND state = ?", (queue_id, WAITING))
-    return int(row[0])

@@ -1,4 +1,4 @@
-"""The running queue: leases, counts since start, and the timer that tells courier of due mail."""
+"""The running queue: leases, and the timer that tells courier of due mail."""
 
 import asyncio
 import logging
@@ -52,10 +52,12 @@ class Queue:
         self.leases: dict[bytes, Channel] = {}
         self.receiving: dict[bytes, asyncio.Future[None]] = {}
         self.messages = int(database.first("SELECT count(*) FROM message")[0])
-        self.delivered = self.failed = self.unknown = 0
         self._loop = asyncio.get_running_loop()
         self._timer: asyncio.TimerHandle | None = None
         self._closed = False
+        # The first process of a new supervisor: no courier from before lives. Written before anything is lent.
+        forgetting = database.write(rows.forget_lenders) if exchange.me.incarnation == 1 else None
+        self._forgetting = None if forgetting is None else self._loop.create_task(forgetting)
         self.arm()
 
     def announce(self) -> None:
@@ -83,11 +85,10 @@ class Queue:
         self._timer = self._loop.call_later(seconds, self.announce)
 
     def depart(self, channel: Channel) -> None:
-        """A channel ended: what it had leased is due again. What became of it is not known, and counted so."""
+        """A channel ended: what it had leased is due again. What became of it is not known; lending it again counts."""
         ended = [queue_id for queue_id, holder in self.leases.items() if holder == channel]
         for queue_id in ended:
             del self.leases[queue_id]
-            self.unknown += rows.waiting(self.database, queue_id)
             _log.warning("%s left during an attempt at %s", channel, format_id("que", queue_id))
         if ended:
             self.announce()
