@@ -51,7 +51,7 @@ def lock_for(process: Process, fork: Fork, keep: frozenset[int]) -> Lock:
         memory_bytes=process.memory_bytes,
         open_files=process.open_files,
         threads=1 + max(process.threads, 1),
-        processes_of_uid=max(fork.workers, 1),
+        processes_of_uid=max(fork.workers, 1) + 1,  # one that died with its whole cell is counted until init reaps it
         file_bytes=4096 * MIB,
     )
 
