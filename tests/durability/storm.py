@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
-from itertools import count
+from itertools import count, pairwise
 
 from tests.live import Live, Mailbox
 
@@ -41,7 +41,7 @@ class Letter:
 
 
 class Book:
-    """What all clients did. Fates by letter, flags that were acknowledged, connections that ended, errors before DATA."""
+    """What all clients did. Fates by letter, flags that were acknowledged, connections that ended, and every no."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -79,7 +79,9 @@ class Storm:
         self._threads: list[threading.Thread] = []
         self._names = count()
 
-    def start(self, name: str, connect: Callable[[], AbstractContextManager[object]], turn: Callable[..., None]) -> None:
+    def start(
+        self, name: str, connect: Callable[[], AbstractContextManager[object]], turn: Callable[..., None]
+    ) -> None:
         """A client: turn(connection) again and again, on a new connection where the old one died."""
 
         def run() -> None:
@@ -172,8 +174,13 @@ class _Sender:
         name = self._storm.new_name(self._client)
         letters = self._again or [Letter(name, road, box.address, local) for box, road, local in self._roads]
         name = letters[0].name
+        smtp.ehlo_or_helo_if_needed()
         smtp.rset()
-        for code, text in (smtp.mail(self._author), *(smtp.rcpt(letter.address) for letter in letters), smtp.docmd("DATA")):
+        for code, text in (
+            smtp.mail(self._author),
+            *(smtp.rcpt(letter.address) for letter in letters),
+            smtp.docmd("DATA"),
+        ):
             if code >= 400:
                 book.refusals.append((time.monotonic(), self._client, f"{code} {text!r}"))
                 if code == 421:
@@ -234,7 +241,7 @@ class Neighbour:
     def gap(self, start: float, end: float) -> float:
         """The longest time between two rounds done in that span, in seconds."""
         inside = [start, *(moment for moment in self.done if start < moment < end), end]
-        return max(after - before for before, after in zip(inside, inside[1:], strict=False))
+        return max(after - before for before, after in pairwise(inside))
 
     def stop(self) -> None:
         self._stopping.set()

@@ -228,7 +228,9 @@ def check_neighbours(outcome: Outcome) -> None:
         assert stormy <= calm + GAP_SECONDS
 
 
-def test_every_acknowledged_transaction_is_there_and_none_more_often_than_replies_were_missing(outcome: Outcome) -> None:
+def test_every_acknowledged_transaction_is_there_and_second_copies_only_for_missing_replies(
+    outcome: Outcome,
+) -> None:
     check_all(outcome)
 
 
