@@ -3,6 +3,7 @@
 import argparse
 import json
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -12,10 +13,12 @@ from bulkhead.cli.output import say
 from bulkhead.config.load import Installation, check_files, load_installation
 from bulkhead.errors import ConfigError, Refused
 from bulkhead.supervisor.memfd import read_sealed_memfd
+from bulkhead.supervisor.syscalls import syscall
 
 LEVELS_MAX = 1 << 20
 PROBE_SECONDS = 120
 SLOTS = 64
+PR_SET_PDEATHSIG = 1  # prctl(2)
 
 
 def run(options: argparse.Namespace) -> int:
@@ -58,6 +61,14 @@ def taken_uid(installation: Installation) -> tuple[int, int] | None:
     return None
 
 
+def _end_with_parent() -> None:
+    """Stop in order when `run` is gone, however it went: a cell without it would hold addresses and lock for ever."""
+    parent = os.getppid()
+    syscall("prctl", PR_SET_PDEATHSIG, signal.SIGTERM, 0, 0, 0)
+    if os.getppid() != parent:  # it died before the request: no signal will come
+        raise ConfigError("`bulkhead run` ended while its cell started; start it again")
+
+
 def _without_tls() -> None:
     """asyncio would load OpenSSL, which no supervisor uses: 1.5 MiB a cell, and code that may have flaws."""
     sys.modules["ssl"] = None  # type: ignore[assignment]  # makes a later import fail, as in the vault image
@@ -74,6 +85,7 @@ def cell_run(options: argparse.Namespace) -> int:
     if options.levels_fd is not None:
         levels = json.loads(read_sealed_memfd(options.levels_fd, LEVELS_MAX))
         os.close(options.levels_fd)
+        _end_with_parent()
     else:
         levels = find_levels(installation)
         check_level(installation, str(levels["level"]))
