@@ -1,6 +1,7 @@
 """The ledger over its edges: retries known across everything, a full disk that is over once there is room."""
 
 import asyncio
+import shutil
 import socket
 import time
 from collections.abc import AsyncIterator, Callable, Coroutine
@@ -22,12 +23,13 @@ from bulkhead.boundary.messages.to_ledger import (
     ReadCheckpoint,
     ReadEntries,
 )
-from bulkhead.errors import Refused, TemporaryFailure
+from bulkhead.errors import IntegrityError, Refused, TemporaryFailure
 from bulkhead.identifiers import AccountId, TenantId, new_id
-from bulkhead.ledger.create import SUBJECT, create_keys, public_key
+from bulkhead.ledger.create import LOG, SUBJECT, begin_log, create_keys, origin_of, public_key, signer_of
 from bulkhead.ledger.event import parse_event, subject_id
 from bulkhead.ledger.files import DirectoryFiles
 from bulkhead.ledger.handle import Ledger
+from bulkhead.ledger.log import create_log, open_log
 from bulkhead.ledger.note import VerifierKey, parse_note, verify_checkpoint
 from bulkhead.ledger.process import start
 
@@ -76,6 +78,9 @@ def event(kind: str = "StopLogins", account: bytes = b"", **details: Any) -> Eve
 async def running() -> AsyncIterator[World]:
     if not Path("keys.sealed").exists():
         Path("keys.sealed").write_bytes(KEYS.seal(TENANT, "ledger", 1, ROOT))
+        LOG.mkdir()
+        origin = origin_of(TENANT)
+        create_log(DirectoryFiles(str(LOG)), signer_of(KEYS, origin), origin)
     world = World()
     world.join()
     host = Host(world.ledger.me, TENANT, {"id": TENANT, "ledger": {"origin": ""}}, world.ledger, root_key=ROOT)
@@ -294,3 +299,26 @@ def test_ledger_keeps_nothing_of_a_request_that_is_done(run: Run) -> None:
         assert isinstance(ledger, Ledger) and not ledger._in_flight and not ledger._pending
 
     run(test)
+
+
+def test_a_ledger_whose_log_is_gone_begins_no_second_history(run: Run) -> None:
+    async def first(world: World) -> None:
+        await world.append(event())
+
+    run(first)
+    shutil.rmtree(LOG)
+
+    async def second(world: World) -> None:
+        raise AssertionError("it started")
+
+    with pytest.raises(IntegrityError, match="restore the ledger"):
+        run(second)
+
+
+def test_the_log_of_a_new_tenant_begins_with_its_making(tmp_path: Path) -> None:
+    begin_log(KEYS, tmp_path, TENANT, "cli")
+    log = open_log(DirectoryFiles(str(tmp_path / LOG)), signer_of(KEYS, origin_of(TENANT)), origin_of(TENANT))
+    assert [parse_event(entry).kind.name for entry in log.entries(0, log.size)] == ["TenantCreated"]
+    log.close()
+    with pytest.raises(IntegrityError):
+        begin_log(KEYS, tmp_path, TENANT, "cli")

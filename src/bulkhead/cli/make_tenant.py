@@ -94,6 +94,7 @@ def _write_keys(layout: Layout, recovery: Mapping[Holder, RecoveryPrivateKey]) -
         write_secret(layout.root_key(process.name), root)
         sealed = keys.seal(layout.tenant, process.name, 1, root)
         write_secret(layout.home(process.name) / KEY_FILE, sealed, mode=0o600)
+    ledger_create.begin_log(ledger, layout.home("ledger"), layout.tenant, ACTOR)
     return {
         "pinned.binding_key": _base64(keyring.binding_key),
         "pinned.queue_key": _base64(keyring.queue_key),
