@@ -6,6 +6,7 @@ part is dropped whole, or a part of it at random survives, as a disk's cache may
 """
 
 import random
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -18,6 +19,7 @@ class File:
 
     synced: bytearray = field(default_factory=bytearray)
     volatile: list[tuple[int, bytes | None, int]] = field(default_factory=list)  # offset and data or length, and when
+    position: int = 0  # where `write` goes on
 
     def sync(self, begun: int) -> None:
         """Only what was written before the sync began is sure to be on the disk when it ends."""
@@ -60,7 +62,10 @@ class DiskModel:
         if call.result < 0 or path.endswith("-shm"):
             return
         if call.name == "openat" and path and "O_CREAT" in call.arguments:
-            self.files.setdefault(path, File())
+            file = self.files.setdefault(path, File())
+            file.position = 0
+            if "O_TRUNC" in call.arguments and (file.synced or file.volatile):
+                file.volatile.append((0, None, call.ended))
         elif call.name in {"mkdir", "mkdirat"} and call.strings:
             self.directories.add(call.strings[0].decode())
         elif call.name in {"unlink", "unlinkat"} and call.strings:
@@ -73,6 +78,9 @@ class DiskModel:
     def _on_file(self, file: File, call: Call) -> None:
         if call.name == "pwrite64":
             file.volatile.append((list(numbers(call))[-1], call.strings[0][: call.result], call.ended))
+        elif call.name == "write":
+            file.volatile.append((file.position, call.strings[0][: call.result], call.ended))
+            file.position += call.result
         elif call.name == "ftruncate":
             file.volatile.append((list(numbers(call))[-1], None, call.ended))
         elif call.name in {"fsync", "fdatasync"}:
@@ -93,8 +101,27 @@ class DiskModel:
         for directory in sorted(self.durable_directories):
             (target / directory).mkdir(exist_ok=True)
         names = dict(self.names)
-        if chance is not None:
+        if chance is not None:  # a name that was made or removed since may be there or not
+            names = {name: file for name, file in names.items() if name in self.files or chance.random() < 0.5}
             names |= {name: file for name, file in self.files.items() if chance.random() < 0.5}
         for name, file in names.items():
             if (target / name).parent.is_dir():
                 (target / name).write_bytes(file.after_cut(chance))
+
+
+def disks(root: Path, calls: Sequence[Call], cuts: Iterable[int]) -> Iterator[tuple[int, DiskModel]]:
+    """The disk at each cut, in order: calls that had ended by then have taken effect."""
+    model, ordered = DiskModel(root), iter(sorted(calls, key=lambda call: call.ended))
+    pending = next(ordered, None)
+    for cut in cuts:
+        while pending is not None and pending.ended < cut:
+            model.take(pending)
+            pending = next(ordered, None)
+        yield cut, model
+
+
+def cut_points(replies: Iterable[int], last: int, count: int, chance: random.Random) -> list[int]:
+    """Right behind replies, and anywhere up to line `last`, `count` in all, half of each where there are enough."""
+    behind = [line + 1 for line in sorted(set(replies))]
+    behind = chance.sample(behind, min(len(behind), count // 2))
+    return sorted(behind + [chance.randrange(1, last) for _ in range(count - len(behind))])

@@ -25,6 +25,7 @@ from bulkhead.identifiers import TenantId
 from bulkhead.supervisor.door import ask_status
 from bulkhead.supervisor.layout import Layout
 
+pytestmark = pytest.mark.timeout(240)
 TREE = "the whole cell"
 EACH_ONCE = (
     "store", "mx", "submit", "access", "queue", "courier", "directory", "auth", "keyring", "resolver", "dialer",
@@ -277,6 +278,7 @@ def test_the_death_of_a_holder_is_a_pause_and_no_refusal(outcome: Outcome) -> No
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(1800)  # a process that dies again and again is started again ever later, up to 10 s
 def test_nothing_is_lost_in_more_than_a_hundred_random_deaths() -> None:
     chance = random.Random(7)
     with tempfile.TemporaryDirectory(prefix="bh-") as directory:

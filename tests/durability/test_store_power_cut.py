@@ -3,11 +3,10 @@
 import asyncio
 import os
 import random
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from tests.durability.replay import DiskModel
+from tests.durability.replay import DiskModel, disks
 from tests.durability.traced import SEGMENT_BYTES, Trace, have_strace, run_traced
 from tests.store.world import World
 
@@ -27,17 +26,6 @@ def cut_points(trace: Trace, count: int, chance: random.Random) -> list[int]:
     last = trace.calls[-1].ended + 1
     anywhere = [chance.randrange(1, last) for _ in range(max(0, count - len(behind)))]
     return sorted(chance.sample(behind, min(len(behind), count)) + anywhere)
-
-
-def disks(trace: Trace, cuts: list[int]) -> Iterator[tuple[int, DiskModel]]:
-    """The disk at each cut, in order."""
-    model, calls = DiskModel(trace.root), iter(sorted(trace.calls, key=lambda call: call.ended))
-    pending = next(calls, None)
-    for cut in cuts:
-        while pending is not None and pending.ended < cut:
-            model.take(pending)
-            pending = next(calls, None)
-        yield cut, model
 
 
 def lost(trace: Trace, target: Path, cut: int) -> list[str]:
@@ -67,7 +55,7 @@ async def _lost(trace: Trace, cut: int) -> list[str]:
 def first_loss(trace: Trace, directory: Path, count: int, seed: int) -> tuple[int, list[str]] | None:
     """The first cut after which something is wrong, if any. Every other cut lets a random part survive."""
     chance = random.Random(seed)
-    for number, (cut, model) in enumerate(disks(trace, cut_points(trace, count, chance))):
+    for number, (cut, model) in enumerate(disks(trace.root, trace.calls, cut_points(trace, count, chance))):
         target = directory / f"cut{number}"
         target.mkdir()
         model.write_to(target, chance if number % 2 else None)

@@ -8,21 +8,27 @@ import socket
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from tests.durability.conversation import turns_of
 from tests.durability.strace_log import Call, read_calls
 from tests.store.world import ACCESS, CLI, KEYRING, MX, STORE, stamp
 
-from bulkhead.boundary.codec import FrameKind, FrameReader, union_decoder
 from bulkhead.boundary.exchange import Exchange
 from bulkhead.boundary.messages import to_store
+from bulkhead.boundary.messages.registry import requests_of
+from bulkhead.boundary.peers import PEERS
 from bulkhead.identifiers import new_id
 
 ACCOUNTS, DELIVERIES, CALLERS = 12, 240, 8
 SEGMENT_BYTES = 1 << 16  # so that new segments, and with them directory syncs, come often
-TRACED = "openat,pwrite64,fsync,fdatasync,ftruncate,unlink,unlinkat,rename,renameat2,mkdir,mkdirat,sendto,recvfrom"
+TRACED = (
+    "openat,write,pwrite64,fsync,fdatasync,ftruncate,unlink,unlinkat,rename,renameat2,mkdir,mkdirat,sendto,recvfrom"
+)
 
 
 @dataclass(slots=True)
@@ -39,27 +45,47 @@ def have_strace() -> bool:
     return shutil.which("strace") is not None
 
 
-def run_traced(directory: Path, left_out: str = "") -> Trace:
-    """Load a store under strace and read the trace."""
+def requests_to(server: str) -> tuple[type[Any], ...]:
+    """Every request that PEERS lets anyone send to `server`."""
+    found = [request for rule in PEERS if rule.server == server for request in requests_of(rule)]
+    return tuple(dict.fromkeys(found))
+
+
+@contextmanager
+def traced(directory: Path, runner: str, edges: int, *arguments: str) -> Iterator[list[socket.socket]]:
+    """Our ends of so many edges of a holder under strace; killed in the end. It writes to `data`, the trace to `trace`.
+
+    runner: a module that takes the descriptor of a socket, the data directory and `arguments`, gets the other ends over
+    that socket, and says `ready`.
+    """
     data, log = directory / "data", directory / "trace"
     data.mkdir()
     ours, theirs = socket.socketpair()
-    edges = [socket.socketpair() for _ in range(4)]
+    pairs = [socket.socketpair() for _ in range(edges)]
     command = ["strace", "-f", "-y", "-xx", "-s", "4000000", "-e", f"trace={TRACED}", "-o", str(log)]
-    command += [sys.executable, "-m", "tests.durability.store_runner"]
-    command += [str(theirs.fileno()), str(data), str(SEGMENT_BYTES), left_out]
+    command += [sys.executable, "-m", runner, str(theirs.fileno()), str(data), *arguments]
     process = subprocess.Popen(command, pass_fds=(theirs.fileno(),), cwd=Path(__file__).parents[2])
     try:
-        socket.send_fds(ours, [b"edges"], [theirs_end.fileno() for _, theirs_end in edges])
-        ours.settimeout(30)
+        if pairs:
+            socket.send_fds(ours, [b"edges"], [end.fileno() for _, end in pairs])
+        ours.settimeout(60)
         assert ours.recv(16) == b"ready"
-        for _, end in edges:
+        for _, end in pairs:
             end.close()
-        accounts, emails = asyncio.run(_load([end for end, _ in edges]))
+        yield [end for end, _ in pairs]
     finally:
         _stop(process.pid)
         process.wait(30)
-    trace = Trace(data, read_calls(log, data), accounts=accounts)
+        ours.close()
+        theirs.close()
+
+
+def run_traced(directory: Path, left_out: str = "") -> Trace:
+    """Load a store under strace and read the trace."""
+    with traced(directory, "tests.durability.store_runner", 4, str(SEGMENT_BYTES), left_out) as ends:
+        accounts, emails = asyncio.run(_load(ends))
+    data = directory / "data"
+    trace = Trace(data, read_calls(directory / "trace", data), accounts=accounts)
     trace.acknowledged = _acknowledged(trace.calls)
     assert set(trace.acknowledged) == emails, "the trace must show every acknowledgement that the client got"
     return trace
@@ -114,30 +140,11 @@ def _payload(copy: Any) -> bytes:
 
 
 def _acknowledged(calls: list[Call]) -> dict[bytes, int]:
-    """Email to the line at which its reply began to leave the store: by the frames that crossed the edges."""
-    asked: dict[tuple[str, int], bytes] = {}
-    readers: dict[tuple[str, str], FrameReader] = {}
+    """Email to the line at which its reply began to leave the store."""
     found: dict[bytes, int] = {}
-    for call in calls:
-        if call.name not in {"sendto", "recvfrom"} or call.result <= 0:
-            continue
-        descriptor = call.arguments.split("<", 1)[0]
-        if call.strings[0][4:5] == bytes([FrameKind.HELLO]):
-            readers[call.name, descriptor] = FrameReader()
-        reader = readers.get((call.name, descriptor))
-        if reader is None:  # no edge: the loop's own wake-ups, the parent's socket
-            continue
-        reader.receive_data(call.strings[0][: call.result])
-        while (frame := reader.next_frame()) is not None:
-            key = (descriptor, frame.call)
-            if call.name == "recvfrom" and frame.kind == FrameKind.REQUEST_BODY:
-                asked[key] = frame.payload
-            elif call.name == "sendto" and frame.kind == FrameKind.REPLY and key in asked:
-                found |= dict.fromkeys(_emails(asked.pop(key)), call.begun)
+    for turn in turns_of(calls, requests_to("store")):
+        if isinstance(turn.request, to_store.DeliverMail):
+            found |= dict.fromkeys((copy.email for copy in turn.request.copies), turn.answered)
+        elif isinstance(turn.request, to_store.AppendMessage):
+            found[turn.request.copy.email] = turn.answered
     return found
-
-
-def _emails(payload: bytes) -> list[bytes]:
-    request = union_decoder((to_store.DeliverMail, to_store.AppendMessage)).decode(payload)
-    copies = request.copies if isinstance(request, to_store.DeliverMail) else (request.copy,)
-    return [copy.email for copy in copies]
