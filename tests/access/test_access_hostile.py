@@ -5,7 +5,7 @@ import time
 import pytest
 from tests.access.cell import PASSWORD, Account, Cell, Raw, message
 
-from bulkhead.access.worker import Settings
+from bulkhead.access.worker import SESSIONS_PER_ACCOUNT_MAX, Settings
 from bulkhead.wire.imap.limits import SEARCH_STRING_MAX
 
 HOSTILE = [
@@ -208,3 +208,17 @@ def test_a_client_that_reads_nothing_holds_up_only_itself(cell: Cell, account: A
     other.command("FETCH 1 (FLAGS ENVELOPE)")
     assert time.monotonic() - started < 2
     stuck.close()
+
+
+def test_one_account_has_at_most_so_many_sessions_in_a_worker(cell: Cell, account: Account) -> None:
+    """A mailbox of a million messages takes memory in every session: no subscriber uses up the worker's."""
+    sessions = [cell.raw(account) for _ in range(SESSIONS_PER_ACCOUNT_MAX)]
+    late = cell.raw()
+    login = f'LOGIN {account.address} "{PASSWORD}"'
+    assert late.command(login)[-1].split()[1] == b"NO"
+    assert late.command("NOOP")[-1].split()[1] == b"OK"
+    other = cell.raw(cell.add_account())
+    sessions.pop().command("LOGOUT")
+    assert late.command(login)[-1].split()[1] == b"OK"
+    for raw in (*sessions, other, late):
+        raw.close()

@@ -8,7 +8,7 @@ from tests.store.world import copy_for, payload, stamp, u32s
 
 from bulkhead.boundary.messages import to_store
 from bulkhead.errors import Refused
-from bulkhead.store import rows
+from bulkhead.store import handle_message, rows
 
 SEEN, DELETED = 1, 8
 ALL = ((1, 0xFFFFFFFF),)
@@ -194,5 +194,26 @@ def test_a_segment_whose_every_record_is_dead_is_removed(run):
                 break
         assert not any(copy.email in found for copy in copies)
         assert (await world.counts()).segments == 1
+
+    run(scenario)
+
+
+def test_an_account_has_at_most_so_many_messages_however_small(run, monkeypatch):
+    for module in (rows, handle_message):
+        monkeypatch.setattr(module, "MESSAGES_MAX", 3)
+
+    async def scenario(world):
+        client, _ = await filled(world, 2)
+        for copies in (0, 1):
+            if copies:
+                await client.append(client.inbox, copy_for(client.account))
+            with pytest.raises(Refused) as refused:
+                await client.change_open(to_store.CopyMessages, client.inbox, ALL, client.inbox, False)
+            assert refused.value.code == "over-quota"
+        with pytest.raises(Refused) as refused:
+            await world.deliver(copy_for(client.account))
+        assert refused.value.code == "over-quota"
+        await client.change_open(to_store.CopyMessages, client.inbox, ALL, client.inbox, True)  # a move adds none
+        assert (await client.ask(to_store.ReadQuota)).messages == 3
 
     run(scenario)

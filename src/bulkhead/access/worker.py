@@ -1,17 +1,19 @@
 """What all sessions of one access process share: settings, edges, live sessions, memory for messages, POP3 locks."""
 
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
 from bulkhead.access.account import Account
 from bulkhead.boundary.exchange import Exchange
-from bulkhead.errors import IntegrityError
+from bulkhead.errors import IntegrityError, TemporaryFailure
 from bulkhead.gate.delivery import Sealer
 from bulkhead.gate.login import log_in
 from bulkhead.identifiers import AccountId
 
 APPENDING_MAX = 256 << 20  # octets of messages under way in one worker
+SESSIONS_PER_ACCOUNT_MAX = 32  # here: each of a mailbox of 1,000,000 messages takes up to 24 MB
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,21 +73,30 @@ class Worker:
         self.locked: set[AccountId] = set()  # mailboxes that a POP3 session holds (RFC 1939 section 4)
         self.store_epoch = 0  # rises whenever the store's edge ends
         self._live: dict[bytes, LiveSession] = {}
+        self._of_account: Counter[AccountId] = Counter()
 
     async def log_in(self, login: str, password: bytes, scope: int, source: str) -> Account:
-        """The account. Raises Refused (`bad-credentials`), TemporaryFailure, IntegrityError."""
-        account, session = await log_in(self.exchange, login, password, scope, source)
+        """The account. Raises Refused (`bad-credentials`), TemporaryFailure (`busy` where it is here too often)."""
+        account_id, session = await log_in(self.exchange, login, password, scope, source)
         if session.binding is None:
             raise IntegrityError("keyring gave a session without a binding")
-        return Account(self.exchange, account, session, self.sealer.verify(session.binding))
+        account = Account(self.exchange, account_id, session, self.sealer.verify(session.binding))
+        if self._of_account[account_id] >= SESSIONS_PER_ACCOUNT_MAX:
+            await account.leave()
+            raise TemporaryFailure("Too many sessions of this account; close some", code="busy")
+        return account
 
     def enter(self, account: Account, session: LiveSession) -> None:
         """Facts about this account's handle reach `session` from now on."""
         self._live[account.handle] = session
+        self._of_account[account.id] += 1
 
     def leave(self, account: Account) -> None:
         """No more."""
-        self._live.pop(account.handle, None)
+        if self._live.pop(account.handle, None) is not None:
+            self._of_account[account.id] -= 1
+            if not self._of_account[account.id]:
+                del self._of_account[account.id]
 
     @property
     def sessions(self) -> int:

@@ -23,6 +23,7 @@ from bulkhead.store.grants import WRITE, Session
 from bulkhead.store.rows import (
     ALL_UIDS,
     DELETED,
+    MESSAGES_MAX,
     SEEN,
     MailboxHead,
     Row,
@@ -177,8 +178,8 @@ def _reference_again(connection: sqlite3.Connection, account: int, rows: Sequenc
     octets = sum(row.size for row in rows)
     taken = connection.execute(
         "UPDATE account SET used = used + ?1, messages = messages + ?2"
-        " WHERE seq = ?3 AND (quota = 0 OR used + ?1 <= quota)",
-        (octets, len(rows), account),
+        " WHERE seq = ?3 AND messages + ?2 <= ?4 AND (quota = 0 OR used + ?1 <= quota)",
+        (octets, len(rows), account, MESSAGES_MAX),
     ).rowcount
     if not taken:
         raise over_quota()

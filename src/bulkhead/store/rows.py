@@ -17,6 +17,7 @@ from bulkhead.store.segment import HEADER_BYTES, Place
 
 SEEN, DELETED = 1, 8
 SYSTEM_FLAGS = 0x1F
+MESSAGES_MAX = 1_000_000  # rows of one account: without it one octet of quota each, they outgrow who lists them
 LOG_MAX = 50_000  # expunged UIDs remembered for one mailbox; over it the older half is forgotten
 SLICE = 2000  # rows of one step
 ALL_UIDS: tuple[UidRange, ...] = ((1, 0xFFFFFFFF),)
@@ -99,8 +100,9 @@ def reserve_room(connection: sqlite3.Connection, effects: Effects, account: byte
     """Take `octets` of quota and a MODSEQ for one message. Raises Refused (`over-quota`, `no-such-account`)."""
     rows = connection.execute(
         "UPDATE account SET modseq = modseq + 1, used = used + ?1, messages = messages + 1"
-        " WHERE account = ?2 AND (quota = 0 OR used + ?1 <= quota) RETURNING seq, modseq, inbox, keywords",
-        (octets, account),
+        " WHERE account = ?2 AND messages < ?3 AND (quota = 0 OR used + ?1 <= quota)"
+        " RETURNING seq, modseq, inbox, keywords",
+        (octets, account, MESSAGES_MAX),
     ).fetchall()
     if not rows:
         if connection.execute("SELECT 1 FROM account WHERE account = ?", (account,)).fetchone() is None:
