@@ -13,12 +13,9 @@ from bulkhead.errors import ConfigError
 SHARED = {
     "courier.port": {"dialer"},
     "courier.allow_networks": {"dialer"},
-    "courier.connect_seconds": {"dialer"},
     "resolver.nameservers": {"dialer"},
-    "directory.default_quota_bytes": {"store"},
 }
-"""Settings that another compartment than the section's own may see: dialer obeys limits of those it dials for, and
-store keeps the quota that directory gives."""
+"""Settings that another compartment than the section's own may see: dialer obeys the limits of those it dials for."""
 
 
 @pytest.fixture

@@ -94,9 +94,7 @@ _INSTALLATION: tuple[_Row, ...] = (
     ("retired_slots", Kind.INTEGERS, (), _between(0, SLOT_MAX), (),
      "Slots of tenants that were removed; no tenant may take one again, because files and backups carry its user ids."),
     ("log.level", Kind.CHOICE, "info", _among("debug", "info", "warning", "error"), COMPARTMENTS,
-     "The least severe event that is written to the log."),
-    ("log.format", Kind.CHOICE, "text", _among("text", "json"), COMPARTMENTS,
-     "The form of a log line: text for people, json (one object a line) for collectors."),
+     "The least severe event that a compartment writes to its cell's log."),
 )  # fmt: skip
 
 _IDENTITY: tuple[_Row, ...] = (
@@ -125,7 +123,7 @@ _IDENTITY: tuple[_Row, ...] = (
      "`bulkhead tenant add`."),
     ("pinned.ledger_key", Kind.KEY, "", _NONE, (),
      "The Ed25519 public key under which this tenant's ledger signs checkpoints; written by `bulkhead tenant add`."),
-    ("pinned.queue_key", Kind.KEY, "", _NONE, ("submit", "courier"),
+    ("pinned.queue_key", Kind.KEY, "", _NONE, ("submit",),
      "The X25519 public key to which outbound messages are sealed; written by `bulkhead tenant add`."),
     ("listen.address", Kind.ADDRESS, REQUIRED, _NONE, (),
      "The address that this tenant's listeners are bound to; no two tenants share one."),
@@ -207,7 +205,7 @@ _HOLDER_ROWS: tuple[_Row, ...] = (
     ("keyring.failures_per_hour", Kind.INTEGER, 600, _between(1, 1_000_000), ("keyring",),
      "Wrong passwords for one account in an hour before keyring answers none; its own count, kept across restarts, so "
      "that it also holds against a compromised auth."),
-    ("directory.default_quota_bytes", Kind.INTEGER, 1 << 30, _between(1 << 20, 1 << 50), ("directory", "store"),
+    ("directory.default_quota_bytes", Kind.INTEGER, 1 << 30, _between(1 << 20, 1 << 50), ("directory",),
      "The quota of an account that was given none, counted in RFC822.SIZE."),
     ("directory.postmaster", Kind.TEXT, "", _NONE, ("directory",),
      "The address that gets mail for postmaster of a hosted domain where that is no account of its own (RFC 5321 "
@@ -235,7 +233,7 @@ _OUTBOUND_ROWS: tuple[_Row, ...] = (
     ("courier.allow_networks", Kind.NETWORKS, (), _NONE, ("dialer",),
      "Networks outside the global address space that may be dialled; every other address that is not global is "
      "refused, so that an MX of 127.0.0.1 goes nowhere."),
-    ("courier.connect_seconds", Kind.INTEGER, 30, _between(1, 300), ("courier", "dialer"),
+    ("courier.connect_seconds", Kind.INTEGER, 30, _between(1, 300), ("courier",),
      "How long a connection to another server may take to be made."),
     ("courier.reply_seconds", Kind.INTEGER, 300, _between(1, 3600), ("courier",),
      "How long another server may take over one reply (RFC 5321 section 4.5.3.2 asks for 300; the one after the "

@@ -164,6 +164,7 @@ class Child:
         task.add_done_callback(self._tasks.discard)
 
     async def _start(self) -> None:
+        _set_log_level(self._settings)
         host = Host(
             channel=self._exchange.me,
             tenant=TenantId(str(self._settings["id"])),
@@ -187,6 +188,7 @@ class Child:
     async def _reload(self) -> None:
         """One at a time. RELOADED says that the gate's key may go from its directory, whether it was taken or not."""
         async with self._reloading:
+            _set_log_level(self._settings)
             if self._service is not None:
                 try:
                     await self._service.reload(self._settings)
@@ -197,6 +199,10 @@ class Child:
     def _report(self, peer: Channel, generation: int, violation: BoundaryViolation) -> None:
         slot = PROCESSES[peer.compartment].slot if peer.compartment in PROCESSES else 0
         self._control.tell(Op.VIOLATION, control.pack_peer(Peer(slot, peer.worker, peer.incarnation, generation)))
+
+
+def _set_log_level(settings: dict[str, Any]) -> None:
+    logging.getLogger().setLevel(str(settings["log"]["level"]).upper())
 
 
 def _log_stray(_: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
