@@ -148,6 +148,21 @@ def test_a_retry_is_answered_and_not_repeated_in_the_same_run_and_after_a_restar
     run(second)
 
 
+def test_a_request_id_that_another_compartment_used_up_hides_no_event(run: Run) -> None:
+    async def test(world: World) -> None:
+        known = new_id()
+        directory = Exchange(Channel("directory", 0, 1), _violation)
+        ours, theirs = socket.socketpair()
+        directory.attach(ours, world.ledger.me, 1)
+        world.ledger.attach(theirs, directory.me, 1)
+        await directory.to("ledger").call(AppendEvents(Stamp.fresh("test", request_id=known), (event("DomainAdded"),)))
+        assert await world.append(event("RecoveryUsed"), request_id=known) == 1
+        assert [parse_event(entry).kind.name for entry in await world.entries()] == ["DomainAdded", "RecoveryUsed"]
+        directory.close()
+
+    run(test)
+
+
 def test_a_retry_that_overtakes_its_own_answer_appends_nothing(run: Run) -> None:
     async def test(world: World) -> None:
         request_id = new_id()

@@ -115,7 +115,9 @@ def _create_keys(compartment: str) -> KeySet:
 
 async def _host_domain(layout: Layout, domain: DomainName) -> None:
     """Write the tenant's first domain into directory's database, which nobody has opened yet."""
-    database = Database(layout.home("directory") / DATABASE, MIGRATIONS, secure_delete=True)
+    path = layout.home("directory") / DATABASE
+    write_secret(path, b"", mode=0o600)  # SQLite gives its other files the same mode
+    database = Database(path, MIGRATIONS, secure_delete=True)
     book = DirectoryBook(database, b"", b"", 0)
     request = AddDomain(Stamp.fresh(ACTOR), domain)
     try:

@@ -68,14 +68,15 @@ class Ledger:
     async def append(self, sender: Channel, request: AppendEvents) -> int:
         """The index of the request's first entry, durable and below a signed checkpoint."""
         request_id = request.stamp.request_id.hex()
-        known = self._brought.get(request_id)
+        key = _key(sender.compartment, request_id)
+        known = self._brought.get(key)
         if known is not None:
             return known
-        future = self._in_flight.get(request_id)
+        future = self._in_flight.get(key)
         if future is None:
             entries = [self._entry(sender, request_id, event) for event in request.events]
-            future = self._in_flight[request_id] = asyncio.get_running_loop().create_future()
-            self._pending.append((request_id, entries, future))
+            future = self._in_flight[key] = asyncio.get_running_loop().create_future()
+            self._pending.append((key, entries, future))
             if self._writing is None or self._writing.done():
                 self._writing = asyncio.get_running_loop().create_task(self._write())
         return await asyncio.shield(future)
@@ -103,17 +104,18 @@ class Ledger:
         except ValueError as error:
             raise Refused(str(error)[:200], code="bad-event") from None
 
-    def _remember(self, request_id: str, index: int) -> None:
-        self._brought.setdefault(request_id, index)
+    def _remember(self, key: str, index: int) -> None:
+        self._brought.setdefault(key, index)
         if len(self._brought) > REMEMBERED:
             self._brought.popitem(last=False)
 
     def _recall(self, first: int) -> None:
         """Remember the requests that brought the entries from `first` on."""
         for index, entry in enumerate(self.log.entries(first, self.log.size), first):
-            request = parse_event(entry).details.get("request")
-            if isinstance(request, str):
-                self._remember(request, index)
+            details = parse_event(entry).details
+            sender, request = details.get("compartment"), details.get("request")
+            if isinstance(sender, str) and isinstance(request, str):
+                self._remember(_key(sender, request), index)
 
     def _reopen(self) -> None:
         """On the log's thread. A batch that was refused may be in the log all the same: its retry is then known."""
@@ -131,8 +133,8 @@ class Ledger:
             except Exception as error:
                 self._broken = True
                 _fail(taken, error)
-            for request_id, _, _ in taken:
-                del self._in_flight[request_id]
+            for key, _, _ in taken:
+                del self._in_flight[key]
 
     async def _write_batch(self, taken: list[_Pending]) -> None:
         fresh = []
@@ -145,8 +147,8 @@ class Ledger:
         if not fresh:
             return
         index = await self.run(self.log.append, [entry for _, entries, _ in fresh for entry in entries])
-        for request_id, entries, future in fresh:
-            self._remember(request_id, index)
+        for key, entries, future in fresh:
+            self._remember(key, index)
             future.set_result(index)
             index += len(entries)
         self._answered = index
@@ -162,6 +164,11 @@ class Ledger:
                 break
             taken.append(self._pending.pop(0))
         return taken
+
+
+def _key(compartment: str, request_id: str) -> str:
+    """A request of one compartment: another's request of the same id is another's, and is logged too."""
+    return f"{compartment} {request_id}"
 
 
 def _fail(taken: list[_Pending], error: Exception) -> None:
