@@ -36,5 +36,5 @@ def test_the_supervisor_or_the_command_line_reads_every_setting_that_no_compartm
     section, _, name = setting.key.rpartition(".")
     whole = rf'"{re.escape(setting.key)}"'
     by_section = rf'"\{{\w+(\.\w+)*\}}\.{name}"' if section in COMPARTMENTS else whole
-    listener = rf'"listen\.\{{\w+(\.\w+)*\}}"' if section == "listen" else whole
+    listener = r'"listen\.\{\w+(\.\w+)*\}"' if section == "listen" else whole
     assert re.search(f"{whole}|{by_section}|{listener}", text(*OUTSIDE)), "used by nobody"

@@ -58,7 +58,8 @@ def test_a_message_arrives_as_it_was_and_leaves_the_queue(tmp_path: Path) -> Non
     async def test() -> None:
         async with world(tmp_path) as (cell, one, two):
             await cell.send("a@far.example", "b@far.example")
-            counts = await cell.until(lambda c: c.delivered == 2)
+            counts = await cell.until(lambda c: c.delivered == 2 and not c.messages)
+            await cell.attempted()
             (taken,) = one.taken
             assert (taken.reverse_path, taken.recipients) == ("sender@kddi.example", ("a@far.example", "b@far.example"))
             assert (taken.text, taken.tls) == (TEXT, False)

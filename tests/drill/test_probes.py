@@ -19,8 +19,14 @@ from bulkhead.supervisor.selftest import Level, ProbeResult, Verdict, level, pro
 
 IS_ROOT = os.geteuid() == 0
 COMPARTMENT_UID = 61002
-STARTS = [pytest.param("root", marks=pytest.mark.skipif(not IS_ROOT, reason="not root")), "user"]
-NEEDS_ROOT = pytest.mark.skipif(not IS_ROOT, reason="not root")
+STARTS = [
+    pytest.param(
+        "root",
+        marks=pytest.mark.skipif(not IS_ROOT, reason="only root locks as root does"),
+    ),
+    "user",
+]
+NEEDS_ROOT = pytest.mark.skipif(not IS_ROOT, reason="only root locks as root does")
 PROFILES = {
     "gate": {"files": True, "accept": True},
     "holder": {"files": True, "writable": True},
@@ -85,7 +91,7 @@ def test_every_act_works_unlocked_or_the_kernel_lacks_it(start):
 )
 def test_without_one_mechanism_a_probe_succeeds(mechanism, start, duties, must_succeed):
     if start == "root" and not IS_ROOT:
-        pytest.skip("not root")
+        pytest.skip("only root locks as root does")
     verdicts, found, report = results_of(lock_for(start, mechanism, **duties), start)
     assert report.outcome(mechanism) is Outcome.MISSING
     assert must_succeed <= names_of(verdicts, Verdict.BREACHED)

@@ -42,7 +42,13 @@ from bulkhead.supervisor.syscalls import syscall
 
 COMPARTMENT_UID = 61001
 IS_ROOT = os.geteuid() == 0
-STARTS = [pytest.param("root", marks=pytest.mark.skipif(not IS_ROOT, reason="not root")), "user"]
+STARTS = [
+    pytest.param(
+        "root",
+        marks=pytest.mark.skipif(not IS_ROOT, reason="only root locks as root does"),
+    ),
+    "user",
+]
 
 
 @pytest.fixture
@@ -100,7 +106,7 @@ def needs_namespaces(report: LockReport) -> None:
 
 def test_every_mechanism_is_reported_and_applied_from_root(room):
     if not IS_ROOT:
-        pytest.skip("not root")
+        pytest.skip("only root locks as root does")
     report = report_of(lock_for(room, "root"), "root")
     assert [step.mechanism for step in report.steps] == list(Mechanism)
     expected = Outcome.APPLIED if landlock.kernel_abi() >= 6 else Outcome.PARTIAL
@@ -144,7 +150,7 @@ def test_a_process_with_a_second_thread_is_not_locked(room, start):
 
 def test_root_without_a_uid_is_our_bug(room):
     if not IS_ROOT:
-        pytest.skip("not root")
+        pytest.skip("only root locks as root does")
     with pytest.raises(AssertionError, match="ValueError: started as root: the lock needs a uid"):
         in_fork(lambda out: lock_down(Lock(root=str(room), keep_fds=frozenset({out}))).as_dict())
     with pytest.raises(ValueError, match="root"):
@@ -229,7 +235,7 @@ def test_sqlite_with_wal_and_full_works_under_the_lock(room, start):
 
 def test_below_a_0700_parent_sqlite_opens_its_own_file_only_by_the_changed_root(room):
     if not IS_ROOT:
-        pytest.skip("not root")
+        pytest.skip("only root locks as root does")
     room.chmod(0o700)
     lock = lock_for(room, "root", files=True, writable=True)
     assert locked(lock, lambda: sqlite_round_trip("/a.db"), "root") == ["wal", 2000]
@@ -410,7 +416,7 @@ def io_uring_descriptors_of_a_loop(lock: Lock, start: str) -> int:
 
 def test_a_uvloop_made_under_the_lock_has_no_io_uring(room):
     if not IS_ROOT:
-        pytest.skip("not root")
+        pytest.skip("only root locks as root does")
     assert io_uring_descriptors_of_a_loop(lock_for(room, "root"), "root") == 0
 
 

@@ -63,20 +63,21 @@ class Routes:
 
 _UNICAST = ipaddress.IPv6Network("2000::/3")  # all that IANA gives out as global unicast
 _NAT64 = ipaddress.IPv6Network("64:ff9b::/96")
+_SIXTOFOUR = ipaddress.IPv6Network("2002::/16")  # given up (RFC 7526); `is_global` of it differs by Python's version
 
 
 def _is_unicast(address: IpAddress) -> bool:
     """Whether an IPv6 address is of the space that is given out: `is_global` also holds for what is merely unassigned,
     such as IPv4-compatible ::127.0.0.1, site-local fec0::/10 and the local NAT64 prefix 64:ff9b:1::/48.
     """
-    return address.version == 4 or address in _UNICAST or address in _NAT64
+    return address.version == 4 or (address in _UNICAST and address not in _SIXTOFOUR) or address in _NAT64
 
 
 def _embeds_private(address: IpAddress) -> bool:
-    """Whether an IPv6 address leads, by 6to4, Teredo or NAT64 (RFC 6052), to an IPv4 address that is not global."""
+    """Whether an IPv6 address leads, by Teredo or NAT64 (RFC 6052), to an IPv4 address that is not global."""
     if not isinstance(address, ipaddress.IPv6Address):
         return False
-    inner = [address.sixtofour, *(address.teredo or ())]
+    inner = [*(address.teredo or ())]
     if address in _NAT64:
         inner.append(ipaddress.IPv4Address(int(address) & 0xFFFFFFFF))
     return any(found is not None and not found.is_global for found in inner)

@@ -156,7 +156,7 @@ class RetryNow(Mutation[Done], frozen=True, tag=11):
 
 
 class QueueCounts(Reply, frozen=True):
-    """What waits, and what was done since the queue was made. unknown: attempts at a recipient that may have arrived."""
+    """What waits, and what was done since the queue was made. unknown: tries at a recipient that may have arrived."""
 
     messages: U63
     recipients: U63
