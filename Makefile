@@ -1,18 +1,22 @@
 # Everything a newcomer runs. `make setup` once (seconds to a minute), then `make demo`.
 #   DIR=...     where `make demo` keeps its installation        (default: demo)
 #   PYTHON=...  the interpreter that makes .venv, 3.11 or later (default: python3)
+#   MESSAGES=.. of one repetition of `make bench-deliver`, REPEATS=.. how many, OUTPUT=.. a file for the raw figures
 #   TESTS=...   what `make test` runs, PYTEST_FLAGS=... what it adds
 
 PYTHON ?= python3
 DIR ?= demo
 TESTS ?= tests
 PYTEST_FLAGS ?=
+MESSAGES ?= 3000
+REPEATS ?= 3
+OUTPUT ?=
 VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-all lint format bench docs lock clean
+.PHONY: help setup demo test test-all lint format bench bench-deliver docs lock clean
 
 help:
 	@echo 'make setup     make .venv from requirements.lock (every package checked against its hash)'
@@ -22,6 +26,7 @@ help:
 	@echo 'make lint      ruff check, ruff format --check, mypy'
 	@echo 'make format    ruff format and the fixes that ruff makes by itself'
 	@echo 'make bench     the measurements in bench/'
+	@echo 'make bench-deliver  delivery beside Postfix + Dovecot, as root    [MESSAGES=3000 REPEATS=3 OUTPUT=file.json]'
 	@echo 'make docs      write the reference pages that are made from tables'
 	@echo 'make lock      resolve the lock files anew from pyproject.toml (needs uv)'
 
@@ -65,6 +70,9 @@ format: $(DEV)
 
 bench: $(RUNTIME)
 	@for script in bench/bench_*.py; do $(BIN)/python "$$script" || exit 1; done
+
+bench-deliver: $(RUNTIME)
+	@$(BIN)/python -m bench.deliver --messages $(MESSAGES) --repeats $(REPEATS) $(if $(OUTPUT),--output $(OUTPUT))
 
 docs: $(RUNTIME)
 	@$(BIN)/python -m bulkhead.config.reference docs/configuration.md
