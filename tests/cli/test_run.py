@@ -11,6 +11,7 @@ from bulkhead.cli.init import make_installation, six_isps
 from bulkhead.cli.run import check_level, find_levels, taken_uid, what_is_missing
 from bulkhead.config import load_installation, set_value
 from bulkhead.errors import Refused
+from bulkhead.supervisor.landlock import kernel_abi
 
 
 @pytest.fixture(scope="module")
@@ -80,3 +81,9 @@ def test_a_user_id_that_another_process_has_is_found(tmp_path: Path) -> None:
     finally:
         os.kill(pid, signal.SIGKILL)
         os.waitpid(pid, 0)
+
+
+@pytest.mark.skipif(os.geteuid() != 0 or kernel_abi() < 6, reason="level A needs root and Landlock's scopes (ABI 6)")
+def test_every_compartments_own_lock_lets_no_hostile_act_succeed(directory: Path) -> None:
+    levels = find_levels(load_installation(directory))
+    assert (levels["level"], what_is_missing(levels)) == ("A", [])

@@ -46,9 +46,10 @@ def take_descriptors(targets: Targets, victim: Victim) -> None:
 
 
 def take_threads(targets: Targets, victim: Victim) -> None:
-    """Start more threads than the limit."""
+    """Start more threads than the limit, which the kernel counts for all processes of the user id together."""
     end = threading.Event()
-    threads = [threading.Thread(target=end.wait, daemon=True) for _ in range(targets.lock.threads)]
+    limit = targets.lock.threads * targets.lock.processes_of_uid
+    threads = [threading.Thread(target=end.wait, daemon=True) for _ in range(limit)]
     try:
         for thread in threads:
             thread.start()
