@@ -6,6 +6,7 @@ A citation is written `RFC 5321 section 4.5.4.1`, so that this file can find it.
 """
 
 import re
+from collections.abc import Collection
 from pathlib import Path
 from typing import NamedTuple
 
@@ -14,7 +15,11 @@ import pytest
 ROOT = Path(__file__).resolve().parents[1]
 SOURCE = ROOT / "src" / "bulkhead"
 HEADER = ["rfc", "section", "status", "module", "note"]
-CITATION = re.compile(r"RFC (\d+),? (?:sections?|appendix) [0-9A-Z]")
+_NUMBER = r"\d+(?:\.\d+)*(?![\w-])"
+CITATION = re.compile(
+    rf"\bRFC (\d+),? (?:sections?|appendix) ([A-Z](?:\.\d+)*|{_NUMBER}(?:(?:,| and| to|,? or) {_NUMBER})*)"
+)
+MENTION = re.compile(r"\bRFC (\d+)\b")
 ANY_FORM = re.compile(r"\bRFC[ -]?(?!822(?!\d))\d{3,5}(?:, section|,? §|\.\d| chapter| sec\. ?\d)?|\bRfc ?\d+")
 
 
@@ -41,9 +46,27 @@ def sources() -> list[tuple[str, str]]:
     return [(str(path.relative_to(SOURCE)), path.read_text()) for path in sorted(SOURCE.rglob("*.py"))]
 
 
-def uncited_rfcs(text: str, known: set[str]) -> set[str]:
-    """RFCs that `text` cites by section and the table does not have."""
-    return set(CITATION.findall(" ".join(text.split()))) - known
+KNOWN = frozenset((row.rfc, row.section) for row in ROWS)
+
+
+def citations(text: str) -> set[tuple[str, str]]:
+    """(RFC, section) that `text` cites, also across lines of a comment."""
+    flat = " ".join(re.sub(r"\n\s*#", " ", text).split())
+    return {(rfc, section) for rfc, list_ in CITATION.findall(flat) for section in re.findall(r"[A-Z\d][\d.]*", list_)}
+
+
+def lies_in(section: str, other: str) -> bool:
+    return section == other or section.startswith(f"{other}.")
+
+
+def without_a_row(text: str, known: Collection[tuple[str, str]]) -> set[tuple[str, str]]:
+    """What `text` cites and the table has neither as such, nor within a row, nor in parts; whole RFCs as (RFC, "")."""
+    missing = {
+        (rfc, section)
+        for rfc, section in citations(text)
+        if not any(rfc == row[0] and (lies_in(section, row[1]) or lies_in(row[1], section)) for row in known)
+    }
+    return missing | {(rfc, "") for rfc in set(MENTION.findall(text)) - {row[0] for row in known}}
 
 
 def misspelt_citations(text: str) -> list[str]:
@@ -52,9 +75,9 @@ def misspelt_citations(text: str) -> list[str]:
 
 
 @pytest.mark.parametrize(("name", "text"), sources(), ids=[name for name, _ in sources()])
-def test_every_rfc_cited_by_section_has_a_row(name: str, text: str) -> None:
-    missing = uncited_rfcs(text, {row.rfc for row in ROWS})
-    assert not missing, f"{name} cites RFC {', '.join(sorted(missing))}: add rows to docs/standards.tsv"
+def test_every_section_of_an_rfc_that_is_cited_has_a_row(name: str, text: str) -> None:
+    missing = sorted(" ".join(cited).strip() for cited in without_a_row(text, KNOWN))
+    assert not missing, f"{name} cites RFC {', '.join(missing)}: add rows to docs/standards.tsv"
 
 
 @pytest.mark.parametrize(("name", "text"), sources(), ids=[name for name, _ in sources()])
@@ -81,8 +104,16 @@ def test_rows_are_sorted_and_none_stands_twice() -> None:
 
 
 def test_the_checker_finds_a_citation_without_a_row_even_across_lines() -> None:
-    assert uncited_rfcs("see RFC 5321 section 4 and RFC 9999\n    section 1.2", {"5321"}) == {"9999"}
-    assert uncited_rfcs("RFC 9998 appendix A", set()) == {"9998"}
+    known = {("5321", "4.5.3"), ("5321", "6.1")}
+    assert without_a_row("RFC 5321 section 4.5.3.1; RFC 5321 section 6", known) == set()
+    assert without_a_row("see RFC 5321 section 4 and RFC 9999\n    # section 1.2", known) == {
+        ("9999", "1.2"),
+        ("9999", ""),
+    }
+    assert without_a_row("RFC 5321 sections 4.5.3, 4.5.30 and 7.1, RFC 9998", known) == {
+        ("5321", "4.5.30"), ("5321", "7.1"), ("9998", ""),
+    }  # fmt: skip
+    assert without_a_row("RFC 5280 appendix A.1", {("5280", "4")}) == {("5280", "A.1")}
 
 
 @pytest.mark.parametrize("wrong", ["RFC5321 section 4", "RFC-5321", "RFC 5321, section 4", "RFC 5321 §4", "Rfc 5321"])

@@ -1,7 +1,7 @@
 """What mutations do to the rows, inside a transaction on the writer thread: append, select, copy, remove.
 
 Every function keeps the counts of account, mailbox, email, page and segment with the rows they count, and notes what
-it did in the mutation's Effects.
+it did in the mutation's Effects. A UID is given once and they only rise (RFC 3501 section 2.3.1.1).
 """
 
 import json
