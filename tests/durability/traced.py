@@ -53,7 +53,9 @@ def requests_to(server: str) -> tuple[type[Any], ...]:
 
 @contextmanager
 def traced(directory: Path, runner: str, edges: int, *arguments: str) -> Iterator[list[socket.socket]]:
-    """Our ends of so many edges of a holder under strace; killed in the end. It writes to `data`, the trace to `trace`.
+    """Our ends of so many edges, or without any the runner's socket, of a holder under strace.
+
+    It writes to `data`, its trace goes to `trace`, and it is killed in the end.
 
     runner: a module that takes the descriptor of a socket, the data directory and `arguments`, gets the other ends over
     that socket, and says `ready`.
@@ -72,7 +74,7 @@ def traced(directory: Path, runner: str, edges: int, *arguments: str) -> Iterato
         assert ours.recv(16) == b"ready"
         for _, end in pairs:
             end.close()
-        yield [end for end, _ in pairs]
+        yield [end for end, _ in pairs] or [ours]
     finally:
         _stop(process.pid)
         process.wait(30)
