@@ -31,6 +31,14 @@ BATCH_MAX = 512  # mutations of one transaction
 CHECKPOINT_PAGES = 1000
 PENDING_MAX = 8192  # mutations waiting for the writer
 
+# What one mutation brings on itself by our own bug. Every other failure of SQLite is the transaction's: disk, memory,
+# lock, or a file that is damaged and must not be written on.
+_OF_ONE_JOB = frozenset(
+    {sqlite3.SQLITE_ERROR, sqlite3.SQLITE_CONSTRAINT, sqlite3.SQLITE_MISMATCH, sqlite3.SQLITE_RANGE}
+    | {sqlite3.SQLITE_MISUSE, sqlite3.SQLITE_TOOBIG}
+)
+_DAMAGED = frozenset({sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB})
+
 T = TypeVar("T")
 R = TypeVar("R", bound=Reply)
 _log = logging.getLogger("bulkhead.holder")
@@ -54,7 +62,10 @@ class _Job:
 
 
 def receipt_key(request: Mutation[Any]) -> bytes:
-    """Under what the answer to this request is kept: who asks, what, in which session, and the request id."""
+    """Under what the answer to this request is kept: who asks, what, in which session, and the request id.
+
+    Who asks is the compartment and not its worker, which may be another one when a request comes again.
+    """
     asker = ASKER.get()
     who = "" if asker is None else asker.compartment
     kind = f"{who}|{type(request).__name__}|".encode()
@@ -76,7 +87,8 @@ def connect(path: Path, *, secure_delete: bool) -> sqlite3.Connection:
 class Database:
     """A holder's database. Reads run at once on the loop's thread; mutations wait for their durable commit.
 
-    migrations[i] brings schema version i to i + 1; a database from a newer build is refused.
+    migrations[i] brings schema version i to i + 1, wholly or not at all. Raises IntegrityError for a database from a
+    newer build and for a damaged one.
     """
 
     def __init__(self, path: Path, migrations: Sequence[str], *, secure_delete: bool = False) -> None:
@@ -84,10 +96,9 @@ class Database:
         self._loop = asyncio.get_running_loop()
         self._jobs: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
         self._pending = 0
+        self._closing = self._closed = False
         self.transactions = 0
-        self._writer = connect(path, secure_delete=secure_delete)
-        _migrate(self._writer, path, migrations)
-        self._writer.executescript(_RECEIPTS)
+        self._writer = _open(path, migrations, secure_delete=secure_delete)
         self._reader = connect(path, secure_delete=False)
         self._reader.execute("PRAGMA query_only=ON")
         self._next_purge = 0.0
@@ -95,11 +106,13 @@ class Database:
         self._thread.start()
 
     def read(self, statement: str, parameters: Sequence[Any] = ()) -> list[Any]:
-        """All rows of a short query, of what is committed."""
+        """All rows of a short query, of what is committed. Raises TemporaryFailure after close."""
+        self._check_open()
         return self._reader.execute(statement, parameters).fetchall()
 
     def first(self, statement: str, parameters: Sequence[Any] = ()) -> Any:
-        """The first row of a short query, or None."""
+        """The first row of a short query, or None. Raises TemporaryFailure after close."""
+        self._check_open()
         return self._reader.execute(statement, parameters).fetchone()
 
     async def write(
@@ -111,6 +124,8 @@ class Database:
     ) -> T:
         """Run `work` in the next transaction; what it returned, once that is durable. Raises what it raised.
 
+        Raises TemporaryFailure: `busy` when too much waits, `storage` when the disk refused, `stopping` once it closes.
+        Cancelling the caller does not take back what it asked for.
         before: runs on the writer thread ahead of the commit (a sync that must come first; once per batch per
         callable). after: runs on the writer thread right after the commit, in order, before any caller wakes.
         """
@@ -137,18 +152,20 @@ class Database:
 
         Raises TemporaryFailure where that could not be done now.
         """
-        future: asyncio.Future[Any] = self._loop.create_future()
-        self._put(_Job(_truncate, future, None, b"", None, None))
-        await future
+        await self._put(_Job(_truncate, self._loop.create_future(), None, b"", None, None))
 
     async def close(self) -> None:
-        """Write what waits, fold the WAL in, close."""
-        self._jobs.put(None)
+        """Write what waits, fold the WAL in, close. What comes meanwhile is refused; a second call does nothing."""
+        if not self._closing:
+            self._closing = True
+            self._jobs.put(None)
         while self._thread.is_alive():  # not by an executor: it might be one thread too many
             await asyncio.sleep(0.002)
-        self._reader.close()
-        self._writer.execute("PRAGMA wal_checkpoint(TRUNCATE)")
-        self._writer.close()
+        if not self._closed:
+            self._closed = True
+            self._reader.close()
+            self._fold_wal()  # where it fails, the next start reads the log as it lies
+            self._writer.close()
 
     async def _submit(
         self,
@@ -159,14 +176,19 @@ class Database:
     ) -> Any:
         if self._pending >= PENDING_MAX:
             raise TemporaryFailure("too much is waiting to be written", code="busy")
-        future: asyncio.Future[Any] = self._loop.create_future()
         receipt = b"" if request is None else receipt_key(request)
-        self._put(_Job(work, future, request, receipt, before, after))
-        return await future
+        return await self._put(_Job(work, self._loop.create_future(), request, receipt, before, after))
 
-    def _put(self, job: _Job) -> None:
+    def _put(self, job: _Job) -> "asyncio.Future[Any]":
+        if self._closing:
+            raise _stopping()
         self._pending += 1
         self._jobs.put(job)
+        return job.future
+
+    def _check_open(self) -> None:
+        if self._closed:
+            raise _stopping()
 
     # --- writer thread -----------------------------------------------------------------------------------------------
 
@@ -201,16 +223,8 @@ class Database:
                 before()
             self._writer.execute("COMMIT")
             self.transactions += 1
-        except (sqlite3.Error, OSError) as error:
-            if self._writer.in_transaction:
-                self._writer.execute("ROLLBACK")
-            _log.error("a transaction of %d mutations failed: %s", len(batch), error)
-            return [TemporaryFailure("storage failed", code="storage") for _ in batch]
-        except Exception as error:  # our bug in a `before`: the writer lives on, nothing of this was written
-            if self._writer.in_transaction:
-                self._writer.execute("ROLLBACK")
-            log_fault("fault before a commit", error)
-            return [TemporaryFailure("internal fault", code="fault") for _ in batch]
+        except Exception as error:
+            return self._undo(len(batch), error)
         for job, outcome in zip(batch, outcomes, strict=True):
             if job.after is not None and not isinstance(outcome, BaseException):
                 try:
@@ -223,6 +237,21 @@ class Database:
                 failure if job.work is _truncate else outcome for job, outcome in zip(batch, outcomes, strict=True)
             ]
         return outcomes
+
+    def _undo(self, count: int, error: Exception) -> list[Any]:
+        """Roll the transaction back: what each of its mutations is told. The writer lives on, whatever failed."""
+        if isinstance(error, (sqlite3.Error, OSError)):
+            _log.error("a transaction of %d mutations failed: %s", count, error)
+            outcome = ("storage failed", "storage")
+        else:  # our bug in a `before`
+            log_fault("fault before a commit", error)
+            outcome = ("internal fault", "fault")
+        try:
+            if self._writer.in_transaction:
+                self._writer.execute("ROLLBACK")
+        except sqlite3.Error as failed:  # tried again after the next BEGIN, which fails as long
+            _log.error("a transaction could not be rolled back: %s", failed)
+        return [TemporaryFailure(outcome[0], code=outcome[1]) for _ in range(count)]
 
     def _fold_wal(self) -> bool:
         """Whether the WAL is folded into the database and empty."""
@@ -240,11 +269,12 @@ class Database:
             outcome = job.work(self._writer) if job.request is None else self._once(job.work, job.request, job.receipt)
         except Error as error:
             outcome = error
-        except sqlite3.OperationalError:
-            raise  # disk full, I/O error: of the whole transaction
-        except Exception as error:  # our bug: this job alone fails, and the log says where
+        except Exception as error:
+            if _sqlite_code(error) not in _OF_ONE_JOB:
+                raise
+            # our bug: this job alone fails, and the log says where
             log_fault("fault in a mutation", error)
-            outcome = error
+            outcome = ValueError("no more rows") if isinstance(error, StopIteration) else error  # no future takes that
         if isinstance(outcome, BaseException):
             self._writer.execute("ROLLBACK TO job")
         self._writer.execute("RELEASE job")
@@ -278,6 +308,32 @@ def _truncate(_: sqlite3.Connection) -> None:
 
 def _decode(request: Mutation[Any], reply: bytes) -> Reply:
     return msgspec.msgpack.decode(reply, type=reply_type(type(request)))
+
+
+def _stopping() -> TemporaryFailure:
+    return TemporaryFailure("this part of the server is stopping", code="stopping")
+
+
+def _sqlite_code(error: BaseException) -> int:
+    """SQLite's primary result code; SQLITE_ERROR where SQLite had no part in it."""
+    code: int = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_ERROR)
+    return code & 0xFF
+
+
+def _open(path: Path, migrations: Sequence[str], *, secure_delete: bool) -> sqlite3.Connection:
+    """The writing connection, its schema brought up to date."""
+    connection = None
+    try:
+        connection = connect(path, secure_delete=secure_delete)
+        _migrate(connection, path, migrations)
+        connection.executescript(_RECEIPTS)
+    except BaseException as error:
+        if connection is not None:
+            connection.close()  # which rolls back what a migration began
+        if isinstance(error, sqlite3.Error) and _sqlite_code(error) in _DAMAGED:
+            raise IntegrityError(f"{path.name}: {error}; keep it and restore it from a backup") from None
+        raise
+    return connection
 
 
 def _migrate(connection: sqlite3.Connection, path: Path, migrations: Sequence[str]) -> None:
