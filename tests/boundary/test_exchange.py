@@ -109,6 +109,31 @@ async def test_a_call_cut_off_again_and_again_is_a_temporary_failure() -> None:
     cli.close()
 
 
+async def test_a_call_whose_receiver_dies_twice_is_answered_by_the_third() -> None:
+    cli, ids = exchange("cli"), list[bytes]()
+
+    def begin(incarnation: int) -> Exchange:
+        directory = exchange("directory", incarnation)
+
+        def answers(_: Any, __: Channel, request: AddDomain, ___: object) -> Done:
+            ids.append(request.stamp.request_id)
+            if incarnation < 3:
+                directory.close()
+            return Done()
+
+        directory.serve(None, {AddDomain: answers})
+        join(cli, directory, incarnation)
+        return directory
+
+    begin(1)
+    directories: list[Exchange] = []
+    cli.on_departure(lambda peer: directories.append(begin(peer.incarnation + 1)) if peer.incarnation < 3 else None)
+    await cli.to("directory").call(AddDomain(Stamp.fresh("test"), "kddi.example"))
+    assert len(ids) == 3 and len(set(ids)) == 1
+    cli.close()
+    directories[-1].close()
+
+
 async def test_a_refusal_is_not_retried() -> None:
     calls = 0
 

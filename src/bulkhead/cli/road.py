@@ -1,7 +1,7 @@
 """The road: this process at one end of an edge, one compartment of a live cell at the other.
 
 The cell's supervisor hands over the socket and parses nothing of what crosses it. Where a compartment restarts
-meanwhile, the supervisor is asked for a new edge, and a request that was under way is sent once more under its id.
+meanwhile, the supervisor is asked for a new edge, and a request that was under way is sent again under its id.
 """
 
 import asyncio
