@@ -165,7 +165,7 @@ def test_select_tells_what_the_standard_asks_for(cell: Cell, account: Account) -
     cell.deliver(account, message("1"), message("2"))
     raw = cell.raw(account)
     lines = b"".join(raw.command("SELECT INBOX"))
-    for part in (b"* FLAGS (", b"[PERMANENTFLAGS (", b"* 2 EXISTS", b"* 0 RECENT", b"[UNSEEN 1]", b"[UIDVALIDITY ",
+    for part in (b"* FLAGS (", b"[PERMANENTFLAGS (", b"* 2 EXISTS", b"* 2 RECENT", b"[UNSEEN 1]", b"[UIDVALIDITY ",
                  b"[UIDNEXT 3]", b"OK [READ-WRITE]"):  # fmt: skip
         assert part in lines
     lines = b"".join(raw.command("EXAMINE INBOX"))
@@ -180,9 +180,9 @@ def test_reading_a_body_sets_seen_and_says_so_and_peeking_does_not(cell: Cell, a
     raw = cell.raw(account)
     raw.command("SELECT INBOX")
     assert b"FLAGS" not in b"".join(raw.command("FETCH 1 BODY.PEEK[]"))
-    assert raw.command("FETCH 1 BODY[TEXT]")[0].endswith(b"FLAGS (\\Seen))\r\n")
+    assert raw.command("FETCH 1 BODY[TEXT]")[0].endswith(b"FLAGS (\\Recent \\Seen))\r\n")
     assert b"FLAGS" not in b"".join(raw.command("FETCH 1 BODY[TEXT]"))
-    assert raw.command("FETCH 2 (FLAGS RFC822)")[0].startswith(b"* 2 FETCH (FLAGS (\\Seen) RFC822 {")
+    assert raw.command("FETCH 2 (FLAGS RFC822)")[0].startswith(b"* 2 FETCH (FLAGS (\\Recent \\Seen) RFC822 {")
 
 
 def test_sections_and_partials_are_octets_of_the_message(cell: Cell, account: Account) -> None:
@@ -251,12 +251,12 @@ def test_eight_bit_headers_and_bodies_come_back_as_they_went_in(cell: Cell, acco
 def test_flags_and_keywords_are_added_removed_and_replaced(client: IMAPClient, cell: Cell, account: Account) -> None:
     cell.deliver(account, message("1"), message("2"))
     client.select_folder("INBOX")
-    assert client.add_flags([1, 2], [b"\\Flagged", b"$Label1"])[1] == (b"\\Flagged", b"$Label1")
-    assert client.remove_flags([1], [b"\\Flagged"]) == {1: (b"$Label1",)}
-    assert client.set_flags([1], [b"\\Answered", b"NonJunk"]) == {1: (b"\\Answered", b"NonJunk")}
-    assert client.add_flags([1], [b"nonjunk"]) == {1: (b"\\Answered", b"NonJunk")}
+    assert client.add_flags([1, 2], [b"\\Flagged", b"$Label1"])[1] == (b"\\Recent", b"\\Flagged", b"$Label1")
+    assert client.remove_flags([1], [b"\\Flagged"]) == {1: (b"\\Recent", b"$Label1")}
+    assert client.set_flags([1], [b"\\Answered", b"NonJunk"]) == {1: (b"\\Recent", b"\\Answered", b"NonJunk")}
+    assert client.add_flags([1], [b"nonjunk"]) == {1: (b"\\Recent", b"\\Answered", b"NonJunk")}
     assert client.add_flags([1], [b"\\Draft"], silent=True) is None
-    assert set(client.get_flags([1])[1]) == {b"\\Answered", b"\\Draft", b"NonJunk"}
+    assert set(client.get_flags([1])[1]) == {b"\\Recent", b"\\Answered", b"\\Draft", b"NonJunk"}
     assert client.search(["KEYWORD", "$Label1"]) == [2]
     assert client.search(["UNKEYWORD", "$Label1"]) == [1]
     info = client.select_folder("Sent")
@@ -286,7 +286,7 @@ def test_copy_and_move_tell_the_uids(cell: Cell, account: Account) -> None:
     assert b" NO [TRYCREATE]" in raw.command("COPY 1 Nowhere")[-1]
     assert b" BAD " in raw.command("COPY 99 Trash")[-1]
     raw.command("SELECT Archive")
-    assert raw.command("FETCH 1 FLAGS")[0] == b"* 1 FETCH (FLAGS (\\Flagged kw))\r\n"
+    assert raw.command("FETCH 1 FLAGS")[0] == b"* 1 FETCH (FLAGS (\\Recent \\Flagged kw))\r\n"
 
 
 def test_expunge_uid_expunge_close_and_unselect(cell: Cell, account: Account) -> None:
@@ -344,7 +344,8 @@ def library(cell: Cell) -> Raw:
         ("SUBJECT plain", "1"), ("SUBJECT PLAIN", "1"), ("BODY \"brown fox\"", "1"), ("BODY turtle", "3"),
         ("TEXT deep", "3"), ("HEADER X-Note deep", "3"), ("HEADER X-Note \"\"", "3"), ("BEFORE 1-Jan-2021", "3"),
         ("SINCE 1-Jan-2021", "1 2 4"), ("SENTON 14-Nov-2023", "1 2 3 4"), ("LARGER 10000", "2"), ("SMALLER 10", ""),
-        ("OR SUBJECT coded BODY fox", "1 3"), ("BODY zebra", ""), ("KEYWORD none", ""), ("RECENT", ""),
+        ("OR SUBJECT coded BODY fox", "1 3"), ("BODY zebra", ""), ("KEYWORD none", ""), ("RECENT", "1 2 3 4"),
+        ("OLD", ""), ("NEW", "2 3 4"),
         ("BODY \"\"", "1 2 3 4"), ("NOT BODY fox", "2 3 4"), ("CC x", ""), ("*", "4"), ("SENTSINCE 15-Nov-2023", ""),
     ],
 )  # fmt: skip
@@ -381,7 +382,7 @@ def test_append_tells_where_the_message_went_and_keeps_flags_and_date(
     client.select_folder("Sent")
     found = client.fetch([1], ["FLAGS", "INTERNALDATE", "RFC822.SIZE", "BODY[]", "ENVELOPE"])[1]
     assert found[b"BODY[]"] == text and found[b"RFC822.SIZE"] == len(text)
-    assert set(found[b"FLAGS"]) == {b"\\Seen", b"$Mine"}
+    assert set(found[b"FLAGS"]) == {b"\\Recent", b"\\Seen", b"$Mine"}
     assert found[b"INTERNALDATE"] == datetime(2020, 2, 3, 4, 5, 6)
     assert found[b"ENVELOPE"].subject == b"mine"
 
@@ -409,7 +410,7 @@ def test_idle_tells_arrivals_flags_and_expunges_as_they_happen(cell: Cell, accou
     assert raw.until(b"* 2 EXISTS")
     other.command("SELECT INBOX")
     other.command("STORE 1 FLAGS (\\Deleted)")
-    assert raw.until(b"* 1 FETCH")[-1] == b"* 1 FETCH (UID 1 FLAGS (\\Deleted))\r\n"
+    assert raw.until(b"* 1 FETCH")[-1] == b"* 1 FETCH (UID 1 FLAGS (\\Recent \\Deleted))\r\n"
     other.command("EXPUNGE")
     assert raw.until(b"* 1 EXPUNGE")
     raw.send(b"DONE\r\n")
@@ -440,7 +441,7 @@ def test_imaplib_and_imapclient_go_through_a_whole_session(cell: Cell, account: 
     assert client.status("INBOX", "(MESSAGES UNSEEN)") == ("OK", [b"INBOX (MESSAGES 3 UNSEEN 3)"])
     assert client.search(None, "ALL") == ("OK", [b"1 2 3"])
     assert client.uid("fetch", "1:*", "(FLAGS)")[0] == "OK"
-    assert client.store("1", "+FLAGS", "\\Deleted")[1] == [b"1 (UID 1 FLAGS (\\Deleted))"]
+    assert client.store("1", "+FLAGS", "\\Deleted")[1] == [b"1 (UID 1 FLAGS (\\Recent \\Deleted))"]
     assert client.expunge() == ("OK", [b"1"])
     assert client.namespace()[0] == "OK"
     assert client.close()[0] == "OK"

@@ -203,3 +203,37 @@ def test_sessions_are_told_goodbye_when_access_stops(tmp_path_factory: pytest.Te
         os.chdir(before)
     for raw in sessions:
         assert raw.until(b"* BYE")
+
+
+def test_a_message_is_recent_in_the_one_session_that_was_told_first(cell: Cell, account: Account) -> None:
+    cell.deliver(account, message("1"), message("2"))
+    looking = cell.raw(account)
+    assert b"* 2 RECENT\r\n" in looking.command("EXAMINE INBOX")
+    assert b"(MESSAGES 2 RECENT 2)" in looking.command("STATUS INBOX (MESSAGES RECENT)")[0]
+    one, two = cell.raw(account), cell.raw(account)
+    assert b"* 2 RECENT\r\n" in one.command("SELECT INBOX")
+    assert b"* 0 RECENT\r\n" in two.command("SELECT INBOX")
+    cell.deliver(account, message("3"))
+    assert b"* 3 RECENT\r\n" in one.command("NOOP")
+    assert b"* 0 RECENT\r\n" in two.command("NOOP")
+    assert b"(FLAGS (\\Recent))" in one.command("FETCH 3 FLAGS")[0]
+    assert b"(FLAGS ())" in two.command("FETCH 3 FLAGS")[0]
+    one.command("STORE 1 FLAGS.SILENT (\\Deleted)")
+    assert one.command("EXPUNGE")[0] == b"* 1 EXPUNGE\r\n"
+    assert one.command("SEARCH RECENT")[0] == b"* SEARCH 1 2\r\n"
+    two.command("NOOP")
+    assert two.command("SEARCH OLD")[0] == b"* SEARCH 1 2\r\n"
+
+
+def test_from_is_searched_as_the_envelope_has_it(cell: Cell, account: Account) -> None:
+    cell.deliver(account, b"From: <user-from (comment)@ (comment) domain.example>\r\nSubject: x\r\n\r\nText\r\n")
+    raw = cell.raw(account)
+    raw.command("SELECT INBOX")
+    assert raw.command("SEARCH FROM user-from@domain.example")[0] == b"* SEARCH 1\r\n"
+    assert raw.command("SEARCH FROM comment")[0] == b"* SEARCH 1\r\n"
+
+
+def test_a_name_that_is_no_utf7_is_refused_with_no_and_listed_as_nothing(cell: Cell, account: Account) -> None:
+    raw = cell.raw(account)
+    assert b" NO [CANNOT]" in raw.command("SELECT a&b")[-1]
+    assert [line[:2] for line in raw.command('LIST "" a&b*')] == [b"T3"]

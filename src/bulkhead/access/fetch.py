@@ -114,12 +114,12 @@ class Fetcher:
         """The flags, where this very FETCH changed them and they were not asked for."""
         told = self._selected.take_flagged(self._selected.uids[at])
         if told and not self._with_flags:
-            return [b"FLAGS", self._selected.keywords.names.render(self._selected.flags[at])]
+            return [b"FLAGS", self._selected.flag_list(at)]
         return []
 
     def _attribute(self, item: Attribute, at: int, row: MessageRow | None, summary: Summary | None) -> bytes:
         if item is Attribute.FLAGS:
-            return self._selected.keywords.names.render(self._selected.flags[at])
+            return self._selected.flag_list(at)
         if item is Attribute.UID:
             return b"%d" % self._selected.uids[at]
         if item is Attribute.MODSEQ:

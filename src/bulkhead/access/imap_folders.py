@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 _STATUS: Final[Mapping[StatusItem, Callable[[MailboxRow], int]]] = {
     StatusItem.MESSAGES: lambda row: row.messages,
-    StatusItem.RECENT: lambda row: 0,  # \Recent is on no message
+    StatusItem.RECENT: lambda row: row.recent,
     StatusItem.UIDNEXT: lambda row: row.uid_next,
     StatusItem.UIDVALIDITY: lambda row: row.uid_validity,
     StatusItem.UNSEEN: lambda row: row.unseen,

@@ -38,7 +38,7 @@ async def select(session: "ImapSession", tag: bytes, command: c.Select) -> Ok:
     await selected.load(session.worker.store_epoch)
     output.resumed()
     output.send(selected.flag_lines())
-    output.send(responses.exists(len(selected.uids)) + responses.recent(0))
+    output.send(responses.exists(len(selected.uids)) + responses.recent(selected.recent))
     unseen = await selected.first_unseen(output)
     if unseen:
         output.send(_status("First unseen", responses.uid_code(b"UNSEEN", unseen)))
@@ -120,8 +120,8 @@ async def store(session: "ImapSession", tag: bytes, command: c.Store) -> Ok:
         reply, body = await account.read(request)
         session.output.resumed()
         done += await selected.stored(body, reply.changed, session.output, expected)
-    if done < wanted and not command.uid:
-        return Ok("Some messages were expunged", Code.EXPUNGEISSUED, Condition.NO)
+    if done < wanted and not command.uid:  # OK: what could be changed was, and the rest is no loss (RFC 5530 section 3)
+        return Ok("Some messages were expunged", Code.EXPUNGEISSUED)
     return Ok("STORE completed")
 
 

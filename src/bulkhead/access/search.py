@@ -75,7 +75,8 @@ class Searcher:
         if any(isinstance(key, (Larger, Smaller, Dated)) for key in _leaves(self._key)):
             return await self._selected.columns(self._output)
         selected = self._selected
-        return Columns(selected.uids, selected.flags, selected.uids, selected.uids, selected.keywords.names.bit)
+        bit = selected.keywords.names.bit
+        return Columns(selected.uids, selected.flags, selected.uids, selected.uids, bit, is_recent=selected.is_recent)
 
     async def _decide(self, places: Sequence[int], test: Test) -> None:
         rows: list[MessageRow] = []

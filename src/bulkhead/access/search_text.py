@@ -11,14 +11,17 @@ from datetime import UTC, date, datetime, timedelta
 
 from bulkhead.access.mail import Message
 from bulkhead.access.output import Output
+from bulkhead.wire.address_list import parse_address_list
 from bulkhead.wire.charset import decode
-from bulkhead.wire.header import scan_fields
+from bulkhead.wire.header import scan_fields, unfold
 from bulkhead.wire.imap.search import And, InBody, InText, Not, Or, SearchKey
 from bulkhead.wire.search_text import fold, header_text, part_octets
 from bulkhead.wire.summary import Section, Summary
 
 PART_OCTETS_MAX = 8 << 20  # octets of one text part, as it is stored, that are searched
 WINDOW = 8 * 1024  # octets decoded and searched in one step
+_ADDRESS_FIELDS = (b"FROM", b"TO", b"CC", b"BCC")  # searched as ENVELOPE has them (RFC 3501 section 6.4.4)
+_DISGUISED = re.compile(rb'[("\\]|[ \t\r\n]@|@[ \t\r\n]|\n')
 BETWEEN = "\0\n"  # between found texts; no needle that a client sends in a line has it
 
 
@@ -67,9 +70,19 @@ class ReadText:
 
 def _values(header: bytes, name: bytes) -> list[str]:
     low = name.lower()
-    return [
-        header_text(header[value:end]) for found, _, value, end in scan_fields(header, 0, len(header)) if found == low
+    raw = [header[value:end] for found, _, value, end in scan_fields(header, 0, len(header)) if found == low]
+    values = [header_text(value) for value in raw]
+    if name in _ADDRESS_FIELDS:
+        values += [_addresses(value) for value in raw if _DISGUISED.search(value)]
+    return values
+
+
+def _addresses(value: bytes) -> str:
+    """The addresses as ENVELOPE tells them: without the comments, quotes and spaces that a sender may put inside."""
+    found = [
+        b"%s@%s" % (local, domain) for _, _, local, domain in parse_address_list(unfold(value)) if local and domain
     ]
+    return b", ".join(found).decode("utf-8", "replace")
 
 
 def needles_of(key: SearchKey) -> set[str]:

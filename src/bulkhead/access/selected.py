@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterable, Sequence
 from bulkhead.access.account import Account
 from bulkhead.access.keywords import Keywords
 from bulkhead.access.output import Output
+from bulkhead.access.recent import Recent
 from bulkhead.boundary.messages.to_store import RANGES_MAX, Column, ReadChanges, ReadColumns, UidRange
 from bulkhead.errors import IntegrityError
 from bulkhead.identifiers import MailboxId
@@ -50,6 +51,7 @@ class Selected:
         self.uid_validity = self.uid_next = self.modseq = 0
         self.uids, self.flags = array("I"), array("Q")
         self.arrived = False  # new messages came since filing last looked
+        self._recent = Recent()
         self._account = account
         self._sizes: array[int] | None = None
         self._dates: array[int] | None = None
@@ -62,12 +64,16 @@ class Selected:
 
     async def load(self, store_epoch: int) -> None:
         """Read UIDs and flags, and have changes told to this session from now on. Raises Refused."""
-        request = ReadColumns(self._account.handle, self.mailbox, Column.UID | Column.FLAGS, watch=True)
+        request = ReadColumns(
+            self._account.handle, self.mailbox, Column.UID | Column.FLAGS, claim_recent=not self.read_only, watch=True
+        )
         reply, body = await self._account.read(request)
         self._watched_at = store_epoch
         self.uid_validity, self.uid_next, self.modseq = reply.uid_validity, reply.uid_next, reply.modseq
         self.uids = unpack("I", body, 0, reply.messages)
         self.flags = unpack("Q", body, 4 * reply.messages, reply.messages)
+        self._recent = Recent()
+        self._recent.add(reply.recent_from, reply.uid_next - 1)
         self._told = len(self.uids)
         self._sizes = self._dates = None
         self.arrived = True
@@ -78,7 +84,8 @@ class Selected:
         if store_epoch != self._watched_at:
             await self._account.read(ReadColumns(handle, self.mailbox, 0, first_uid=_NOBODY, watch=True))
             self._watched_at = store_epoch
-        reply, body = await self._account.read(ReadChanges(handle, self.mailbox, self.modseq))
+        request = ReadChanges(handle, self.mailbox, self.modseq, claim_recent=not self.read_only)
+        reply, body = await self._account.read(request)
         output.resumed()
         if not reply.complete:
             await self._resync(output)
@@ -89,11 +96,14 @@ class Selected:
         flags = unpack("Q", body, start + 4 * reply.changed, reply.changed)
         await self._take_changed(uids, flags, output)
         await self._take_gone(gone, output)
+        self._recent.add(max(reply.recent_from, self.uid_next), reply.uid_next - 1)
         self.uid_next, self.modseq = reply.uid_next, reply.modseq
 
     async def _resync(self, output: Output) -> None:
         """The store's log does not reach back: compare everything."""
-        request = ReadColumns(self._account.handle, self.mailbox, Column.UID | Column.FLAGS)
+        request = ReadColumns(
+            self._account.handle, self.mailbox, Column.UID | Column.FLAGS, claim_recent=not self.read_only
+        )
         reply, body = await self._account.read(request)
         output.resumed()
         uids = unpack("I", body, 0, reply.messages)
@@ -104,6 +114,7 @@ class Selected:
             await output.breathe()
         await self._take_changed(uids, flags, output)
         await self._take_gone(gone, output)
+        self._recent.add(max(reply.recent_from, self.uid_next), reply.uid_next - 1)
         self.uid_next, self.modseq = reply.uid_next, reply.modseq
 
     async def _take_changed(self, uids: "array[int]", flags: "array[int]", output: Output) -> None:
@@ -142,6 +153,19 @@ class Selected:
         """The UIDs at these places, as ranges for requests of at most 8,192 each."""
         ranges = [(self.uids[place.start], self.uids[place.stop - 1]) for place in places]
         return [tuple(ranges[start : start + RANGES_MAX]) for start in range(0, len(ranges), RANGES_MAX)]
+
+    @property
+    def recent(self) -> int:
+        """How many messages are \\Recent."""
+        return self._recent.count(self.uids)
+
+    def is_recent(self, uid: int) -> bool:
+        """Whether the message is \\Recent for this session."""
+        return uid in self._recent
+
+    def flag_list(self, at: int) -> bytes:
+        """The flags of the message at this place, as FETCH tells them."""
+        return self.keywords.names.render(self.flags[at], recent=self.uids[at] in self._recent)
 
     def is_gone(self, uid: int) -> bool:
         """Whether the message was expunged, though the client has not been told."""
@@ -202,7 +226,7 @@ class Selected:
                         dates.append(0 if at is None else new_dates[at])
                     await output.breathe()
             self._sizes, self._dates = sizes, dates
-        return SearchColumns(self.uids, self.flags, sizes, dates, self.keywords.names.bit)
+        return SearchColumns(self.uids, self.flags, sizes, dates, self.keywords.names.bit, is_recent=self.is_recent)
 
     async def first_unseen(self, output: Output) -> int:
         """The number of the first message without \\Seen, 0 if there is none."""
@@ -231,7 +255,7 @@ class Selected:
         if len(self.uids) != self._told:
             self._told = len(self.uids)
             output.send(responses.exists(self._told))
-            output.send(responses.recent(0))
+            output.send(responses.recent(self.recent))
         if self.keywords.news:
             output.send(self.flag_lines())
         if self._flagged:
@@ -240,7 +264,7 @@ class Selected:
             for uid in flagged:
                 at = self.index(uid)
                 if at is not None:
-                    items = (b"UID", b"%d" % uid, b"FLAGS", self.keywords.names.render(self.flags[at]))
+                    items = (b"UID", b"%d" % uid, b"FLAGS", self.flag_list(at))
                     output.send(responses.fetch_line(at + 1, items))
                     await output.breathe()
 

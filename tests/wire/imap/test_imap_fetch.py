@@ -39,7 +39,7 @@ def parse(text: bytes) -> tuple[FetchItem, ...]:
         (b"BODY[]", b"BODY[]"),
         (b"BODY.PEEK[]<5.10>", b"BODY[]<5>"),
         (b"body.peek[header]", b"BODY[HEADER]"),
-        (b"BODY.PEEK[HEADER.FIELDS (From Subject from)]", b"BODY[HEADER.FIELDS (FROM SUBJECT)]"),
+        (b"BODY.PEEK[HEADER.FIELDS (From Subject from)]", b"BODY[HEADER.FIELDS (FROM SUBJECT FROM)]"),
         (b'BODY[HEADER.FIELDS.NOT ("x(y")]<0.1>', b'BODY[HEADER.FIELDS.NOT ("X(Y")]<0>'),
         (b"BODY[1.2.MIME]", b"BODY[1.2.MIME]"),
         (b"BODY[3]", b"BODY[3]"),

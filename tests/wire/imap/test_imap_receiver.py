@@ -150,8 +150,8 @@ def test_secrets_are_not_in_repr() -> None:
     assert "hunter2" not in repr(one(b"a LOGIN x hunter2 more\r\n", State.NOT_AUTHENTICATED))
 
 
-def test_a_line_of_8_kib_before_login_is_taken_and_one_more_octet_is_not() -> None:
-    line = b"a LOGIN x ".ljust(8 * 1024 - 2, b"y") + b"\r\n"
+def test_a_line_of_36_kib_before_login_is_taken_and_one_more_octet_is_not() -> None:
+    line = b"a LOGIN x ".ljust(36 * 1024 - 2, b"y") + b"\r\n"
     assert isinstance(one(line, State.NOT_AUTHENTICATED), Rejected)  # the password is over its own limit
     receiver = ImapReceiver()
     receiver.receive_data(line[:-2] + b"y\r\n")
@@ -161,7 +161,7 @@ def test_a_line_of_8_kib_before_login_is_taken_and_one_more_octet_is_not() -> No
 
 def test_a_line_without_an_end_is_refused_once_it_reaches_the_limit() -> None:
     receiver = ImapReceiver()
-    receiver.receive_data(b"a" * (8 * 1024 - 1))
+    receiver.receive_data(b"a" * (36 * 1024 - 1))
     assert receiver.next_event() is None
     receiver.receive_data(b"a")
     with pytest.raises(LineTooLong):

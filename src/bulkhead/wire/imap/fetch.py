@@ -216,9 +216,9 @@ def parse_section(scanner: Scanner) -> Section:
 
 def _parse_fields(scanner: Scanner) -> tuple[bytes, ...]:
     scanner.expect(b"(", "a list of header fields")
-    fields: dict[bytes, None] = {}
+    fields: list[bytes] = []  # repeated as the client did, since the label repeats what was asked
     while True:
-        fields[parse_field_name(scanner)] = None
+        fields.append(parse_field_name(scanner))
         if len(fields) > FETCH_FIELDS_MAX:
             raise CommandError("too many header fields")
         if not scanner.accept(b" "):

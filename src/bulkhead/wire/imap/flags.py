@@ -134,13 +134,15 @@ class FlagNames:
             mask |= self._bits.get(name.upper(), 0)
         return mask
 
-    def render(self, mask: int) -> bytes:
-        """`(\\Seen $Forwarded)` for a mask; bits without a name are left out."""
+    def render(self, mask: int, *, recent: bool = False) -> bytes:
+        """`(\\Seen $Forwarded)` for a mask, with \\Recent where asked; bits without a name are left out."""
         text = self._rendered.get(mask)
         if text is None:
             if len(self._rendered) >= RENDERED_MAX:
                 self._rendered.clear()
             text = self._rendered[mask] = b"(%s)" % b" ".join(self._listed(mask))
+        if recent:
+            return b"(\\Recent " + text[1:] if mask and len(text) > 2 else b"(\\Recent)"
         return text
 
     def defined(self) -> bytes:

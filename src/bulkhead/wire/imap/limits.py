@@ -32,7 +32,7 @@ class Limits:
     bad_before_login: refused commands in all; bad_in_row: refused commands after login without a good one between.
     """
 
-    line_before_login: int = 8 * 1024
+    line_before_login: int = 36 * 1024  # ID may have 30 pairs of 30 and 1,024 octets
     line: int = 64 * 1024
     literals_before_login: int = 4 * 1024
     literals: int = 64 * 1024

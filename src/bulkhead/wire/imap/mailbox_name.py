@@ -34,6 +34,8 @@ def _shift(found: re.Match[str]) -> str:
 
 def decode_utf7(octets: bytes) -> str:
     """The name in modified UTF-7, strictly: 8-bit octets, open or needless shifts and loose bits raise CommandError."""
+    if _NO_NAME.search(octets):
+        raise CommandError("mailbox name is not in modified UTF-7")
     parts, pos = [], 0
     while pos < len(octets):
         plain = _PLAIN.match(octets, pos)
@@ -43,13 +45,21 @@ def decode_utf7(octets: bytes) -> str:
             continue
         shifted = _SHIFTED.match(octets, pos)
         if shifted is None:
-            raise CommandError("mailbox name is not in modified UTF-7")
+            raise _not_utf7()
         parts.append(_unshift(shifted[1]))
         pos = shifted.end()
     name = "".join(parts)
     if encode_utf7(name) != octets:  # one name has one form: else two names on the wire meet one mailbox
-        raise CommandError("mailbox name is not in modified UTF-7")
+        raise _not_utf7()
     return name
+
+
+_NO_NAME = re.compile(rb"[^\x20-\x7e]")
+
+
+def _not_utf7() -> CommandError:
+    """NO and not BAD: the grammar has nothing against such a name, there only is no mailbox that has it."""
+    return CommandError("mailbox name is not in modified UTF-7", condition=Condition.NO, response_code=b"CANNOT")
 
 
 def _unshift(packed: bytes) -> str:
@@ -60,7 +70,7 @@ def _unshift(packed: bytes) -> str:
         # by its function, since a locked-down process cannot import the codec of that name
         return codecs.utf_16_be_decode(units, "strict", True)[0]
     except (binascii.Error, UnicodeDecodeError):
-        raise CommandError("mailbox name is not in modified UTF-7") from None
+        raise _not_utf7() from None
 
 
 def _decode(octets: bytes, *, utf8: bool) -> str:
@@ -98,8 +108,16 @@ def parse_mailbox_name(octets: bytes, *, utf8: bool = False, creating: bool = Fa
 
 
 def parse_list_pattern(octets: bytes, *, utf8: bool = False) -> str:
-    """The text of a reference or pattern of LIST, wildcards kept. At most 1000 octets. Raises CommandError."""
-    return _decode(octets, utf8=utf8)
+    """The text of a reference or pattern of LIST, wildcards kept. At most 1000 octets. Raises CommandError.
+
+    One that is not in modified UTF-7 is taken as it stands: LIST of what cannot exist is no error.
+    """
+    try:
+        return _decode(octets, utf8=utf8)
+    except CommandError:
+        if utf8 or len(octets) > NAME_MAX:
+            raise
+        return octets.decode("ascii", "replace")
 
 
 class ListPattern:

@@ -66,7 +66,7 @@ class Not:
 
 @dataclass(frozen=True, slots=True)
 class HasFlag:
-    """The flag is set: `\\Seen`, a keyword, or `\\Recent`, which no message here ever has."""
+    """The flag is set: `\\Seen`, a keyword, or `\\Recent`."""
 
     name: bytes
 

@@ -73,12 +73,16 @@ def cheapest_first(key: SearchKey, summary_fields: AbstractSet[bytes] = SUMMARY_
             return key
 
 
+def _nothing(uid: int) -> bool:
+    return False
+
+
 @dataclass(frozen=True, slots=True)
 class Columns:
     """A mailbox's packed arrays, all of one length, ascending by UID.
 
     flags: masks. sizes: RFC822.SIZE. dates: seconds since 1970 UTC. flag_bit: FlagNames.bit. offset_minutes: zone in
-    which INTERNALDATE is shown, and so searched.
+    which INTERNALDATE is shown, and so searched. is_recent: whether a UID is \\Recent for this session.
     """
 
     uids: "array[int]"
@@ -87,6 +91,7 @@ class Columns:
     dates: "array[int]"
     flag_bit: Callable[[bytes], int]
     offset_minutes: int = 0
+    is_recent: Callable[[int], bool] = _nothing
 
 
 class MessageText(Protocol):
@@ -230,6 +235,9 @@ def _day_matches(sent: date | None, test: DateTest, day: date) -> bool:
 def _by_arrays(key: SearchKey, columns: Columns) -> Callable[[int], bool]:
     flags, sizes, dates = columns.flags, columns.sizes, columns.dates
     match key:
+        case HasFlag(b"\\Recent"):
+            uids, is_recent = columns.uids, columns.is_recent
+            return lambda index: is_recent(uids[index])
         case HasFlag(name):
             bit = columns.flag_bit(name)
             return lambda index: bool(flags[index] & bit)
