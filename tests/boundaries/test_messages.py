@@ -1,6 +1,7 @@
 """The closed list of messages: each has a sender, a handler, a row in the page, a tag of its own and limits."""
 
 import importlib
+import re
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,7 @@ import pytest
 from bulkhead.boundary.messages import facts, registry
 from bulkhead.boundary.messages.fields import MESSAGE_MAX, Fact, Request, reply_type
 from bulkhead.boundary.messages.registry import RECEIVERS, facts_of, requests_of
-from bulkhead.boundary.peers import PEERS, between
+from bulkhead.boundary.peers import PEERS, Peering, between
 from bulkhead.boundary.processes import OPERATOR_CONSOLE, PROCESSES, SLOTS_PER_CELL, Image
 from bulkhead.boundary.reference import messages_of, messages_page, with_tables
 
@@ -37,6 +38,16 @@ def test_every_request_has_sender_handler_and_row(receiver: str, request_type: t
     row = next(line for line in section.splitlines() if f" | `{request_type.__name__}` | " in line)
     assert row.startswith(f"| {request_type.__struct_config__.tag} | ")
     assert all(f"`{sender}`" in row for sender in senders)
+
+
+@pytest.mark.parametrize("peering", PEERS, ids=lambda peering: f"{peering.client}-{peering.server}")
+def test_whoever_may_send_a_message_does(peering: Peering) -> None:
+    """A right that nobody uses is one that only an attacker would."""
+    for side, names in ((peering.client, (*peering.requests, *peering.facts)), (peering.server, peering.announces)):
+        image = PROCESSES[side].image if side in PROCESSES else None
+        folders = [side, {Image.FRONT: "gate", Image.VAULT: "holder", None: "demo"}[image]]
+        source = "".join(path.read_text() for name in folders for path in (ROOT / "src/bulkhead" / name).glob("*.py"))
+        assert [name for name in names if not re.search(rf"\b{name}\(", source)] == []
 
 
 @pytest.mark.parametrize("receiver", RECEIVERS)

@@ -28,7 +28,7 @@ async def compare(world, client, mailboxes):
         assert shown == stored
         seq = state.database.first("SELECT seq FROM mailbox WHERE mailbox = ?", (mailbox,))[0]
         cached = state.columns._cached[seq]
-        row = await client.ask(to_store.ShowMailbox, mailbox)
+        row = await client.row(mailbox)
         assert (cached.uid_next, cached.modseq) == (row.uid_next, row.modseq)
 
 
@@ -89,7 +89,7 @@ def test_changes_bring_an_old_view_to_the_new_one(run, monkeypatch, seed):
     async def scenario(world):
         client = await world.session(await world.account())
         view = {uid: row[0] for uid, row in (await client.columns()).items()}
-        since = (await client.ask(to_store.ShowMailbox, client.inbox)).modseq
+        since = (await client.row(client.inbox)).modseq
         for _ in range(30):
             for _ in range(rng.randint(0, 4)):
                 await act(rng, world, client, [client.inbox])

@@ -36,7 +36,7 @@ def test_flags_are_replaced_added_removed(run):
         assert (await flags(client, ALL, mode.REPLACE, 1))[1] == {1: 1, 2: 1, 3: 1}
         assert (await flags(client, ((2, 2), (9, 12)), mode.ADD, 8))[1] == {2: 9}
         assert (await flags(client, ((2, 3), (1, 2)), mode.REMOVE, 1))[1] == {1: 0, 2: 8, 3: 0}
-        row = await client.ask(to_store.ShowMailbox, client.inbox)
+        row = await client.row(client.inbox)
         assert (row.unseen, row.deleted, row.messages, row.size) == (3, 1, 3, 303)
 
     run(scenario)
@@ -56,7 +56,7 @@ def test_a_message_that_has_the_flags_already_keeps_its_modseq(run):
 def test_unchanged_since_refuses_what_changed(run):
     async def scenario(world):
         client, _ = await filled(world, 3)
-        since = (await client.ask(to_store.ShowMailbox, client.inbox)).modseq
+        since = (await client.row(client.inbox)).modseq
         await flags(client, ((2, 2),), 1, SEEN)
         _, listed, refused = await flags(client, ALL, 1, 2, unchanged_since=since)
         assert (listed, refused) == ({1: 2, 3: 2}, [2])
@@ -128,7 +128,7 @@ def test_a_move_takes_the_source_rows_away_in_the_same_change(run):
     async def scenario(world):
         client, _ = await filled(world, 4, quota=500)
         target = await client.create()
-        since = (await client.ask(to_store.ShowMailbox, client.inbox)).modseq
+        since = (await client.row(client.inbox)).modseq
         await client.columns()
         reply, body = await client.change_open(to_store.CopyMessages, client.inbox, ((2, 3),), target, True)
         assert u32s(body) == [2, 3, 1, 2]
@@ -147,7 +147,7 @@ def test_changes_tell_what_was_added_flagged_and_expunged(run):
     async def scenario(world):
         client, _ = await filled(world, 4)
         for warm in (False, True):
-            since = (await client.ask(to_store.ShowMailbox, client.inbox)).modseq
+            since = (await client.row(client.inbox)).modseq
             if warm:
                 await client.columns()
             uids = list(await client.columns())
@@ -172,7 +172,7 @@ def test_changes_are_incomplete_once_the_log_was_trimmed(run, monkeypatch):
 
     async def scenario(world):
         client, _ = await filled(world, 20)
-        since = (await client.ask(to_store.ShowMailbox, client.inbox)).modseq
+        since = (await client.row(client.inbox)).modseq
         for uid in range(1, 13):
             await client.change_open(to_store.Expunge, client.inbox, ((uid, uid),), deleted_only=False)
         assert not (await client.open(to_store.ReadChanges, client.inbox, since))[0].complete

@@ -41,14 +41,14 @@ def test_recent_messages_are_claimed_by_one_session(run):
         reader = await world.session(account, rights=to_store.Rights.READ)
         await world.deliver(copy_for(account))
         await world.deliver(copy_for(account))
-        assert (await client.ask(to_store.ShowMailbox, client.inbox)).recent == 2
+        assert (await client.row(client.inbox)).recent == 2
         for session, claim, expected in ((client, False, 1), (reader, True, 1), (client, True, 1), (client, True, 3)):
             reply, _ = await session.open(to_store.ReadColumns, client.inbox, 1, claim_recent=claim)
             assert reply.recent_from == expected
         await world.deliver(copy_for(account))
         reply, _ = await client.open(to_store.ReadChanges, client.inbox, 0, claim_recent=True)
         assert reply.recent_from == 3
-        assert (await client.ask(to_store.ShowMailbox, client.inbox)).recent == 0
+        assert (await client.row(client.inbox)).recent == 0
 
     run(scenario)
 

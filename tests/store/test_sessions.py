@@ -189,8 +189,6 @@ def test_watchers_are_told_once_in_50_ms_and_never_too_few_times(run):
         assert {fact.handle for fact in client.peer.facts} == {client.handle}
         assert {fact.handle for fact in other.peer.facts} == {other.handle}
         told = len(client.peer.facts)
-        await client.ask(to_store.Unwatch)
-        await world.deliver(copy_for(account))
         await world.deliver(copy_for(await world.account()))
         await asyncio.sleep(0.1)
         assert len(client.peer.facts) == told

@@ -107,6 +107,11 @@ class Client:
     async def ask(self, request: type, *fields: Any, **named: Any) -> Any:
         return await self.peer.call(request(self.handle, *fields, **named))
 
+    async def row(self, mailbox: bytes) -> to_store.MailboxRow:
+        """The mailbox with its counts."""
+        (found,) = [row for row in (await self.ask(to_store.ListMailboxes)).rows if row.mailbox == mailbox]
+        return found
+
     async def change(self, request: type, *fields: Any, body: Any = None, **named: Any) -> Any:
         return await self.peer.call(request(stamp(), self.handle, *fields, **named), body)
 

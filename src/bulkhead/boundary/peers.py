@@ -25,11 +25,11 @@ class Peering:
 
 _LOOK_UP_AND_APPEND = ("CheckRoom", "DeliverMail")
 _BY_HANDLE = (
-    "ListMailboxes", "ShowMailbox", "CreateMailbox", "RenameMailboxes",
+    "ListMailboxes", "CreateMailbox", "RenameMailboxes",
     "DeleteMailbox", "ListKeywords", "AddKeyword", "ListSubscriptions",
     "SetSubscription", "ReadColumns", "ReadChanges", "ReadRows", "ReadPart",
     "ReadParts", "ReadPages", "PlanFiling", "FileMessages", "StoreFlags",
-    "Expunge", "CopyMessages", "AppendMessage", "ReadQuota", "Unwatch",
+    "Expunge", "CopyMessages", "AppendMessage", "ReadQuota",
 )  # fmt: skip
 
 PEERS: tuple[Peering, ...] = (
@@ -52,7 +52,7 @@ PEERS: tuple[Peering, ...] = (
     ),
     Peering("access", "store", _BY_HANDLE, announces=("MailboxChanged",)),
     Peering("courier", "directory", ("ResolveRecipient",)),
-    Peering("courier", "store", _LOOK_UP_AND_APPEND),
+    Peering("courier", "store", ("DeliverMail",)),
     Peering("courier", "queue", ("TakeWork", "ReadQueued", "ReportAttempt"),
             announces=("WorkDue",)),
     Peering("courier", "keyring", ("OpenQueued",)),
@@ -79,7 +79,7 @@ PEERS: tuple[Peering, ...] = (
         "cli", "keyring",
         ("CreateMailboxKeys", "BeginRecovery", "GrantRecovery",
          "StopTenantSessions", "LiftSessionStop", "SetHalfState",
-         "CountKeyring", "CheckKeyring", "ListSessions"),
+         "CountKeyring", "CheckKeyring"),
     ),
     Peering(
         "cli", "store",

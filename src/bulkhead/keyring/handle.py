@@ -29,7 +29,6 @@ from bulkhead.records.queued import open_queue_key_box
 from bulkhead.records.record import Kind, read_header
 
 NO_KEY = bytes(32)
-SESSIONS_SHOWN_MAX = 1000
 _Body = BodyReader | None
 
 
@@ -232,16 +231,6 @@ async def check_keyring(keyring: Keyring, _: Channel, __: m.CheckKeyring, ___: _
     return await check_records(keyring.database, keyring.keys)
 
 
-def list_sessions(keyring: Keyring, _: Channel, __: m.ListSessions, ___: _Body) -> m.SessionPage:
-    """Live sessions, oldest first."""
-    return m.SessionPage(
-        tuple(
-            m.SessionRow(session.account, str(session.channel), session.scope, session.messages_opened)
-            for session in keyring.sessions.all()[:SESSIONS_SHOWN_MAX]
-        )
-    )
-
-
 HANDLERS: Mapping[type[Request[Any]], Handler] = {
     m.CheckHalf: check_half,
     m.AddHalf: add_half,
@@ -260,5 +249,4 @@ HANDLERS: Mapping[type[Request[Any]], Handler] = {
     m.SetHalfState: set_half_state,
     m.CountKeyring: count_keyring,
     m.CheckKeyring: check_keyring,
-    m.ListSessions: list_sessions,
 }

@@ -14,7 +14,6 @@ from bulkhead.errors import IntegrityError, Refused
 from bulkhead.identifiers import TenantId
 from bulkhead.keyring.sessions import Session, Sessions
 from bulkhead.records.message import open_key_box
-from bulkhead.records.page import PAGE_ENTRIES_MAX
 from bulkhead.records.record import Kind, read_header
 from bulkhead.records.seed import MailboxSeed
 from bulkhead.records.slot import open_slot, seal_slot
@@ -68,7 +67,6 @@ class Openings:
             part = pages[start : start + SLICE]
             keys += [seed.page_key(page) for page in part]
             self.opened.pages += len(part)
-            session.messages_opened += len(part) * PAGE_ENTRIES_MAX
             await self._pause(session)
         return tuple(keys)
 
@@ -78,9 +76,7 @@ class Openings:
         keys: list[Key | None] = []
         for start in range(0, len(items), SLICE):
             part = [self._try(open_one, item) for item in items[start : start + SLICE]]
-            good = len(part) - part.count(None)
-            self.opened.messages += good
-            session.messages_opened += good
+            self.opened.messages += len(part) - part.count(None)
             keys += part
             await self._pause(session)
         return tuple(keys)

@@ -31,7 +31,6 @@ class Session:
     scope: int
     expires: int
     seed: MailboxSeed | None = field(repr=False)
-    messages_opened: int = 0
     private_key: X25519PrivateKey | None = field(default=None, repr=False)
     slot_key: bytes = field(default=b"", repr=False)
 

@@ -19,11 +19,10 @@ from bulkhead.store.handle_mailbox import (
     read_quota,
     rename_mailboxes,
     set_subscription,
-    show_mailbox,
 )  # fmt: skip
 from bulkhead.store.handle_message import copy_messages, expunge, store_flags
 from bulkhead.store.handle_read import read_changes, read_columns, read_pages, read_part, read_parts, read_rows
-from bulkhead.store.handle_session import grant_sessions, revoke_sessions, unwatch
+from bulkhead.store.handle_session import grant_sessions, revoke_sessions
 
 HANDLERS: Mapping[type[Request[Any]], Handler] = {
     to_store.CheckRoom: check_room,
@@ -31,7 +30,6 @@ HANDLERS: Mapping[type[Request[Any]], Handler] = {
     to_store.GrantSessions: grant_sessions,
     to_store.RevokeSessions: revoke_sessions,
     to_store.ListMailboxes: list_mailboxes,
-    to_store.ShowMailbox: show_mailbox,
     to_store.CreateMailbox: create_mailbox,
     to_store.RenameMailboxes: rename_mailboxes,
     to_store.DeleteMailbox: delete_mailbox,
@@ -52,7 +50,6 @@ HANDLERS: Mapping[type[Request[Any]], Handler] = {
     to_store.CopyMessages: copy_messages,
     to_store.AppendMessage: append_message,
     to_store.ReadQuota: read_quota,
-    to_store.Unwatch: unwatch,
     to_store.OpenAccount: open_account,
     to_store.DestroyAccount: destroy_account,
     to_store.CountStore: count_store,

@@ -21,7 +21,6 @@ from bulkhead.boundary.messages.to_store import (
     RenameMailboxes,
     Role,
     SetSubscription,
-    ShowMailbox,
 )  # fmt: skip
 from bulkhead.errors import Refused
 from bulkhead.store.changes import Effects, MailboxChange
@@ -52,15 +51,6 @@ def list_mailboxes(state: State, session: Session, request: ListMailboxes, body:
     """Every mailbox with counts, oldest first."""
     rows = state.database.read(_ROW + " ORDER BY seq", (session.account_seq,))
     return MailboxPage(tuple(MailboxRow(*row) for row in rows))
-
-
-@by_handle(READ)
-def show_mailbox(state: State, session: Session, request: ShowMailbox, body: BodyReader | None) -> MailboxRow:
-    """One mailbox with counts."""
-    row = state.database.first(_ROW + " AND mailbox = ?", (session.account_seq, request.mailbox))
-    if row is None:
-        raise Refused("there is no such mailbox", code="no-such-mailbox")
-    return MailboxRow(*row)
 
 
 @by_handle(WRITE)

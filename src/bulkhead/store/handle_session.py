@@ -1,15 +1,13 @@
-"""What sessions exist: GrantSessions and RevokeSessions from keyring, Unwatch from the session itself."""
+"""What sessions exist: GrantSessions and RevokeSessions from keyring."""
 
 import sqlite3
 from collections.abc import Awaitable
 
 from bulkhead.boundary.body import BodyReader
 from bulkhead.boundary.messages.fields import Done
-from bulkhead.boundary.messages.to_store import GrantSessions, RevokeSessions, Unwatch
+from bulkhead.boundary.messages.to_store import GrantSessions, RevokeSessions
 from bulkhead.boundary.terms import Channel
 from bulkhead.errors import Refused
-from bulkhead.store.grants import READ, Session
-from bulkhead.store.sessions import by_handle
 from bulkhead.store.state import State, now_ms
 
 
@@ -35,13 +33,6 @@ def revoke_sessions(
         state.grants.revoke(handle)
         state.watchers.unwatch(handle)
     return _raise_epoch(state, request.epoch) if newer else Done()
-
-
-@by_handle(READ)
-def unwatch(state: State, session: Session, request: Unwatch, body: BodyReader | None) -> Done:
-    """Tell this handle nothing more."""
-    state.watchers.unwatch(session.handle)
-    return Done()
 
 
 def _require_epoch(state: State, epoch: int) -> bool:

@@ -301,22 +301,3 @@ class KeyringReport(Reply, frozen=True):
 
 class CheckKeyring(Request[KeyringReport], frozen=True, tag=37):
     """Open every record under its version key."""
-
-
-class SessionRow(Reply, frozen=True):
-    """One live session: for a dry run, the breach act and the drill."""
-
-    account: AccountId
-    channel: Text
-    scope: U8
-    messages_opened: U63
-
-
-class SessionPage(Reply, frozen=True):
-    """Live sessions, at most 1,000."""
-
-    rows: Annotated[tuple[SessionRow, ...], Meta(max_length=1000)]
-
-
-class ListSessions(Request[SessionPage], frozen=True, tag=38):
-    """Live sessions of this cell."""

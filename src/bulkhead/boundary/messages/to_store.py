@@ -177,13 +177,6 @@ class ListMailboxes(Request[MailboxPage], frozen=True, tag=20):
     handle: Handle
 
 
-class ShowMailbox(Request[MailboxRow], frozen=True, tag=21):
-    """One mailbox with counts. Refused: `no-such-mailbox`."""
-
-    handle: Handle
-    mailbox: MailboxId
-
-
 class CreateMailbox(Mutation[MailboxRow], frozen=True, tag=22):
     """Make a mailbox. Refused: `mailbox-exists` (same tag), `too-many-mailboxes`."""
 
@@ -524,12 +517,6 @@ class Quota(Reply, frozen=True):
 
 class ReadQuota(Request[Quota], frozen=True, tag=44):
     """The session's account's quota."""
-
-    handle: Handle
-
-
-class Unwatch(Request[Done], frozen=True, tag=45):
-    """Tell no more of changes to this handle."""
 
     handle: Handle
 
