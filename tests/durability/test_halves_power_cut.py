@@ -2,7 +2,6 @@
 
 import asyncio
 import random
-import socket
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,12 +10,12 @@ import pytest
 from tests.durability.halves_runner import ACCOUNTS, CHANGES, password
 from tests.durability.replay import cut_points, disks
 from tests.durability.strace_log import Call, read_calls
-from tests.durability.traced import have_strace, traced
+from tests.durability.traced import have_strace, traced, wait_for_end
 from tests.keyring.two_halves import SETTINGS, TENANT, TwoHalves, new_cell, opened, settled
 
 from bulkhead.identifiers import AccountId
 
-CUTS = 80
+CUTS = 50
 pytestmark = pytest.mark.skipif(not have_strace(), reason="needs the Debian package strace")
 
 
@@ -44,12 +43,6 @@ def run_traced(directory: Path, left_out: str = "") -> Trace:
     data = directory / "data"
     calls = read_calls(directory / "trace", data)
     return Trace(data, calls, list(marks_of(calls)))
-
-
-def wait_for_end(parent: socket.socket) -> None:
-    text = b""
-    while not text.endswith(b"MARK end\n"):
-        text += parent.recv(65536)
 
 
 def marks_of(calls: list[Call]) -> Iterator[Mark]:

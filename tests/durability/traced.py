@@ -71,7 +71,7 @@ def traced(directory: Path, runner: str, edges: int, *arguments: str) -> Iterato
         if pairs:
             socket.send_fds(ours, [b"edges"], [end.fileno() for _, end in pairs])
         ours.settimeout(60)
-        assert ours.recv(16) == b"ready"
+        assert ours.recv(5) == b"ready"
         for _, end in pairs:
             end.close()
         yield [end for end, _ in pairs] or [ours]
@@ -80,6 +80,13 @@ def traced(directory: Path, runner: str, edges: int, *arguments: str) -> Iterato
         process.wait(30)
         ours.close()
         theirs.close()
+
+
+def wait_for_end(parent: socket.socket) -> None:
+    """Read what a runner says until its last mark."""
+    text = b""
+    while not text.endswith(b"MARK end\n"):
+        text += parent.recv(65536)
 
 
 def run_traced(directory: Path, left_out: str = "") -> Trace:
