@@ -1,27 +1,31 @@
 """Events on their way to the ledger: durable with the act they tell of, delivered in order, retried for ever.
 
 An act that narrows reach takes effect first and waits here when the ledger is down; the gap is an alarm there.
+Batches are bounded by number and by bytes. The ledger takes a batch whole or refuses it whole: one that it refuses for
+good is sent again event by event, and what is refused alone is dropped and logged, so that it costs no other event.
 """
 
 import asyncio
 import logging
 import sqlite3
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import partial
 
 import msgspec
 
 from bulkhead.boundary.exchange import Exchange
 from bulkhead.boundary.faults import log_fault
-from bulkhead.boundary.messages.fields import Stamp
+from bulkhead.boundary.messages.fields import MESSAGE_MAX, Stamp
 from bulkhead.boundary.messages.to_ledger import EVENTS_MAX, AppendEvents, Event
 from bulkhead.errors import Error, Refused
 from bulkhead.holder.database import Database
+from bulkhead.holder.witness import actor_text
 from bulkhead.identifiers import new_id
 
 SCHEMA = "CREATE TABLE outbox (number INTEGER PRIMARY KEY AUTOINCREMENT, batch BLOB, event BLOB NOT NULL)"
 RETRY_SECONDS = 2.0
+BATCH_BYTES_MAX = MESSAGE_MAX - 1024  # of encoded events; the rest is room for the stamp
 _log = logging.getLogger("bulkhead.outbox")
 
 
@@ -32,8 +36,11 @@ def note(
     details: Mapping[str, str | int | bool | None],
     account: bytes = b"",
 ) -> None:
-    """Write an event into the outbox, within the transaction of the act itself. kind: a name of ledger's EVENTS."""
-    event = Event(kind, int(time.time() * 1000), actor, account, dict(details))
+    """Write an event into the outbox, within the transaction of the act itself. kind: a name of ledger's EVENTS.
+
+    actor: whoever asked, as named in the stamp; made into what the ledger takes, as a stranger may have chosen it.
+    """
+    event = Event(kind, int(time.time() * 1000), actor_text(actor), account, dict(details))
     connection.execute("INSERT INTO outbox (event) VALUES (?)", (msgspec.msgpack.encode(event),))
 
 
@@ -74,25 +81,63 @@ class Outbox:
         """Deliver one batch. Its members and request id are durable before it is first sent, so that an answer lost
         on the way, or a restart, neither repeats nor drops an event.
         """
-        rows = self._database.read("SELECT number, batch, event FROM outbox WHERE batch IS NOT NULL ORDER BY number")
+        rows = self._database.read("SELECT number, batch, event FROM outbox ORDER BY number LIMIT ?", (EVENTS_MAX,))
         if not rows:
-            fresh = self._database.read("SELECT number FROM outbox ORDER BY number LIMIT ?", (EVENTS_MAX,))
-            if not fresh:
-                return False
-            await self._database.write(partial(_assign, batch=new_id(), last=fresh[-1][0]))
+            return False
+        batch = rows[0][1]
+        if batch is None:
+            await self._database.write(partial(_assign, batch=new_id(), last=rows[_fitting(rows) - 1][0]))
             return True
-        events = tuple(msgspec.msgpack.decode(row[2], type=Event) for row in rows)
-        stamp = Stamp.fresh(self._exchange.me.compartment, request_id=rows[0][1])
+        members = [row for row in rows if row[1] == batch]  # the first rows, as batches are made from the front
+        fault = await self._send(batch, [row[2] for row in members])
+        if fault and len(members) > 1:  # nothing of it is in the ledger
+            _log.warning("%d events go to the ledger one by one: %s", len(members), fault)
+            await self._database.write(partial(_split, numbers=[row[0] for row in members]))
+            return True
+        if fault:
+            _log.error("an event (number %d) never reaches the ledger: %s", members[0][0], fault)
+        await self._database.write(partial(_drop, batch=batch))
+        return True
+
+    async def _send(self, batch: bytes, encoded: Sequence[bytes]) -> str:
+        """Why the ledger will never take these events together, or "" once it has them. Raises as a call does.
+
+        The reason holds a code or a kind of fault, never a value.
+        """
+        if sum(map(len, encoded)) > BATCH_BYTES_MAX:
+            return "over the limit of a message"
+        try:
+            events = tuple(_event.decode(event) for event in encoded)
+        except (msgspec.DecodeError, UnicodeDecodeError):
+            return "over the limits of an event"
+        stamp = Stamp.fresh(self._exchange.me.compartment, request_id=batch)
         try:
             await self._exchange.to("ledger").call(AppendEvents(stamp, events))
         except Refused as error:
-            _log.error("the ledger refuses %d events for good: %s", len(events), error.public)
-        await self._database.write(partial(_drop, batch=rows[0][1]))
-        return True
+            return f"refused ({error.code})"
+        return ""
+
+
+_event = msgspec.msgpack.Decoder(Event)
+
+
+def _fitting(rows: Sequence[tuple[int, bytes | None, bytes]]) -> int:
+    """How many of the first rows make one message; at least one, as what is too large alone must not stay in front."""
+    octets = 0
+    for count, (_, _, event) in enumerate(rows):
+        octets += len(event)
+        if octets > BATCH_BYTES_MAX:
+            return max(1, count)
+    return len(rows)
 
 
 def _assign(connection: sqlite3.Connection, *, batch: bytes, last: int) -> None:
-    connection.execute("UPDATE outbox SET batch = ? WHERE number <= ?", (batch, last))
+    connection.execute("UPDATE outbox SET batch = ? WHERE number <= ? AND batch IS NULL", (batch, last))
+
+
+def _split(connection: sqlite3.Connection, *, numbers: Sequence[int]) -> None:
+    """Make each event a batch of its own, under a request id that the ledger has not seen."""
+    connection.executemany("UPDATE outbox SET batch = ? WHERE number = ?", [(new_id(), number) for number in numbers])
 
 
 def _drop(connection: sqlite3.Connection, *, batch: bytes) -> None:
