@@ -1,6 +1,8 @@
 """The repository's own promises: what set-up installs is locked, public, hashed and explained."""
 
+import ast
 import re
+import sys
 import tomllib
 from pathlib import Path
 
@@ -57,9 +59,26 @@ def test_locks_name_only_public_hosts(name: str) -> None:
     assert "file:" not in text
 
 
-@pytest.mark.parametrize("package", sorted(set(locked(LOCKS[0])) | {line.partition("==")[0] for line in DEV}))
+@pytest.mark.parametrize("package", sorted(set(locked(LOCKS[0])) | set(locked(LOCKS[1]))))
 def test_every_dependency_has_its_reason_written_down(package: str) -> None:
     assert re.search(rf"\b{re.escape(package)}\b", (ROOT / "docs" / "dependencies.md").read_text())
+
+
+def test_what_is_shipped_imports_only_what_it_asks_for() -> None:
+    """A package of the tests may have a licence or a duty that is none for a cell (pymerkle is under the GPL)."""
+    names: dict[str, set[str]] = {}
+    for path in (ROOT / "src").rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text())):
+            found = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
+            found += [node.module or ""] if isinstance(node, ast.ImportFrom) else []
+            for name in found:
+                names.setdefault(name.partition(".")[0], set()).add(path.name)
+    third = {name for name in names if name not in sys.stdlib_module_names} - {"bulkhead"}
+    assert third == {{"argon2-cffi": "argon2", "dnspython": "dns"}.get(name, name) for name in map(package_of, RUNTIME)}
+
+
+def package_of(requirement: str) -> str:
+    return requirement.partition("==")[0]
 
 
 def test_decisions_are_numbered_without_gaps_and_have_their_parts() -> None:
