@@ -12,5 +12,5 @@ falls       stored mail can be withheld, destroyed or rolled back; none can be r
     grants.py    who may use which handle          columns.py   packed arrays per mailbox
     rows.py      what a mutation does to the rows  changes.py   what a commit changed, and who watches it
     intake.py    bodies on their way in            fsck.py      rows, segments and counts against each other
-    disk.py      every file operation
+    disk.py      every file operation              loans.py     listings that were not read yet
 """

@@ -28,6 +28,7 @@ from bulkhead.boundary.terms import Answer
 from bulkhead.errors import Refused
 from bulkhead.store.columns import MailboxColumns, packed
 from bulkhead.store.grants import READ, Session
+from bulkhead.store.loans import Loan
 from bulkhead.store.rows import SELECT_STORED, range_list
 from bulkhead.store.segment import HEADER_BYTES, READ_BYTES
 from bulkhead.store.sessions import by_handle
@@ -43,12 +44,20 @@ async def read_columns(state: State, session: Session, request: ReadColumns, bod
     """The mailbox as it is now, after the claim on its recent messages where one is made."""
     mailbox = state.mailbox_seq(session, request.mailbox)
     recent_from = await _recent(state, session, mailbox, request.claim_recent)
-    columns = await state.columns.load(mailbox)
-    state.require_session(session.channel, session.handle)
+    columns, loan = await _columns(state, session, mailbox)
     if request.watch:
         state.watchers.watch(session.handle, session.channel, session.account_seq)
-    messages, parts = columns.packed(request.columns, request.first_uid)
-    return Answer(Columns(columns.uid_validity, columns.uid_next, columns.modseq, messages, recent_from), parts)
+    messages, loan.parts = columns.packed(request.columns, request.first_uid)
+    return Answer(Columns(columns.uid_validity, columns.uid_next, columns.modseq, messages, recent_from), loan)
+
+
+async def _columns(state: State, session: Session, mailbox: int) -> tuple[MailboxColumns, Loan]:
+    """The mailbox as it is now, with room for a listing of it. Raises Refused where session or mailbox is gone."""
+    columns = await state.columns.load(mailbox)
+    loan = await state.loans.take(session.channel, columns.bytes_used)
+    columns = await state.columns.load(mailbox)  # of now: it may have changed while others were read
+    state.require_session(session.channel, session.handle)
+    return columns, loan
 
 
 @by_handle(READ)
@@ -56,8 +65,7 @@ async def read_changes(state: State, session: Session, request: ReadChanges, bod
     """UIDs expunged, then UIDs, flags and MODSEQs of what was added or flagged, after `since`."""
     mailbox = state.mailbox_seq(session, request.mailbox)
     recent_from = await _recent(state, session, mailbox, request.claim_recent)
-    columns = await state.columns.load(mailbox)
-    state.require_session(session.channel, session.handle)
+    columns, loan = await _columns(state, session, mailbox)
     places = columns.changed_since(request.since)
     (floor,) = state.database.first("SELECT log_floor FROM mailbox WHERE seq = ?", (mailbox,)) or (columns.modseq,)
     expunged: list[int] = []
@@ -71,10 +79,10 @@ async def read_changes(state: State, session: Session, request: ReadChanges, bod
         columns.uid_next, columns.modseq, len(columns.uids), len(expunged), len(places), recent_from,
         request.since >= floor,
     )  # fmt: skip
-    return Answer(reply, _changed(expunged, places, columns))
+    return Answer(reply, _changed(expunged, places, columns, loan))
 
 
-def _changed(expunged: list[int], places: list[int], columns: MailboxColumns) -> Iterator[bytes]:
+def _changed(expunged: list[int], places: list[int], columns: MailboxColumns, loan: Loan) -> Loan:
     """The body of Changes, of the columns as they are now, packed in slices while it leaves."""
     uids, flags, modseqs = columns.uids[:], columns.flags[:], columns.modseqs[:]
 
@@ -84,7 +92,8 @@ def _changed(expunged: list[int], places: list[int], columns: MailboxColumns) ->
             for start in range(0, len(places), SLICE):
                 yield packed(array(column.typecode, [column[at] for at in places[start : start + SLICE]]))
 
-    return slices()
+    loan.parts = slices()
+    return loan
 
 
 async def _recent(state: State, session: Session, mailbox: int, claim: bool) -> int:

@@ -19,6 +19,7 @@ from bulkhead.store.changes import Effects, Watchers
 from bulkhead.store.columns import ColumnCache
 from bulkhead.store.disk import Disk
 from bulkhead.store.grants import Grants, Session, no_session
+from bulkhead.store.loans import Loans
 from bulkhead.store.segment import Segments
 
 R = TypeVar("R", bound=Reply)
@@ -40,6 +41,7 @@ class State:
         self.grants = Grants()
         self.columns = ColumnCache(database, path, self.executor, self.settle)
         self.watchers = Watchers(exchange.tell, loop)
+        self.loans = Loans()
         self.filing = asyncio.Semaphore(8)  # pages on their way in, each whole in memory
         self.buffered = 0  # bytes of small deliveries in memory
         self.checking = 0  # running checks, during which no segment is removed
