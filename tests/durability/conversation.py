@@ -30,7 +30,8 @@ def turns_of(calls: list[Call], requests: tuple[type[Any], ...]) -> list[Turn]:
         if call.name not in {"sendto", "recvfrom"} or call.result <= 0:
             continue
         descriptor = call.arguments.split("<", 1)[0]
-        if call.strings[0][4:5] == bytes([FrameKind.HELLO]):
+        first = (call.name, descriptor) not in readers
+        if first and call.strings[0][4:5] == bytes([FrameKind.HELLO]):  # any later byte may look like one
             readers[call.name, descriptor] = FrameReader()
         reader = readers.get((call.name, descriptor))
         if reader is None:  # no edge: the loop's own wake-ups, the parent's socket
