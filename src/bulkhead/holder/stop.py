@@ -26,6 +26,7 @@ CREATE TABLE stop (
 );
 INSERT INTO stop VALUES (1, 0, 0, 0)
 """
+EPOCH_MAX = 2**53 - 1  # the largest integer that an event may hold
 R = TypeVar("R", bound=Reply)
 
 
@@ -55,7 +56,8 @@ class TenantStop:
         """Raise the epoch, refusing logins from now on where `logins`; the reply is what `effect` gives.
 
         sessions: whether it ends them. effect: the narrowing itself, in memory, before anything is written.
-        Raises Refused (`old-epoch`).
+        Raises Refused (`old-epoch`, `bad-epoch`), TemporaryFailure where it could not be written: it holds until the
+        next restart then, and the same request may come again.
         """
         earlier = await self._database.answered(request)
         if earlier is not None:
@@ -66,23 +68,31 @@ class TenantStop:
         if sessions:
             self.ended = max(self.ended, epoch)
         reply = effect()
-        actor = ledger_text(request.stamp.actor) or "cell"
         details: dict[str, str | int | bool | None] = {"reason": ledger_text(reason), "epoch": epoch}
+
+        def work(connection: sqlite3.Connection) -> R:
+            note(connection, event, request.stamp.actor, details)
+            return reply
+
+        # shielded: what is on disk is known here, whether or not the caller is still there
+        return await asyncio.shield(self._write_stop(request, epoch, work))
+
+    async def _write_stop(self, request: Mutation[R], epoch: int, work: Callable[[sqlite3.Connection], R]) -> R:
         async with self._writing:
+            earlier = await self._database.answered(request)  # the same request, sent twice, may have been before us
+            if earlier is not None:
+                return earlier
             self._check(epoch)
             write = partial(_write, epoch=epoch, stopped=self.stopped, ended=self.ended)
-
-            def work(connection: sqlite3.Connection) -> R:
-                write(connection)
-                note(connection, event, actor, details)
-                return reply
-
-            await self._database.mutate(request, work)
+            reply = await self._database.mutate(request, lambda connection: write(connection) or work(connection))
             self._durable = epoch
-        return reply
+            return reply
 
     async def lift(self, request: Mutation[R], epoch: int, reason: str, reply: R) -> R:
-        """Take logins again, once the ledger has it. Raises TemporaryFailure without ledger, Refused (`old-epoch`)."""
+        """Take logins again, once the ledger has it.
+
+        Raises TemporaryFailure without ledger, Refused (`old-epoch`, `bad-epoch`).
+        """
         earlier = await self._database.answered(request)
         if earlier is not None:
             return earlier
@@ -93,7 +103,13 @@ class TenantStop:
             "at": self._exchange.me.compartment,
         }
         await witness(self._exchange, request.stamp, "StopLifted", details)
+        return await asyncio.shield(self._write_lift(request, epoch, reply))
+
+    async def _write_lift(self, request: Mutation[R], epoch: int, reply: R) -> R:
         async with self._writing:
+            earlier = await self._database.answered(request)
+            if earlier is not None:
+                return earlier
             self._check_newest(epoch)  # a newer stop may have come meanwhile, and holds
             write = partial(_write, epoch=epoch, stopped=False, ended=self.ended)
             await self._database.mutate(request, lambda connection: write(connection) or reply)
@@ -103,10 +119,13 @@ class TenantStop:
         return reply
 
     def _check_newest(self, epoch: int) -> None:
+        self._check(epoch)
         if epoch <= max(self.epoch, self._durable):
             raise _old(max(self.epoch, self._durable))
 
     def _check(self, epoch: int) -> None:
+        if epoch > EPOCH_MAX:
+            raise Refused(f"an epoch is at most {EPOCH_MAX}", code="bad-epoch")
         if epoch <= self._durable:
             raise _old(self._durable)
 
@@ -116,4 +135,9 @@ def _old(epoch: int) -> Refused:
 
 
 def _write(connection: sqlite3.Connection, *, epoch: int, stopped: bool, ended: int) -> None:
-    connection.execute("UPDATE stop SET epoch = ?, stopped = ?, ended = ?", (epoch, stopped, ended))
+    """Raises Refused where the row is not older: on disk, too, the epoch only goes up."""
+    changed = connection.execute(
+        "UPDATE stop SET epoch = ?, stopped = ?, ended = ? WHERE epoch < ?", (epoch, stopped, ended, epoch)
+    )
+    if changed.rowcount != 1:
+        raise _old(int(connection.execute("SELECT epoch FROM stop").fetchone()[0]))
