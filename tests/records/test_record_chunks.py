@@ -30,6 +30,7 @@ def test_sealed_size_is_foretold_and_the_body_comes_back(size):
     sealed = seal(body)
     assert len(sealed) == message.body_sealed_size(size)
     assert message.open_body(*AT, sealed) == body
+    assert b"".join(message.seal_body(*AT, body)) == sealed
 
 
 @pytest.mark.parametrize("size", [0, 5, CHUNK_BYTES, 2 * CHUNK_BYTES + 7])

@@ -22,7 +22,7 @@ from bulkhead.errors import ConfigError
 from bulkhead.gate.message import INLINE_MAX, PIECE, run_aside
 from bulkhead.identifiers import AccountId, EmailId, RequestId, TenantId, new_id
 from bulkhead.records.mailbox import Binding, VerifiedBinding
-from bulkhead.records.message import body_sealed_size, seal_body_pieces, seal_key_box, seal_parts
+from bulkhead.records.message import body_sealed_size, seal_body, seal_body_pieces, seal_head, seal_key_box
 from bulkhead.wire.summary import Section, Summary, summarize
 
 BINDINGS_KEPT = 10_000
@@ -48,12 +48,11 @@ class SealedCopy:
     def pieces(self) -> Iterator[bytes]:
         """The sealed parts in order."""
         account, email = AccountId(self.row.account), EmailId(self.row.email)
+        head = seal_head(self.key, account, email, self.summary, self.header)
         if len(self.body) <= INLINE_MAX:
-            parts = seal_parts(self.key, account, email, self.summary, self.header, self.body)
-            yield b"".join((parts.summary, parts.header, parts.body))
+            yield b"".join((*head, *seal_body(self.key, account, email, self.body)))
             return
-        parts = seal_parts(self.key, account, email, self.summary, self.header, b"")
-        yield parts.summary + parts.header
+        yield b"".join(head)
         cut = (self.body[start : start + PIECE] for start in range(0, len(self.body), PIECE))
         yield from seal_body_pieces(self.key, account, email, cut)
 
@@ -132,7 +131,7 @@ def sealed_size(plain: int) -> int:
     return plain + _OVERHEAD
 
 
-_OVERHEAD = len(seal_parts(bytes(32), AccountId(bytes(16)), EmailId(bytes(16)), b"", b"", b"").summary)
+_OVERHEAD = len(seal_head(bytes(32), AccountId(bytes(16)), EmailId(bytes(16)), b"", b"")[0])
 
 
 async def deliver(

@@ -11,6 +11,7 @@ from bulkhead.errors import Refused
 from bulkhead.wire.header import header_end
 
 INLINE_MAX = 256 * 1024  # octets: work on larger messages is done on the one thread beside the loop
+JOIN_INLINE_MAX = 4 << 20  # octets: copied in a millisecond
 PIECE = 256 * 1024
 HEADER_MAX = 1 << 20  # octets of a message's header
 
@@ -72,6 +73,8 @@ class MessageText:
         """`before` and the message as one; the pieces are given up."""
         self._cut()
         pieces, self._pieces = [before, *self._pieces], []
+        if self.size <= JOIN_INLINE_MAX:
+            return b"".join(pieces)
         return await run_aside(self.size, lambda: b"".join(pieces))
 
     def _cut(self) -> None:

@@ -4,6 +4,7 @@ import ipaddress
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from functools import lru_cache
 from time import time
 
 from bulkhead.boundary.exchange import Exchange
@@ -84,6 +85,7 @@ def refuse_loop(header: bytes) -> None:
         raise Rejection(LOOP)
 
 
+@lru_cache(maxsize=1024)  # a client sends more than one message
 def client_address(source: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address:
     """The client's address as Received tells it: an IPv4 one also where the listener is IPv6."""
     address = ipaddress.ip_address(source.partition("%")[0])

@@ -34,7 +34,9 @@ __all__ = [
     "open_key_box",
     "open_summary",
     "part_key",
+    "seal_body",
     "seal_body_pieces",
+    "seal_head",
     "seal_key_box",
     "seal_parts",
     "sealed_range",
@@ -84,14 +86,25 @@ def seal_parts(
     Raises ValueError for a summary over 1 MiB, a header over 16 MiB or a key that has not 32 bytes.
     For large bodies use `body_sealer` or `seal_body_pieces`, which hold one chunk.
     """
+    return SealedParts(
+        *seal_head(key, account, email_id, summary, header), b"".join(seal_body(key, account, email_id, body))
+    )
+
+
+def seal_head(key: bytes, account: AccountId, email_id: EmailId, summary: bytes, header: bytes) -> tuple[bytes, bytes]:
+    """The first two of them. Raises as seal_parts."""
     if len(summary) > SUMMARY_MAX or len(header) > HEADER_MAX:
         raise ValueError("summary or header is too large")
     place = (account, email_id)
-    return SealedParts(
+    return (
         seal(Kind.SUMMARY, 0, part_key(key, Kind.SUMMARY), summary, place),
         seal(Kind.HEADER, 0, part_key(key, Kind.HEADER), header, place),
-        b"".join(seal_body_pieces(key, account, email_id, (body,))),
     )
+
+
+def seal_body(key: bytes, account: AccountId, email_id: EmailId, body: Buffer) -> list[bytes]:
+    """The third, of a body that is there as one, in pieces."""
+    return chunks.seal_whole(Kind.BODY, part_key(key, Kind.BODY), (account, email_id), body)
 
 
 def open_summary(key: bytes, account: AccountId, email_id: EmailId, record: Buffer) -> bytes:

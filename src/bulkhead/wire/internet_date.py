@@ -7,6 +7,7 @@ sender's own calendar day, which is (seconds + offset * 60) // 86400. Years 1 to
 
 import re
 from datetime import UTC, date, datetime, timedelta
+from functools import lru_cache
 
 OFFSET_MAX = 24 * 60 - 1  # minutes
 _MONTHS = ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec")
@@ -86,6 +87,7 @@ def internal_date(seconds: int, offset: int = 0) -> bytes:
     return f'"{local.day:2d}-{month}-{local.year:04d} {local:%H:%M:%S} {zone}"'.encode()
 
 
+@lru_cache(maxsize=16)  # a busy server writes the same second many times
 def message_date(seconds: int, offset: int = 0) -> bytes:
     """The value of a Date field: `Sun, 22 Nov 2026 09:00:07 +0900` (RFC 5322 section 3.3)."""
     local, zone = _local(seconds, offset)

@@ -144,6 +144,8 @@ class Reply:
         """The reply's octets: every line at most 512 with CRLF, printable US-ASCII (anything else becomes "?")."""
         head = f"{self.status} " if self.status else ""
         room = REPLY_LINE_MAX - 6 - len(head)
+        if len(self.lines) == 1 and len(line := self.lines[0]) <= room and line.isascii() and line.isprintable():
+            return f"{int(self.code)} {head}{line}\r\n".encode("ascii")  # nearly all of them
         parts: list[str] = []
         for line in self.lines:
             clean = line if line.isascii() and line.isprintable() else _UNPRINTABLE.sub("?", line)

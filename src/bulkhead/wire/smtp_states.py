@@ -19,6 +19,8 @@ class Role(Enum):
 class Phase(Enum):
     """Where a session stands."""
 
+    __hash__ = object.__hash__  # members are their own equals; Enum's hashes the name, in Python, at every look-up
+
     CONNECTED = "connected"  # no greeting sent
     GREETED = "greeted"  # 220 sent, no EHLO yet
     READY = "ready"  # EHLO accepted, no transaction
@@ -33,6 +35,8 @@ class Phase(Enum):
 
 class Step(Enum):
     """What, once accepted, moves a session on."""
+
+    __hash__ = object.__hash__
 
     GREETING = "220"
     HELLO = "EHLO/HELO"

@@ -11,6 +11,7 @@ from typing import Final
 
 END: Final = b"\r\n.\r\n"
 _NEWLINE: Final = re.compile(rb"\r\n|\r|\n")
+_NO_NEWLINE: Final = bytes(octet for octet in range(256) if octet not in END[:2])
 _LONE_CR: Final = re.compile(rb"\r(?!\n)")
 _SUSPECT: Final = re.compile(rb"\r(?!\n(?!\.))")  # a CR that stands alone, or a CRLF before a dot
 
@@ -132,7 +133,10 @@ class TextReader:
 
 def _newlines_are_pairs(text: bytes, suspect: int = 0) -> bool:
     """Whether every CR is followed by LF and every LF follows a CR; known of the CRs before `suspect`."""
-    return text.count(b"\n") == text.count(b"\r") and _LONE_CR.search(text, suspect) is None
+    if _LONE_CR.search(text, suspect) is not None:
+        return False
+    newlines = text.translate(None, _NO_NEWLINE)  # no CR stands alone, so each has its LF, and more LFs show here
+    return newlines == b"\r\n" * (len(newlines) // 2)
 
 
 def _lines_fit(text: bytes, limit: int) -> bool:
