@@ -1,6 +1,7 @@
 """What all sessions of one access process share: settings, edges, live sessions, memory for messages, POP3 locks."""
 
-from collections import Counter
+import asyncio
+from collections import Counter, OrderedDict
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -13,6 +14,7 @@ from bulkhead.gate.login import log_in
 from bulkhead.identifiers import AccountId
 
 APPENDING_MAX = 256 << 20  # octets of messages under way in one worker
+EARLY_MAX = 1024  # ends heard of before the login that they end
 SESSIONS_PER_ACCOUNT_MAX = 32  # here: each of a mailbox of 1,000,000 messages takes up to 24 MB
 
 
@@ -73,6 +75,7 @@ class Worker:
         self.locked: set[AccountId] = set()  # mailboxes that a POP3 session holds (RFC 1939 section 4)
         self.store_epoch = 0  # rises whenever the store's edge ends
         self._live: dict[bytes, LiveSession] = {}
+        self._early: OrderedDict[bytes, str] = OrderedDict()
         self._of_account: Counter[AccountId] = Counter()
 
     async def log_in(self, login: str, password: bytes, scope: int, source: str) -> Account:
@@ -90,6 +93,9 @@ class Worker:
         """Facts about this account's handle reach `session` from now on."""
         self._live[account.handle] = session
         self._of_account[account.id] += 1
+        reason = self._early.pop(account.handle, None)
+        if reason is not None:
+            asyncio.get_running_loop().call_soon(session.end, reason)
 
     def leave(self, account: Account) -> None:
         """No more."""
@@ -120,6 +126,10 @@ class Worker:
         session = self._live.get(handle)
         if session is not None:
             session.end(reason)
+            return
+        self._early[handle] = reason  # its login is still on the way from keyring to `enter`
+        if len(self._early) > EARLY_MAX:
+            self._early.popitem(last=False)
 
     def all_ended(self, reason: str) -> None:
         """The keyring is gone, and all handles with it."""
