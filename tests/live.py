@@ -54,6 +54,11 @@ def free_network() -> str:
     return network_of(free_number())
 
 
+def uid_base_of(number: int) -> int:
+    """User ids of a free number: the kernel counts threads per uid, over all installations of the machine."""
+    return 300_000 + number * 1024
+
+
 def network_of(number: int) -> str:
     """The network of a free number."""
     return f"127.{100 + number // 250}.{number % 250 + 2}"
@@ -75,8 +80,7 @@ class Live:
             for slot in range(tenants)
         ]  # fmt: skip
         make_installation(directory, "Test carrier", new)
-        # Own user ids: the kernel counts threads per uid, over all installations of the machine.
-        set_value(directory, "bulkhead.toml", "uid_base", 300_000 + number * 1024)
+        set_value(directory, "bulkhead.toml", "uid_base", uid_base_of(number))
         self.tenants = [str(tenant.id) for tenant in new]
         self.running = Running(directory)
         self.running.wait_ready()

@@ -3,7 +3,6 @@
 import contextlib
 import io
 import json
-import os
 import shutil
 import signal
 import subprocess
@@ -15,10 +14,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.live import PORTS, free_number, network_of, uid_base_of
 
 from bulkhead.cli.init import make_installation
 from bulkhead.cli.main import main
 from bulkhead.cli.make_tenant import NewTenant
+from bulkhead.config import set_value
 from bulkhead.identifiers import DomainName, TenantId
 
 TENANTS = ("kddi", "stnet")
@@ -63,11 +64,8 @@ class Live:
         return self("account", "add", tenant, address, "--password-stdin", stdin=password + "\n")
 
 
-def _new(number: int, name: str) -> NewTenant:
-    base = 20_000 + 10 * number + os.getpid() % 1000 * 20
-    listeners = ("mx", "submissions", "submission", "imaps", "pop3s")
-    ports = {f"listen.{listener}": base + place for place, listener in enumerate(listeners)}
-    return NewTenant(TenantId(name), number, DomainName(f"{name}.example"), f"127.0.1.{101 + number}", "", ports)
+def _new(network: str, slot: int, name: str) -> NewTenant:
+    return NewTenant(TenantId(name), slot, DomainName(f"{name}.example"), f"{network}.{slot + 1}", "", PORTS)
 
 
 @pytest.fixture(scope="session")
@@ -76,7 +74,10 @@ def live() -> Iterator[Live]:
     base = Path(tempfile.mkdtemp(prefix="bulkhead-cli-"))
     directory = base / "i"
     try:
-        make_installation(directory, "Test Carrier", [_new(number, name) for number, name in enumerate(TENANTS)])
+        number = free_number()
+        network = network_of(number)
+        make_installation(directory, "Test Carrier", [_new(network, slot, name) for slot, name in enumerate(TENANTS)])
+        set_value(directory, "bulkhead.toml", "uid_base", uid_base_of(number))
         with (base / "run.log").open("wb") as log:
             process = subprocess.Popen(
                 [sys.executable, "-m", "bulkhead.cli.main", "run", "-C", str(directory)],

@@ -6,6 +6,7 @@ import time
 from pathlib import Path
 
 import pytest
+from tests.live import free_number, uid_base_of
 
 from bulkhead.cli.init import make_installation, six_isps
 from bulkhead.cli.run import check_level, find_levels, taken_uid, what_is_missing
@@ -18,6 +19,7 @@ from bulkhead.supervisor.landlock import kernel_abi
 def directory(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("run") / "new"
     make_installation(path, "", six_isps()[:2])
+    set_value(path, "bulkhead.toml", "uid_base", uid_base_of(free_number()))
     return path
 
 
@@ -65,19 +67,20 @@ def test_what_is_missing_is_said_once_for_all_compartments() -> None:
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root gives compartments user ids")
 def test_a_user_id_that_another_process_has_is_found(tmp_path: Path) -> None:
     make_installation(tmp_path / "i", "Carrier", ())
-    set_value(tmp_path / "i", "bulkhead.toml", "uid_base", 1_900_000_000)
+    base = uid_base_of(free_number())
+    set_value(tmp_path / "i", "bulkhead.toml", "uid_base", base)
     installation = load_installation(tmp_path / "i")
     assert taken_uid(installation) is None
     pid = os.fork()
     if pid == 0:
-        os.setuid(1_900_000_009)
+        os.setuid(base + 9)
         time.sleep(20)
         os._exit(0)
     try:
         until = time.monotonic() + 10
         while taken_uid(installation) is None and time.monotonic() < until:
             time.sleep(0.01)
-        assert taken_uid(installation) == (1_900_000_009, pid)
+        assert taken_uid(installation) == (base + 9, pid)
     finally:
         os.kill(pid, signal.SIGKILL)
         os.waitpid(pid, 0)

@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from tests.forked import in_fork
+from tests.forked import OWN_UID, in_fork
 
 from bulkhead.drill import acts_files, acts_kernel, acts_network, acts_processes, acts_resources
 from bulkhead.drill.page import probe_table
@@ -18,7 +18,7 @@ from bulkhead.supervisor.sandbox import Lock, LockReport, Mechanism, Outcome, St
 from bulkhead.supervisor.selftest import Level, ProbeResult, Verdict, level, probe_with_report, run_control
 
 IS_ROOT = os.geteuid() == 0
-COMPARTMENT_UID = 61002
+COMPARTMENT_UID = OWN_UID + 2
 STARTS = [
     pytest.param(
         "root",

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from tests.forked import OWN_UID
 
 from bulkhead.config import load_installation
 from bulkhead.drill import acts_reach
@@ -66,7 +67,11 @@ def test_a_document_of_64_kib_passes_and_one_octet_more_does_not():
 
 
 def test_targets_are_the_same_after_they_crossed_the_stream():
-    lock = Lock(root="/", keep_fds=frozenset(), uid=61002, gid=61002) if os.geteuid() == 0 else Lock("/", frozenset())
+    lock = (
+        Lock(root="/", keep_fds=frozenset(), uid=OWN_UID + 3, gid=OWN_UID + 3)
+        if os.geteuid() == 0
+        else Lock("/", frozenset())
+    )
     with canaries(lock) as targets:
         crossed = read_targets(write_targets(targets))
     same = {"uid": lock.uid, "gid": lock.gid}

@@ -33,14 +33,14 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from cryptography.x509.oid import NameOID
-from tests.forked import ORDINARY_UID, in_fork
+from tests.forked import ORDINARY_UID, OWN_UID, in_fork
 
 from bulkhead.errors import ConfigError
 from bulkhead.supervisor import landlock
 from bulkhead.supervisor.sandbox import Lock, LockReport, Mechanism, Outcome, lock_down
 from bulkhead.supervisor.syscalls import syscall
 
-COMPARTMENT_UID = 61001
+COMPARTMENT_UID = OWN_UID + 1
 IS_ROOT = os.geteuid() == 0
 STARTS = [
     pytest.param(
