@@ -10,8 +10,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from bulkhead.errors import IntegrityError, PeerError, Refused, TemporaryFailure
+from bulkhead.gate.budget import Budget
 from bulkhead.gate.message import MessageText
-from bulkhead.gate.smtp import Budget, SmtpSession
+from bulkhead.gate.smtp import SmtpSession
 from bulkhead.identifiers import DomainName
 from bulkhead.wire.sasl import Credentials
 from bulkhead.wire.smtp import SmtpReceiver

@@ -9,6 +9,7 @@ from typing import Any, Protocol
 from bulkhead.access.account import Account
 from bulkhead.boundary.exchange import Exchange
 from bulkhead.errors import IntegrityError, TemporaryFailure
+from bulkhead.gate.budget import Budget
 from bulkhead.gate.delivery import Sealer
 from bulkhead.gate.login import log_in
 from bulkhead.identifiers import AccountId
@@ -46,24 +47,6 @@ class LiveSession(Protocol):
 
     def end(self, reason: str) -> None:
         """It is over: say so and close."""
-
-
-class Budget:
-    """Octets of messages in memory in this process."""
-
-    def __init__(self, octets: int) -> None:
-        self._left = octets
-
-    def take(self, octets: int) -> bool:
-        """Whether there was room."""
-        if octets > self._left:
-            return False
-        self._left -= octets
-        return True
-
-    def give(self, octets: int) -> None:
-        """They are free again."""
-        self._left += octets
 
 
 class Worker:

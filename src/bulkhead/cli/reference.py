@@ -2,11 +2,11 @@
 
 import sys
 from collections.abc import Iterator
-from pathlib import Path
 
 from bulkhead.cli.commands import COMMANDS, GROUPS
 from bulkhead.cli.exit_codes import MEANINGS, ExitCode
 from bulkhead.cli.tree import DIRECTORY, JSON, TENANT, Argument, Command
+from bulkhead.config.reference import write_page
 
 _HEAD = """\
 # The command line
@@ -99,18 +99,8 @@ def _shown(argument: Argument) -> str:
 
 
 def main(arguments: list[str]) -> int:
-    """Write the page to the file named last; with --check only say whether it is stale (1)."""
-    check = arguments[:1] == ["--check"]
-    if len(arguments) != 1 + check:
-        print("usage: python -m bulkhead.cli.reference [--check] FILE", file=sys.stderr)
-        return 2
-    path, page = Path(arguments[-1]), reference_page()
-    if not check:
-        path.write_text(page, encoding="utf-8")
-    elif not path.is_file() or path.read_text(encoding="utf-8") != page:
-        print(f"{path} is stale; run: make docs", file=sys.stderr)
-        return 1
-    return 0
+    """Write the reference of commands."""
+    return write_page(arguments, "bulkhead.cli.reference", reference_page())
 
 
 if __name__ == "__main__":

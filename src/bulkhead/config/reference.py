@@ -65,19 +65,24 @@ def _row(setting: Setting) -> str:
     return "| " + " | ".join(cells) + " |"
 
 
-def main(arguments: list[str]) -> int:
-    """Write the page to the file named last; with --check only say whether it is stale (1)."""
+def write_page(arguments: list[str], program: str, page: str) -> int:
+    """Write `page` to the file named last; with --check only say whether it is stale (1)."""
     check = arguments[:1] == ["--check"]
     if len(arguments) != 1 + check:
-        print("usage: python -m bulkhead.config.reference [--check] FILE", file=sys.stderr)
+        print(f"usage: python -m {program} [--check] FILE", file=sys.stderr)
         return 2
-    path, page = Path(arguments[-1]), reference_page()
+    path = Path(arguments[-1])
     if not check:
         path.write_text(page, encoding="utf-8")
     elif not path.is_file() or path.read_text(encoding="utf-8") != page:
         print(f"{path} is stale; run: make docs", file=sys.stderr)
         return 1
     return 0
+
+
+def main(arguments: list[str]) -> int:
+    """Write the reference of settings."""
+    return write_page(arguments, "bulkhead.config.reference", reference_page())
 
 
 if __name__ == "__main__":

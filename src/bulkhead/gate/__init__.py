@@ -2,6 +2,7 @@
 
 serve.py      accepts and counts; each connection is one session coroutine
 connection.py one client's byte stream, its TLS and its time-outs
+budget.py     octets of messages in memory
 message.py    a message on its way in, in pieces
 tls.py        the gate's own certificate, loaded from its own directory, reloaded without restart
 login.py      directory, auth, keyring: from a login name to a session handle

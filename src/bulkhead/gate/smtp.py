@@ -5,6 +5,7 @@ import contextlib
 from typing import Protocol
 
 from bulkhead.errors import Error, IntegrityError, PeerError, Refused
+from bulkhead.gate.budget import Budget
 from bulkhead.gate.connection import Connection, ConnectionEnded, IdleTooLong
 from bulkhead.gate.message import MessageText
 from bulkhead.gate.tls import TlsKeeper
@@ -71,24 +72,6 @@ class Rejection(Error):
     def __init__(self, answer: Reply) -> None:
         super().__init__(answer.text)
         self.reply = answer
-
-
-class Budget:
-    """Octets of messages in memory in this process; a gate that is out of it asks to be tried again."""
-
-    def __init__(self, octets: int) -> None:
-        self._left = octets
-
-    def take(self, octets: int) -> bool:
-        """Whether there was room."""
-        if octets > self._left:
-            return False
-        self._left -= octets
-        return True
-
-    def give(self, octets: int) -> None:
-        """They are free again."""
-        self._left += octets
 
 
 class SmtpSession:

@@ -5,12 +5,13 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from bulkhead.boundary.host import Host
+from bulkhead.gate.budget import Budget
 from bulkhead.gate.connection import Connection
 from bulkhead.gate.delivery import Sealer
 from bulkhead.gate.message import worker
 from bulkhead.gate.recipients import Domestic
 from bulkhead.gate.serve import Crowd, Limits, Listener
-from bulkhead.gate.smtp import Budget, Policy, SmtpSession
+from bulkhead.gate.smtp import Policy, SmtpSession
 from bulkhead.gate.tls import TlsKeeper
 from bulkhead.identifiers import parse_domain
 from bulkhead.wire import smtp_codes
