@@ -162,9 +162,10 @@ def town():
             live.stop()
 
 
-@pytest.mark.skipif(os.geteuid() != 0, reason="as an ordinary user the level depends on the host")
 @pytest.mark.parametrize("compartment", ["access", "mx", "store"])
 def test_a_breach_stays_in_its_compartment_and_the_others_do_not_notice(town, tmp_path, compartment):
+    if os.geteuid() != 0 and {row["level"] for row in town.json("status")["tenants"]} != {"A"}:
+        pytest.skip("as an ordinary user the level depends on the host, and here it is below A")
     svg = tmp_path / "breach.svg"
     done = town.command(
         "demo", "breach", f"t1/{compartment}", "--svg", str(svg), "--json", str(tmp_path / "b.json"), "--lift"
@@ -178,7 +179,8 @@ def test_a_breach_stays_in_its_compartment_and_the_others_do_not_notice(town, tm
     assert document["probes"]["unlocked"] + document["probes"]["absent"] == document["probes"]["tried"]
     if compartment == "access":
         assert document["live_messages"] > 0, "the control: a live session does expose its own mail"
-    assert document["components"], "what it maps was read"
+    if os.geteuid() == 0:  # the maps of a locked process are for root alone
+        assert document["components"], "what it maps was read"
     agree(document, done.stdout.decode(), svg.read_text())
     assert not list(town.directory.glob(f"cells/*/*/{CANARY_FILE}"))
     for tenant in town.tenants:
