@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 from bulkhead.auth.handle import HANDLERS, Auth
-from bulkhead.auth.logins import LoginCounts
 from bulkhead.auth.rows import Keys
 from bulkhead.auth.schema import MIGRATIONS
 from bulkhead.boundary.host import Host, Service
@@ -50,9 +49,11 @@ class AuthService:
         counts = self._auth.logins.counts
         if not counts.granted and not counts.refused:
             return
-        self._auth.logins.counts = LoginCounts()
-        details = {"granted": counts.granted, "refused": counts.refused}
+        granted, refused = counts.granted, counts.refused
+        details = {"granted": granted, "refused": refused}
         await self._auth.database.write(lambda c: note(c, "LoginsCounted", "auth", details))
+        counts.granted -= granted  # after the write, so that a failed one loses no minute; logins went on meanwhile
+        counts.refused -= refused
         self._auth.outbox.wake()
 
     async def _every_minute(self) -> None:
