@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta, timezone
 from ipaddress import IPv4Address, IPv6Address
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from bulkhead.identifiers import parse_address, parse_domain
@@ -200,6 +200,8 @@ ZONES = st.sampled_from([UTC, JST, timezone(-timedelta(hours=3, minutes=30))])
 
 
 @given(st.datetimes(min_value=datetime(1970, 1, 1), timezones=ZONES))
+@example(datetime(1970, 1, 1, microsecond=1, tzinfo=JST))  # before the epoch by the clock of UTC
+@example(datetime(9999, 12, 31, 12, 0, 59, 999_999, tzinfo=UTC))  # more digits than a float of seconds has
 def test_a_date_is_read_back_as_the_same_moment(moment):
     assert email.utils.parsedate_to_datetime(format_date(moment)) == moment.replace(microsecond=0)
 
