@@ -123,7 +123,7 @@ class FrameReader:
 
 def frame(kind: FrameKind, call: int, payload: bytes = b"") -> bytes:
     """One frame. Raises ValueError when the payload is over the kind's limit: our bug."""
-    if len(payload) > PAYLOAD_MAX[kind]:
+    if len(payload) > _LIMIT[kind]:
         raise ValueError(f"{kind.name} of {len(payload)} bytes is over its limit")
     return HEADER.pack(len(payload), kind, call) + payload
 

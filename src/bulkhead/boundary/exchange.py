@@ -59,7 +59,9 @@ class Caller:
         repeatable = body is None or isinstance(body, bytes) or callable(body)
         ends, patience = time.monotonic() + timeout, ATTACH_SECONDS
         for sending in range(1, SENDINGS_MAX + 1):
-            edge = await self._exchange.attached(self._server, min(patience, ends - time.monotonic()))
+            edge = self._exchange.edge_to(self._server)
+            if edge is None:
+                edge = await self._exchange.attached(self._server, min(patience, ends - time.monotonic()))
             left = max(0.0, ends - time.monotonic())
             try:
                 reply, reader = await edge.call(request, body() if callable(body) else body, left)

@@ -45,6 +45,13 @@ from bulkhead.wire.smtp_session import Session, run_command
 from bulkhead.wire.smtp_states import TRANSITIONS, Phase, Role, Step
 from bulkhead.wire.smtp_text import Fault, TextReader
 
+# Python 3.11 takes 150 ns for a member of an Enum and 10 for a name, and every event asks for several.
+_CONNECTED: Final = Phase.CONNECTED
+_DATA: Final = Phase.DATA
+_AUTH: Final = Phase.AUTH
+_TLS: Final = Phase.TLS
+_CLOSED: Final = Phase.CLOSED
+
 READ_AHEAD: Final = 65536  # octets of inbox from which a runner stops reading while an answer is due
 
 FAULTS: Final[Mapping[Fault, Reply]] = MappingProxyType(
@@ -109,7 +116,7 @@ class SmtpReceiver:
     @property
     def closed(self) -> bool:
         """Whether the session is over: send what is due and close."""
-        return self.session.phase is Phase.CLOSED
+        return self.session.phase is _CLOSED
 
     @property
     def wants_data(self) -> bool:
@@ -118,13 +125,13 @@ class SmtpReceiver:
 
     def receive_data(self, data: bytes) -> None:
         """Take octets from the client. What is wrong with them, next_event tells."""
-        if self.phase is Phase.CLOSED:
+        if self.phase is _CLOSED:
             return
-        if self.phase is Phase.TLS:
+        if self.phase is _TLS:
             self._fail(None, PeerError("plain text behind STARTTLS"))  # CVE-2011-0411: it never reaches the session
             return
         self._inbox += data
-        if len(self._inbox) > self.limits.inbox_bytes and (self._awaiting or self.phase is not Phase.DATA):
+        if len(self._inbox) > self.limits.inbox_bytes and (self._awaiting or self.phase is not _DATA):
             self._fail(codes.TOO_MANY_ERRORS, PeerError("too many commands sent ahead"))
 
     def data_to_send(self) -> bytes:
@@ -137,16 +144,16 @@ class SmtpReceiver:
         """The next event, or None when bytes or an answer are needed. Raises PeerError: the session is over."""
         if self._failure is not None:
             raise self._failure
-        if self._awaiting is not None or self.phase in (Phase.CLOSED, Phase.CONNECTED):
+        if self._awaiting is not None or self.phase in (_CLOSED, _CONNECTED):
             return None
-        if self.phase is Phase.DATA:
+        if self.phase is _DATA:
             return self._read_text()
         verb = ""
         try:
-            line = self._lines.take(self._inbox, authenticating=self.phase is Phase.AUTH)
+            line = self._lines.take(self._inbox, authenticating=self.phase is _AUTH)
             if line is None:
                 return None
-            if self.phase is Phase.AUTH:
+            if self.phase is _AUTH:
                 return self._give(AuthLine(line))
             verb, argument = split_command(line)
             return self._give(run_command(self.session, verb, argument))
@@ -166,7 +173,7 @@ class SmtpReceiver:
 
     def close(self, answer: Reply) -> None:
         """Say `answer` (421, or 554 instead of a greeting) and end the session."""
-        if self.phase is not Phase.CLOSED:
+        if self.phase is not _CLOSED:
             self._send(answer)
             self._end()
 
@@ -192,7 +199,7 @@ class SmtpReceiver:
 
     def tls_established(self) -> None:
         """The handshake is done: all that was said before is forgotten (RFC 3207 section 4.2)."""
-        if self.phase is Phase.CLOSED:
+        if self.phase is _CLOSED:
             return
         self._step(Step.TLS_ESTABLISHED)
         self._inbox.clear()
@@ -308,11 +315,11 @@ class SmtpReceiver:
         """Whether nothing followed a command whose reply decides what the following octets mean."""
         if self._inbox:
             self._fail(codes.SYNCHRONISATION, PeerError("input sent before it was asked for"))
-        return self.phase is not Phase.CLOSED
+        return self.phase is not _CLOSED
 
     def _answered(self, *kinds: type[Event]) -> Event | None:
         """The event that this answers; None when the session ended meanwhile, and no answer can be given."""
-        if self.phase is Phase.CLOSED:
+        if self.phase is _CLOSED:
             return None
         event = self._awaiting
         if event is None or not isinstance(event, kinds):
@@ -358,7 +365,7 @@ class SmtpReceiver:
         return self.closed
 
     def _end_auth(self) -> None:
-        if self.phase is Phase.AUTH:
+        if self.phase is _AUTH:
             self._step(Step.AUTH_ENDED)
 
     def _message_answered(self, answer: Reply) -> None:
@@ -378,7 +385,7 @@ class SmtpReceiver:
         self._end()
 
     def _end(self) -> None:
-        self.session.phase = Phase.CLOSED
+        self.session.phase = _CLOSED
         self._awaiting = None
         self._inbox.clear()
         self._forget_transaction()
