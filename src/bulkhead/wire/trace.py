@@ -15,7 +15,8 @@ def format_date(moment: datetime) -> str:
     offset = moment.utcoffset()
     if offset is None:
         raise ValueError("a date in mail needs a time zone")
-    return message_date(int(moment.replace(microsecond=0).timestamp()), int(offset.total_seconds()) // 60).decode("ascii")
+    seconds = int(moment.replace(microsecond=0).timestamp())
+    return message_date(seconds, int(offset.total_seconds()) // 60).decode("ascii")
 
 
 def transmission_type(*, extended: bool, tls: bool, authenticated: bool) -> str:
