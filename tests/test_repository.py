@@ -81,6 +81,14 @@ def package_of(requirement: str) -> str:
     return requirement.partition("==")[0]
 
 
+def test_an_exception_from_a_rule_of_style_or_types_says_why() -> None:
+    exception = re.compile(r"# (?:noqa|type: ignore)\b(?:: [A-Z\d, ]+|\[[a-z, -]+\])?(.*)")
+    for path in (ROOT / "src").rglob("*.py"):
+        for number, line in enumerate(path.read_text().splitlines(), 1):
+            found = exception.search(line)
+            assert found is None or len(found[1].strip("# -")) > 3, f"{path.name}:{number}: say why"
+
+
 def test_decisions_are_numbered_without_gaps_and_have_their_parts() -> None:
     pages = sorted((ROOT / "docs" / "decisions").glob("*.md"))
     assert [page.name[:4] for page in pages] == [f"{number:04}" for number in range(1, len(pages) + 1)]

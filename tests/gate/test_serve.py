@@ -280,6 +280,7 @@ def test_a_command_that_races_the_reply_to_starttls_is_gone_after_the_handshake(
     run(test)
 
 
+@pytest.mark.filterwarnings("ignore:ssl.TLSVersion.TLSv1_1 is deprecated")
 def test_no_tls_is_no_session_gives_its_place_back_at_once_and_writes_no_log(
     run: Run, caplog: pytest.LogCaptureFixture
 ) -> None:

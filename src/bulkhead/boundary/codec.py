@@ -52,7 +52,7 @@ PAYLOAD_MAX = {
     FrameKind.CREDIT: 4,
     FrameKind.CANCEL: 0,
 }
-_LIMIT = [PAYLOAD_MAX.get(kind, -1) for kind in range(256)]  # type: ignore[call-overload]
+_LIMIT = [PAYLOAD_MAX.get(kind, -1) for kind in range(256)]  # type: ignore[call-overload]  # an IntEnum as int
 _CREDIT = struct.Struct("<I")
 
 

@@ -81,7 +81,7 @@ class Caller:
         reply, _ = await edge.call(request, None, timeout)
         if not isinstance(reply, Handed):
             raise ValueError(f"no descriptor comes with the reply to {type(request).__name__}: use call")
-        return reply.reply, reply.sock  # type: ignore[return-value]
+        return reply.reply, reply.sock  # type: ignore[return-value]  # as in call
 
     async def open(self, request: Request[R], *, timeout: float = CALL_SECONDS) -> tuple[R, BodyReader]:
         """The reply and the reader of its body. Close the reader when you stop early. Raises as call."""
@@ -90,7 +90,7 @@ class Caller:
         if reader is None:
             reader = BodyReader(0, lambda _: None)
             reader.feed(b"", last=True)
-        return reply, reader  # type: ignore[return-value]
+        return reply, reader  # type: ignore[return-value]  # as in call
 
     def tell(self, fact: Fact) -> bool:
         """Send a fact if the receiver is there and keeps up."""

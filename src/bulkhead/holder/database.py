@@ -129,7 +129,7 @@ class Database:
         before: runs on the writer thread ahead of the commit (a sync that must come first; once per batch per
         callable). after: runs on the writer thread right after the commit, in order, before any caller wakes.
         """
-        return await self._submit(work, None, before, after)  # type: ignore[no-any-return]
+        return await self._submit(work, None, before, after)  # type: ignore[no-any-return]  # what work returned
 
     async def mutate(
         self,
@@ -140,12 +140,12 @@ class Database:
         after: Callable[[R], None] | None = None,
     ) -> R:
         """As write, for a mutating request: one seen before is answered as it was then, and not done again."""
-        return await self._submit(work, request, before, after)  # type: ignore[no-any-return]
+        return await self._submit(work, request, before, after)  # type: ignore[no-any-return]  # as above
 
     async def answered(self, request: Mutation[R]) -> R | None:
         """The reply this request got before, if it was seen in the last 10 minutes."""
         row = self.first("SELECT reply FROM receipt WHERE request_id = ?", (receipt_key(request),))
-        return None if row is None else _decode(request, row[0])  # type: ignore[return-value]
+        return None if row is None else _decode(request, row[0])  # type: ignore[return-value]  # the request's reply type
 
     async def truncate_wal(self) -> None:
         """Fold the WAL into the database and empty it, so that what was destroyed is in no file.

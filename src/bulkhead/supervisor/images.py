@@ -36,7 +36,7 @@ _VAULT_LATE = ("sqlite3",)
 def preload(image: Image) -> None:
     """Import all that this image's compartments will use. In the vault image `ssl` cannot be imported at all."""
     if image is Image.VAULT:
-        sys.modules["ssl"] = None  # type: ignore[assignment]
+        sys.modules["ssl"] = None  # type: ignore[assignment]  # None makes the import fail
     for name in (*_LATE, *(_FRONT_LATE if image is Image.FRONT else _VAULT_LATE)):
         importlib.import_module(name)
     if image is Image.FRONT:
