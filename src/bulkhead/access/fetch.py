@@ -8,9 +8,9 @@ from bulkhead.access.account import Account
 from bulkhead.access.mail import Message, header_size, in_batches, is_gone, open_messages, read_headers, read_rows
 from bulkhead.access.outcome import log_fault
 from bulkhead.access.output import Output
-from bulkhead.access.selected import Selected, unpack
+from bulkhead.access.selected import Selected
 from bulkhead.access.summaries import Summaries
-from bulkhead.boundary.messages.to_store import Column, FlagMode, MessageRow, ReadColumns, StoreFlags
+from bulkhead.boundary.messages.to_store import FlagMode, MessageRow, StoreFlags
 from bulkhead.errors import Error, IntegrityError, Refused
 from bulkhead.gate.serve import ConnectionEnded
 from bulkhead.identifiers import format_id
@@ -71,7 +71,8 @@ class Fetcher:
         self._with_summary = any(map(_needs_summary, command.items))
         self._with_header = any(map(_needs_header, command.items))
         self._columns: Columns | None = None
-        self._modseqs: dict[int, int] = {}
+        self._with_modseq = Attribute.MODSEQ in command.items
+        self._since = command.changed_since
         self._missed = Missed()
 
     async def run(self) -> Missed:
@@ -83,8 +84,8 @@ class Fetcher:
             places = resolve_numbers(self._messages, len(selected.uids))
         if Attribute.RFC822_SIZE in self._items or Attribute.INTERNALDATE in self._items:
             self._columns = await selected.columns(self._output)
-        if Attribute.MODSEQ in self._items:
-            await self._read_modseqs()
+        if self._since is not None:
+            places = await selected.changed_since(places, self._since, self._output)
         seen = sets_seen(self._items) and not selected.read_only
         for batch in _batches(places):
             if seen:
@@ -113,9 +114,12 @@ class Fetcher:
     def _news(self, at: int) -> list[bytes]:
         """The flags, where this very FETCH changed them and they were not asked for."""
         told = self._selected.take_flagged(self._selected.uids[at])
-        if told and not self._with_flags:
-            return [b"FLAGS", self._selected.flag_list(at)]
-        return []
+        if not told:
+            return []
+        news = [] if self._with_flags else [b"FLAGS", self._selected.flag_list(at)]
+        if self._selected.modseqs is not None and not self._with_modseq:
+            news += (b"MODSEQ", b"(%d)" % self._selected.modseq_at(at))
+        return news
 
     def _attribute(self, item: Attribute, at: int, row: MessageRow | None, summary: Summary | None) -> bytes:
         if item is Attribute.FLAGS:
@@ -123,7 +127,7 @@ class Fetcher:
         if item is Attribute.UID:
             return b"%d" % self._selected.uids[at]
         if item is Attribute.MODSEQ:
-            return b"(%d)" % self._modseqs.get(self._selected.uids[at], 1)
+            return b"(%d)" % self._selected.modseq_at(at)
         if self._columns is not None and item is Attribute.RFC822_SIZE:
             return b"%d" % self._columns.sizes[at]
         if self._columns is not None and item is Attribute.INTERNALDATE:
@@ -136,12 +140,6 @@ class Fetcher:
             return summary.envelope
         return summary.body if item is Attribute.BODY else summary.bodystructure
 
-    async def _read_modseqs(self) -> None:
-        columns = Column.UID | Column.MODSEQ
-        reply, body = await self._account.read(ReadColumns(self._account.handle, self._selected.mailbox, columns))
-        uids = unpack("I", body, 0, reply.messages)
-        self._modseqs = dict(zip(uids, unpack("Q", body, 4 * reply.messages, reply.messages), strict=True))
-
     async def _set_seen(self, batch: Sequence[range]) -> None:
         selected = self._selected
         new = [at for place in batch for at in place if not selected.flags[at] & SystemFlag.SEEN]
@@ -152,6 +150,8 @@ class Fetcher:
                 )
             )
             await selected.stored(body, reply.changed, self._output)
+        if new and selected.modseqs is not None:
+            await selected.take_changes(self._output)
 
     # --- from rows ------------------------------------------------------------------------------------------------
 

@@ -22,6 +22,7 @@ _STATUS: Final[Mapping[StatusItem, Callable[[MailboxRow], int]]] = {
     StatusItem.UNSEEN: lambda row: row.unseen,
     StatusItem.SIZE: lambda row: row.size,
     StatusItem.DELETED: lambda row: row.deleted,
+    StatusItem.HIGHESTMODSEQ: lambda row: max(row.modseq, 1),
 }
 
 
@@ -54,6 +55,8 @@ async def namespace(session: "ImapSession", tag: bytes, command: c.Namespace) ->
 
 async def status(session: "ImapSession", tag: bytes, command: c.Status) -> Ok:
     """STATUS, as the store counts."""
+    if StatusItem.HIGHESTMODSEQ in command.items:
+        await session.enable_condstore()
     row = await session.mailboxes.folders.find(command.mailbox)
     values = {item: _STATUS[item](row) for item in command.items}
     session.output.send(responses.status_line(command.mailbox, values))

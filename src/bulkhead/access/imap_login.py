@@ -56,9 +56,17 @@ async def identify(session: "ImapSession", tag: bytes, command: c.Id) -> Ok:
 
 
 async def enable(session: "ImapSession", tag: bytes, command: c.Enable) -> Ok:
-    """ENABLE (RFC 5161): nothing of ours needs it."""
-    session.output.send(responses.enabled_line(()))
+    """ENABLE (RFC 5161); what we do not know is passed over."""
+    names = [name for name in dict.fromkeys(command.capabilities) if name in _ENABLED]
+    for name in names:
+        await _ENABLED[name](session)
+    session.output.send(responses.enabled_line(names))
     return Ok("ENABLE completed")
+
+
+_ENABLED: Final[Mapping[bytes, Callable[["ImapSession"], Awaitable[None]]]] = {
+    b"CONDSTORE": lambda session: session.enable_condstore(),
+}
 
 
 async def login(session: "ImapSession", tag: bytes, command: c.Login) -> Ok:

@@ -14,8 +14,10 @@ from bulkhead.identifiers import MailboxId
 from bulkhead.wire.imap import commands as c
 from bulkhead.wire.imap import responses
 from bulkhead.wire.imap.commands import StoreMode
+from bulkhead.wire.imap.fetch import Attribute
 from bulkhead.wire.imap.grammar import CommandError, Condition
 from bulkhead.wire.imap.responses import Code
+from bulkhead.wire.imap.search_plan import asks_modseq
 from bulkhead.wire.imap.sequence import SequenceSet, compress, resolve_numbers, resolve_uids
 
 if TYPE_CHECKING:
@@ -31,11 +33,12 @@ _MODES: Final[Mapping[StoreMode, tuple[int, Callable[[int, int], int]]]] = {
 async def select(session: "ImapSession", tag: bytes, command: c.Select) -> Ok:
     """SELECT and EXAMINE; whatever comes of it, the mailbox before is selected no more."""
     session.select(None)
+    session.condstore = session.condstore or command.condstore
     mailboxes, output = session.mailboxes, session.output
     row = await mailboxes.folders.find(command.mailbox)
     await mailboxes.keywords.load()
     selected = Selected(mailboxes.account, mailboxes.keywords, MailboxId(row.mailbox), read_only=command.read_only)
-    await selected.load(session.worker.store_epoch)
+    await selected.load(session.worker.store_epoch, modseqs=session.condstore)
     output.resumed()
     output.send(selected.flag_lines())
     output.send(responses.exists(len(selected.uids)) + responses.recent(selected.recent))
@@ -44,6 +47,7 @@ async def select(session: "ImapSession", tag: bytes, command: c.Select) -> Ok:
         output.send(_status("First unseen", responses.uid_code(b"UNSEEN", unseen)))
     output.send(_status("UIDs valid", responses.uid_code(b"UIDVALIDITY", selected.uid_validity)))
     output.send(_status("Predicted next UID", responses.uid_code(b"UIDNEXT", selected.uid_next)))
+    output.send(_status("Highest", responses.uid_code(b"HIGHESTMODSEQ", max(selected.modseq, 1))))
     session.select(selected)
     mailboxes.filing.begin(selected, at_once=True)
     if command.read_only:
@@ -86,19 +90,23 @@ async def _expunge(session: "ImapSession", uids: tuple[to_store.UidRange, ...]) 
 
 async def fetch(session: "ImapSession", tag: bytes, command: c.Fetch) -> Ok:
     """FETCH."""
+    if Attribute.MODSEQ in command.items:
+        await session.enable_condstore()
     mailboxes = session.mailboxes
     fetcher = Fetcher(mailboxes.account, session.mailbox, mailboxes.summaries, session.output, command)
     missed = await fetcher.run()
     if missed.unreadable:
         return Ok("Some messages cannot be read", Code.CORRUPTION, Condition.NO)
-    if missed.gone and not command.uid:
-        return Ok("Some messages were expunged", Code.EXPUNGEISSUED, Condition.NO)
+    if missed.gone and not command.uid:  # OK as in the example of RFC 5530 section 3: NO is taken for a failure
+        return Ok("Some messages were expunged", Code.EXPUNGEISSUED)
     return Ok("FETCH completed")
 
 
 async def search(session: "ImapSession", tag: bytes, command: c.Search) -> Ok:
     """SEARCH."""
     mailboxes = session.mailboxes
+    if asks_modseq(command.program.key):
+        await session.enable_condstore()
     searcher = searching.Searcher(mailboxes.account, session.mailbox, mailboxes.summaries, session.output, command)
     places = await searcher.run()
     await searching.answer(tag, command, session.mailbox, places, session.output)
@@ -114,13 +122,24 @@ async def store(session: "ImapSession", tag: bytes, command: c.Store) -> Ok:
     mask = await selected.keywords.mask(command.flags)
     mode, combine = _MODES[command.mode]
     expected = (lambda old: combine(mask, old)) if command.silent else None
+    if command.unchanged_since is not None:
+        await session.enable_condstore()
     wanted, done = sum(map(len, places)), 0
+    refused: list[int] = []
+    since = command.unchanged_since or 0
+    if command.unchanged_since == 0:  # every MODSEQ is above 0, and to the store 0 means: whatever it is
+        refused, places = [selected.uids[at] for place in places for at in place], []
     for uids in selected.uid_ranges(places):
-        request = StoreFlags(account.stamp(), account.handle, selected.mailbox, uids, mode, mask)
+        request = StoreFlags(account.stamp(), account.handle, selected.mailbox, uids, mode, mask, since)
         reply, body = await account.read(request)
         session.output.resumed()
         done += await selected.stored(body, reply.changed, session.output, expected)
-    if done < wanted and not command.uid:  # OK: what could be changed was, and the rest is no loss (RFC 5530 section 3)
+        refused += unpack("I", body, 12 * reply.changed, reply.refused)
+    if refused:
+        failed = [at + 1 for uid in refused if (at := selected.index(uid)) is not None]
+        code = responses.modified_code(compress(refused if command.uid else failed))
+        return Ok("Some messages were changed meanwhile", code)
+    if done < wanted and not command.uid:
         return Ok("Some messages were expunged", Code.EXPUNGEISSUED)
     return Ok("STORE completed")
 

@@ -79,6 +79,7 @@ class ImapSession:
         self.failed_logins = 0
         self.authenticating: imap_login.Exchange | None = None
         self.selected: Selected | None = None
+        self.condstore = False
         self._mailboxes: Mailboxes | None = None
         self._changed = asyncio.Event()
         self._incoming: Incoming | None = None
@@ -178,6 +179,12 @@ class ImapSession:
         """Select a mailbox, or none."""
         self.selected = selected
         self.receiver.state = State.AUTHENTICATED if selected is None else State.SELECTED
+
+    async def enable_condstore(self) -> None:
+        """From now on the client is told MODSEQs (RFC 7162 section 3.1)."""
+        self.condstore = True
+        if self.selected is not None:
+            await self.selected.read_modseqs(self.output)
 
     @property
     def _left(self) -> bool:

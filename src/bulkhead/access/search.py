@@ -28,6 +28,7 @@ from bulkhead.wire.imap.search import (
 from bulkhead.wire.imap.search_plan import (
     Columns,
     Test,
+    asks_modseq,
     candidates,
     cheapest_first,
     compile_search,
@@ -76,7 +77,10 @@ class Searcher:
             return await self._selected.columns(self._output)
         selected = self._selected
         bit = selected.keywords.names.bit
-        return Columns(selected.uids, selected.flags, selected.uids, selected.uids, bit, is_recent=selected.is_recent)
+        return Columns(
+            selected.uids, selected.flags, selected.uids, selected.uids, bit, is_recent=selected.is_recent,
+            modseqs=selected.modseqs,
+        )  # fmt: skip
 
     async def _decide(self, places: Sequence[int], test: Test) -> None:
         rows: list[MessageRow] = []
@@ -143,11 +147,14 @@ async def answer(tag: bytes, command: Search, selected: Selected, places: list[i
         numbers += [selected.uids[at] for at in part] if command.uid else [at + 1 for at in part]
         await output.breathe()
     returns = command.program.returns
+    highest = _highest(command, selected, places)
     if returns is None:
         line = [b"* SEARCH"]
         for start in range(0, len(numbers), SLICE):
             line += [b" %d" % number for number in numbers[start : start + SLICE]]
             await output.breathe()
+        if highest:
+            line.append(b" (MODSEQ %d)" % highest)
         output.send(b"".join(line) + b"\r\n")
         return
     values: dict[ReturnOption, bytes] = {}
@@ -163,7 +170,18 @@ async def answer(tag: bytes, command: Search, selected: Selected, places: list[i
             parts.append(compress(numbers[start : start + SLICE]))
             await output.breathe()
         values[ReturnOption.ALL] = b",".join(parts)
-    output.send(responses.esearch_line(tag, values, uid=command.uid))
+    output.send(responses.esearch_line(tag, values, uid=command.uid, modseq=highest))
+
+
+def _highest(command: Search, selected: Selected, places: list[int]) -> int:
+    """The highest MODSEQ of what the answer names, where the program asks; else 0 (RFC 4731 section 3.2)."""
+    if not places or not asks_modseq(command.program.key):
+        return 0
+    returns = command.program.returns
+    if returns is not None and returns <= {ReturnOption.MIN, ReturnOption.MAX}:
+        ends = {ReturnOption.MIN: places[0], ReturnOption.MAX: places[-1]}
+        places = [ends[option] for option in returns]
+    return max(selected.modseq_at(at) for at in places)
 
 
 def _leaves(key: SearchKey) -> Iterator[SearchKey]:

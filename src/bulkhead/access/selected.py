@@ -43,6 +43,16 @@ def _find(uids: "array[int]", uid: int) -> int | None:
     return at if at < len(uids) and uids[at] == uid else None
 
 
+def _without(column: "array[int]", places: list[int]) -> "array[int]":
+    """The column without these places, which ascend; those past its end are not in it."""
+    kept = array(column.typecode)
+    start = 0
+    for place in (*places, len(column)):
+        kept += column[start:place]
+        start = place + 1
+    return kept
+
+
 class Selected:
     """The selected mailbox of one session."""
 
@@ -53,6 +63,8 @@ class Selected:
         self.arrived = False  # new messages came since filing last looked
         self._recent = Recent()
         self._account = account
+        self.modseqs: array[int] | None = None  # kept once the client is told of them
+        self._newer: set[int] = set()  # UIDs of whose MODSEQ alone the client has not been told
         self._sizes: array[int] | None = None
         self._dates: array[int] | None = None
         self._gone: set[int] = set()  # UIDs that the client still counts
@@ -62,16 +74,18 @@ class Selected:
 
     # --- reading --------------------------------------------------------------------------------------------------
 
-    async def load(self, store_epoch: int) -> None:
+    async def load(self, store_epoch: int, *, modseqs: bool = False) -> None:
         """Read UIDs and flags, and have changes told to this session from now on. Raises Refused."""
         request = ReadColumns(
-            self._account.handle, self.mailbox, Column.UID | Column.FLAGS, claim_recent=not self.read_only, watch=True
-        )
+            self._account.handle, self.mailbox, Column.UID | Column.FLAGS | (Column.MODSEQ if modseqs else 0),
+            claim_recent=not self.read_only, watch=True,
+        )  # fmt: skip
         reply, body = await self._account.read(request)
         self._watched_at = store_epoch
         self.uid_validity, self.uid_next, self.modseq = reply.uid_validity, reply.uid_next, reply.modseq
         self.uids = unpack("I", body, 0, reply.messages)
         self.flags = unpack("Q", body, 4 * reply.messages, reply.messages)
+        self.modseqs = unpack("Q", body, 12 * reply.messages, reply.messages) if modseqs else None
         self._recent = Recent()
         self._recent.add(reply.recent_from, reply.uid_next - 1)
         self._told = len(self.uids)
@@ -84,6 +98,11 @@ class Selected:
         if store_epoch != self._watched_at:
             await self._account.read(ReadColumns(handle, self.mailbox, 0, first_uid=_NOBODY, watch=True))
             self._watched_at = store_epoch
+        await self.take_changes(output)
+
+    async def take_changes(self, output: Output) -> None:
+        """As sync, for a session that is watched."""
+        handle = self._account.handle
         request = ReadChanges(handle, self.mailbox, self.modseq, claim_recent=not self.read_only)
         reply, body = await self._account.read(request)
         output.resumed()
@@ -94,7 +113,8 @@ class Selected:
         start = 4 * reply.expunged
         uids = unpack("I", body, start, reply.changed)
         flags = unpack("Q", body, start + 4 * reply.changed, reply.changed)
-        await self._take_changed(uids, flags, output)
+        modseqs = unpack("Q", body, start + 12 * reply.changed, reply.changed)
+        await self._take_changed(uids, flags, modseqs, output)
         await self._take_gone(gone, output)
         self._recent.add(max(reply.recent_from, self.uid_next), reply.uid_next - 1)
         self.uid_next, self.modseq = reply.uid_next, reply.modseq
@@ -102,8 +122,9 @@ class Selected:
     async def _resync(self, output: Output) -> None:
         """The store's log does not reach back: compare everything."""
         request = ReadColumns(
-            self._account.handle, self.mailbox, Column.UID | Column.FLAGS, claim_recent=not self.read_only
-        )
+            self._account.handle, self.mailbox, Column.UID | Column.FLAGS | Column.MODSEQ,
+            claim_recent=not self.read_only,
+        )  # fmt: skip
         reply, body = await self._account.read(request)
         output.resumed()
         uids = unpack("I", body, 0, reply.messages)
@@ -112,29 +133,40 @@ class Selected:
         for start in range(0, len(self.uids), SLICE):
             gone += [uid for uid in self.uids[start : start + SLICE] if _find(uids, uid) is None]
             await output.breathe()
-        await self._take_changed(uids, flags, output)
+        modseqs = unpack("Q", body, 12 * reply.messages, reply.messages)
+        await self._take_changed(uids, flags, modseqs, output)
         await self._take_gone(gone, output)
         self._recent.add(max(reply.recent_from, self.uid_next), reply.uid_next - 1)
         self.uid_next, self.modseq = reply.uid_next, reply.modseq
 
-    async def _take_changed(self, uids: "array[int]", flags: "array[int]", output: Output) -> None:
+    async def _take_changed(
+        self, uids: "array[int]", flags: "array[int]", modseqs: "array[int]", output: Output
+    ) -> None:
         for start in range(0, len(uids), SLICE):
-            self._put_flags(uids[start : start + SLICE], flags[start : start + SLICE])
+            part = slice(start, start + SLICE)
+            self._put_changed(uids[part], flags[part], modseqs[part])
             await output.breathe()
         if any(not self.keywords.knows(mask) for mask in set(flags)):
             await self.keywords.load()
 
-    def _put_flags(self, uids: Sequence[int], flags: Sequence[int]) -> None:
-        for uid, mask in zip(uids, flags, strict=True):
+    def _put_changed(self, uids: Sequence[int], flags: Sequence[int], modseqs: Sequence[int]) -> None:
+        for uid, mask, modseq in zip(uids, flags, modseqs, strict=True):
             at = bisect_left(self.uids, uid)
             if at == len(self.uids):
                 self.uids.append(uid)
                 self.flags.append(mask)
+                if self.modseqs is not None:
+                    self.modseqs.append(modseq)
                 self.arrived = True
-            elif self.uids[at] == uid and self.flags[at] != mask:
-                self.flags[at] = mask
-                if at < self._told:
-                    self._flagged.add(uid)
+            elif self.uids[at] == uid:
+                if self.flags[at] != mask:
+                    self.flags[at] = mask
+                    if at < self._told:
+                        self._flagged.add(uid)
+                if self.modseqs is not None and self.modseqs[at] != modseq:
+                    self.modseqs[at] = modseq
+                    if at < self._told:
+                        self._newer.add(uid)
 
     async def _take_gone(self, uids: Sequence[int], output: Output) -> None:
         for start in range(0, len(uids), SLICE):
@@ -142,6 +174,44 @@ class Selected:
                 if self.index(uid) is not None:
                     self._gone.add(uid)
             await output.breathe()
+
+    async def read_modseqs(self, output: Output) -> None:
+        """Keep MODSEQs from now on. A message that is gone has 0."""
+        if self.modseqs is not None:
+            return
+        request = ReadColumns(self._account.handle, self.mailbox, Column.UID | Column.MODSEQ)
+        reply, body = await self._account.read(request)
+        output.resumed()
+        uids = unpack("I", body, 0, reply.messages)
+        known = unpack("Q", body, 4 * reply.messages, reply.messages)
+        modseqs = array("Q")
+        for start in range(0, len(self.uids), SLICE):
+            for uid in self.uids[start : start + SLICE]:
+                at = _find(uids, uid)
+                modseqs.append(0 if at is None else known[at])
+            await output.breathe()
+        self.modseqs = modseqs
+
+    def modseq_at(self, at: int) -> int:
+        """The MODSEQ of the message at this place, at least 1; read_modseqs() comes first."""
+        if self.modseqs is None:
+            raise ValueError("MODSEQs were not read")
+        return self.modseqs[at] or 1
+
+    async def changed_since(self, places: list[range], since: int, output: Output) -> list[range]:
+        """Of the messages at these places those with a MODSEQ above `since`."""
+        changed: list[range] = []
+        for place in places:
+            for start in range(place.start, place.stop, SLICE):
+                for at in range(start, min(place.stop, start + SLICE)):
+                    if self.modseq_at(at) <= since:
+                        continue
+                    if changed and changed[-1].stop == at:
+                        changed[-1] = range(changed[-1].start, at + 1)
+                    else:
+                        changed.append(range(at, at + 1))
+                await output.breathe()
+        return changed
 
     # --- what commands need ---------------------------------------------------------------------------------------
 
@@ -188,6 +258,8 @@ class Selected:
                 seen += 1
                 if expected is None or mask != expected(self.flags[at]):
                     self._flagged.add(uid)
+                elif self.modseqs is not None:
+                    self._newer.add(uid)  # RFC 7162 section 3.1.3: silent, but the MODSEQ is told
                 self.flags[at] = mask
             await output.breathe()
         return seen
@@ -196,6 +268,7 @@ class Selected:
         """Whether the client has not been told this message's flags; it is told now."""
         if uid in self._flagged:
             self._flagged.discard(uid)
+            self._newer.discard(uid)
             return True
         return False
 
@@ -226,7 +299,9 @@ class Selected:
                         dates.append(0 if at is None else new_dates[at])
                     await output.breathe()
             self._sizes, self._dates = sizes, dates
-        return SearchColumns(self.uids, self.flags, sizes, dates, self.keywords.names.bit, is_recent=self.is_recent)
+        return SearchColumns(
+            self.uids, self.flags, sizes, dates, self.keywords.names.bit, is_recent=self.is_recent, modseqs=self.modseqs
+        )
 
     async def first_unseen(self, output: Output) -> int:
         """The number of the first message without \\Seen, 0 if there is none."""
@@ -258,15 +333,23 @@ class Selected:
             output.send(responses.recent(self.recent))
         if self.keywords.news:
             output.send(self.flag_lines())
-        if self._flagged:
-            flagged = sorted(self._flagged)
-            self._flagged.clear()
-            for uid in flagged:
-                at = self.index(uid)
-                if at is not None:
-                    items = (b"UID", b"%d" % uid, b"FLAGS", self.flag_list(at))
-                    output.send(responses.fetch_line(at + 1, items))
-                    await output.breathe()
+        if self._flagged or self._newer:
+            await self._report_changed(output)
+
+    async def _report_changed(self, output: Output) -> None:
+        flagged, changed = self._flagged, sorted(self._flagged | self._newer)
+        self._flagged, self._newer = set(), set()
+        for uid in changed:
+            at = self.index(uid)
+            if at is None:
+                continue
+            items = [b"UID", b"%d" % uid]
+            if uid in flagged:
+                items += (b"FLAGS", self.flag_list(at))
+            if self.modseqs is not None:
+                items += (b"MODSEQ", b"(%d)" % self.modseq_at(at))
+            output.send(responses.fetch_line(at + 1, items))
+            await output.breathe()
 
     async def _report_gone(self, output: Output) -> None:
         """From the highest number down, so that no number moves before it was told."""
@@ -281,17 +364,11 @@ class Selected:
 
     def _drop(self, places: list[int]) -> None:
         """Take places (ascending) out of all arrays."""
-        uids, flags = array("I"), array("Q")
-        sizes = None if self._sizes is None else array("I")
-        dates = None if self._dates is None else array("q")
-        start = 0
-        for place in (*places, len(self.uids)):
-            uids += self.uids[start:place]
-            flags += self.flags[start:place]
-            if self._sizes is not None and sizes is not None:
-                sizes += self._sizes[start:place]
-            if self._dates is not None and dates is not None:
-                dates += self._dates[start:place]
-            start = place + 1
-        self._flagged.difference_update(self.uids[at] for at in places)
-        self.uids, self.flags, self._sizes, self._dates = uids, flags, sizes, dates
+        gone = [self.uids[at] for at in places]
+        self._flagged.difference_update(gone)
+        self._newer.difference_update(gone)
+        self.uids, self.flags = _without(self.uids, places), _without(self.flags, places)
+        self.modseqs, self._sizes, self._dates = (
+            column if column is None else _without(column, places)
+            for column in (self.modseqs, self._sizes, self._dates)
+        )

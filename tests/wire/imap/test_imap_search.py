@@ -19,6 +19,7 @@ from bulkhead.wire.imap.search import (
     InBody,
     InText,
     Larger,
+    ModSeq,
     Not,
     Numbers,
     Or,
@@ -61,6 +62,7 @@ def parse(text: bytes) -> SearchProgram:
         (b'HEADER x-y ""', HasField(b"X-Y", "")),
         (b'TEXT "a b"', InText("a b")),
         (b"OR SEEN NOT (DRAFT BODY x)", Or((HasFlag(b"\\Seen"), Not(And((HasFlag(b"\\Draft"), InBody("x"))))))),
+        (b"MODSEQ 5", ModSeq(5)),
         (b"SEEN DRAFT", And((HasFlag(b"\\Seen"), HasFlag(b"\\Draft")))),
     ],
 )
@@ -70,9 +72,9 @@ def test_a_program_is_parsed_to_its_tree(text: bytes, key: SearchKey) -> None:
 
 def test_every_key_of_the_standard_has_a_row() -> None:
     words = (
-        b"ALL ANSWERED BCC BEFORE BODY CC DELETED DRAFT FLAGGED FROM HEADER KEYWORD LARGER NEW NOT OLD ON OR RECENT"
-        b" SEEN SENTBEFORE SENTON SENTSINCE SINCE SMALLER SUBJECT TEXT TO UID UNANSWERED UNDELETED UNDRAFT UNFLAGGED"
-        b" UNKEYWORD UNSEEN"
+        b"ALL ANSWERED BCC BEFORE BODY CC DELETED DRAFT FLAGGED FROM HEADER KEYWORD LARGER MODSEQ NEW NOT OLD ON OR"
+        b" RECENT SEEN SENTBEFORE SENTON SENTSINCE SINCE SMALLER SUBJECT TEXT TO UID UNANSWERED UNDELETED UNDRAFT"
+        b" UNFLAGGED UNKEYWORD UNSEEN"
     )
     assert set(SEARCH_KEYS) == set(words.split())
 

@@ -12,7 +12,7 @@ from typing import Final
 from bulkhead.wire.imap import commands as c
 from bulkhead.wire.imap.fetch import Attribute, parse_fetch_items
 from bulkhead.wire.imap.flags import NO_FLAGS, parse_flag_list
-from bulkhead.wire.imap.grammar import CommandError, Scanner
+from bulkhead.wire.imap.grammar import NUMBER64_MAX, CommandError, Scanner
 from bulkhead.wire.imap.limits import (
     ENABLE_MAX,
     ID_NAME_MAX,
@@ -183,6 +183,31 @@ def _search(uid: bool) -> Parse:
     return parse
 
 
+def _select(*, read_only: bool) -> Parse:
+    def parse(scanner: Scanner) -> c.Command:
+        mailbox = _mailbox(scanner)
+        condstore = False
+        if scanner.accept(b" "):
+            scanner.expect(b"(", "a list of parameters")
+            if scanner.word("a parameter of SELECT") != b"CONDSTORE":
+                raise CommandError("no such parameter of SELECT")
+            scanner.expect(b")", "the end of the parameters")
+            condstore = True
+        return c.Select(mailbox, read_only, condstore)
+
+    return parse
+
+
+def _modseq(scanner: Scanner, modifier: bytes) -> int:
+    """`CHANGEDSINCE 12)`: the rest of a list of modifiers whose only one is known."""
+    if scanner.word("a modifier") != modifier:
+        raise CommandError("no such modifier")
+    scanner.space()
+    value = scanner.number("a modification sequence", maximum=NUMBER64_MAX)
+    scanner.expect(b")", "the end of the modifiers")
+    return value
+
+
 def _fetch(uid: bool) -> Parse:
     def parse(scanner: Scanner) -> c.Command:
         scanner.space()
@@ -191,7 +216,13 @@ def _fetch(uid: bool) -> Parse:
         items = parse_fetch_items(scanner)
         if uid and Attribute.UID not in items:  # RFC 3501 section 6.4.8: the answer always tells the UID
             items = (Attribute.UID, *items)
-        return c.Fetch(messages, items, uid)
+        if not scanner.accept(b" "):
+            return c.Fetch(messages, items, uid)
+        scanner.expect(b"(", "a list of modifiers")
+        since = _modseq(scanner, b"CHANGEDSINCE")
+        if Attribute.MODSEQ not in items:  # RFC 7162 section 3.1.4.1
+            items = (*items, Attribute.MODSEQ)
+        return c.Fetch(messages, items, uid, since)
 
     return parse
 
@@ -206,11 +237,15 @@ def _store(uid: bool) -> Parse:
         scanner.space()
         messages = parse_sequence_set(scanner)
         scanner.space()
+        since = None
+        if scanner.accept(b"("):
+            since = _modseq(scanner, b"UNCHANGEDSINCE")
+            scanner.space()
         known = _STORE_ITEMS.get(scanner.word("FLAGS, +FLAGS or -FLAGS"))
         if known is None:
             raise CommandError("expected FLAGS, +FLAGS or -FLAGS")
         scanner.space()
-        return c.Store(messages, *known, parse_flag_list(scanner, parentheses=False), uid)
+        return c.Store(messages, *known, parse_flag_list(scanner, parentheses=False), uid, since)
 
     return parse
 
@@ -257,7 +292,7 @@ COMMANDS: Final[Mapping[bytes, CommandRule]] = {
     b"CREATE": CommandRule(AFTER_LOGIN, lambda scanner: c.Create(_mailbox(scanner, creating=True))),
     b"DELETE": CommandRule(AFTER_LOGIN, lambda scanner: c.Delete(_mailbox(scanner))),
     b"ENABLE": CommandRule(AFTER_LOGIN, _enable),
-    b"EXAMINE": CommandRule(AFTER_LOGIN, lambda scanner: c.Select(_mailbox(scanner), read_only=True)),
+    b"EXAMINE": CommandRule(AFTER_LOGIN, _select(read_only=True)),
     b"EXPUNGE": CommandRule(IN_MAILBOX, lambda scanner: c.Expunge()),
     b"FETCH": CommandRule(IN_MAILBOX, _fetch(False)),
     b"ID": CommandRule(ANY, _id),
@@ -271,7 +306,7 @@ COMMANDS: Final[Mapping[bytes, CommandRule]] = {
     b"NOOP": CommandRule(ANY, lambda scanner: c.Noop()),
     b"RENAME": CommandRule(AFTER_LOGIN, _rename),
     b"SEARCH": CommandRule(IN_MAILBOX, _search(False)),
-    b"SELECT": CommandRule(AFTER_LOGIN, lambda scanner: c.Select(_mailbox(scanner), read_only=False)),
+    b"SELECT": CommandRule(AFTER_LOGIN, _select(read_only=False)),
     b"STATUS": CommandRule(AFTER_LOGIN, _status),
     b"STORE": CommandRule(IN_MAILBOX, _store(False)),
     b"SUBSCRIBE": CommandRule(AFTER_LOGIN, lambda scanner: c.Subscribe(_mailbox(scanner), on=True)),

@@ -13,7 +13,7 @@ from bulkhead.wire.imap.sequence import SequenceSet
 
 
 class StatusItem(Enum):
-    """What STATUS tells (RFC 3501 section 6.3.10; RFC 9051 section 6.3.11 for SIZE and DELETED)."""
+    """What STATUS tells (RFC 3501 section 6.3.10; RFC 9051 section 6.3.11; RFC 7162 section 3.1.7)."""
 
     MESSAGES = b"MESSAGES"
     RECENT = b"RECENT"
@@ -22,6 +22,7 @@ class StatusItem(Enum):
     UNSEEN = b"UNSEEN"
     SIZE = b"SIZE"
     DELETED = b"DELETED"
+    HIGHESTMODSEQ = b"HIGHESTMODSEQ"
 
 
 class StoreMode(Enum):
@@ -84,10 +85,11 @@ class Enable:
 
 @dataclass(frozen=True, slots=True)
 class Select:
-    """SELECT, or EXAMINE when read_only."""
+    """SELECT, or EXAMINE when read_only. condstore: the parameter of RFC 7162 section 3.1.8."""
 
     mailbox: str
     read_only: bool
+    condstore: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -176,22 +178,30 @@ class Search:
 
 @dataclass(frozen=True, slots=True)
 class Fetch:
-    """FETCH; uid: `messages` are UIDs, and `items` always holds UID."""
+    """FETCH; uid: `messages` are UIDs, and `items` always holds UID.
+
+    changed_since: only messages with a higher MODSEQ (RFC 7162 section 3.1.4.1); `items` then holds MODSEQ.
+    """
 
     messages: SequenceSet
     items: tuple[FetchItem, ...]
     uid: bool
+    changed_since: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Store:
-    """STORE; silent: no FETCH response for what this command changed."""
+    """STORE; silent: no FETCH response for what this command changed.
+
+    unchanged_since: messages with a higher MODSEQ are left as they are (RFC 7162 section 3.1.3).
+    """
 
     messages: SequenceSet
     mode: StoreMode
     silent: bool
     flags: Flags
     uid: bool
+    unchanged_since: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -66,6 +66,7 @@ CAPABILITIES: Final[tuple[tuple[bytes, frozenset[State]], ...]] = (
     (b"UNSELECT", frozenset((State.AUTHENTICATED, State.SELECTED))),
     (b"MOVE", frozenset((State.AUTHENTICATED, State.SELECTED))),
     (b"ESEARCH", frozenset((State.AUTHENTICATED, State.SELECTED))),
+    (b"CONDSTORE", frozenset((State.AUTHENTICATED, State.SELECTED))),
     (b"CHILDREN", frozenset((State.AUTHENTICATED, State.SELECTED))),
     (b"SPECIAL-USE", frozenset((State.AUTHENTICATED, State.SELECTED))),
 )
@@ -187,6 +188,11 @@ def append_uid_code(uid_validity: int, uid: int) -> bytes:
     return b"APPENDUID %d %d" % (uid_validity, uid)
 
 
+def modified_code(numbers: bytes) -> bytes:
+    """The text of [MODIFIED ...] (RFC 7162 section 3.1.3); a set from sequence.compress."""
+    return b"MODIFIED " + numbers
+
+
 def copy_uid_code(uid_validity: int, source: bytes, target: bytes) -> bytes:
     """The text of [COPYUID ...] (RFC 4315 section 3); both sets from sequence.compress, never empty."""
     if not source or not target:
@@ -216,12 +222,14 @@ def search_line(numbers: Iterable[int]) -> bytes:
     return b"* SEARCH%s\r\n" % b"".join([b" %d" % number for number in numbers])
 
 
-def esearch_line(tag: bytes, values: Mapping[ReturnOption, bytes], *, uid: bool) -> bytes:
+def esearch_line(tag: bytes, values: Mapping[ReturnOption, bytes], *, uid: bool, modseq: int = 0) -> bytes:
     """`* ESEARCH (TAG "A1") UID COUNT 3 ALL 1:3`; leave out MIN, MAX and ALL when nothing was found (RFC 4731)."""
     words = [b'* ESEARCH (TAG "%s")' % tag]
     if uid:
         words.append(b"UID")
     words += [b"%s %s" % (option.value, value) for option, value in values.items()]
+    if modseq:  # RFC 4731 section 3.2
+        words.append(b"MODSEQ %d" % modseq)
     return b" ".join(words) + b"\r\n"
 
 

@@ -100,6 +100,13 @@ class Smaller:
 
 
 @dataclass(frozen=True, slots=True)
+class ModSeq:
+    """MODSEQ of at least `least` (RFC 7162 section 3.1.5)."""
+
+    least: int
+
+
+@dataclass(frozen=True, slots=True)
 class Dated:
     """A day compared, time and zone disregarded."""
 
@@ -130,7 +137,7 @@ class InText:
     text: str
 
 
-SearchKey = And | Or | Not | HasFlag | Numbers | Uids | Larger | Smaller | Dated | HasField | InBody | InText
+SearchKey = And | Or | Not | HasFlag | Numbers | Uids | Larger | Smaller | ModSeq | Dated | HasField | InBody | InText
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,6 +178,7 @@ SEARCH_KEYS: Final[dict[bytes, Callable[["_Parser"], "SearchKey"]]] = {
     b"HEADER": lambda parser: HasField(parser.argument(parse_field_name), parser.text()),
     b"KEYWORD": lambda parser: HasFlag(check_keyword(parser.argument(Scanner.atom))),
     b"LARGER": lambda parser: Larger(parser.octets()),
+    b"MODSEQ": lambda parser: ModSeq(parser.modseq()),
     b"NEW": lambda parser: And((HasFlag(b"\\Recent"), Not(HasFlag(b"\\Seen")))),
     b"NOT": lambda parser: Not(parser.nested()),
     b"OLD": _no_flag(b"\\Recent"),
@@ -293,6 +301,17 @@ class _Parser:
         """A space and a size."""
         self._scanner.space()
         return self._scanner.number("a size in octets", maximum=NUMBER64_MAX)
+
+    def modseq(self) -> int:
+        """A space, perhaps an entry and its kind, which all have the message's one MODSEQ, and a number."""
+        self._scanner.space()
+        if self._scanner.at(b'"'):
+            self._scanner.string("an entry", maximum=SEARCH_STRING_MAX)
+            self._scanner.space()
+            if self._scanner.accept_word(b"PRIV", b"SHARED", b"ALL") is None:
+                raise CommandError("expected priv, shared or all")
+            self._scanner.space()
+        return self._scanner.number("a modification sequence", maximum=NUMBER64_MAX)
 
     def text(self) -> str:
         """A space and a string in the program's charset."""

@@ -22,6 +22,7 @@ from bulkhead.wire.imap.search import (
     InBody,
     InText,
     Larger,
+    ModSeq,
     Not,
     Numbers,
     Or,
@@ -54,6 +55,17 @@ def source_of_key(key: SearchKey, summary_fields: AbstractSet[bytes] = SUMMARY_F
             return Source.ARRAYS
 
 
+def asks_modseq(key: SearchKey) -> bool:
+    """Whether a MODSEQ key is in the program: the answer then tells the highest one found (RFC 7162 section 3.1.5)."""
+    match key:
+        case And(keys) | Or(keys):
+            return any(map(asks_modseq, keys))
+        case Not(inner):
+            return asks_modseq(inner)
+        case _:
+            return isinstance(key, ModSeq)
+
+
 def cheapest_first(key: SearchKey, summary_fields: AbstractSet[bytes] = SUMMARY_FIELDS) -> SearchKey:
     """The same search with groups flattened, double NOT gone, and each group's keys in the order of their price."""
     match key:
@@ -82,7 +94,8 @@ class Columns:
     """A mailbox's packed arrays, all of one length, ascending by UID.
 
     flags: masks. sizes: RFC822.SIZE. dates: seconds since 1970 UTC. flag_bit: FlagNames.bit. offset_minutes: zone in
-    which INTERNALDATE is shown, and so searched. is_recent: whether a UID is \\Recent for this session.
+    which INTERNALDATE is shown, and so searched.
+    modseqs: where a key asks for them. is_recent: whether a UID is \\Recent for this session.
     """
 
     uids: "array[int]"
@@ -92,6 +105,7 @@ class Columns:
     flag_bit: Callable[[bytes], int]
     offset_minutes: int = 0
     is_recent: Callable[[int], bool] = _nothing
+    modseqs: "array[int] | None" = None
 
 
 class MessageText(Protocol):
@@ -245,6 +259,11 @@ def _by_arrays(key: SearchKey, columns: Columns) -> Callable[[int], bool]:
             return lambda index: sizes[index] > octets
         case Smaller(octets):
             return lambda index: sizes[index] < octets
+        case ModSeq(least):
+            modseqs = columns.modseqs
+            if modseqs is None:
+                raise ValueError("a key without its column")
+            return lambda index: modseqs[index] >= least
         case Numbers(wanted):
             return _within(resolve_numbers(wanted, len(columns.uids), strict=False))
         case Uids(wanted):
