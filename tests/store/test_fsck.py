@@ -182,3 +182,31 @@ def test_a_check_of_a_store_under_load_finds_nothing():
             assert len(list(Path("segments").iterdir())) <= 1
 
     asyncio.run(main())
+
+
+def test_a_check_that_begins_while_a_segment_is_given_up_keeps_its_file_until_it_ends(monkeypatch):
+    async def main() -> None:
+        async with running() as world:
+            state = world.store.state
+            take_empty = state._take_empty
+            await state._reaping  # that of the start
+
+            def check_begins(connection: sqlite3.Connection) -> list[int]:
+                state.checking = 1
+                return take_empty(connection)
+
+            monkeypatch.setattr(state, "_take_empty", check_begins)
+            client = await world.session(await world.account())
+            await client.append(client.inbox, copy_for(client.account))
+            (segment,) = Path("segments").iterdir()
+            await client.change_open(to_store.Expunge, client.inbox, ((1, 1),), deleted_only=False)
+            while not state._unnamed:
+                await asyncio.sleep(0.01)
+            assert segment.exists()
+            monkeypatch.undo()
+            state.checking = 0
+            state.reap()
+            while segment.exists():
+                await asyncio.sleep(0.01)
+
+    asyncio.run(asyncio.wait_for(main(), 20))

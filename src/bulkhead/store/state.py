@@ -47,6 +47,7 @@ class State:
         self.checking = 0  # running checks, during which no segment is removed
         self._committed: deque[Effects] = deque()
         self._emptied = False
+        self._unnamed: list[int] = []  # segments whose row is gone and whose file is not yet
         self._reaping: asyncio.Task[None] | None = None
 
     # --- sessions ----------------------------------------------------------------------------------------------------
@@ -147,8 +148,10 @@ class State:
     async def _reap(self) -> None:
         while self._emptied and not self.checking:  # a check reaps when it ends
             self._emptied = False
-            for number in await self.database.write(self._take_empty):
-                self.segments.remove(number)
+            self._unnamed += await self.database.write(self._take_empty)
+            if not self.checking:  # one that began meanwhile may read a snapshot that still names them
+                while self._unnamed:
+                    self.segments.remove(self._unnamed.pop())
 
     def _take_empty(self, connection: sqlite3.Connection) -> list[int]:
         """Delete the rows of empty segments: earlier mutations of the batch are seen, later ones write elsewhere."""
