@@ -30,6 +30,7 @@ from bulkhead.wire.imap.flags import SystemFlag
 from bulkhead.wire.imap.search_plan import Columns
 from bulkhead.wire.imap.sequence import resolve_numbers, resolve_uids
 from bulkhead.wire.imap.sources import Source
+from bulkhead.wire.internet_date import internal_date
 from bulkhead.wire.summary import Summary, section_range
 
 BATCH = 500  # messages whose rows are read together
@@ -131,7 +132,7 @@ class Fetcher:
         if self._columns is not None and item is Attribute.RFC822_SIZE:
             return b"%d" % self._columns.sizes[at]
         if self._columns is not None and item is Attribute.INTERNALDATE:
-            return responses.internal_date(self._columns.dates[at])
+            return internal_date(self._columns.dates[at])
         if row is not None and item is Attribute.EMAILID:
             return b"(%s)" % format_id("eml", row.email).encode("ascii")
         if summary is None:

@@ -329,6 +329,7 @@ def test_a_fetch_command_is_parsed_in_less_than_40_microseconds() -> None:
 
 LATE_IMPORTS = """
 import sys
+from bulkhead.wire import internet_date
 from bulkhead.wire.imap import mailbox_name, receiver, responses, search_plan
 from bulkhead.wire.imap.command_table import State
 before = set(sys.modules)
@@ -342,7 +343,7 @@ r.receive_data(b'b SELECT &ZeU-\\r\\nc APPEND x " 1-Feb-1994 21:52:25 -0800" {1}
 assert r.next_event().command.mailbox == "日"
 r.next_event()
 responses.mailbox("日本語")
-responses.internal_date(0, 540)
+internet_date.internal_date(0, 540)
 print(sorted(set(sys.modules) - before))
 """
 

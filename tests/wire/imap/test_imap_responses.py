@@ -11,6 +11,7 @@ from bulkhead.wire.imap.grammar import Condition, Scanner
 from bulkhead.wire.imap.limits import Limits
 from bulkhead.wire.imap.mailbox_name import parse_mailbox_name
 from bulkhead.wire.imap.search import ReturnOption
+from bulkhead.wire.internet_date import internal_date
 
 OCTETS = st.binary(max_size=30).map(lambda value: value.replace(b"\0", b""))
 
@@ -110,7 +111,7 @@ def test_login_is_offered_only_before_login() -> None:
 
 def test_a_client_reads_what_a_fetch_says() -> None:
     body = b"Subject: x)\r\n\r\n"
-    items = [b"UID", b"7", b"FLAGS", b"(\\Seen $Forwarded)", b"INTERNALDATE", r.internal_date(760168345, 540)]
+    items = [b"UID", b"7", b"FLAGS", b"(\\Seen $Forwarded)", b"INTERNALDATE", internal_date(760168345, 540)]
     items += [b"EMAILID", b"(eml_x)", b"BODY[HEADER.FIELDS (SUBJECT)]<0>", r.literal(body), b"BODY[1]", r.nstring(None)]
     head, _, rest = r.fetch_line(12, items).removeprefix(b"* ").removesuffix(b"\r\n").partition(b"{%d}\r\n" % len(body))
     lines = [(head + b"{%d}" % len(body), rest[: len(body)]), rest[len(body) :]]
@@ -123,9 +124,9 @@ def test_a_client_reads_what_a_fetch_says() -> None:
 
 @given(st.integers(0, 2**33), st.sampled_from([0, 540, -210]))
 def test_a_rendered_internal_date_is_parsed_back(seconds: int, offset: int) -> None:
-    assert Scanner(r.internal_date(seconds, offset)).date_time() == seconds
+    assert Scanner(internal_date(seconds, offset)).date_time() == seconds
 
 
 def test_an_internal_date_has_its_fixed_form() -> None:
-    assert r.internal_date(760168345, -480) == b'" 1-Feb-1994 21:52:25 -0800"'
-    assert r.internal_date(0) == b'" 1-Jan-1970 00:00:00 +0000"'
+    assert internal_date(760168345, -480) == b'" 1-Feb-1994 21:52:25 -0800"'
+    assert internal_date(0) == b'" 1-Jan-1970 00:00:00 +0000"'

@@ -5,13 +5,12 @@ An argument that would break a line is our own bug and raises ValueError.
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from datetime import UTC, datetime, timedelta, timezone
 from enum import Enum
 from typing import Final
 
 from bulkhead.wire.imap.command_table import State
 from bulkhead.wire.imap.commands import StatusItem
-from bulkhead.wire.imap.grammar import MONTHS, Condition
+from bulkhead.wire.imap.grammar import Condition
 from bulkhead.wire.imap.limits import Limits
 from bulkhead.wire.imap.mailbox_name import DELIMITER, encode_utf7
 from bulkhead.wire.imap.search import ReturnOption
@@ -21,7 +20,6 @@ QUOTED_MAX: Final = 4096  # octets; longer strings go as literals, for clients t
 _ASTRING: Final = re.compile(rb"[!#$&'+,\-./0-9:;<=>?@A-Z\[\]^_`a-z|}~]+")
 _UNQUOTABLE: Final = re.compile(rb"[\r\n\x00\x80-\xff]")
 _TO_ESCAPE: Final = re.compile(rb'(["\\])')
-_MONTH_NAMES: Final = tuple(name.capitalize().decode("ascii") for name in MONTHS)
 
 
 class Code(Enum):
@@ -258,15 +256,3 @@ def id_line(parameters: Sequence[tuple[bytes, bytes | None]]) -> bytes:
     if not parameters:
         return b"* ID NIL\r\n"
     return b"* ID (%s)\r\n" % b" ".join(string(name) + b" " + nstring(value) for name, value in parameters)
-
-
-def internal_date(seconds: int, offset_minutes: int = 0) -> bytes:
-    """INTERNALDATE: a quoted date-time of `seconds` since 1970 UTC, in the zone `offset_minutes` east of it."""
-    zone = UTC if not offset_minutes else timezone(timedelta(minutes=offset_minutes))
-    local = datetime.fromtimestamp(seconds, zone)
-    sign, minutes = "-" if offset_minutes < 0 else "+", abs(offset_minutes)
-    month = _MONTH_NAMES[local.month - 1]
-    return (
-        f'"{local.day:2d}-{month}-{local.year:04d} {local.hour:02d}:{local.minute:02d}:{local.second:02d} '
-        f'{sign}{minutes // 60:02d}{minutes % 60:02d}"'
-    ).encode("ascii")
