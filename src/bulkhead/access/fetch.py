@@ -73,6 +73,7 @@ class Fetcher:
         self._with_header = any(map(_needs_header, command.items))
         self._columns: Columns | None = None
         self._with_modseq = Attribute.MODSEQ in command.items
+        self._with_uid = Attribute.UID in command.items
         self._since = command.changed_since
         self._missed = Missed()
 
@@ -120,6 +121,8 @@ class Fetcher:
         news = [] if self._with_flags else [b"FLAGS", self._selected.flag_list(at)]
         if self._selected.modseqs is not None and not self._with_modseq:
             news += (b"MODSEQ", b"(%d)" % self._selected.modseq_at(at))
+        if news and not self._with_uid:  # RFC 7162 section 3.2.4: flags that were not asked for come with the UID
+            news[:0] = (b"UID", b"%d" % self._selected.uids[at])
         return news
 
     def _attribute(self, item: Attribute, at: int, row: MessageRow | None, summary: Summary | None) -> bytes:

@@ -58,14 +58,20 @@ async def identify(session: "ImapSession", tag: bytes, command: c.Id) -> Ok:
 async def enable(session: "ImapSession", tag: bytes, command: c.Enable) -> Ok:
     """ENABLE (RFC 5161); what we do not know is passed over."""
     names = [name for name in dict.fromkeys(command.capabilities) if name in _ENABLED]
+    session.output.send(responses.enabled_line(names))
     for name in names:
         await _ENABLED[name](session)
-    session.output.send(responses.enabled_line(names))
     return Ok("ENABLE completed")
+
+
+async def _enable_qresync(session: "ImapSession") -> None:
+    session.enabled.qresync = True
+    await session.enable_condstore()
 
 
 _ENABLED: Final[Mapping[bytes, Callable[["ImapSession"], Awaitable[None]]]] = {
     b"CONDSTORE": lambda session: session.enable_condstore(),
+    b"QRESYNC": _enable_qresync,
 }
 
 

@@ -4,10 +4,12 @@ from collections.abc import Awaitable, Callable, Mapping
 from typing import TYPE_CHECKING, Any, Final
 
 from bulkhead.access import search as searching
+from bulkhead.access.columns import unpack
 from bulkhead.access.fetch import Fetcher
 from bulkhead.access.imap_folders import or_try_create
 from bulkhead.access.outcome import Ok
-from bulkhead.access.selected import Selected, unpack
+from bulkhead.access.resync import resync, tell_vanished
+from bulkhead.access.selected import Selected
 from bulkhead.boundary.messages import to_store
 from bulkhead.boundary.messages.to_store import CopyMessages, FlagMode, StoreFlags
 from bulkhead.identifiers import MailboxId
@@ -32,22 +34,31 @@ _MODES: Final[Mapping[StoreMode, tuple[int, Callable[[int, int], int]]]] = {
 
 async def select(session: "ImapSession", tag: bytes, command: c.Select) -> Ok:
     """SELECT and EXAMINE; whatever comes of it, the mailbox before is selected no more."""
-    session.select(None)
-    session.condstore = session.condstore or command.condstore
+    if command.resync is not None and not session.enabled.qresync:
+        raise CommandError("ENABLE QRESYNC comes first")
     mailboxes, output = session.mailboxes, session.output
+    if session.selected is not None:  # RFC 7162 section 3.2.11: what follows is of another mailbox
+        session.select(None)
+        output.send(responses.untagged(Condition.OK, "Previous mailbox closed", Code.CLOSED))
+    session.enabled.condstore = session.enabled.condstore or command.condstore
     row = await mailboxes.folders.find(command.mailbox)
     await mailboxes.keywords.load()
-    selected = Selected(mailboxes.account, mailboxes.keywords, MailboxId(row.mailbox), read_only=command.read_only)
-    await selected.load(session.worker.store_epoch, modseqs=session.condstore)
+    selected = Selected(
+        mailboxes.account, mailboxes.keywords, MailboxId(row.mailbox),
+        read_only=command.read_only, enabled=session.enabled,
+    )  # fmt: skip
+    await selected.load(session.worker.store_epoch, modseqs=session.enabled.condstore)
     output.resumed()
     output.send(selected.flag_lines())
-    output.send(responses.exists(len(selected.uids)) + responses.recent(selected.recent))
+    output.send(selected.counts())
     unseen = await selected.first_unseen(output)
     if unseen:
         output.send(_status("First unseen", responses.uid_code(b"UNSEEN", unseen)))
     output.send(_status("UIDs valid", responses.uid_code(b"UIDVALIDITY", selected.uid_validity)))
     output.send(_status("Predicted next UID", responses.uid_code(b"UIDNEXT", selected.uid_next)))
-    output.send(_status("Highest", responses.uid_code(b"HIGHESTMODSEQ", max(selected.modseq, 1))))
+    output.send(_status("Highest", selected.highest_code))
+    if command.resync is not None:
+        await resync(mailboxes.account, selected, command.resync, output)
     session.select(selected)
     mailboxes.filing.begin(selected, at_once=True)
     if command.read_only:
@@ -75,17 +86,21 @@ async def close(session: "ImapSession", tag: bytes, command: c.Close) -> Ok:
 async def expunge(session: "ImapSession", tag: bytes, command: c.Expunge) -> Ok:
     """EXPUNGE and UID EXPUNGE; what went is told when the view is brought up to date."""
     selected = _writable(session)
+    expunged = 0
     if command.uids is None:
-        await _expunge(session, ())
-        return Ok("EXPUNGE completed")
-    for uids in selected.uid_ranges(resolve_uids(command.uids, selected.uids)):
-        await _expunge(session, uids)  # never empty here: that would mean all
-    return Ok("EXPUNGE completed")
+        expunged = await _expunge(session, ())
+    else:
+        for uids in selected.uid_ranges(resolve_uids(command.uids, selected.uids)):
+            expunged += await _expunge(session, uids)  # never empty here: that would mean all
+    return Ok("EXPUNGE completed", highest=expunged > 0 and session.enabled.condstore)
 
 
-async def _expunge(session: "ImapSession", uids: tuple[to_store.UidRange, ...]) -> None:
+async def _expunge(session: "ImapSession", uids: tuple[to_store.UidRange, ...]) -> int:
+    """How many went."""
     account = session.mailboxes.account
-    await account.read(to_store.Expunge(account.stamp(), account.handle, session.mailbox.mailbox, uids))
+    request = to_store.Expunge(account.stamp(), account.handle, session.mailbox.mailbox, uids)
+    reply, _ = await account.read(request)
+    return reply.expunged
 
 
 async def fetch(session: "ImapSession", tag: bytes, command: c.Fetch) -> Ok:
@@ -93,6 +108,11 @@ async def fetch(session: "ImapSession", tag: bytes, command: c.Fetch) -> Ok:
     if Attribute.MODSEQ in command.items:
         await session.enable_condstore()
     mailboxes = session.mailboxes
+    if command.vanished and command.changed_since is not None:
+        if not session.enabled.qresync:
+            raise CommandError("ENABLE QRESYNC comes first")
+        await session.tell(expunge=True, now=True)  # what the client counts is not EARLIER
+        await tell_vanished(mailboxes.account, session.mailbox, command.messages, command.changed_since, session.output)
     fetcher = Fetcher(mailboxes.account, session.mailbox, mailboxes.summaries, session.output, command)
     missed = await fetcher.run()
     if missed.unreadable:
@@ -171,7 +191,7 @@ async def copy(session: "ImapSession", tag: bytes, command: c.Copy) -> Ok:
     )
     if command.move:  # before the EXPUNGEs that follow from it (RFC 6851 section 4.3)
         session.output.send(_status("Moved", code))
-        return Ok("MOVE completed")
+        return Ok("MOVE completed", highest=session.enabled.condstore)  # RFC 6851 section 4.4
     return Ok("COPY completed", code)
 
 

@@ -10,6 +10,7 @@ from typing import Any, Final
 from bulkhead.access import imap_folders, imap_login, imap_mailbox
 from bulkhead.access.account import Account
 from bulkhead.access.append import Incoming
+from bulkhead.access.enabled import Enabled
 from bulkhead.access.filing import Filing
 from bulkhead.access.folders import Folders
 from bulkhead.access.idle import Waiting
@@ -79,7 +80,7 @@ class ImapSession:
         self.failed_logins = 0
         self.authenticating: imap_login.Exchange | None = None
         self.selected: Selected | None = None
-        self.condstore = False
+        self.enabled = Enabled()
         self._mailboxes: Mailboxes | None = None
         self._changed = asyncio.Event()
         self._incoming: Incoming | None = None
@@ -181,10 +182,11 @@ class ImapSession:
         self.receiver.state = State.AUTHENTICATED if selected is None else State.SELECTED
 
     async def enable_condstore(self) -> None:
-        """From now on the client is told MODSEQs (RFC 7162 section 3.1)."""
-        self.condstore = True
-        if self.selected is not None:
+        """From now on the client is told MODSEQs, first the mailbox's highest (RFC 7162 section 3.1)."""
+        if self.selected is not None and not self.enabled.condstore:
             await self.selected.read_modseqs(self.output)
+            self.output.send(responses.untagged(Condition.OK, "Highest", self.selected.highest_code))
+        self.enabled.condstore = True
 
     @property
     def _left(self) -> bool:
@@ -226,10 +228,10 @@ class ImapSession:
 
     async def _answer(self, tag: bytes, work: Callable[[], Awaitable[Ok]], command: c.Command | None) -> None:
         """Do it, tell what changed, answer the tag. An error ends the command, not the session."""
-        reply: bytes
+        reply: bytes | Ok
+        up_to_date = False
         try:
-            done = await work()
-            reply = b"" if done.silent else responses.tagged(tag, done.condition, done.text, done.code)
+            reply = await work()
         except (ConnectionEnded, IdleTooLong, SessionOver):
             raise
         except Exception as error:
@@ -242,27 +244,44 @@ class ImapSession:
             by_number = isinstance(command, _NO_EXPUNGE) and not command.uid
             if command is None or isinstance(command, _SYNC_ALWAYS):
                 self._changed.set()
-            await self._tell(expunge=not by_number)
-        self.output.send(reply)
+            up_to_date = await self.tell(expunge=not by_number)
+        self.output.send(reply if isinstance(reply, bytes) else self._tagged(tag, reply, up_to_date))
         if self.failed_logins > self.worker.settings.errors_max:
             raise PeerError("Too many failed logins")
 
-    async def _tell(self, *, expunge: bool) -> None:
-        """Bring the view to the store's state and tell the client. A store that is away is asked again later."""
-        selected = self.mailbox
-        if self._changed.is_set() and self.worker.exchange.edge_to("store") is not None:
-            self._changed.clear()
-            try:
-                await selected.sync(self.output, self.worker.store_epoch)
-            except TemporaryFailure:
-                self._changed.set()
-            except Refused as error:
-                if is_session_over(error):
-                    raise SessionOver("The session has ended; log in again") from None
-                raise SessionOver("The mailbox was deleted") from None
+    def _tagged(self, tag: bytes, done: Ok, up_to_date: bool) -> bytes:
+        if done.silent:
+            return b""
+        code = self.mailbox.highest_code if done.highest and up_to_date else done.code
+        return responses.tagged(tag, done.condition, done.text, code)
+
+    async def tell(self, *, expunge: bool, now: bool = False) -> bool:
+        """Bring the view to the store's state and tell the client; False where the store is away: it is asked again.
+
+        now: whether or not the store has said that something changed.
+        """
+        selected, up_to_date = self.mailbox, True
+        if now:
+            self._changed.set()
+        if self._changed.is_set():
+            up_to_date = self.worker.exchange.edge_to("store") is not None and await self._sync(selected)
         await selected.report(self.output, expunge=expunge)
         if selected.arrived:
             self.mailboxes.filing.begin(selected, at_once=False)
+        return up_to_date
+
+    async def _sync(self, selected: Selected) -> bool:
+        self._changed.clear()
+        try:
+            await selected.sync(self.output, self.worker.store_epoch)
+        except TemporaryFailure:
+            self._changed.set()
+            return False
+        except Refused as error:
+            if is_session_over(error):
+                raise SessionOver("The session has ended; log in again") from None
+            raise SessionOver("The mailbox was deleted") from None
+        return True
 
     # --- IDLE -----------------------------------------------------------------------------------------------------
 
@@ -276,7 +295,7 @@ class ImapSession:
                 if self.selected is None:
                     self._changed.clear()
                 elif self._changed.is_set():
-                    await self._tell(expunge=True)
+                    await self.tell(expunge=True)
                     if self._changed.is_set():  # the store is away
                         self._changed.clear()
                         asyncio.get_running_loop().call_later(RETRY_SECONDS, self._changed.set)

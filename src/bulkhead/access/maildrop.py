@@ -3,8 +3,8 @@
 from array import array
 
 from bulkhead.access.account import Account
+from bulkhead.access.columns import unpack
 from bulkhead.access.mail import Message, open_messages, read_rows
-from bulkhead.access.selected import unpack
 from bulkhead.boundary.messages.to_store import (
     RANGES_MAX,
     Column,

@@ -28,12 +28,16 @@ _REFUSALS: dict[str, tuple[Code, str]] = {
 
 @dataclass(frozen=True, slots=True)
 class Ok:
-    """How a command ended well. `silent`: its tag is answered later, or was already."""
+    """How a command ended well. `silent`: its tag is answered later, or was already.
+
+    highest: the code is HIGHESTMODSEQ, once the client has been told what happened up to it.
+    """
 
     text: str
     code: Code | bytes | None = None
     condition: Condition = Condition.OK
     silent: bool = False
+    highest: bool = False
 
 
 def is_session_over(error: Exception) -> bool:

@@ -5,59 +5,36 @@ store has; messages that are gone stay in place until `report` may say so, since
 (RFC 3501 section 7.4.1: no EXPUNGE during FETCH, STORE or SEARCH).
 """
 
-import sys
 from array import array
 from bisect import bisect_left
 from collections.abc import Callable, Iterable, Sequence
 
 from bulkhead.access.account import Account
+from bulkhead.access.columns import find, unpack, without
+from bulkhead.access.enabled import Enabled
 from bulkhead.access.keywords import Keywords
 from bulkhead.access.output import Output
 from bulkhead.access.recent import Recent
 from bulkhead.boundary.messages.to_store import RANGES_MAX, Column, ReadChanges, ReadColumns, UidRange
-from bulkhead.errors import IntegrityError
 from bulkhead.identifiers import MailboxId
 from bulkhead.wire.imap import responses
 from bulkhead.wire.imap.flags import SystemFlag
 from bulkhead.wire.imap.grammar import Condition
 from bulkhead.wire.imap.search_plan import Columns as SearchColumns
+from bulkhead.wire.imap.sequence import runs
 
 SLICE = 1000  # messages handled between two pauses
 _NOBODY = 0xFFFFFFFF
 
 
-def unpack(typecode: str, body: bytes, start: int, count: int) -> "array[int]":
-    """`count` little-endian numbers of `body` from octet `start` on. Raises IntegrityError where it is shorter."""
-    column = array(typecode)
-    end = start + count * column.itemsize
-    if len(body) < end:
-        raise IntegrityError("a column is shorter than its count")
-    column.frombytes(memoryview(body)[start:end])
-    if sys.byteorder == "big":
-        column.byteswap()
-    return column
-
-
-def _find(uids: "array[int]", uid: int) -> int | None:
-    at = bisect_left(uids, uid)
-    return at if at < len(uids) and uids[at] == uid else None
-
-
-def _without(column: "array[int]", places: list[int]) -> "array[int]":
-    """The column without these places, which ascend; those past its end are not in it."""
-    kept = array(column.typecode)
-    start = 0
-    for place in (*places, len(column)):
-        kept += column[start:place]
-        start = place + 1
-    return kept
-
-
 class Selected:
     """The selected mailbox of one session."""
 
-    def __init__(self, account: Account, keywords: Keywords, mailbox: MailboxId, *, read_only: bool) -> None:
+    def __init__(
+        self, account: Account, keywords: Keywords, mailbox: MailboxId, *, read_only: bool, enabled: Enabled
+    ) -> None:
         self.mailbox, self.read_only, self.keywords = mailbox, read_only, keywords
+        self._enabled = enabled
         self.uid_validity = self.uid_next = self.modseq = 0
         self.uids, self.flags = array("I"), array("Q")
         self.arrived = False  # new messages came since filing last looked
@@ -131,7 +108,7 @@ class Selected:
         flags = unpack("Q", body, 4 * reply.messages, reply.messages)
         gone: list[int] = []
         for start in range(0, len(self.uids), SLICE):
-            gone += [uid for uid in self.uids[start : start + SLICE] if _find(uids, uid) is None]
+            gone += [uid for uid in self.uids[start : start + SLICE] if find(uids, uid) is None]
             await output.breathe()
         modseqs = unpack("Q", body, 12 * reply.messages, reply.messages)
         await self._take_changed(uids, flags, modseqs, output)
@@ -187,7 +164,7 @@ class Selected:
         modseqs = array("Q")
         for start in range(0, len(self.uids), SLICE):
             for uid in self.uids[start : start + SLICE]:
-                at = _find(uids, uid)
+                at = find(uids, uid)
                 modseqs.append(0 if at is None else known[at])
             await output.breathe()
         self.modseqs = modseqs
@@ -217,7 +194,7 @@ class Selected:
 
     def index(self, uid: int) -> int | None:
         """The place of a UID in the arrays, or None."""
-        return _find(self.uids, uid)
+        return find(self.uids, uid)
 
     def uid_ranges(self, places: Iterable[range]) -> list[tuple[UidRange, ...]]:
         """The UIDs at these places, as ranges for requests of at most 8,192 each."""
@@ -235,7 +212,17 @@ class Selected:
 
     def flag_list(self, at: int) -> bytes:
         """The flags of the message at this place, as FETCH tells them."""
-        return self.keywords.names.render(self.flags[at], recent=self.uids[at] in self._recent)
+        recent = not self._enabled.rev2 and self.uids[at] in self._recent
+        return self.keywords.names.render(self.flags[at], recent=recent)
+
+    def news(self, at: int, *, flags: bool) -> list[bytes]:
+        """Items of an unasked FETCH response, which always has the UID (RFC 7162 section 3.2.4)."""
+        items = [b"UID", b"%d" % self.uids[at]]
+        if flags:
+            items += (b"FLAGS", self.flag_list(at))
+        if self.modseqs is not None:
+            items += (b"MODSEQ", b"(%d)" % self.modseq_at(at))
+        return items
 
     def is_gone(self, uid: int) -> bool:
         """Whether the message was expunged, though the client has not been told."""
@@ -294,7 +281,7 @@ class Selected:
             else:
                 for start in range(0, len(wanted), SLICE):
                     for uid in wanted[start : start + SLICE]:
-                        at = _find(uids, uid)
+                        at = find(uids, uid)
                         sizes.append(0 if at is None else new_sizes[at])
                         dates.append(0 if at is None else new_dates[at])
                     await output.breathe()
@@ -321,6 +308,16 @@ class Selected:
         )
         return responses.flags_line(defined) + responses.untagged(Condition.OK, "Flags kept", permanent)
 
+    @property
+    def highest_code(self) -> bytes:
+        """The text of [HIGHESTMODSEQ n]: the client knows all that happened up to it."""
+        return responses.uid_code(b"HIGHESTMODSEQ", max(self.modseq, 1))
+
+    def counts(self) -> bytes:
+        """EXISTS, and RECENT where the client may know it (RFC 9051 appendix E)."""
+        exists = responses.exists(len(self.uids))
+        return exists if self._enabled.rev2 else exists + responses.recent(self.recent)
+
     # --- telling --------------------------------------------------------------------------------------------------
 
     async def report(self, output: Output, *, expunge: bool) -> None:
@@ -329,8 +326,7 @@ class Selected:
             await self._report_gone(output)
         if len(self.uids) != self._told:
             self._told = len(self.uids)
-            output.send(responses.exists(self._told))
-            output.send(responses.recent(self.recent))
+            output.send(self.counts())
         if self.keywords.news:
             output.send(self.flag_lines())
         if self._flagged or self._newer:
@@ -343,12 +339,7 @@ class Selected:
             at = self.index(uid)
             if at is None:
                 continue
-            items = [b"UID", b"%d" % uid]
-            if uid in flagged:
-                items += (b"FLAGS", self.flag_list(at))
-            if self.modseqs is not None:
-                items += (b"MODSEQ", b"(%d)" % self.modseq_at(at))
-            output.send(responses.fetch_line(at + 1, items))
+            output.send(responses.fetch_line(at + 1, self.news(at, flags=uid in flagged)))
             await output.breathe()
 
     async def _report_gone(self, output: Output) -> None:
@@ -356,19 +347,26 @@ class Selected:
         places = sorted(at for uid in self._gone if (at := self.index(uid)) is not None)
         self._gone.clear()
         told = sum(at < self._told for at in places)  # a message that came and went unseen is not mentioned
-        for at in reversed(places[:told]):
-            output.send(responses.expunge(at + 1))
-            await output.breathe()
+        if self._enabled.qresync:
+            await self._report_vanished([self.uids[at] for at in places[:told]], output)
+        else:
+            for at in reversed(places[:told]):
+                output.send(responses.expunge(at + 1))
+                await output.breathe()
         self._told -= told
         self._drop(places)
+
+    async def _report_vanished(self, uids: list[int], output: Output) -> None:
+        for start in range(0, len(uids), SLICE):
+            output.send(responses.vanished(runs(uids[start : start + SLICE])))
+            await output.breathe()
 
     def _drop(self, places: list[int]) -> None:
         """Take places (ascending) out of all arrays."""
         gone = [self.uids[at] for at in places]
         self._flagged.difference_update(gone)
         self._newer.difference_update(gone)
-        self.uids, self.flags = _without(self.uids, places), _without(self.flags, places)
+        self.uids, self.flags = without(self.uids, places), without(self.flags, places)
         self.modseqs, self._sizes, self._dates = (
-            column if column is None else _without(column, places)
-            for column in (self.modseqs, self._sizes, self._dates)
+            column if column is None else without(column, places) for column in (self.modseqs, self._sizes, self._dates)
         )

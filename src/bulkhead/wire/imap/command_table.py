@@ -22,7 +22,7 @@ from bulkhead.wire.imap.limits import (
 )
 from bulkhead.wire.imap.mailbox_name import parse_list_pattern, parse_mailbox_name
 from bulkhead.wire.imap.search import parse_search
-from bulkhead.wire.imap.sequence import parse_sequence_set
+from bulkhead.wire.imap.sequence import STAR, SequenceSet, parse_sequence_set
 from bulkhead.wire.sasl import FIELD_MAX
 
 _BASE64: Final = re.compile(rb"=|[A-Za-z0-9+/]+={0,2}")
@@ -186,26 +186,89 @@ def _search(uid: bool) -> Parse:
 def _select(*, read_only: bool) -> Parse:
     def parse(scanner: Scanner) -> c.Command:
         mailbox = _mailbox(scanner)
-        condstore = False
-        if scanner.accept(b" "):
-            scanner.expect(b"(", "a list of parameters")
-            if scanner.word("a parameter of SELECT") != b"CONDSTORE":
-                raise CommandError("no such parameter of SELECT")
-            scanner.expect(b")", "the end of the parameters")
-            condstore = True
-        return c.Select(mailbox, read_only, condstore)
+        if not scanner.accept(b" "):
+            return c.Select(mailbox, read_only)
+        condstore, resync = False, None
+        scanner.expect(b"(", "a list of parameters")
+        while True:
+            match scanner.word("a parameter of SELECT"):
+                case b"CONDSTORE" if not condstore:
+                    condstore = True
+                case b"QRESYNC" if resync is None:
+                    resync = _resync(scanner)
+                case _:
+                    raise CommandError("no such parameter of SELECT, or one given twice")
+            if not scanner.accept(b" "):
+                break
+        scanner.expect(b")", "the end of the parameters")
+        return c.Select(mailbox, read_only, condstore or resync is not None, resync)
 
     return parse
 
 
+def _resync(scanner: Scanner) -> c.Resync:
+    """`(67890007 90060115194045000 41:211,541 (1,100 41,541))` after QRESYNC (RFC 7162 section 7)."""
+    scanner.space()
+    scanner.expect(b"(", "what is known of the mailbox")
+    uid_validity = scanner.nz_number("a UIDVALIDITY")
+    scanner.space()
+    modseq = scanner.number("a modification sequence", maximum=NUMBER64_MAX)
+    known = numbers = uids = None
+    more = scanner.accept(b" ")
+    if more and not scanner.at(b"("):
+        known = _known_set(scanner)
+        more = scanner.accept(b" ")
+    if more:
+        scanner.expect(b"(", "message numbers and their UIDs")
+        numbers = _known_set(scanner, ascending=True)
+        scanner.space()
+        uids = _known_set(scanner, ascending=True)
+        if numbers.size != uids.size:
+            raise CommandError("as many message numbers as UIDs are needed")
+        scanner.expect(b")", "the end of the message numbers and their UIDs")
+    scanner.expect(b")", "the end of what is known of the mailbox")
+    return c.Resync(uid_validity, modseq, known, numbers, uids)
+
+
+def _known_set(scanner: Scanner, *, ascending: bool = False) -> SequenceSet:
+    """A sequence set of what the client has seen, which has no `*`."""
+    known = parse_sequence_set(scanner)
+    if any(last == STAR for _, last in known.ranges):
+        raise CommandError("`*` is no number that the client can know")
+    if ascending and not known.ascends:
+        raise CommandError("the numbers must ascend")
+    return known
+
+
 def _modseq(scanner: Scanner, modifier: bytes) -> int:
-    """`CHANGEDSINCE 12)`: the rest of a list of modifiers whose only one is known."""
+    """`UNCHANGEDSINCE 12)`: the rest of a list of modifiers whose only one is known."""
     if scanner.word("a modifier") != modifier:
         raise CommandError("no such modifier")
     scanner.space()
     value = scanner.number("a modification sequence", maximum=NUMBER64_MAX)
     scanner.expect(b")", "the end of the modifiers")
     return value
+
+
+def _fetch_modifiers(scanner: Scanner, *, uid: bool) -> tuple[int | None, bool]:
+    """What stands in the parentheses after the items: CHANGEDSINCE, and VANISHED, which needs it and UID FETCH."""
+    since, vanished = None, False
+    scanner.expect(b"(", "a list of modifiers")
+    while True:
+        match scanner.word("a modifier"):
+            case b"CHANGEDSINCE" if since is None:
+                scanner.space()
+                since = scanner.number("a modification sequence", maximum=NUMBER64_MAX)
+            case b"VANISHED" if uid and not vanished:
+                vanished = True
+            case _:
+                raise CommandError("no such modifier, or one given twice")
+        if not scanner.accept(b" "):
+            break
+    scanner.expect(b")", "the end of the modifiers")
+    if vanished and since is None:
+        raise CommandError("VANISHED needs CHANGEDSINCE")
+    return since, vanished
 
 
 def _fetch(uid: bool) -> Parse:
@@ -218,11 +281,10 @@ def _fetch(uid: bool) -> Parse:
             items = (Attribute.UID, *items)
         if not scanner.accept(b" "):
             return c.Fetch(messages, items, uid)
-        scanner.expect(b"(", "a list of modifiers")
-        since = _modseq(scanner, b"CHANGEDSINCE")
-        if Attribute.MODSEQ not in items:  # RFC 7162 section 3.1.4.1
+        since, vanished = _fetch_modifiers(scanner, uid=uid)
+        if since is not None and Attribute.MODSEQ not in items:  # RFC 7162 section 3.1.4.1
             items = (*items, Attribute.MODSEQ)
-        return c.Fetch(messages, items, uid, since)
+        return c.Fetch(messages, items, uid, since, vanished)
 
     return parse
 

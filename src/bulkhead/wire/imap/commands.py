@@ -84,12 +84,27 @@ class Enable:
 
 
 @dataclass(frozen=True, slots=True)
+class Resync:
+    """The QRESYNC parameter of SELECT (RFC 7162 section 3.2.5): what the client knew when it was last here.
+
+    known: its UIDs, None for all. numbers, uids: message numbers and the UIDs that they had, as many of either.
+    """
+
+    uid_validity: int
+    modseq: int
+    known: SequenceSet | None = None
+    numbers: SequenceSet | None = None
+    uids: SequenceSet | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Select:
     """SELECT, or EXAMINE when read_only. condstore: the parameter of RFC 7162 section 3.1.8."""
 
     mailbox: str
     read_only: bool
     condstore: bool = False
+    resync: Resync | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -181,12 +196,14 @@ class Fetch:
     """FETCH; uid: `messages` are UIDs, and `items` always holds UID.
 
     changed_since: only messages with a higher MODSEQ (RFC 7162 section 3.1.4.1); `items` then holds MODSEQ.
+    vanished: tell which of `messages` were expunged since then, too (RFC 7162 section 3.2.6).
     """
 
     messages: SequenceSet
     items: tuple[FetchItem, ...]
     uid: bool
     changed_since: int | None = None
+    vanished: bool = False
 
 
 @dataclass(frozen=True, slots=True)

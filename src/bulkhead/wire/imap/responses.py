@@ -65,6 +65,7 @@ CAPABILITIES: Final[tuple[tuple[bytes, frozenset[State]], ...]] = (
     (b"MOVE", frozenset((State.AUTHENTICATED, State.SELECTED))),
     (b"ESEARCH", frozenset((State.AUTHENTICATED, State.SELECTED))),
     (b"CONDSTORE", frozenset((State.AUTHENTICATED, State.SELECTED))),
+    (b"QRESYNC", frozenset((State.AUTHENTICATED, State.SELECTED))),
     (b"CHILDREN", frozenset((State.AUTHENTICATED, State.SELECTED))),
     (b"SPECIAL-USE", frozenset((State.AUTHENTICATED, State.SELECTED))),
 )
@@ -163,6 +164,15 @@ def recent(count: int) -> bytes:
 def expunge(number: int) -> bytes:
     """`* 4 EXPUNGE`: the message number at the moment this line is read."""
     return b"* %d EXPUNGE\r\n" % number
+
+
+def vanished(ranges: Iterable[tuple[int, int]], *, earlier: bool = False) -> bytes:
+    """`* VANISHED 405,407:410` of UIDs, ascending (RFC 7162 section 3.2.10).
+
+    earlier: they went before the client came, and it does not count them.
+    """
+    uids = b",".join([b"%d" % first if first == last else b"%d:%d" % (first, last) for first, last in ranges])
+    return b"* VANISHED %s%s\r\n" % (b"(EARLIER) " if earlier else b"", uids)
 
 
 def flags_line(defined: bytes) -> bytes:

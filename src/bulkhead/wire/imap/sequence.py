@@ -3,8 +3,9 @@
 import re
 from array import array
 from bisect import bisect_left, bisect_right
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Final
 
 from bulkhead.wire.imap.grammar import NUMBER_MAX, CommandError, Scanner
@@ -21,6 +22,16 @@ class SequenceSet:
     """Ranges as the client wrote them, each from its lower to its higher end; STAR stands for `*`."""
 
     ranges: tuple[tuple[int, int], ...]
+
+    @property
+    def size(self) -> int:
+        """How many numbers are named; one named twice counts twice."""
+        return sum(last - first + 1 for first, last in self.ranges)
+
+    @property
+    def ascends(self) -> bool:
+        """Whether every range lies above the one before it."""
+        return all(before[1] < after[0] for before, after in pairwise(self.ranges))
 
     def __bytes__(self) -> bytes:
         return b",".join(
@@ -92,7 +103,7 @@ def compress(numbers: Sequence[int]) -> bytes:
     while index < size:
         stop = index + 1
         if stop < size and numbers[stop] == numbers[index] + 1:
-            stop = _run_end(numbers, index)
+            stop = run_end(numbers, index)
         if stop < size and numbers[stop] <= numbers[stop - 1]:
             raise ValueError("numbers must ascend")
         first, last = numbers[index], numbers[stop - 1]
@@ -101,13 +112,22 @@ def compress(numbers: Sequence[int]) -> bytes:
     return b",".join(runs)
 
 
+def runs(numbers: Sequence[int]) -> Iterator[tuple[int, int]]:
+    """First and last of each run of consecutive numbers; they ascend."""
+    at = 0
+    while at < len(numbers):
+        stop = run_end(numbers, at)
+        yield numbers[at], numbers[stop - 1]
+        at = stop
+
+
 def count(ranges: Iterable[range]) -> int:
     """How many indexes the ranges hold."""
     return sum(map(len, ranges))
 
 
-def _run_end(numbers: Sequence[int], index: int) -> int:
-    """Index after the run of consecutive numbers that begins at `index`: doubled steps, then bisection."""
+def run_end(numbers: Sequence[int], index: int) -> int:
+    """Index after the run of consecutive ascending numbers that begins at `index`: doubled steps, then bisection."""
     size, base = len(numbers), numbers[index] - index
     good, step = index, 1
     while good + step < size and numbers[good + step] - good - step == base:
