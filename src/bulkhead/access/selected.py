@@ -314,7 +314,7 @@ class Selected:
         return responses.uid_code(b"HIGHESTMODSEQ", max(self.modseq, 1))
 
     def counts(self) -> bytes:
-        """EXISTS, and RECENT where the client may know it (RFC 9051 appendix E)."""
+        """EXISTS, and RECENT where the client may know it (RFC 9051 has no RECENT)."""
         exists = responses.exists(len(self.uids))
         return exists if self._enabled.rev2 else exists + responses.recent(self.recent)
 
