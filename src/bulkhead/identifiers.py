@@ -11,6 +11,7 @@ import re
 import secrets
 from dataclasses import dataclass
 from typing import NewType
+from unicodedata import normalize
 
 from bulkhead.errors import PeerError
 
@@ -96,8 +97,10 @@ class Address:
 
     @property
     def key(self) -> str:
-        """The form by which the directory finds it: case folded, unquoted."""
-        return f"{self.local_part.lower()}@{self.domain}"
+        """The form by which the directory finds it: case folded, unquoted, composed (NFC; RFC 6531 section 3.1)."""
+        if self.local_part.isascii():
+            return f"{self.local_part.lower()}@{self.domain}"
+        return f"{normalize('NFC', normalize('NFC', self.local_part).lower())}@{self.domain}"
 
     def __str__(self) -> str:
         """The wire form: the local part is quoted unless it is a Dot-string (RFC 5321 section 4.1.2)."""

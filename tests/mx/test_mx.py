@@ -40,6 +40,7 @@ def test_ehlo_offers_exactly_what_mx_keeps_and_drops_starttls_inside_tls(run: Ru
         client = await Client.open(cell.ports["mx"])
         lines = (await client.say("EHLO client.example")).split(" / ")
         keywords = ["PIPELINING", "SIZE 36700160", "8BITMIME", "ENHANCEDSTATUSCODES"]
+        keywords += ["CHUNKING", "SMTPUTF8", "LIMITS RCPTMAX=100"]
         assert [line[4:] for line in lines] == [HOSTNAMES["mx"], *keywords, "STARTTLS"]
         await client.start_tls(HOSTNAMES["mx"])
         lines = (await client.say("EHLO client.example")).split(" / ")
@@ -277,15 +278,52 @@ def test_more_accounts_than_one_delivery_takes_are_put_off(run: Run) -> None:
     run(test, recipients_max=200)
 
 
-def test_bdat_is_refused_and_none_of_its_octets_are_delivered(run: Run) -> None:
+def test_a_message_in_chunks_is_durable_with_the_last_and_is_what_was_sent(run: Run) -> None:
     async def test(cell: Cell) -> None:
         cell.add("user")
         client = await hello(cell)
+        envelope = f"MAIL FROM:<a@elsewhere.example> BODY=8BITMIME\r\nRCPT TO:<user@{DOMAIN}>\r\n".encode()
+        await client.send(envelope + b"BDAT 9\r\n" + MESSAGE[:9])
+        assert [(await client.reply())[0][:9] for _ in range(3)] == ["250 2.1.0", "250 2.1.5", "250 2.0.0"]
+        assert cell.attempts == []
+        rest = MESSAGE[9:]
+        await client.send(b"BDAT %d LAST\r\n" % len(rest) + rest + b"QUIT\r\n")
+        assert [(await client.reply())[0][:9] for _ in range(2)] == ["250 2.6.0", "221 2.0.0"]
+        ((_, message),) = cell.messages()
+        assert message.endswith(MESSAGE)
+
+    run(test)
+
+
+def test_a_chunk_that_holds_commands_delivers_nothing_and_obeys_none(run: Run) -> None:
+    async def test(cell: Cell) -> None:
+        cell.add("user")
+        client = await hello(cell)
+        hidden = f"\n.\nMAIL FROM:<evil@elsewhere.example>\r\nRCPT TO:<user@{DOMAIN}>\r\nBDAT 1 LAST\r\nx".encode()
         await client.expect("MAIL FROM:<a@elsewhere.example>", "250")
         await client.expect(f"RCPT TO:<user@{DOMAIN}>", "250")
-        await client.expect("BDAT 14 LAST", "500 5.5.2")
-        await client.expect("Subject: x", "500 5.5.2")
+        await client.send(b"BDAT %d LAST\r\n" % len(hidden) + hidden + b"NOOP\r\n")
+        assert [(await client.reply())[0][:9] for _ in range(2)] == ["554 5.6.0", "250 2.0.0"]
         assert cell.attempts == []
+
+    run(test)
+
+
+def test_an_internationalized_recipient_is_found_composed_and_traced(run: Run) -> None:
+    async def test(cell: Cell) -> None:
+        cell.add("caf\u00e9")
+        client = await hello(cell)
+        await client.expect("MAIL FROM:<\u65e5@elsewhere.example>", "553 5.6.7")
+        await client.expect("MAIL FROM:<\u65e5@elsewhere.example> SMTPUTF8", "250 2.1.0")
+        await client.expect(f"RCPT TO:<Cafe\u0301@{DOMAIN}>", "250 2.1.5")
+        await client.expect("DATA", "354")
+        await client.send(MESSAGE.replace(b"\r\n.", b"\r\n..") + b".\r\n")
+        assert (await client.reply())[0].startswith("250 2.6.0")
+        ((_, message),) = cell.messages()
+        assert message.startswith("Return-Path: <\u65e5@elsewhere.example>\r\n".encode())
+        assert b" with UTF8SMTP id " in message and f"for <Cafe\u0301@{DOMAIN}>".encode() in message
+
+    run(test)
 
     run(test)
 

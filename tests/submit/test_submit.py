@@ -60,6 +60,7 @@ def keywords(answer: str) -> list[str]:
 def test_auth_is_offered_inside_tls_only_and_starttls_outside_only(run: Run) -> None:
     async def test(cell: Cell) -> None:
         common = ["PIPELINING", "SIZE 36700160", "8BITMIME", "ENHANCEDSTATUSCODES"]
+        common += ["CHUNKING", "SMTPUTF8", "LIMITS RCPTMAX=100"]
         client = await Client.open(cell.ports["submission"])
         assert keywords(await client.say("EHLO laptop.example")) == [*common, "STARTTLS"]
         await client.expect("MAIL FROM:<user@kddi.example>", "530 5.7.0")

@@ -8,6 +8,7 @@ from bulkhead.wire.smtp import SmtpReceiver
 from bulkhead.wire.smtp_events import (
     AuthLine,
     AuthStart,
+    ChunkEnd,
     DataChunk,
     DataEnd,
     DataRefused,
@@ -69,6 +70,9 @@ class Peer:
                 receiver.accept_data()
             case DataChunk():
                 self._text += event.data
+            case ChunkEnd():
+                assert event.size == len(self._text)
+                receiver.accept_chunk()
             case DataRefused():
                 self._text = b""
             case DataEnd():

@@ -189,6 +189,8 @@ def test_no_client_name_breaks_a_received_field(hello, queue_id):
 )
 def test_the_transmission_type_tells_tls_and_authentication(extended, tls, authenticated, keyword):
     assert transmission_type(extended=extended, tls=tls, authenticated=authenticated) == keyword
+    utf8 = keyword.replace("ESMTP", "UTF8SMTP")
+    assert transmission_type(extended=extended, tls=tls, authenticated=authenticated, utf8=True) == utf8
 
 
 def test_return_path_is_the_reverse_path():

@@ -7,6 +7,10 @@ class Budget:
     def __init__(self, octets: int) -> None:
         self._left = octets
 
+    def has(self, octets: int) -> bool:
+        """Whether there is room now; it is not kept."""
+        return octets <= self._left
+
     def take(self, octets: int) -> bool:
         """Whether there was room."""
         if octets > self._left:

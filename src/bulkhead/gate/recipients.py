@@ -66,16 +66,19 @@ def trace_of(
     authenticated: bool,
     mail_id: str,
     recipient: Address | None,
+    utf8: bool = False,
 ) -> bytes:
-    """The Received field of this hop; a subscriber's own address is not told."""
+    """The Received field of this hop. utf8: the transaction said SMTPUTF8. A subscriber's own address is not told."""
     return received_field(
         hello=hello,
         client=None if authenticated else client_address(connection.source),
         by=domestic.hostname,
-        transmission=transmission_type(extended=extended, tls=connection.secure, authenticated=authenticated),
+        transmission=transmission_type(
+            extended=extended, tls=connection.secure, authenticated=authenticated, utf8=utf8
+        ),
         queue_id=mail_id,
         date=datetime.fromtimestamp(domestic.clock(), UTC),
-        recipient=recipient,
+        recipient=recipient if recipient is None or utf8 or str(recipient).isascii() else None,
     )
 
 

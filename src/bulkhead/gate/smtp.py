@@ -16,6 +16,7 @@ from bulkhead.wire.smtp_codes import Code, Reply, Status, reply
 from bulkhead.wire.smtp_events import (
     AuthLine,
     AuthStart,
+    ChunkEnd,
     DataChunk,
     DataEnd,
     DataRefused,
@@ -29,6 +30,7 @@ from bulkhead.wire.smtp_events import (
 
 FAULT = reply(Code.UNAVAILABLE, Status.SYSTEM_BUSY, "Internal fault; try again later")
 BUSY = reply(Code.LOCAL_ERROR, Status.SYSTEM_BUSY, "Cannot take this now; try again later")
+UNSAID_OCTETS = 64 * 1024  # room that a message needs whose size was not announced
 MEMORY_FULL = reply(Code.NO_STORAGE, Status.SYSTEM_BUSY, "Too much mail at once; try again later")
 _REFUSALS = {
     "over-quota": reply(552, "5.2.2", "Mailbox is full"),
@@ -85,6 +87,7 @@ class SmtpSession:
         self._mechanism: Mechanism | None = None
         self._text = MessageText()
         self._overflow = False
+        self._announced = UNSAID_OCTETS
 
     async def run(self) -> None:
         """Until the client leaves, breaks the rules or is silent too long."""
@@ -139,7 +142,8 @@ class SmtpSession:
                     await self._answer(event)
                 except Error as error:
                     self._receiver.reject(refusal(error))
-                    if isinstance(event, DataEnd):
+                    if isinstance(event, DataEnd | ChunkEnd):
+                        self._drop()
                         self._policy.reset()
             self._connection.touch()
 
@@ -152,12 +156,19 @@ class SmtpSession:
             receiver.accept_hello()
         elif isinstance(event, MailFrom):
             await policy.mail(event)
+            self._announced = event.size or UNSAID_OCTETS
             receiver.accept_mail()
         elif isinstance(event, RcptTo):
             await policy.recipient(event)
             receiver.accept_recipient()
         elif isinstance(event, DataStart):
+            if not self._budget.has(self._announced):  # said before the text comes
+                raise Rejection(MEMORY_FULL)
             receiver.accept_data()
+        elif isinstance(event, ChunkEnd):
+            if self._overflow:
+                raise Rejection(MEMORY_FULL)
+            receiver.accept_chunk()
         elif isinstance(event, DataEnd):
             await self._end_message()
         elif isinstance(event, AuthStart):

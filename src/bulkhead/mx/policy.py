@@ -23,7 +23,7 @@ class MxPolicy:
         self._domestic, self._connection = domestic, connection
         self._name, self._extended = "", False
         self._sender: Address | None = None
-        self._size = 0
+        self._size, self._utf8 = 0, False
         self._recipients: dict[bytes, BindingRow] = {}
         self._addresses: list[Address | None] = []
 
@@ -39,6 +39,7 @@ class MxPolicy:
         """Any sender may try."""
         self.reset()
         self._sender, self._size = event.reverse_path, event.size or 0
+        self._utf8 = event.utf8
 
     async def recipient(self, event: RcptTo) -> None:
         """Local and open."""
@@ -61,6 +62,7 @@ class MxPolicy:
             extended=self._extended,
             authenticated=False,
             mail_id=mail_id,
+            utf8=self._utf8,
             recipient=self._addresses[0] if len(self._addresses) == 1 else None,
         )
         bindings, now = list(self._recipients.values()), int(self._domestic.clock())
@@ -73,5 +75,5 @@ class MxPolicy:
 
     def reset(self) -> None:
         """Forget the transaction."""
-        self._sender, self._size = None, 0
+        self._sender, self._size, self._utf8 = None, 0, False
         self._recipients, self._addresses = {}, []

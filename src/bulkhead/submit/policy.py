@@ -40,7 +40,7 @@ class SubmitPolicy:
         self._account: AccountId | None = None
         self._session: Session | None = None
         self._sender: Address | None = None
-        self._size = 0
+        self._size, self._utf8 = 0, False
         self._local: dict[bytes, BindingRow] = {}
         self._remote: dict[str, Address] = {}
 
@@ -65,6 +65,7 @@ class SubmitPolicy:
             raise Rejection(NULL_SENDER)
         await self._domestic.exchange.to("directory").call(CheckSender(self._account, str(event.reverse_path)))
         self._sender, self._size = event.reverse_path, event.size or 0
+        self._utf8 = event.utf8
 
     async def recipient(self, event: RcptTo) -> None:
         """Local ones by their mailbox, all others by the queue."""
@@ -92,6 +93,7 @@ class SubmitPolicy:
             extended=self._extended,
             authenticated=True,
             mail_id=mail_id,
+            utf8=self._utf8,
             recipient=next(iter(self._remote.values())) if recipients == 1 and self._remote else None,
         )
         now = self._domestic.clock()
@@ -145,7 +147,7 @@ class SubmitPolicy:
 
     def reset(self) -> None:
         """Forget the transaction; the login stays."""
-        self._sender, self._size = None, 0
+        self._sender, self._size, self._utf8 = None, 0, False
         self._local, self._remote = {}, {}
 
 

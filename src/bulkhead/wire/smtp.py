@@ -1,7 +1,8 @@
 """SmtpReceiver: the server's side of an SMTP session. Bytes in, events out; the caller decides, then tells it.
 
 Source: RFC 5321, with SIZE (RFC 1870), PIPELINING (RFC 2920), STARTTLS (RFC 3207), 8BITMIME (RFC 6152),
-ENHANCEDSTATUSCODES (RFC 2034), AUTH (RFC 4954). What is refused and why: docs/smtp.md.
+ENHANCEDSTATUSCODES (RFC 2034), AUTH (RFC 4954), CHUNKING (RFC 3030), SMTPUTF8 (RFC 6531), DSN (RFC 3461) and LIMITS
+(RFC 9422). What is refused and why: docs/smtp.md.
 
 A runner calls greet(), and then for ever:
 
@@ -21,11 +22,13 @@ from typing import Final
 from bulkhead.errors import BareNewline, LineTooLong, PeerError
 from bulkhead.identifiers import DomainName
 from bulkhead.wire import smtp_codes as codes
+from bulkhead.wire.smtp_chunks import COMMAND_COST, ChunkReader, parse_bdat
 from bulkhead.wire.smtp_codes import Code, Limits, Reply, Status, reply
 from bulkhead.wire.smtp_command import CommandError
 from bulkhead.wire.smtp_events import (
     AuthLine,
     AuthStart,
+    ChunkEnd,
     CommandRefused,
     DataChunk,
     DataEnd,
@@ -48,6 +51,8 @@ from bulkhead.wire.smtp_text import Fault, TextReader
 # Python 3.11 takes 150 ns for a member of an Enum and 10 for a name, and every event asks for several.
 _CONNECTED: Final = Phase.CONNECTED
 _DATA: Final = Phase.DATA
+_SENDER: Final = Phase.SENDER
+_CHUNK: Final = Phase.CHUNK
 _AUTH: Final = Phase.AUTH
 _TLS: Final = Phase.TLS
 _CLOSED: Final = Phase.CLOSED
@@ -63,7 +68,7 @@ FAULTS: Final[Mapping[Fault, Reply]] = MappingProxyType(
     }
 )
 _CLOSING_FAULTS: Final = (Fault.BARE_NEWLINE, Fault.NUL)  # what follows may be smuggled: it is not read
-_ASKING: Final = (Greeted, StartTls, AuthStart, AuthLine, MailFrom, RcptTo, DataStart, DataEnd)
+_ASKING: Final = (Greeted, StartTls, AuthStart, AuthLine, MailFrom, RcptTo, DataStart, ChunkEnd, DataEnd)
 _ALONE: Final = (StartTls, AuthStart, AuthLine, DataStart)  # nothing may follow before the reply (RFC 2920 section 3.1)
 
 
@@ -72,7 +77,7 @@ class SmtpReceiver:
 
     hostname: ours, in the greeting.   tls_active: TLS from the first octet (implicit TLS, RFC 8314).
     tls_offered: STARTTLS is offered.   tls_required, auth_required: no MAIL before; both hold for SUBMISSION.
-    mechanisms: SASL mechanisms offered inside TLS, and never outside it.
+    mechanisms: SASL mechanisms offered inside TLS, and never outside it.   dsn: DSN is offered.
     Methods that answer raise ValueError when another event waits, or none; once the session is over they do nothing.
     """
 
@@ -86,6 +91,7 @@ class SmtpReceiver:
         tls_required: bool = False,
         auth_required: bool = False,
         mechanisms: tuple[str, ...] = (),
+        dsn: bool = False,
         limits: Limits = codes.DEFAULT_LIMITS,
     ) -> None:
         self.role, self.limits = role, limits
@@ -97,6 +103,7 @@ class SmtpReceiver:
             auth_required=auth_required or role is Role.SUBMISSION,
             mechanisms=mechanisms,
             tls_active=tls_active,
+            dsn=dsn,
         )
         self._inbox = bytearray()
         self._outbox = bytearray()
@@ -104,6 +111,10 @@ class SmtpReceiver:
         self._awaiting: Event | None = None
         self._failure: PeerError | None = None
         self._reader: TextReader | None = None
+        self._chunks: ChunkReader | None = None
+        self._skipped_chunk: tuple[int, Reply] | None = None  # octets of a refused chunk to come, and the refusal
+        self._chunk_refused = False  # the transaction ended by a refused chunk: those sent after it are no new fault
+        self._dropped = 0  # octets of refused chunks since the last accepted message
         self._bad = self._idle = self._refused_recipients = self._auth_failures = 0
 
     # --- bytes -------------------------------------------------------------------------------------------------------
@@ -131,7 +142,7 @@ class SmtpReceiver:
             self._fail(None, PeerError("plain text behind STARTTLS"))  # CVE-2011-0411: it never reaches the session
             return
         self._inbox += data
-        if len(self._inbox) > self.limits.inbox_bytes and (self._awaiting or self.phase is not _DATA):
+        if len(self._inbox) > self.limits.inbox_bytes and (self._awaiting or not self._reads_text):
             self._fail(codes.TOO_MANY_ERRORS, PeerError("too many commands sent ahead"))
 
     def data_to_send(self) -> bytes:
@@ -148,6 +159,10 @@ class SmtpReceiver:
             return None
         if self.phase is _DATA:
             return self._read_text()
+        if self.phase is _CHUNK:
+            return self._read_chunk()
+        if self._skipped_chunk is not None:
+            return self._skip_chunk()
         verb = ""
         try:
             line = self._lines.take(self._inbox, authenticating=self.phase is _AUTH)
@@ -156,6 +171,8 @@ class SmtpReceiver:
             if self.phase is _AUTH:
                 return self._give(AuthLine(line))
             verb, argument = split_command(line)
+            if verb == "BDAT":
+                return self._begin_chunk(argument)
             return self._give(run_command(self.session, verb, argument))
         except CommandError as error:
             return self._refuse(verb, error.reply)
@@ -183,6 +200,7 @@ class SmtpReceiver:
         if not isinstance(event, Greeted):
             return
         self._step(Step.HELLO)
+        self._chunk_refused = False
         self._forget_transaction()
         self.session.extended = event.extended
         extensions = self.session.extensions() if self.session.extended else ()
@@ -223,8 +241,11 @@ class SmtpReceiver:
 
     def accept_mail(self, answer: Reply = codes.SENDER_OK) -> None:
         """Answer MailFrom with 250."""
-        if self._answered(MailFrom):
+        event = self._answered(MailFrom)
+        if isinstance(event, MailFrom):
             self._step(Step.MAIL)
+            self.session.utf8, self._chunk_refused = event.utf8, False
+            self.session.transactions += 1
             self._send(answer)
 
     def accept_recipient(self, answer: Reply = codes.RECIPIENT_OK) -> None:
@@ -241,11 +262,17 @@ class SmtpReceiver:
             self._reader = TextReader(message_bytes=self.limits.message_bytes, text_line=self.limits.text_line)
             self._send(codes.START_INPUT)
 
+    def accept_chunk(self) -> None:
+        """Answer ChunkEnd with 250; nothing is durable yet."""
+        event = self._answered(ChunkEnd)
+        if isinstance(event, ChunkEnd):
+            self._send(reply(Code.OK, Status.OK, f"{event.size} octets so far"))
+
     def accept_message(self, answer: Reply = codes.MESSAGE_OK) -> None:
         """Answer DataEnd with 250: the message is durable, and ours to deliver or bounce (RFC 5321 section 4.2.5)."""
         if self._answered(DataEnd):
             self._message_answered(answer)
-            self._idle = 0
+            self._idle = self._dropped = 0
 
     def reject(self, answer: Reply) -> None:
         """Answer any event that asks with 4yz or 5yz; 421 also ends the session. Raises ValueError on another code."""
@@ -256,8 +283,9 @@ class SmtpReceiver:
             return
         if answer.code == Code.UNAVAILABLE:
             self.close(answer)
-        elif isinstance(event, DataEnd):
+        elif isinstance(event, DataEnd | ChunkEnd):
             self._message_answered(answer)
+            self._chunk_refused = isinstance(event, ChunkEnd)
         elif isinstance(event, AuthStart | AuthLine):
             self._end_auth()
             self._auth_failures += 1
@@ -281,6 +309,7 @@ class SmtpReceiver:
             return CommandRefused("", codes.TOO_MANY_ERRORS)
         if isinstance(event, Reset):
             self._step(Step.RSET)
+            self._chunk_refused = False
             self._forget_transaction()
             self._send(codes.OK)
         elif isinstance(event, Idle):
@@ -311,6 +340,73 @@ class SmtpReceiver:
             self._end()
         return DataRefused(answer)
 
+    @property
+    def _reads_text(self) -> bool:
+        return self.phase is _DATA or self.phase is _CHUNK or self._skipped_chunk is not None
+
+    def _begin_chunk(self, argument: str) -> Event | None:
+        """Read the chunk that follows, or drop it: in no case is it read as commands (RFC 3030 section 2)."""
+        try:
+            octets, last = parse_bdat(argument)
+        except CommandError as error:
+            failure = PeerError("BDAT without a size")
+            self._fail(error.reply, failure)
+            raise failure from None
+        if (self.phase, Step.BDAT) in TRANSITIONS:
+            self._step(Step.BDAT)
+            limits = self.limits
+            if self._chunks is None:
+                self._chunks = ChunkReader(message_bytes=limits.message_bytes, text_line=limits.text_line)
+            self._chunks.begin(octets, last)
+            if self._chunks.fault is not None:
+                self._count_dropped(octets)
+            return self._read_chunk()
+        self._count_dropped(octets)
+        self._skipped_chunk = octets, codes.NO_RECIPIENTS if self.phase is _SENDER else codes.OUT_OF_ORDER
+        return self._skip_chunk()
+
+    def _read_chunk(self) -> Event | None:
+        reader = self._chunks
+        if reader is None:
+            raise ValueError("phase CHUNK without a reader")
+        text = reader.read(self._inbox)
+        if text:
+            return DataChunk(text)
+        if reader.left:
+            return None
+        if reader.fault is None:
+            self._step(Step.LAST_CHUNK if reader.last else Step.CHUNK_END)
+            return self._give(DataEnd(reader.size) if reader.last else ChunkEnd(reader.size))
+        self._step(Step.LAST_CHUNK)
+        answer = FAULTS[reader.fault]
+        self._message_answered(answer)
+        self._chunk_refused = not reader.last
+        return DataRefused(answer)
+
+    def _skip_chunk(self) -> Event | None:
+        """Drop what came of a refused chunk; once it is over, refuse it."""
+        if self._skipped_chunk is None:
+            raise ValueError("no chunk is being dropped")
+        octets, answer = self._skipped_chunk
+        taken = min(octets, len(self._inbox))
+        del self._inbox[:taken]
+        if taken < octets:
+            self._skipped_chunk = octets - taken, answer
+            return None
+        self._skipped_chunk = None
+        if self._chunk_refused or answer is codes.NO_RECIPIENTS:  # sent ahead: one fault, told with each chunk
+            self._send(answer)
+            return CommandRefused("BDAT", answer)
+        return self._refuse("BDAT", answer)
+
+    def _count_dropped(self, octets: int) -> None:
+        """Raises PeerError, the session being over, where a client sends chunk after chunk for nothing."""
+        self._dropped += octets + COMMAND_COST
+        if self._dropped > self.limits.discard_bytes:
+            failure = PeerError("refused chunks far too big")
+            self._fail(codes.MESSAGE_TOO_BIG, failure)
+            raise failure
+
     def _alone(self) -> bool:
         """Whether nothing followed a command whose reply decides what the following octets mean."""
         if self._inbox:
@@ -338,6 +434,9 @@ class SmtpReceiver:
 
     def _refuse(self, verb: str, answer: Reply) -> Event:
         """Answer a command that never reaches the caller, and count it."""
+        if answer is codes.TOO_MANY_MESSAGES:
+            self.close(answer)
+            return CommandRefused(verb, answer)
         if answer is codes.TOO_MANY_RECIPIENTS:  # RFC 5321 section 4.5.3.1.10: no fault of the client's
             self._refuse_recipient(answer)
             return CommandRefused(verb, answer)
@@ -374,8 +473,8 @@ class SmtpReceiver:
         self._send(answer)
 
     def _forget_transaction(self) -> None:
-        self.session.recipients = 0
-        self._reader = None
+        self.session.recipients, self.session.utf8 = 0, False
+        self._reader = self._chunks = None
 
     def _fail(self, answer: Reply | None, failure: PeerError) -> None:
         """End the session with this reply, if any; next_event raises `failure` from now on."""

@@ -87,6 +87,8 @@ class Limits:
     message_bytes: int = 30 * 1024 * 1024  # announced by SIZE (RFC 1870)
     discard_bytes: int = 64 * 1024 * 1024  # read and dropped past message_bytes before the connection is closed
     recipients: int = 1000  # a transaction
+    recipients_promised: int = 100  # of these, whoever they are; announced as RCPTMAX (RFC 9422 section 4)
+    transactions: int = 0  # a session, then 421; announced as MAILMAX (RFC 9422 section 4); 0: no limit
     command_line: int = 512  # RFC 5321 section 4.5.3.1.4
     parameter_line: int = 2048  # MAIL and RCPT, whose extensions lengthen them (RFC 1870 section 4, RFC 4954 section 4)
     auth_line: int = 12288  # RFC 4954 section 4
@@ -189,10 +191,16 @@ SYNCHRONISATION: Final = reply(
 BAD_SENDER: Final = reply(Code.MAILBOX_NAME_INVALID, Status.BAD_SENDER_SYNTAX, "Sender address is not valid")
 BAD_RECIPIENT: Final = reply(Code.MAILBOX_NAME_INVALID, Status.BAD_RECIPIENT_SYNTAX, "Recipient address is not valid")
 NON_ASCII_ADDRESS: Final = reply(
-    Code.MAILBOX_NAME_INVALID, Status.NON_ASCII_ADDRESS, "Address must be US-ASCII: SMTPUTF8 is not offered"
+    Code.MAILBOX_NAME_INVALID, Status.NON_ASCII_ADDRESS, "Address is not US-ASCII: say SMTPUTF8 with MAIL"
 )
 TOO_MANY_RECIPIENTS: Final = reply(
     Code.NO_STORAGE, Status.TOO_MANY_RECIPIENTS, "Too many recipients; send the rest next"
+)
+TOO_MANY_MESSAGES: Final = reply(Code.UNAVAILABLE, Status.SHUTTING_DOWN, "Too many messages in this connection")
+CHUNK_SIZE: Final = reply(
+    Code.ARGUMENT_ERROR,
+    Status.INVALID_ARGUMENTS,
+    "BDAT needs a size; where the next command begins is unknown; closing",
 )
 MESSAGE_TOO_BIG: Final = reply(Code.MESSAGE_TOO_BIG, Status.TOO_BIG, "Message exceeds the size limit")
 MESSAGE_NEWLINE: Final = reply(

@@ -5,6 +5,7 @@ from enum import Enum
 
 from bulkhead.identifiers import Address
 from bulkhead.wire.smtp_codes import Reply
+from bulkhead.wire.smtp_notify import NO_WISH, Return, Wish
 
 
 class Body(Enum):
@@ -50,6 +51,9 @@ class MailFrom:
     size: int | None = None  # octets as announced (RFC 1870)
     body: Body = Body.SEVEN_BIT
     auth: str | None = None  # the AUTH parameter, xtext as written; informs, proves nothing (RFC 4954 section 5)
+    utf8: bool = False  # SMTPUTF8 (RFC 6531 section 3.4)
+    ret: Return | None = None  # RET (RFC 3461 section 4.3)
+    envid: str = ""  # ENVID, xtext as written (RFC 3461 section 4.4)
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +61,7 @@ class RcptTo:
     """RCPT. Answer: accept_recipient, reject."""
 
     address: Address | None  # None is `<Postmaster>` without a domain (RFC 5321 section 4.5.1)
+    wish: Wish = NO_WISH  # NOTIFY and ORCPT (RFC 3461 sections 4.1 and 4.2)
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,9 +71,16 @@ class DataStart:
 
 @dataclass(frozen=True, slots=True)
 class DataChunk:
-    """Whole lines of the message, transparency dots removed."""
+    """Octets of the message in order: whole lines without their transparency dots, or a piece of a chunk."""
 
     data: bytes = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class ChunkEnd:
+    """A chunk of BDAT came that is not the last. Answer: accept_chunk; reject, after which the transaction is gone."""
+
+    size: int  # octets of the message so far
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,6 +132,7 @@ Event = (
     | RcptTo
     | DataStart
     | DataChunk
+    | ChunkEnd
     | DataEnd
     | DataRefused
     | Reset

@@ -5,6 +5,8 @@ from bulkhead.wire import smtp_codes as codes
 from bulkhead.wire.smtp_codes import Limits, Reply
 from bulkhead.wire.smtp_command import CommandError
 
+_ADDRESSED = (b"MAIL ", b"RCPT ", b"VRFY ", b"EXPN ")
+
 
 class CommandLines:
     """Takes lines out of an inbox. Memory: one line; of one that is too long, an octet."""
@@ -49,11 +51,15 @@ class CommandLines:
 
 
 def split_command(line: bytes) -> tuple[str, str]:
-    """The verb in upper case, and its argument. Raises CommandError on octets that are not printable US-ASCII."""
-    if not line.isascii():
+    """The verb in upper case, and its argument. Raises CommandError on octets that are not printable.
+
+    UTF-8 may stand where an address does (RFC 6531 section 3.3); whether it may in this transaction, the command tells.
+    """
+    try:
+        text = line.decode("ascii" if line.isascii() or line[:5].upper() not in _ADDRESSED else "utf-8")
+    except UnicodeDecodeError:
         path = line[:5].upper() in (b"MAIL ", b"RCPT ")
-        raise CommandError(codes.NON_ASCII_ADDRESS if path else codes.NOT_PRINTABLE)
-    text = line.decode("ascii")
+        raise CommandError(codes.NON_ASCII_ADDRESS if path else codes.NOT_PRINTABLE) from None
     if not text.isprintable():
         raise CommandError(codes.NOT_PRINTABLE)
     verb, _, argument = text.partition(" ")

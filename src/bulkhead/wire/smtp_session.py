@@ -41,15 +41,27 @@ class Session:
     authenticated: bool = False
     extended: bool = False  # the client said EHLO
     recipients: int = 0
+    transactions: int = 0  # begun in this session
+    utf8: bool = False  # MAIL said SMTPUTF8
+    dsn: bool = False  # RET, ENVID, NOTIFY and ORCPT are known
 
     def extensions(self) -> tuple[str, ...]:
         """The keywords of the reply to EHLO (RFC 5321 section 4.1.1.1)."""
         offers = ["PIPELINING", f"SIZE {self.limits.message_bytes}", "8BITMIME", "ENHANCEDSTATUSCODES"]
+        offers += ["CHUNKING", "SMTPUTF8", f"LIMITS {self._limits()}"]
+        if self.dsn:
+            offers.append("DSN")
         if self.tls_offered and not self.tls_active:
             offers.append("STARTTLS")
         if self.mechanisms and self.tls_active:
             offers.append(f"AUTH {' '.join(self.mechanisms)}")
         return tuple(offers)
+
+    def _limits(self) -> str:
+        """What holds for every client (RFC 9422 section 4); no number of domains is a limit, so none is named."""
+        limits = self.limits
+        mail = f"MAILMAX={limits.transactions} " if limits.transactions else ""
+        return f"{mail}RCPTMAX={min(limits.recipients, limits.recipients_promised)}"
 
 
 def run_command(session: Session, verb: str, argument: str) -> Event:
@@ -99,11 +111,13 @@ def _mail(session: Session, argument: str) -> Event:
         raise CommandError(codes.TLS_FIRST)
     if session.auth_required and not session.authenticated:
         raise CommandError(codes.AUTH_FIRST)
-    return parse_mail(argument, message_bytes=session.limits.message_bytes)
+    if 0 < session.limits.transactions <= session.transactions:
+        raise CommandError(codes.TOO_MANY_MESSAGES)
+    return parse_mail(argument, message_bytes=session.limits.message_bytes, dsn=session.dsn)
 
 
 def _rcpt(session: Session, argument: str) -> Event:
-    event = parse_rcpt(argument)
+    event = parse_rcpt(argument, utf8=session.utf8, dsn=session.dsn)
     if session.recipients >= session.limits.recipients:
         raise CommandError(codes.TOO_MANY_RECIPIENTS)
     return event
@@ -128,6 +142,8 @@ def _help(session: Session, argument: str) -> Event:
 
 
 def _vrfy(session: Session, argument: str) -> Event:
+    if not argument.isascii() and not argument.upper().endswith(" SMTPUTF8"):  # RFC 6531 section 3.7.4.2
+        raise CommandError(codes.NON_ASCII_ADDRESS)
     return Idle("VRFY", codes.CANNOT_VERIFY)  # RFC 5321 section 7.3: who exists is not told
 
 

@@ -1,6 +1,7 @@
 """The order of an SMTP session as one table; the receiver obeys it, the diagram in the manual is made from it.
 
-Sources: RFC 5321 sections 3.1 to 3.3 and 4.1.4, RFC 3207 section 4.2, RFC 4954 section 4.
+Sources: RFC 5321 sections 3.1 to 3.3 and 4.1.4, RFC 3207 section 4.2, RFC 4954 section 4,
+RFC 3030 section 2.
 """
 
 from collections.abc import Mapping
@@ -27,7 +28,9 @@ class Phase(Enum):
     SENDER = "sender"  # MAIL accepted
     RECIPIENTS = "recipients"  # at least one RCPT accepted
     DATA = "data"  # 354 sent
-    ENDED = "ended"  # the final dot came, its reply is due
+    CHUNK = "chunk"  # a chunk of BDAT is being read
+    CHUNKS = "chunks"  # a chunk came that was not the last
+    ENDED = "ended"  # the message came, its reply is due
     AUTH = "auth"  # 334 sent
     TLS = "tls"  # 220 sent for STARTTLS
     CLOSED = "closed"
@@ -48,12 +51,15 @@ class Step(Enum):
     RCPT = "RCPT"
     DATA = "DATA"
     FINAL_DOT = "final dot"
+    BDAT = "BDAT"
+    CHUNK_END = "end of a chunk"
+    LAST_CHUNK = "end of the last chunk"
     MESSAGE_ANSWERED = "message answered"
     RSET = "RSET"
     QUIT = "QUIT"
 
 
-_TALKING: Final = (Phase.READY, Phase.SENDER, Phase.RECIPIENTS)
+_TALKING: Final = (Phase.READY, Phase.SENDER, Phase.RECIPIENTS, Phase.CHUNKS)
 
 TRANSITIONS: Final[Mapping[tuple[Phase, Step], Phase]] = MappingProxyType(
     {
@@ -70,6 +76,11 @@ TRANSITIONS: Final[Mapping[tuple[Phase, Step], Phase]] = MappingProxyType(
         (Phase.RECIPIENTS, Step.RCPT): Phase.RECIPIENTS,
         (Phase.RECIPIENTS, Step.DATA): Phase.DATA,
         (Phase.DATA, Step.FINAL_DOT): Phase.ENDED,
+        (Phase.RECIPIENTS, Step.BDAT): Phase.CHUNK,
+        (Phase.CHUNKS, Step.BDAT): Phase.CHUNK,
+        (Phase.CHUNK, Step.CHUNK_END): Phase.CHUNKS,
+        (Phase.CHUNK, Step.LAST_CHUNK): Phase.ENDED,
+        (Phase.CHUNKS, Step.MESSAGE_ANSWERED): Phase.READY,
         (Phase.ENDED, Step.MESSAGE_ANSWERED): Phase.READY,
         **{(phase, Step.HELLO): Phase.READY for phase in _TALKING},
         **{(phase, Step.RSET): Phase.READY for phase in _TALKING},

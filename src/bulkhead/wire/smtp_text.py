@@ -71,7 +71,7 @@ class TextReader:
             text = text[:suspect] + text[suspect:].replace(b"\r\n.", b"\r\n")
         if text.startswith(b"."):
             text = text[1:]
-        if self.fault is None and not _lines_fit(text, self._text_line):
+        if self.fault is None and not lines_fit(text, self._text_line):
             self._fail(Fault.LONG_LINE)
         self.size += len(text)
         if self.size > self._message_bytes:
@@ -95,7 +95,7 @@ class TextReader:
 
         `text` neither begins after a CR nor ends in one.
         """
-        if not _newlines_are_pairs(text, suspect):
+        if not newlines_are_pairs(text, suspect):
             self._fail(Fault.BARE_NEWLINE)
         if b"\0" in text:
             self._fail(Fault.NUL)
@@ -131,7 +131,7 @@ class TextReader:
         self._before = data[-4:]
 
 
-def _newlines_are_pairs(text: bytes, suspect: int = 0) -> bool:
+def newlines_are_pairs(text: bytes, suspect: int = 0) -> bool:
     """Whether every CR is followed by LF and every LF follows a CR; known of the CRs before `suspect`."""
     if _LONE_CR.search(text, suspect) is not None:
         return False
@@ -139,7 +139,7 @@ def _newlines_are_pairs(text: bytes, suspect: int = 0) -> bool:
     return newlines == b"\r\n" * (len(newlines) // 2)
 
 
-def _lines_fit(text: bytes, limit: int) -> bool:
+def lines_fit(text: bytes, limit: int) -> bool:
     """Whether every line of `text`, CRLF counted, has at most `limit` octets; jumps from line end to line end.
 
     Every LF in `text` must follow a CR.
@@ -171,7 +171,7 @@ class TextWriter:
             self._held, piece = b"\r", piece[:-1]
         if not piece:
             return b""
-        if not _newlines_are_pairs(piece):
+        if not newlines_are_pairs(piece):
             piece = _NEWLINE.sub(b"\r\n", piece)
         dot = b"." if self._line_start and piece.startswith(b".") else b""
         self._line_start = piece.endswith(b"\r\n")

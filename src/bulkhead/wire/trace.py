@@ -19,11 +19,14 @@ def format_date(moment: datetime) -> str:
     return message_date(seconds, int(offset.total_seconds()) // 60).decode("ascii")
 
 
-def transmission_type(*, extended: bool, tls: bool, authenticated: bool) -> str:
-    """The WITH keyword of a session (RFC 3848): SMTP, ESMTP, ESMTPS, ESMTPA or ESMTPSA."""
+def transmission_type(*, extended: bool, tls: bool, authenticated: bool, utf8: bool = False) -> str:
+    """The WITH keyword of a transaction: SMTP, ESMTP, ESMTPS, ESMTPA or ESMTPSA (RFC 3848).
+
+    utf8: the transaction said SMTPUTF8, which makes it UTF8SMTP, UTF8SMTPS and so on (RFC 6531 section 4.3).
+    """
     if not extended:
         return "SMTP"
-    return f"ESMTP{'S' if tls else ''}{'A' if authenticated else ''}"
+    return f"{'UTF8SMTP' if utf8 else 'ESMTP'}{'S' if tls else ''}{'A' if authenticated else ''}"
 
 
 def received_field(
@@ -42,15 +45,16 @@ def received_field(
 
     hello: the name in EHLO, unverified.   client: None where a subscriber's address is not to be told.
     client_name: by reverse look-up, verified by the caller.   cipher: IANA name of the suite (RFC 8314 section 4.3).
-    recipient: only when the message has just one, else the others would learn it (RFC 5321 section 7.2).
+    recipient: only when the message has just one, else the others would learn it (RFC 5321 section 7.2); one that is
+    not US-ASCII only in an internationalized message (RFC 6531 section 3.7.3).
     """
     name = f"{client_name} " if client_name else ""
     seen = "" if client is None else f" ({name}[{'IPv6:' if client.version == 6 else ''}{client}])"
     tls = f" tls {_token(cipher)}" if cipher else ""
     lines = [f"Received: from {_token(hello)}{seen}", f"by {by} with {transmission} id {_token(queue_id)}{tls}"]
-    if recipient is not None and str(recipient).isascii():
+    if recipient is not None:
         lines.append(f"for <{recipient}>")
-    return ("\r\n\t".join(lines) + f";\r\n\t{format_date(date)}\r\n").encode("ascii")
+    return ("\r\n\t".join(lines) + f";\r\n\t{format_date(date)}\r\n").encode()
 
 
 def return_path_field(reverse_path: Address | None) -> bytes:
