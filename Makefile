@@ -2,6 +2,7 @@
 #   DIR=...     where `make demo` keeps its installation        (default: demo)
 #   PYTHON=...  the interpreter that makes .venv, 3.11 or later (default: python3)
 #   MESSAGES=.. of one repetition of `make bench-deliver`, REPEATS=.. how many, OUTPUT=.. a file for the raw figures
+#   SMALL=.. and BIG=.. messages of the mailboxes of `make bench-imap`, IDLE=.. connections
 #   TESTS=...   what `make test` runs, PYTEST_FLAGS=... what it adds
 
 PYTHON ?= python3
@@ -10,13 +11,16 @@ TESTS ?= tests
 PYTEST_FLAGS ?=
 MESSAGES ?= 3000
 REPEATS ?= 3
+SMALL ?= 10000
+BIG ?= 100000
+IDLE ?= 5000
 OUTPUT ?=
 VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-all lint format bench bench-deliver docs lock clean
+.PHONY: help setup demo test test-all lint format bench bench-deliver bench-imap docs lock clean
 
 help:
 	@echo 'make setup     make .venv from requirements.lock (every package checked against its hash)'
@@ -27,6 +31,7 @@ help:
 	@echo 'make format    ruff format and the fixes that ruff makes by itself'
 	@echo 'make bench     the measurements in bench/'
 	@echo 'make bench-deliver  delivery beside Postfix + Dovecot, as root    [MESSAGES=3000 REPEATS=3 OUTPUT=file.json]'
+	@echo 'make bench-imap  reading beside Dovecot, as root          [SMALL=10000 BIG=100000 IDLE=5000 REPEATS=3]'
 	@echo 'make docs      write the reference pages that are made from tables'
 	@echo 'make lock      resolve the lock files anew from pyproject.toml (needs uv)'
 
@@ -73,6 +78,9 @@ bench: $(RUNTIME)
 
 bench-deliver: $(RUNTIME)
 	@$(BIN)/python -m bench.deliver --messages $(MESSAGES) --repeats $(REPEATS) $(if $(OUTPUT),--output $(OUTPUT))
+
+bench-imap: $(RUNTIME)
+	@$(BIN)/python -m bench.imap --small $(SMALL) --big $(BIG) --idle $(IDLE) --repeats $(REPEATS) $(if $(OUTPUT),--output $(OUTPUT))
 
 docs: $(RUNTIME)
 	@$(BIN)/python -m bulkhead.config.reference docs/configuration.md

@@ -18,18 +18,19 @@ TENANT = "t0"
 COMMAND_SECONDS = 300
 PORTS = {"listen.mx": 2525, "listen.submissions": 4465, "listen.submission": 4587, "listen.imaps": 4993,
          "listen.pop3s": 4995}  # fmt: skip
-LIMITS = {"access.connections_per_source_max": 512, "access.connections_max": 1024}  # all clients have one address
 
 
 class BulkheadCell:
     """A running cell."""
 
     name = "Bulkhead"
-    smtp, imaps = PORTS["listen.mx"], PORTS["listen.imaps"]
+    smtp, imaps, pop3s = PORTS["listen.mx"], PORTS["listen.imaps"], PORTS["listen.pop3s"]
 
-    def __init__(self, directory: Path, address: str, uid_base: int) -> None:
+    def __init__(self, directory: Path, address: str, uid_base: int, connections: int = 1024) -> None:
+        """connections: to IMAP at once, all from one address, which the shipped settings would not let it."""
+        limits = {"access.connections_per_source_max": connections, "access.connections_max": connections}
         self.address, self._directory = address, directory
-        new = NewTenant(TenantId(TENANT), 0, DomainName(DOMAIN), address, "Benchmark", {**PORTS, **LIMITS})
+        new = NewTenant(TenantId(TENANT), 0, DomainName(DOMAIN), address, "Benchmark", {**PORTS, **limits})
         make_installation(directory, "Benchmark", [new])
         set_value(directory, "bulkhead.toml", "uid_base", uid_base)
         self._running = Running(directory)

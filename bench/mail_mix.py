@@ -52,14 +52,15 @@ MIME-Version: 1.0\r
 class MailMix:
     """`message(n)` gives the octets of message n, its newlines CRLF, without the final dot."""
 
-    def __init__(self, seed: int = 1) -> None:
+    def __init__(self, seed: int = 1, shares: tuple[float, ...] = tuple(share for share, _ in KINDS)) -> None:
+        """shares: of the kinds, in KINDS' order."""
         chance = random.Random(seed)  # noqa: S311 - filler, no secret
         makers = (_plain, _two_forms, _with_file)
         self._bodies = [
             [make(chance, size - HEADER_BYTES) for _ in range(BODIES)]
             for make, (_, size) in zip(makers, KINDS, strict=True)
         ]
-        self._order = chance.choices(range(len(KINDS)), [share for share, _ in KINDS], k=PERIOD)
+        self._order = chance.choices(range(len(KINDS)), shares, k=PERIOD)
         self._signatures = [(_random_text(chance, 32), _folded(_random_text(chance, 256))) for _ in range(BODIES)]
 
     def message(self, number: int) -> bytes:

@@ -11,11 +11,13 @@ import signal
 import subprocess
 import tempfile
 import time
+from collections.abc import Mapping
 from pathlib import Path
 
+from argon2 import PasswordHasher
 from bench.server import DOMAIN, PASSWORD, USERS, folder
 
-PACKAGES = "postfix dovecot-imapd dovecot-lmtpd"
+PACKAGES = "postfix dovecot-imapd dovecot-lmtpd dovecot-pop3d"
 OWNER = 5000  # uid and gid of the mailboxes
 START_SECONDS = 10.0
 STOP_SECONDS = 15.0
@@ -73,7 +75,7 @@ postlog unix-dgram n - n - 1 postlogd
 DOVECOT_CONF = """\
 base_dir = {root}/run
 state_dir = {root}/state
-protocols = imap lmtp
+protocols = {protocols}
 listen = {address}
 log_path = {root}/log/dovecot
 mail_location = mdbox:~/mdbox
@@ -86,10 +88,7 @@ ssl = required
 ssl_cert = <{root}/tls.crt
 ssl_key = <{root}/tls.key
 auth_mechanisms = plain
-passdb {{
-  driver = static
-  args = password={{PLAIN}}{password}
-}}
+{passdb}
 userdb {{
   driver = passwd-file
   args = username_format=%u {root}/users
@@ -112,6 +111,7 @@ service imap-login {{
 }}
 service lmtp {{
   process_min_avail = 2
+{lmtp}
   unix_listener {root}/queue/private/dovecot-lmtp {{
     mode = 0600
     user = postfix
@@ -119,6 +119,60 @@ service lmtp {{
   }}
 }}
 """
+
+PLAIN_PASSDB = """\
+passdb {{
+  driver = static
+  args = password={{PLAIN}}{password}
+}}"""
+# For measurements of IMAP and POP3: hashed passwords with Dovecot's cache of checked ones, LMTP over TCP to fill
+# mailboxes, as many sessions as are asked for, idle ones in imap-hibernate as Dovecot's manual advises.
+HASHED_PASSDB = """\
+passdb {{
+  driver = passwd-file
+  args = username_format=%u {root}/passwords
+}}
+auth_cache_size = 16 M
+auth_cache_ttl = 1 hour
+auth_cache_verify_password_with_worker = no
+imap_hibernate_timeout = 5 s
+service imap {{
+  process_limit = 6000
+  unix_listener imap-master {{
+    user = $default_internal_user
+  }}
+  extra_groups = $default_internal_group
+}}
+service imap-hibernate {{
+  unix_listener imap-hibernate {{
+    mode = 0660
+    group = $default_internal_group
+  }}
+}}
+service imap-login {{
+  client_limit = 8000
+}}
+service pop3-login {{
+  inet_listener pop3 {{
+    port = 0
+  }}
+  inet_listener pop3s {{
+    port = {pop3s}
+    ssl = yes
+  }}
+  service_count = 0
+}}
+service anvil {{
+  client_limit = 12000
+}}
+service auth {{
+  client_limit = 20000
+}}"""
+LMTP_TCP = """\
+  inet_listener lmtp {{
+    address = {address}
+    port = {lmtp_port}
+  }}"""
 
 
 def missing() -> str:
@@ -128,8 +182,8 @@ def missing() -> str:
     programs = ("postfix", "postmap", "dovecot", "doveconf", "openssl")
     paths = f"{os.environ.get('PATH', '')}:/usr/sbin:/sbin"
     absent = [name for name in programs if shutil.which(name, path=paths) is None]
-    lmtp = Path("/usr/lib/dovecot/lmtp"), Path("/usr/lib/dovecot/imap")
-    if absent or not all(path.exists() for path in lmtp):
+    parts = [Path("/usr/lib/dovecot") / name for name in ("lmtp", "imap", "pop3")]
+    if absent or not all(path.exists() for path in parts):
         return f"Postfix and Dovecot are not whole here; run: apt-get install {PACKAGES} openssl"
     return ""
 
@@ -138,11 +192,15 @@ class PostfixDovecot:
     """A running pair."""
 
     name = "Postfix + Dovecot mdbox"
-    smtp, imaps = 2525, 4993
+    smtp, imaps, pop3s, lmtp = 2525, 4993, 4995, 2424
 
-    def __init__(self, directory: Path, address: str) -> None:
-        """directory: exists and is empty; others may pass through it."""
-        self.address, self._root = address, directory
+    def __init__(self, directory: Path, address: str, schemes: Mapping[str, str] | None = None) -> None:
+        """directory: exists and is empty; others may pass through it.
+
+        schemes: user to the scheme of its password, for mailboxes that are read (with POP3 and LMTP over TCP);
+        without it every password is clear and nothing of that is started.
+        """
+        self.address, self._root, self._schemes = address, directory, schemes
         self._write()
         try:
             # Postfix first: it makes the queue's folders, in which Dovecot puts its LMTP socket.
@@ -187,8 +245,18 @@ class PostfixDovecot:
         os.chown(root / "mail", OWNER, OWNER)
         values = {
             "root": root, "address": self.address, "domain": DOMAIN, "smtp": f"{self.address}:{self.smtp}",
-            "imaps": self.imaps, "owner": OWNER, "password": PASSWORD,
+            "imaps": self.imaps, "owner": OWNER, "password": PASSWORD, "pop3s": self.pop3s, "lmtp_port": self.lmtp,
         }  # fmt: skip
+        reads = self._schemes is not None
+        values["protocols"] = "imap lmtp pop3" if reads else "imap lmtp"
+        values["passdb"] = (HASHED_PASSDB if reads else PLAIN_PASSDB).format(**values)
+        values["lmtp"] = LMTP_TCP.format(**values) if reads else ""
+        if self._schemes is not None:
+            hashes = {scheme: self._hash(scheme) for scheme in set(self._schemes.values())}
+            lines = (f"{user}@{DOMAIN}:{hashes[scheme]}\n" for user, scheme in self._schemes.items())
+            (root / "passwords").write_text("".join(lines))
+            shutil.chown(root / "passwords", "dovecot", "dovecot")
+            (root / "passwords").chmod(0o400)
         (root / "postfix/main.cf").write_text(MAIN_CF.format(**values))
         (root / "postfix/master.cf").write_text(MASTER_CF.format(**values))
         (root / "dovecot.conf").write_text(DOVECOT_CONF.format(**values))
@@ -201,6 +269,12 @@ class PostfixDovecot:
             "openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days",
             "2", "-subj", f"/CN=imap.{DOMAIN}", "-keyout", f"{root}/tls.key", "-out", f"{root}/tls.crt",
         )  # fmt: skip
+
+    def _hash(self, scheme: str) -> str:
+        if scheme == "ARGON2ID":  # with the parameters that Bulkhead uses, so that both do the same work
+            hasher = PasswordHasher(time_cost=2, memory_cost=19 * 1024, parallelism=1)
+            return "{ARGON2ID}" + hasher.hash(PASSWORD)
+        return self._run("doveadm", "pw", "-s", scheme, "-p", PASSWORD)
 
     def _wait_ready(self) -> None:
         end = time.monotonic() + START_SECONDS

@@ -21,6 +21,7 @@ class Server(Protocol):
     address: str
     smtp: int
     imaps: int
+    pop3s: int
 
     def roots(self) -> list[int]:
         """The pids whose trees are the server."""

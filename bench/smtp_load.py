@@ -8,8 +8,15 @@ from collections.abc import Callable, Iterator
 class SmtpLoad:
     """Sends messages `numbers` to `recipient(n)`; keeps the seconds from MAIL to the 250 after the final dot."""
 
-    def __init__(self, message: Callable[[int], bytes], recipient: Callable[[int], str], numbers: range) -> None:
-        self.message, self.recipient = message, recipient
+    def __init__(
+        self,
+        message: Callable[[int], bytes],
+        recipient: Callable[[int], str],
+        numbers: range,
+        hello: bytes = b"EHLO",
+    ) -> None:
+        """hello: LHLO for LMTP, whose replies are the same where a message has one recipient (RFC 2033)."""
+        self.message, self.recipient, self.hello = message, recipient, hello
         self.numbers: Iterator[int] = iter(numbers)
         self.seconds: list[float] = []
         self.refusals: list[str] = []
@@ -52,7 +59,7 @@ class _Connection(asyncio.Protocol):
             self.ended.set_exception(error or OSError(f"the server closed the connection: {self._refused}"))
 
     def _hello(self) -> None:
-        self._transport.write(b"EHLO load.example\r\n")
+        self._transport.write(b"%b load.example\r\n" % self._load.hello)
         self._awaited, self._next = 1, self._envelope
 
     def _envelope(self) -> None:
