@@ -2,7 +2,7 @@
 
 import asyncio
 
-from bulkhead.gate.serve import Connection
+from bulkhead.access.deflate import Input
 
 STILL_HERE_SECONDS = 150.0  # below what routers and NATs forget a connection after
 
@@ -10,8 +10,8 @@ STILL_HERE_SECONDS = 150.0  # below what routers and NATs forget a connection af
 class Waiting:
     """Waits for bytes of the client, for a change, or for the time to say something."""
 
-    def __init__(self, connection: Connection, changed: asyncio.Event) -> None:
-        self._connection, self._changed = connection, changed
+    def __init__(self, source: Input, changed: asyncio.Event) -> None:
+        self._source, self._changed = source, changed
         self._reading: asyncio.Task[bytes] | None = None
 
     async def next(self, seconds: float = STILL_HERE_SECONDS) -> bytes | None:
@@ -21,7 +21,7 @@ class Waiting:
         """
         loop = asyncio.get_running_loop()
         if self._reading is None:
-            self._reading = loop.create_task(self._connection.read())
+            self._reading = loop.create_task(self._source.read())
         change = loop.create_task(self._changed.wait())
         try:
             await asyncio.wait((self._reading, change), timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
@@ -33,7 +33,7 @@ class Waiting:
         return None
 
     async def close(self) -> None:
-        """Stop reading. Bytes that have come stay with the connection."""
+        """Stop reading. Bytes that have not come yet stay with the source."""
         if self._reading is not None:
             self._reading.cancel()
             await asyncio.gather(self._reading, return_exceptions=True)

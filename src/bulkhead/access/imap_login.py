@@ -30,8 +30,7 @@ class Exchange:
 
 async def capability(session: "ImapSession", tag: bytes, command: c.Capability) -> Ok:
     """What works in this state."""
-    names = responses.capability_list(session.receiver.state, session.limits)
-    session.output.send(responses.untagged_data(names))
+    session.output.send(responses.untagged_data(session.capabilities))
     return Ok("CAPABILITY completed")
 
 
@@ -53,6 +52,17 @@ async def identify(session: "ImapSession", tag: bytes, command: c.Id) -> Ok:
     """ID (RFC 2971): who we are, without version; what the client said is not kept."""
     session.output.send(responses.id_line(_NAME))
     return Ok("ID completed")
+
+
+async def compress(session: "ImapSession", tag: bytes, command: c.Compress) -> Ok:
+    """COMPRESS (RFC 4978): the OK is the last that goes as it is."""
+    if session.compressed:
+        raise CommandError(
+            "DEFLATE is active", condition=Condition.NO, response_code=responses.Code.COMPRESSIONACTIVE.value
+        )
+    session.output.send(responses.tagged(tag, Condition.OK, "DEFLATE active"))
+    session.compress()
+    return Ok("", silent=True)
 
 
 async def enable(session: "ImapSession", tag: bytes, command: c.Enable) -> Ok:
@@ -130,12 +140,13 @@ async def _admit(session: "ImapSession", name: str, password: bytes) -> Ok:
             "Authentication failed", condition=Condition.NO, response_code=responses.Code.AUTHENTICATIONFAILED.value
         ) from None
     await session.enter(account)
-    return Ok("Logged in", responses.capability_list(session.receiver.state, session.limits))
+    return Ok("Logged in", session.capabilities)
 
 
 HANDLERS: Final[Mapping[type[c.Command], Callable[["ImapSession", bytes, Any], Awaitable[Ok]]]] = {
     c.Authenticate: authenticate,
     c.Capability: capability,
+    c.Compress: compress,
     c.Enable: enable,
     c.Id: identify,
     c.Login: login,

@@ -10,6 +10,7 @@ from typing import Any, Final
 from bulkhead.access import imap_folders, imap_login, imap_mailbox
 from bulkhead.access.account import Account
 from bulkhead.access.append import Incoming
+from bulkhead.access.deflate import Input
 from bulkhead.access.enabled import Enabled
 from bulkhead.access.filing import Filing
 from bulkhead.access.folders import Folders
@@ -73,7 +74,7 @@ class ImapSession:
 
     def __init__(self, connection: Connection, worker: Worker) -> None:
         self.connection, self.worker = connection, worker
-        self.output = Output(connection)
+        self.input, self.output = Input(connection), Output(connection)
         errors = worker.settings.errors_max
         self.limits = Limits(append=worker.settings.append_max, bad_before_login=errors, bad_in_row=errors)
         self.receiver = ImapReceiver(self.limits)
@@ -81,6 +82,7 @@ class ImapSession:
         self.authenticating: imap_login.Exchange | None = None
         self.selected: Selected | None = None
         self.enabled = Enabled()
+        self.compressed = False
         self._mailboxes: Mailboxes | None = None
         self._changed = asyncio.Event()
         self._incoming: Incoming | None = None
@@ -93,8 +95,7 @@ class ImapSession:
         """Until the client leaves, breaks the rules, is silent too long, or the session ends."""
         self._task = asyncio.current_task()
         self.connection.set_lifetime(self.worker.settings.preauth)
-        code = responses.capability_list(self.receiver.state, self.limits)
-        self.output.send(responses.untagged(Condition.OK, "Ready", code))
+        self.output.send(responses.untagged(Condition.OK, "Ready", self.capabilities))
         try:
             await self._serve()
         except asyncio.CancelledError:
@@ -112,7 +113,7 @@ class ImapSession:
     async def _serve(self) -> None:
         while not self._left:
             await self.output.flush()
-            data = await self.connection.read()
+            data = await self.input.read()
             if not data:
                 return
             self.output.resumed()
@@ -161,6 +162,18 @@ class ImapSession:
         except (Refused, TemporaryFailure) as error:
             if is_session_over(error):
                 raise
+
+    @property
+    def capabilities(self) -> bytes:
+        """What works in this state."""
+        hidden = {b"COMPRESS=DEFLATE"} if self.compressed else set[bytes]()
+        return responses.capability_list(self.receiver.state, self.limits, hidden)
+
+    def compress(self) -> None:
+        """What was sent goes as it is; all that follows is compressed, both ways (RFC 4978 section 3)."""
+        self.compressed = True
+        self.output.deflate()
+        self.input.inflate(self.receiver.take_rest())
 
     @property
     def mailboxes(self) -> Mailboxes:
@@ -289,7 +302,7 @@ class ImapSession:
         """Tell changes until the client's next line."""
         self.receiver.expect_line()
         self.output.send(responses.continuation(b"idling"))
-        waiting = Waiting(self.connection, self._changed)
+        waiting = Waiting(self.input, self._changed)
         try:
             while (event := self.receiver.next_event()) is None:
                 if self.selected is None:

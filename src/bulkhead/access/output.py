@@ -2,6 +2,7 @@
 
 import asyncio
 
+from bulkhead.access.deflate import Deflater
 from bulkhead.gate.serve import Connection
 
 GATHER_MAX = 64 * 1024  # octets gathered before they are sent
@@ -11,7 +12,7 @@ STEP_SECONDS = 0.004  # after so long without a pause the other sessions get the
 class Output:
     """The sending side of one session. `inside` is set while half a response is out, so that nothing cuts into it."""
 
-    __slots__ = ("_connection", "_loop", "_parts", "_since", "_size", "inside")
+    __slots__ = ("_connection", "_deflater", "_loop", "_parts", "_since", "_size", "inside")
 
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
@@ -19,7 +20,13 @@ class Output:
         self._parts: list[bytes] = []
         self._size = 0
         self._since = self._loop.time()
+        self._deflater: Deflater | None = None
         self.inside = False
+
+    def deflate(self) -> None:
+        """What was gathered goes as it is, all that follows compressed."""
+        self.push()
+        self._deflater = Deflater()
 
     def send(self, data: bytes) -> None:
         """Gather octets; follow with breathe() where there may be many."""
@@ -43,7 +50,8 @@ class Output:
     def push(self) -> None:
         """Send everything without waiting."""
         if self._parts:
-            self._connection.write(b"".join(self._parts))
+            data = b"".join(self._parts)
+            self._connection.write(data if self._deflater is None else self._deflater.deflate(data))
             self._parts.clear()
             self._size = 0
 

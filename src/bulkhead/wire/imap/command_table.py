@@ -137,6 +137,13 @@ def _enable(scanner: Scanner) -> c.Command:
     return c.Enable(tuple(names))
 
 
+def _compress(scanner: Scanner) -> c.Command:
+    scanner.space()
+    if scanner.word("a way to compress") != b"DEFLATE":
+        raise CommandError("only DEFLATE is known")
+    return c.Compress()
+
+
 def _rename(scanner: Scanner) -> c.Command:
     return c.Rename(_mailbox(scanner), _mailbox(scanner, creating=True))
 
@@ -350,6 +357,7 @@ COMMANDS: Final[Mapping[bytes, CommandRule]] = {
     b"CAPABILITY": CommandRule(ANY, lambda scanner: c.Capability()),
     b"CHECK": CommandRule(IN_MAILBOX, lambda scanner: c.Check()),
     b"CLOSE": CommandRule(IN_MAILBOX, lambda scanner: c.Close(expunge=True)),
+    b"COMPRESS": CommandRule(AFTER_LOGIN, _compress),
     b"COPY": CommandRule(IN_MAILBOX, _copy(move=False, uid=False)),
     b"CREATE": CommandRule(AFTER_LOGIN, lambda scanner: c.Create(_mailbox(scanner, creating=True))),
     b"DELETE": CommandRule(AFTER_LOGIN, lambda scanner: c.Delete(_mailbox(scanner))),

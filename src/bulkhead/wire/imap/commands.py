@@ -84,6 +84,11 @@ class Enable:
 
 
 @dataclass(frozen=True, slots=True)
+class Compress:
+    """COMPRESS DEFLATE (RFC 4978)."""
+
+
+@dataclass(frozen=True, slots=True)
 class Resync:
     """The QRESYNC parameter of SELECT (RFC 7162 section 3.2.5): what the client knew when it was last here.
 
@@ -250,6 +255,7 @@ Command = (
     | Login
     | Authenticate
     | Enable
+    | Compress
     | Select
     | Create
     | Delete

@@ -174,6 +174,13 @@ class ImapReceiver:
         if self._inbox:
             raise CommandOutOfOrder("nothing may follow STARTTLS before TLS begins")
 
+    def take_rest(self) -> bytes:
+        """Octets behind the last command, which are none of this receiver's: compression began before them."""
+        rest = bytes(self._inbox)
+        self._inbox.clear()
+        self._searched = 0
+        return rest
+
     @property
     def _before_login(self) -> bool:
         return self.state is State.NOT_AUTHENTICATED

@@ -5,6 +5,7 @@ An argument that would break a line is our own bug and raises ValueError.
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from enum import Enum
 from typing import Final
 
@@ -32,6 +33,7 @@ class Code(Enum):
     CANNOT = b"CANNOT"
     CLIENTBUG = b"CLIENTBUG"
     CLOSED = b"CLOSED"
+    COMPRESSIONACTIVE = b"COMPRESSIONACTIVE"
     CONTACTADMIN = b"CONTACTADMIN"
     CORRUPTION = b"CORRUPTION"
     EXPIRED = b"EXPIRED"
@@ -66,15 +68,16 @@ CAPABILITIES: Final[tuple[tuple[bytes, frozenset[State]], ...]] = (
     (b"ESEARCH", frozenset((State.AUTHENTICATED, State.SELECTED))),
     (b"CONDSTORE", frozenset((State.AUTHENTICATED, State.SELECTED))),
     (b"QRESYNC", frozenset((State.AUTHENTICATED, State.SELECTED))),
+    (b"COMPRESS=DEFLATE", frozenset((State.AUTHENTICATED, State.SELECTED))),
     (b"CHILDREN", frozenset((State.AUTHENTICATED, State.SELECTED))),
     (b"SPECIAL-USE", frozenset((State.AUTHENTICATED, State.SELECTED))),
 )
 """Capability and the states that show it; LITERAL+ or LITERAL- follows from the limits."""
 
 
-def capability_list(state: State, limits: Limits) -> bytes:
-    """The capabilities of `state`, for the CAPABILITY response or response code."""
-    names = [name for name, states in CAPABILITIES if state in states]
+def capability_list(state: State, limits: Limits, hidden: AbstractSet[bytes] = frozenset()) -> bytes:
+    """The capabilities of `state` but those hidden, for the CAPABILITY response or response code."""
+    names = [name for name, states in CAPABILITIES if state in states and name not in hidden]
     names.append(b"LITERAL-" if limits.literal_minus else b"LITERAL+")
     return b"CAPABILITY " + b" ".join(names)
 
