@@ -3,7 +3,6 @@
 from collections.abc import Awaitable, Callable, Mapping
 from typing import TYPE_CHECKING, Any, Final
 
-from bulkhead.access import search as searching
 from bulkhead.access.columns import unpack
 from bulkhead.access.fetch import Fetcher
 from bulkhead.access.imap_folders import or_try_create
@@ -19,7 +18,6 @@ from bulkhead.wire.imap.commands import StoreMode
 from bulkhead.wire.imap.fetch import Attribute
 from bulkhead.wire.imap.grammar import CommandError, Condition
 from bulkhead.wire.imap.responses import Code
-from bulkhead.wire.imap.search_plan import asks_modseq
 from bulkhead.wire.imap.sequence import SequenceSet, compress, resolve_numbers, resolve_uids
 
 if TYPE_CHECKING:
@@ -122,19 +120,6 @@ async def fetch(session: "ImapSession", tag: bytes, command: c.Fetch) -> Ok:
     return Ok("FETCH completed")
 
 
-async def search(session: "ImapSession", tag: bytes, command: c.Search) -> Ok:
-    """SEARCH."""
-    mailboxes = session.mailboxes
-    if asks_modseq(command.program.key):
-        await session.enable_condstore()
-    searcher = searching.Searcher(mailboxes.account, session.mailbox, mailboxes.summaries, session.output, command)
-    places = await searcher.run()
-    await searching.answer(tag, command, session.mailbox, places, session.output)
-    if searcher.unreadable:
-        return Ok("Some messages cannot be read", Code.CORRUPTION, Condition.NO)
-    return Ok("SEARCH completed")
-
-
 async def store(session: "ImapSession", tag: bytes, command: c.Store) -> Ok:
     """STORE; new flags are told with the view's other news."""
     selected, account = _writable(session), session.mailboxes.account
@@ -211,7 +196,6 @@ HANDLERS: Final[Mapping[type[c.Command], Callable[["ImapSession", bytes, Any], A
     c.Copy: copy,
     c.Expunge: expunge,
     c.Fetch: fetch,
-    c.Search: search,
     c.Select: select,
     c.Store: store,
 }

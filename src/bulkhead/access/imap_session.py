@@ -7,7 +7,7 @@ import asyncio
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, Final
 
-from bulkhead.access import imap_folders, imap_login, imap_mailbox
+from bulkhead.access import imap_folders, imap_login, imap_mailbox, imap_search
 from bulkhead.access.account import Account
 from bulkhead.access.append import Incoming
 from bulkhead.access.deflate import Input
@@ -18,6 +18,7 @@ from bulkhead.access.idle import Waiting
 from bulkhead.access.keywords import Keywords
 from bulkhead.access.outcome import Ok, answer, is_session_over
 from bulkhead.access.output import Output
+from bulkhead.access.search_answer import with_saved
 from bulkhead.access.selected import Selected
 from bulkhead.access.summaries import Summaries
 from bulkhead.access.worker import Worker
@@ -47,8 +48,15 @@ HANDLERS: Final[Mapping[type[c.Command], Handler]] = {
     **imap_login.HANDLERS,
     **imap_folders.HANDLERS,
     **imap_mailbox.HANDLERS,
+    **imap_search.HANDLERS,
 }
-_NO_EXPUNGE: Final = (c.Fetch, c.Store, c.Search)  # while they answer by number (RFC 3501 section 7.4.1)
+_NO_EXPUNGE: Final = (
+    c.Fetch,
+    c.Store,
+    c.Search,
+    c.Sort,
+    c.Thread,
+)  # while they answer by number (RFC 3501 section 7.4.1)
 _SYNC_ALWAYS: Final = (c.Noop, c.Check, c.Store, c.Copy, c.Expunge)
 
 
@@ -234,10 +242,15 @@ class ImapSession:
         if isinstance(command, c.Idle):
             await self._idle(tag)
             return
+        await self._answer(tag, lambda: self._do(tag, command), command)
+
+    async def _do(self, tag: bytes, command: c.Command) -> Ok:
         handler = HANDLERS.get(type(command))
         if handler is None:
             raise ValueError(f"no handler of {type(command).__name__}")
-        await self._answer(tag, lambda: handler(self, tag, command), command)
+        if self.selected is not None:
+            command = await with_saved(command, self.selected, self.output)
+        return await handler(self, tag, command)
 
     async def _answer(self, tag: bytes, work: Callable[[], Awaitable[Ok]], command: c.Command | None) -> None:
         """Do it, tell what changed, answer the tag. An error ends the command, not the session."""

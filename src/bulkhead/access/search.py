@@ -1,6 +1,8 @@
 """SEARCH: cheapest keys first; summaries, headers and bodies only of messages that are still undecided."""
 
+import time
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 
 from bulkhead.access.account import Account
 from bulkhead.access.mail import Message, in_batches, is_gone, open_messages, read_headers, read_rows
@@ -11,9 +13,8 @@ from bulkhead.access.selected import Selected
 from bulkhead.access.summaries import Summaries
 from bulkhead.boundary.messages.to_store import MessageRow
 from bulkhead.errors import IntegrityError, Refused
-from bulkhead.wire.imap import responses
-from bulkhead.wire.imap.commands import Search
 from bulkhead.wire.imap.search import (
+    Age,
     And,
     Dated,
     HasField,
@@ -21,19 +22,16 @@ from bulkhead.wire.imap.search import (
     Larger,
     Not,
     Or,
-    ReturnOption,
     SearchKey,
     Smaller,
 )  # fmt: skip
 from bulkhead.wire.imap.search_plan import (
     Columns,
     Test,
-    asks_modseq,
     candidates,
     cheapest_first,
     compile_search,
 )  # fmt: skip
-from bulkhead.wire.imap.sequence import compress
 from bulkhead.wire.imap.sources import Source
 
 SLICE = 1000  # messages tested between two pauses
@@ -44,10 +42,10 @@ class Searcher:
     """Answers one SEARCH."""
 
     def __init__(
-        self, account: Account, selected: Selected, summaries: Summaries, output: Output, command: Search
+        self, account: Account, selected: Selected, summaries: Summaries, output: Output, key: SearchKey
     ) -> None:
         self._account, self._selected, self._summaries, self._output = account, selected, summaries, output
-        self._key = cheapest_first(command.program.key)
+        self._key = cheapest_first(key)
         self._needles = needles_of(self._key)
         self._fields = {key.field for key in _leaves(self._key) if isinstance(key, HasField)}
         self._any_text = any(isinstance(key, InText) for key in _leaves(self._key))
@@ -73,8 +71,8 @@ class Searcher:
         return sorted(self._found)
 
     async def _columns(self) -> Columns:
-        if any(isinstance(key, (Larger, Smaller, Dated)) for key in _leaves(self._key)):
-            return await self._selected.columns(self._output)
+        if any(isinstance(key, (Larger, Smaller, Dated, Age)) for key in _leaves(self._key)):
+            return replace(await self._selected.columns(self._output), now=int(time.time()))
         selected = self._selected
         bit = selected.keywords.names.bit
         return Columns(
@@ -93,7 +91,7 @@ class Searcher:
             for row, summary in zip(group, await self._summaries.of(group), strict=True):
                 if summary is None:
                     continue
-                text = ReadText(summary)
+                text = ReadText(row.email, summary)
                 if self._undecided(row, test, Source.SUMMARY, text):
                     left.append((row, text))
                 await self._output.breathe()
@@ -137,51 +135,6 @@ class Searcher:
                 raise
         finally:
             await self._output.breathe()
-
-
-async def answer(tag: bytes, command: Search, selected: Selected, places: list[int], output: Output) -> None:
-    """Send SEARCH or ESEARCH (RFC 4731) for the places found."""
-    numbers: list[int] = []
-    for start in range(0, len(places), SLICE):
-        part = places[start : start + SLICE]
-        numbers += [selected.uids[at] for at in part] if command.uid else [at + 1 for at in part]
-        await output.breathe()
-    returns = command.program.returns
-    highest = _highest(command, selected, places)
-    if returns is None:
-        line = [b"* SEARCH"]
-        for start in range(0, len(numbers), SLICE):
-            line += [b" %d" % number for number in numbers[start : start + SLICE]]
-            await output.breathe()
-        if highest:
-            line.append(b" (MODSEQ %d)" % highest)
-        output.send(b"".join(line) + b"\r\n")
-        return
-    values: dict[ReturnOption, bytes] = {}
-    if ReturnOption.MIN in returns and numbers:
-        values[ReturnOption.MIN] = b"%d" % numbers[0]
-    if ReturnOption.MAX in returns and numbers:
-        values[ReturnOption.MAX] = b"%d" % numbers[-1]
-    if ReturnOption.COUNT in returns:
-        values[ReturnOption.COUNT] = b"%d" % len(numbers)
-    if ReturnOption.ALL in returns and numbers:
-        parts = []
-        for start in range(0, len(numbers), SLICE):
-            parts.append(compress(numbers[start : start + SLICE]))
-            await output.breathe()
-        values[ReturnOption.ALL] = b",".join(parts)
-    output.send(responses.esearch_line(tag, values, uid=command.uid, modseq=highest))
-
-
-def _highest(command: Search, selected: Selected, places: list[int]) -> int:
-    """The highest MODSEQ of what the answer names, where the program asks; else 0 (RFC 4731 section 3.2)."""
-    if not places or not asks_modseq(command.program.key):
-        return 0
-    returns = command.program.returns
-    if returns is not None and returns <= {ReturnOption.MIN, ReturnOption.MAX}:
-        ends = {ReturnOption.MIN: places[0], ReturnOption.MAX: places[-1]}
-        places = [ends[option] for option in returns]
-    return max(selected.modseq_at(at) for at in places)
 
 
 def _leaves(key: SearchKey) -> Iterator[SearchKey]:

@@ -11,6 +11,7 @@ from datetime import UTC, date, datetime, timedelta
 
 from bulkhead.access.mail import Message
 from bulkhead.access.output import Output
+from bulkhead.identifiers import format_id
 from bulkhead.wire.address_list import parse_address_list
 from bulkhead.wire.charset import decode
 from bulkhead.wire.header import scan_fields, unfold
@@ -28,8 +29,8 @@ BETWEEN = "\0\n"  # between found texts; no needle that a client sends in a line
 class ReadText:
     """One message as far as it was opened (`search_plan.MessageText`)."""
 
-    def __init__(self, summary: Summary) -> None:
-        self.summary = summary
+    def __init__(self, email: bytes, summary: Summary) -> None:
+        self._email, self.summary = email, summary
         self._header: bytes | None = None
         self._body = ""
 
@@ -40,6 +41,10 @@ class ReadText:
     def take_body(self, text: str) -> None:
         """What was found in the body."""
         self._body = text
+
+    def email_id(self) -> bytes:
+        """Its EMAILID."""
+        return format_id("eml", self._email).encode("ascii")
 
     def sent_day(self) -> date | None:
         """The day in the Date field, as written there."""

@@ -37,6 +37,7 @@ class Selected:
         self._enabled = enabled
         self.uid_validity = self.uid_next = self.modseq = 0
         self.uids, self.flags = array("I"), array("Q")
+        self.saved = array("I")  # UIDs of `$` (RFC 5182); those that are gone are passed over when it is used
         self.arrived = False  # new messages came since filing last looked
         self._recent = Recent()
         self._account = account

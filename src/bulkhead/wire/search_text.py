@@ -14,6 +14,7 @@ from bulkhead.wire.header import unfold
 
 # Characters normalised at a time: reordering combining marks takes the square of their number.
 _NORMALISED_AT_ONCE: Final = 256
+_COLLATED_MAX: Final = 32 * 1024  # characters whose collation is kept
 
 
 def header_text(value: bytes) -> str:
@@ -42,6 +43,26 @@ def fold(text: str) -> str:
         return text.lower()
     step = _NORMALISED_AT_ONCE
     return "".join([unicodedata.normalize("NFKD", text[at : at + step]).casefold() for at in range(0, len(text), step)])
+
+
+class _Collation(dict[int, str]):
+    """Each character as i;unicode-casemap orders it; filled as characters come, up to a limit."""
+
+    def __missing__(self, code: int) -> str:
+        character = chr(code)
+        title = character.title()
+        text = unicodedata.normalize("NFKD", title if len(title) == 1 else character)
+        if len(self) < _COLLATED_MAX:
+            self[code] = text
+        return text
+
+
+_COLLATION: Final = _Collation()
+
+
+def collate(text: str) -> str:
+    """The form in which texts are ordered: title case and compatibility decomposition of each character (RFC 5051)."""
+    return text.upper() if text.isascii() else text.translate(_COLLATION)
 
 
 def contains(text: str, folded: str) -> bool:

@@ -162,7 +162,7 @@ def test_every_command_of_the_standard_has_a_row() -> None:
         b" STATUS APPEND CHECK CLOSE EXPUNGE SEARCH FETCH STORE COPY UID"
     )
     assert set(rfc3501.split()) <= set(COMMANDS)
-    assert set(UID_COMMANDS) == {b"FETCH", b"STORE", b"COPY", b"MOVE", b"EXPUNGE", b"SEARCH"}
+    assert set(UID_COMMANDS) == {b"FETCH", b"STORE", b"COPY", b"MOVE", b"EXPUNGE", b"SEARCH", b"SORT", b"THREAD"}
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ from bulkhead.wire.imap.flags import FlagNames
 from bulkhead.wire.imap.grammar import Condition, Scanner
 from bulkhead.wire.imap.limits import Limits
 from bulkhead.wire.imap.mailbox_name import parse_mailbox_name
-from bulkhead.wire.imap.search import ReturnOption
+from bulkhead.wire.imap.search_returns import ReturnOption
 from bulkhead.wire.internet_date import internal_date
 
 OCTETS = st.binary(max_size=30).map(lambda value: value.replace(b"\0", b""))
@@ -73,8 +73,6 @@ def test_data_lines_read_as_in_the_standard() -> None:
     assert r.delimiter_line() == b'* LIST (\\Noselect) "/" ""\r\n'
     status = {StatusItem.MESSAGES: 3, StatusItem.UIDNEXT: 9}
     assert r.status_line("INBOX", status) == b"* STATUS INBOX (MESSAGES 3 UIDNEXT 9)\r\n"
-    assert r.search_line([2, 3]) == b"* SEARCH 2 3\r\n"
-    assert r.search_line([]) == b"* SEARCH\r\n"
     found = {ReturnOption.COUNT: b"3", ReturnOption.ALL: b"1:3"}
     assert r.esearch_line(b"A1", found, uid=True) == b'* ESEARCH (TAG "A1") UID COUNT 3 ALL 1:3\r\n'
     assert r.fetch_line(12, [b"FLAGS", b"(\\Seen)", b"UID", b"7"]) == b"* 12 FETCH (FLAGS (\\Seen) UID 7)\r\n"

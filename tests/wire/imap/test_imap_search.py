@@ -1,5 +1,6 @@
 from array import array
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import date
 
 import pytest
@@ -10,10 +11,12 @@ from bulkhead.wire.imap.flags import FlagNames
 from bulkhead.wire.imap.grammar import CommandError, Condition, Scanner
 from bulkhead.wire.imap.search import (
     SEARCH_KEYS,
+    Age,
     And,
     Dated,
     DateField,
     DateTest,
+    HasEmailId,
     HasField,
     HasFlag,
     InBody,
@@ -23,7 +26,6 @@ from bulkhead.wire.imap.search import (
     Not,
     Numbers,
     Or,
-    ReturnOption,
     SearchKey,
     SearchProgram,
     Smaller,
@@ -31,7 +33,8 @@ from bulkhead.wire.imap.search import (
     parse_search,
 )
 from bulkhead.wire.imap.search_plan import Columns, candidates, cheapest_first, compile_search, source_of_key
-from bulkhead.wire.imap.sequence import ALL, SequenceSet
+from bulkhead.wire.imap.search_returns import ReturnOption, Returns
+from bulkhead.wire.imap.sequence import ALL, SAVED, SequenceSet
 from bulkhead.wire.imap.sources import Source
 
 DAY = date(1994, 2, 1)
@@ -63,6 +66,12 @@ def parse(text: bytes) -> SearchProgram:
         (b'TEXT "a b"', InText("a b")),
         (b"OR SEEN NOT (DRAFT BODY x)", Or((HasFlag(b"\\Seen"), Not(And((HasFlag(b"\\Draft"), InBody("x"))))))),
         (b"MODSEQ 5", ModSeq(5)),
+        (b"YOUNGER 3600", Age(3600, older=False)),
+        (b"OLDER 60", Age(60, older=True)),
+        (b"$", Numbers(SAVED)),
+        (b"UID $", Uids(SAVED)),
+        (b"EMAILID eml_a1", HasEmailId(b"eml_a1")),
+        (b"THREADID x-1", Not(And(()))),
         (b"SEEN DRAFT", And((HasFlag(b"\\Seen"), HasFlag(b"\\Draft")))),
     ],
 )
@@ -72,9 +81,9 @@ def test_a_program_is_parsed_to_its_tree(text: bytes, key: SearchKey) -> None:
 
 def test_every_key_of_the_standard_has_a_row() -> None:
     words = (
-        b"ALL ANSWERED BCC BEFORE BODY CC DELETED DRAFT FLAGGED FROM HEADER KEYWORD LARGER MODSEQ NEW NOT OLD ON OR"
-        b" RECENT SEEN SENTBEFORE SENTON SENTSINCE SINCE SMALLER SUBJECT TEXT TO UID UNANSWERED UNDELETED UNDRAFT"
-        b" UNFLAGGED UNKEYWORD UNSEEN"
+        b"ALL ANSWERED BCC BEFORE BODY CC DELETED DRAFT EMAILID FLAGGED FROM HEADER KEYWORD LARGER MODSEQ NEW NOT OLD"
+        b" OLDER ON OR RECENT SEEN SENTBEFORE SENTON SENTSINCE SINCE SMALLER SUBJECT TEXT THREADID TO UID UNANSWERED"
+        b" UNDELETED UNDRAFT UNFLAGGED UNKEYWORD UNSEEN YOUNGER"
     )
     assert set(SEARCH_KEYS) == set(words.split())
 
@@ -95,16 +104,74 @@ def test_an_unknown_charset_or_text_outside_it_names_those_we_read() -> None:
 
 
 def test_return_options_are_read_and_none_means_all() -> None:
-    assert parse(b"RETURN (MIN max COUNT) SEEN").returns == {ReturnOption.MIN, ReturnOption.MAX, ReturnOption.COUNT}
-    assert parse(b"RETURN () SEEN").returns == {ReturnOption.ALL}
+    assert parse(b"RETURN (MIN max COUNT) SEEN").returns == Returns(
+        frozenset((ReturnOption.MIN, ReturnOption.MAX, ReturnOption.COUNT))
+    )
+    assert parse(b"RETURN () SEEN").returns == Returns(frozenset((ReturnOption.ALL,)))
     assert parse(b"RETURN () CHARSET UTF-8 SEEN").key == HasFlag(b"\\Seen")
+
+
+def test_names_of_a_charset_that_mailers_use_are_taken() -> None:
+    for name in (b"x-sjis", b"shift-jis", b"CP932", b"utf8", b'"EUC-JP"', b"us-ascii", b"iso-2022-jp"):
+        assert parse(b"CHARSET %s SUBJECT x" % name).key == HasField(b"SUBJECT", "x")
+
+
+def test_a_bad_charset_is_kept_for_later_where_the_result_would_be_saved() -> None:
+    program = parse(b"RETURN (SAVE) CHARSET KOI9 SUBJECT x")
+    assert program.refused is not None and program.refused.response_code.startswith(b"BADCHARSET")
+    with pytest.raises(CommandError):
+        parse(b"RETURN (COUNT) CHARSET KOI9 SUBJECT x")
+    with pytest.raises(CommandError):
+        parse(b"RETURN (SAVE) FOO")
+
+
+@pytest.mark.parametrize(
+    ("text", "indexes"),
+    [
+        (b"1:3", range(3)),
+        (b"3:1", range(3)),
+        (b"4:9", range(3, 5)),
+        (b"6:9", range(5, 5)),
+        (b"-1:-2", range(3, 5)),
+        (b"-2:-1", range(3, 5)),
+        (b"-4:-9", range(2)),
+        (b"-6:-9", range(0)),
+    ],
+)
+def test_a_window_counts_from_either_end(text: bytes, indexes: range) -> None:
+    window = parse(b"RETURN (PARTIAL %s) ALL" % text).returns
+    assert window is not None and window.window is not None
+    assert window.window.of(5) == indexes and bytes(window.window) == text
+
+
+@pytest.mark.parametrize(
+    ("options", "kept"),
+    [
+        (b"SAVE", [0, 1, 2, 3, 4]),
+        (b"SAVE MIN", [0]),
+        (b"SAVE MAX", [4]),
+        (b"SAVE MIN MAX", [0, 4]),
+        (b"SAVE MIN COUNT", [0, 1, 2, 3, 4]),
+        (b"SAVE ALL MAX", [0, 1, 2, 3, 4]),
+        (b"SAVE PARTIAL 2:3", [1, 2]),
+        (b"SAVE PARTIAL -1:-2 MIN", [0, 3, 4]),
+        (b"SAVE COUNT PARTIAL 2:3", [0, 1, 2, 3, 4]),
+    ],
+)
+def test_what_is_saved_follows_from_the_other_options(options: bytes, kept: list[int]) -> None:
+    returns = parse(b"RETURN (%s) ALL" % options).returns
+    assert returns is not None and returns.saves
+    assert returns.named(5) == kept and returns.named(0) == []
 
 
 @pytest.mark.parametrize(
     "text",
     [b"", b"FOO", b"NOT", b"OR SEEN", b"()", b"(SEEN", b"SEEN)", b"SEEN  DRAFT", b"ON 31-Feb-1994", b"ON x",
      b"LARGER x", b"LARGER 9223372036854775808",
-     b"RETURN (FOO) SEEN", b"RETURN SEEN", b"CHARSET", b'HEADER "a:b c" x', b"0"],
+     b"YOUNGER 0", b"OLDER x", b"EMAILID a.b", b"$,1", b"RETURN (PARTIAL 0:1) SEEN", b"RETURN (PARTIAL 1:-2) SEEN",
+     b"RETURN (PARTIAL) SEEN", b"RETURN (PARTIAL 1:2 PARTIAL 1:2) SEEN", b"RETURN (ALL PARTIAL 1:2) SEEN",
+     b"RETURN (PARTIAL 1:4294967296) SEEN", b"RETURN (FOO) SEEN", b"RETURN SEEN", b"CHARSET",
+     b'HEADER "a:b c" x', b"0"],
 )  # fmt: skip
 def test_what_is_no_program_is_refused(text: bytes) -> None:
     with pytest.raises(CommandError):
@@ -165,6 +232,9 @@ class Text:
 
     def __init__(self, fields: dict[bytes, str], body: str, sent: date | None = None) -> None:
         self.fields, self.body, self.sent, self.read = fields, body, sent, Source.ARRAYS
+
+    def email_id(self) -> bytes:
+        return self.fields.get(b"EMAILID", "").encode()
 
     def sent_day(self) -> date | None:
         return self.sent
@@ -248,6 +318,14 @@ def test_a_search_finds_what_the_standard_says(text: bytes, numbers: list[int]) 
 def test_internal_dates_are_days_of_the_zone_that_is_shown() -> None:
     columns = Columns(COLUMNS.uids, COLUMNS.flags, COLUMNS.sizes, COLUMNS.dates, COLUMNS.flag_bit, 9 * 60)
     assert found(b"ON 1-Feb-1994", columns) == [1, 2]
+
+
+@pytest.mark.parametrize(
+    ("text", "numbers"),
+    [(b"YOUNGER 86399", [3]), (b"YOUNGER 86400", [2, 3]), (b"OLDER 86400", [1, 2]), (b"NOT OLDER 86401", [2, 3])],
+)
+def test_age_is_counted_in_seconds_from_now(text: bytes, numbers: list[int]) -> None:
+    assert found(text, replace(COLUMNS, now=760147200)) == numbers
 
 
 def test_a_body_is_not_read_when_something_cheaper_decides() -> None:

@@ -21,8 +21,10 @@ from bulkhead.wire.imap.limits import (
     NAME_MAX,
 )
 from bulkhead.wire.imap.mailbox_name import parse_list_pattern, parse_mailbox_name
-from bulkhead.wire.imap.search import parse_search
+from bulkhead.wire.imap.search import accept_returns, parse_charset_and_keys, parse_search
 from bulkhead.wire.imap.sequence import STAR, SequenceSet, parse_sequence_set
+from bulkhead.wire.imap.sort import parse_sort_keys
+from bulkhead.wire.imap.thread import THREAD_ALGORITHMS
 from bulkhead.wire.sasl import FIELD_MAX
 
 _BASE64: Final = re.compile(rb"=|[A-Za-z0-9+/]+={0,2}")
@@ -190,6 +192,29 @@ def _search(uid: bool) -> Parse:
     return parse
 
 
+def _sort(uid: bool) -> Parse:
+    def parse(scanner: Scanner) -> c.Command:
+        scanner.space()
+        returns = accept_returns(scanner)
+        keys = parse_sort_keys(scanner)
+        scanner.space()
+        return c.Sort(keys, parse_charset_and_keys(scanner, returns), uid)
+
+    return parse
+
+
+def _thread(uid: bool) -> Parse:
+    def parse(scanner: Scanner) -> c.Command:
+        scanner.space()
+        algorithm = THREAD_ALGORITHMS.get(scanner.word("a threading algorithm"))
+        if algorithm is None:
+            raise CommandError("no such threading algorithm")
+        scanner.space()
+        return c.Thread(algorithm, parse_charset_and_keys(scanner), uid)
+
+    return parse
+
+
 def _select(*, read_only: bool) -> Parse:
     def parse(scanner: Scanner) -> c.Command:
         mailbox = _mailbox(scanner)
@@ -240,8 +265,8 @@ def _resync(scanner: Scanner) -> c.Resync:
 def _known_set(scanner: Scanner, *, ascending: bool = False) -> SequenceSet:
     """A sequence set of what the client has seen, which has no `*`."""
     known = parse_sequence_set(scanner)
-    if any(last == STAR for _, last in known.ranges):
-        raise CommandError("`*` is no number that the client can know")
+    if known.saved or any(last == STAR for _, last in known.ranges):
+        raise CommandError("`*` and `$` are no numbers that the client can know")
     if ascending and not known.ascends:
         raise CommandError("the numbers must ascend")
     return known
@@ -339,7 +364,9 @@ UID_COMMANDS: Final[Mapping[bytes, Parse]] = {
     b"FETCH": _fetch(True),
     b"MOVE": _copy(move=True, uid=True),
     b"SEARCH": _search(True),
+    b"SORT": _sort(True),
     b"STORE": _store(True),
+    b"THREAD": _thread(True),
 }
 
 
@@ -377,9 +404,11 @@ COMMANDS: Final[Mapping[bytes, CommandRule]] = {
     b"RENAME": CommandRule(AFTER_LOGIN, _rename),
     b"SEARCH": CommandRule(IN_MAILBOX, _search(False)),
     b"SELECT": CommandRule(AFTER_LOGIN, _select(read_only=False)),
+    b"SORT": CommandRule(IN_MAILBOX, _sort(False)),
     b"STATUS": CommandRule(AFTER_LOGIN, _status),
     b"STORE": CommandRule(IN_MAILBOX, _store(False)),
     b"SUBSCRIBE": CommandRule(AFTER_LOGIN, lambda scanner: c.Subscribe(_mailbox(scanner), on=True)),
+    b"THREAD": CommandRule(IN_MAILBOX, _thread(False)),
     b"UID": CommandRule(IN_MAILBOX, _uid),
     b"UNSELECT": CommandRule(IN_MAILBOX, lambda scanner: c.Close(expunge=False)),
     b"UNSUBSCRIBE": CommandRule(AFTER_LOGIN, lambda scanner: c.Subscribe(_mailbox(scanner), on=False)),

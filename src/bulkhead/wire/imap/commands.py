@@ -10,6 +10,8 @@ from bulkhead.wire.imap.fetch import FetchItem
 from bulkhead.wire.imap.flags import Flags
 from bulkhead.wire.imap.search import SearchProgram
 from bulkhead.wire.imap.sequence import SequenceSet
+from bulkhead.wire.imap.sort import SortKey
+from bulkhead.wire.imap.thread import ThreadAlgorithm
 
 
 class StatusItem(Enum):
@@ -197,6 +199,24 @@ class Search:
 
 
 @dataclass(frozen=True, slots=True)
+class Sort:
+    """SORT (RFC 5256), which answers what SEARCH finds in the order of `keys`."""
+
+    keys: tuple[SortKey, ...]
+    program: SearchProgram
+    uid: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Thread:
+    """THREAD (RFC 5256): what SEARCH finds, as trees."""
+
+    algorithm: ThreadAlgorithm
+    program: SearchProgram
+    uid: bool
+
+
+@dataclass(frozen=True, slots=True)
 class Fetch:
     """FETCH; uid: `messages` are UIDs, and `items` always holds UID.
 
@@ -269,6 +289,8 @@ Command = (
     | Close
     | Expunge
     | Search
+    | Sort
+    | Thread
     | Fetch
     | Store
     | Copy

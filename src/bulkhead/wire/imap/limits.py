@@ -12,6 +12,7 @@ FLAGS_MAX: Final = 64  # flags named in one command
 SEQUENCE_RANGES_MAX: Final = 20_000
 SEARCH_KEYS_MAX: Final = 1_000
 SEARCH_STRING_MAX: Final = 1_000
+SORT_KEYS_MAX: Final = 20
 FETCH_ITEMS_MAX: Final = 100
 FETCH_FIELDS_MAX: Final = 200  # names in one HEADER.FIELDS list
 FETCH_PART_LEVELS_MAX: Final = 50

@@ -14,7 +14,7 @@ from bulkhead.wire.imap.commands import StatusItem
 from bulkhead.wire.imap.grammar import Condition
 from bulkhead.wire.imap.limits import Limits
 from bulkhead.wire.imap.mailbox_name import DELIMITER, encode_utf7
-from bulkhead.wire.imap.search import ReturnOption
+from bulkhead.wire.imap.search_returns import ReturnOption
 
 QUOTED_MAX: Final = 4096  # octets; longer strings go as literals, for clients that read line by line
 
@@ -66,6 +66,13 @@ CAPABILITIES: Final[tuple[tuple[bytes, frozenset[State]], ...]] = (
     (b"UNSELECT", frozenset((State.AUTHENTICATED, State.SELECTED))),
     (b"MOVE", frozenset((State.AUTHENTICATED, State.SELECTED))),
     (b"ESEARCH", frozenset((State.AUTHENTICATED, State.SELECTED))),
+    (b"SEARCHRES", frozenset((State.AUTHENTICATED, State.SELECTED))),
+    (b"WITHIN", frozenset((State.AUTHENTICATED, State.SELECTED))),
+    (b"SORT", frozenset((State.AUTHENTICATED, State.SELECTED))),
+    (b"SORT=DISPLAY", frozenset((State.AUTHENTICATED, State.SELECTED))),
+    (b"ESORT", frozenset((State.AUTHENTICATED, State.SELECTED))),
+    (b"THREAD=ORDEREDSUBJECT", frozenset((State.AUTHENTICATED, State.SELECTED))),
+    (b"THREAD=REFERENCES", frozenset((State.AUTHENTICATED, State.SELECTED))),
     (b"CONDSTORE", frozenset((State.AUTHENTICATED, State.SELECTED))),
     (b"QRESYNC", frozenset((State.AUTHENTICATED, State.SELECTED))),
     (b"COMPRESS=DEFLATE", frozenset((State.AUTHENTICATED, State.SELECTED))),
@@ -226,11 +233,6 @@ def status_line(name: str, values: Mapping[StatusItem, int], *, utf8: bool = Fal
     """`* STATUS name (MESSAGES 3 ...)` in the order of `values`."""
     items = b" ".join(b"%s %d" % (item.value, value) for item, value in values.items())
     return b"* STATUS %s (%s)\r\n" % (mailbox(name, utf8=utf8), items)
-
-
-def search_line(numbers: Iterable[int]) -> bytes:
-    """`* SEARCH 2 3 6`."""
-    return b"* SEARCH%s\r\n" % b"".join([b" %d" % number for number in numbers])
 
 
 def esearch_line(tag: bytes, values: Mapping[ReturnOption, bytes], *, uid: bool, modseq: int = 0) -> bytes:

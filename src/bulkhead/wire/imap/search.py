@@ -1,20 +1,23 @@
-"""SEARCH: the program as a tree (RFC 3501 section 6.4.4; RFC 4731 section 3.1, RETURN)."""
+"""SEARCH: the program as a tree (RFC 3501 section 6.4.4; RFC 5032, WITHIN; RFC 8474 section 4.3, EMAILID)."""
 
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import date
 from enum import Enum
 from typing import Final, TypeVar
 
-from bulkhead.wire.charset import REPLACEMENT, decode
+from bulkhead.wire.charset import REPLACEMENT, codec, decode
 from bulkhead.wire.imap.fetch import parse_field_name
 from bulkhead.wire.imap.flags import check_keyword
 from bulkhead.wire.imap.grammar import NUMBER64_MAX, CommandError, Condition, Scanner
 from bulkhead.wire.imap.limits import DEPTH_MAX, SEARCH_KEYS_MAX, SEARCH_STRING_MAX
+from bulkhead.wire.imap.search_returns import Returns, parse_returns
 from bulkhead.wire.imap.sequence import SequenceSet, parse_sequence_set
 
 CHARSETS: Final = (b"US-ASCII", b"UTF-8", b"ISO-2022-JP", b"SHIFT_JIS", b"WINDOWS-31J", b"EUC-JP", b"ISO-8859-1")
 """Charsets of search strings by their IANA name; the Japanese ones are read as Japanese mailers mean them."""
+_CODECS: Final = frozenset(codec(name.decode("ascii")) for name in CHARSETS)
 
 T = TypeVar("T")
 
@@ -32,15 +35,6 @@ class DateTest(Enum):
     BEFORE = "before"
     ON = "on"
     SINCE = "since"
-
-
-class ReturnOption(Enum):
-    """What RETURN asks for (RFC 4731 section 3.1)."""
-
-    MIN = b"MIN"
-    MAX = b"MAX"
-    ALL = b"ALL"
-    COUNT = b"COUNT"
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,6 +110,21 @@ class Dated:
 
 
 @dataclass(frozen=True, slots=True)
+class Age:
+    """Stored within the last `seconds`, or when `older`, at least so long ago (RFC 5032 section 2)."""
+
+    seconds: int
+    older: bool
+
+
+@dataclass(frozen=True, slots=True)
+class HasEmailId:
+    """The message's EMAILID (RFC 8474 section 4.3)."""
+
+    email: bytes
+
+
+@dataclass(frozen=True, slots=True)
 class HasField:
     """A header field contains `text`, case folded; empty text: the field exists. field: upper case."""
 
@@ -137,15 +146,35 @@ class InText:
     text: str
 
 
-SearchKey = And | Or | Not | HasFlag | Numbers | Uids | Larger | Smaller | ModSeq | Dated | HasField | InBody | InText
+SearchKey = (
+    And
+    | Or
+    | Not
+    | HasFlag
+    | Numbers
+    | Uids
+    | Larger
+    | Smaller
+    | ModSeq
+    | Dated
+    | Age
+    | HasEmailId
+    | HasField
+    | InBody
+    | InText
+)
 
 
 @dataclass(frozen=True, slots=True)
 class SearchProgram:
-    """One SEARCH. returns: None for the plain SEARCH response, else what ESEARCH answers (never empty)."""
+    """One SEARCH. returns: None for the plain SEARCH response, else what ESEARCH answers.
+
+    refused: what the search is to be answered with at once; only where its failure empties `$`.
+    """
 
     key: SearchKey
-    returns: frozenset[ReturnOption] | None = None
+    returns: Returns | None = None
+    refused: CommandError | None = None
 
 
 def _flag(name: bytes) -> Callable[["_Parser"], SearchKey]:
@@ -173,6 +202,7 @@ SEARCH_KEYS: Final[dict[bytes, Callable[["_Parser"], "SearchKey"]]] = {
     b"CC": _field(b"CC"),
     b"DELETED": _flag(b"\\Deleted"),
     b"DRAFT": _flag(b"\\Draft"),
+    b"EMAILID": lambda parser: HasEmailId(parser.argument(_object_id)),
     b"FLAGGED": _flag(b"\\Flagged"),
     b"FROM": _field(b"FROM"),
     b"HEADER": lambda parser: HasField(parser.argument(parse_field_name), parser.text()),
@@ -182,6 +212,7 @@ SEARCH_KEYS: Final[dict[bytes, Callable[["_Parser"], "SearchKey"]]] = {
     b"NEW": lambda parser: And((HasFlag(b"\\Recent"), Not(HasFlag(b"\\Seen")))),
     b"NOT": lambda parser: Not(parser.nested()),
     b"OLD": _no_flag(b"\\Recent"),
+    b"OLDER": lambda parser: Age(parser.argument(Scanner.nz_number), older=True),
     b"ON": _dated(DateField.INTERNAL, DateTest.ON),
     b"OR": lambda parser: Or((parser.nested(), parser.nested())),
     b"RECENT": _flag(b"\\Recent"),
@@ -193,6 +224,7 @@ SEARCH_KEYS: Final[dict[bytes, Callable[["_Parser"], "SearchKey"]]] = {
     b"SMALLER": lambda parser: Smaller(parser.octets()),
     b"SUBJECT": _field(b"SUBJECT"),
     b"TEXT": lambda parser: InText(parser.text()),
+    b"THREADID": lambda parser: _no_thread(parser.argument(_object_id)),
     b"TO": _field(b"TO"),
     b"UID": lambda parser: Uids(parser.argument(parse_sequence_set)),
     b"UNANSWERED": _no_flag(b"\\Answered"),
@@ -201,43 +233,69 @@ SEARCH_KEYS: Final[dict[bytes, Callable[["_Parser"], "SearchKey"]]] = {
     b"UNFLAGGED": _no_flag(b"\\Flagged"),
     b"UNKEYWORD": lambda parser: Not(HasFlag(check_keyword(parser.argument(Scanner.atom)))),
     b"UNSEEN": _no_flag(b"\\Seen"),
+    b"YOUNGER": lambda parser: Age(parser.argument(Scanner.nz_number), older=False),
 }
-RETURN_OPTIONS: Final = {option.value: option for option in ReturnOption}
+_OBJECT_ID: Final = re.compile(rb"[A-Za-z0-9_-]{1,255}")
+
+
+def _object_id(scanner: Scanner) -> bytes:
+    found = _OBJECT_ID.fullmatch(scanner.astring("an object id", maximum=255))
+    if found is None:
+        raise CommandError("no object can have that id")
+    return found[0]
+
+
+def _no_thread(thread: bytes) -> SearchKey:
+    """No message has a THREADID (RFC 8474 section 5.2 allows that)."""
+    return Not(And(()))
 
 
 def parse_search(scanner: Scanner) -> SearchProgram:
     """What follows SEARCH and its space: RETURN, CHARSET, then keys.
 
     At most 1,000 keys, 50 deep, strings of 1,000 octets. Raises CommandError; NO [BADCHARSET] for a charset we cannot
-    read or text that is not in it.
+    read or text that is not in it. With SAVE that NO is in the program, since `$` is then empty (RFC 5182 section 2.1).
     """
-    returns = None
-    if scanner.accept_word(b"RETURN"):
+    returns = accept_returns(scanner)
+    with_charset = scanner.accept_word(b"CHARSET") is not None
+    if with_charset:
         scanner.space()
-        returns = _parse_returns(scanner)
-        scanner.space()
+    return parse_charset_and_keys(scanner, returns, with_charset=with_charset)
+
+
+def parse_charset_and_keys(
+    scanner: Scanner, returns: Returns | None = None, *, with_charset: bool = True
+) -> SearchProgram:
+    """The charset, a space and the keys, as SORT and THREAD have them. Limits and errors as of `parse_search`."""
     charset = b"UTF-8"  # RFC 3501 says US-ASCII; clients send UTF-8 unasked, and it is a superset
-    if scanner.accept_word(b"CHARSET"):
-        scanner.space()
-        name = scanner.astring("a charset", maximum=64).upper()
-        if name not in CHARSETS:
-            raise _bad_charset("charset is not supported")
-        charset = name
-        scanner.space()
-    return SearchProgram(_Parser(scanner, charset).keys(), returns)
-
-
-def _parse_returns(scanner: Scanner) -> frozenset[ReturnOption]:
-    scanner.expect(b"(", "a list of return options")
-    options: set[ReturnOption] = set()
-    while not scanner.accept(b")"):
-        if options:
+    try:
+        if with_charset:
+            charset = _parse_charset(scanner)
             scanner.space()
-        option = RETURN_OPTIONS.get(scanner.word("a return option"))
-        if option is None:
-            raise CommandError("no such return option")
-        options.add(option)
-    return frozenset(options or (ReturnOption.ALL,))  # RFC 4731 section 3.1: () means (ALL)
+        return SearchProgram(_Parser(scanner, charset).keys(), returns)
+    except CommandError as error:
+        if returns is None or not returns.saves or error.condition is not Condition.NO:
+            raise
+        scanner.pos = len(scanner.data)
+        return SearchProgram(And(()), returns, error)
+
+
+def accept_returns(scanner: Scanner) -> Returns | None:
+    """RETURN, its list and the space after it, where that follows. Raises CommandError."""
+    if not scanner.accept_word(b"RETURN"):
+        return None
+    scanner.space()
+    returns = parse_returns(scanner)
+    scanner.space()
+    return returns
+
+
+def _parse_charset(scanner: Scanner) -> bytes:
+    """The charset of search strings, in upper case, by any name we know it by. Raises CommandError."""
+    name = scanner.astring("a charset", maximum=64).upper()
+    if codec(name.decode("latin-1")) not in _CODECS:
+        raise _bad_charset("charset is not supported")
+    return name
 
 
 def _bad_charset(text: str) -> CommandError:
@@ -272,7 +330,7 @@ class _Parser:
             scanner.expect(b")", "the end of the group of search keys")
             return key
         following = scanner.peek()
-        if following.isdigit() or following == b"*":
+        if following.isdigit() or following in (b"*", b"$"):
             return Numbers(parse_sequence_set(scanner))
         parse = SEARCH_KEYS.get(scanner.word("a search key"))
         if parse is None:
@@ -317,12 +375,12 @@ class _Parser:
         """A space and a string in the program's charset."""
         self._scanner.space()
         octets = self._scanner.astring("a search string", maximum=SEARCH_STRING_MAX)
-        if self._charset in (b"US-ASCII", b"UTF-8"):
+        if codec(self._charset.decode("latin-1")) in ("ascii", "utf-8"):
             try:
                 return octets.decode("utf-8")
             except UnicodeDecodeError:
                 raise _bad_charset("search string is not in its charset") from None
-        text = decode(octets, self._charset.decode("ascii"))
+        text = decode(octets, self._charset.decode("latin-1"))
         if REPLACEMENT in text:
             raise _bad_charset("search string is not in its charset")
         return text

@@ -13,10 +13,12 @@ from datetime import date
 from typing import Protocol
 
 from bulkhead.wire.imap.search import (
+    Age,
     And,
     Dated,
     DateField,
     DateTest,
+    HasEmailId,
     HasField,
     HasFlag,
     InBody,
@@ -47,7 +49,7 @@ def source_of_key(key: SearchKey, summary_fields: AbstractSet[bytes] = SUMMARY_F
             return source_of_key(inner, summary_fields)
         case HasField(field, _):
             return Source.SUMMARY if field in summary_fields else Source.HEADER
-        case Dated(DateField.SENT, _, _):
+        case Dated(DateField.SENT, _, _) | HasEmailId():
             return Source.SUMMARY
         case InBody() | InText():
             return Source.BODY
@@ -95,7 +97,7 @@ class Columns:
 
     flags: masks. sizes: RFC822.SIZE. dates: seconds since 1970 UTC. flag_bit: FlagNames.bit. offset_minutes: zone in
     which INTERNALDATE is shown, and so searched.
-    modseqs: where a key asks for them. is_recent: whether a UID is \\Recent for this session.
+    modseqs: where a key asks for them. is_recent: whether a UID is \\Recent for this session. now: seconds since 1970.
     """
 
     uids: "array[int]"
@@ -106,10 +108,14 @@ class Columns:
     offset_minutes: int = 0
     is_recent: Callable[[int], bool] = _nothing
     modseqs: "array[int] | None" = None
+    now: int = 0
 
 
 class MessageText(Protocol):
     """What the caller opened of one message; asked only up to the Source that the test was given."""
+
+    def email_id(self) -> bytes:
+        """Its EMAILID."""
 
     def sent_day(self) -> date | None:
         """The day in the Date field as written there, None if it has none."""
@@ -150,6 +156,8 @@ def compile_search(key: SearchKey, columns: Columns) -> Test:
             return _any([compile_search(item, columns) for item in keys])
         case Not(inner):
             return _not(compile_search(inner, columns))
+        case HasEmailId(email):
+            return lambda index, source, text: None if text is None else text.email_id() == email
         case HasField(field, wanted):
             return _in_field(field, fold(wanted))
         case InBody(wanted):
@@ -268,6 +276,9 @@ def _by_arrays(key: SearchKey, columns: Columns) -> Callable[[int], bool]:
             return _within(resolve_numbers(wanted, len(columns.uids), strict=False))
         case Uids(wanted):
             return _within(resolve_uids(wanted, columns.uids))
+        case Age(seconds, older):
+            moment = columns.now - seconds
+            return (lambda index: dates[index] <= moment) if older else (lambda index: dates[index] >= moment)
         case Dated(_, test, day):
             first = (day - _EPOCH).days * _DAY - columns.offset_minutes * 60
             after = first + _DAY

@@ -19,9 +19,13 @@ _RANGE: Final = re.compile(rb"([1-9][0-9]{0,9}|\*)(?::([1-9][0-9]{0,9}|\*))?")
 
 @dataclass(frozen=True, slots=True)
 class SequenceSet:
-    """Ranges as the client wrote them, each from its lower to its higher end; STAR stands for `*`."""
+    """Ranges as the client wrote them, each from its lower to its higher end; STAR stands for `*`.
+
+    saved: it is `$`, the result that a SEARCH kept (RFC 5182 section 2.2), to be put in place before it is resolved.
+    """
 
     ranges: tuple[tuple[int, int], ...]
+    saved: bool = False
 
     @property
     def size(self) -> int:
@@ -34,16 +38,21 @@ class SequenceSet:
         return all(before[1] < after[0] for before, after in pairwise(self.ranges))
 
     def __bytes__(self) -> bytes:
+        if self.saved:
+            return b"$"
         return b",".join(
             _number(first) if first == last else _number(first) + b":" + _number(last) for first, last in self.ranges
         )
 
 
 ALL: Final = SequenceSet(((1, STAR),))
+SAVED: Final = SequenceSet((), saved=True)
 
 
 def parse_sequence_set(scanner: Scanner) -> SequenceSet:
-    """The sequence set at the scanner: at most 20,000 ranges. Raises CommandError."""
+    """The sequence set at the scanner: at most 20,000 ranges, or `$`. Raises CommandError."""
+    if scanner.accept(b"$"):
+        return SAVED
     found = _SET.match(scanner.data, scanner.pos)
     if found is None:
         raise CommandError("expected a sequence set such as 1:5,8,10:*")
