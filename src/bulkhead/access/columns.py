@@ -3,6 +3,7 @@
 import sys
 from array import array
 from bisect import bisect_left
+from collections.abc import Iterator, Sequence
 
 from bulkhead.errors import IntegrityError
 
@@ -33,3 +34,20 @@ def without(column: "array[int]", places: list[int]) -> "array[int]":
         kept += column[start:place]
         start = place + 1
     return kept
+
+
+def batches(places: Sequence[range], size: int) -> Iterator[list[range]]:
+    """Places in order, at most `size` messages together."""
+    batch: list[range] = []
+    room = size
+    for place in places:
+        start = place.start
+        while start < place.stop:
+            taken = range(start, min(place.stop, start + room))
+            batch.append(taken)
+            start, room = taken.stop, room - len(taken)
+            if not room:
+                yield batch
+                batch, room = [], size
+    if batch:
+        yield batch

@@ -1,10 +1,12 @@
 """FETCH: each item from the cheapest place that has it; large sections are streamed (RFC 3501 section 6.4.5)."""
 
-from collections.abc import AsyncGenerator, Iterator, Sequence
+from collections.abc import AsyncGenerator, Callable, Iterator, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass
 
 from bulkhead.access.account import Account
+from bulkhead.access.binary import content_of, decoded, measure
+from bulkhead.access.columns import batches
 from bulkhead.access.mail import Message, header_size, in_batches, is_gone, open_messages, read_headers, read_rows
 from bulkhead.access.outcome import log_fault
 from bulkhead.access.output import Output
@@ -19,6 +21,8 @@ from bulkhead.wire.imap import responses
 from bulkhead.wire.imap.commands import Fetch
 from bulkhead.wire.imap.fetch import (
     Attribute,
+    BinarySection,
+    BinarySize,
     BodySection,
     FetchItem,
     SectionText,
@@ -40,15 +44,14 @@ _FIELD_LISTS = (SectionText.HEADER_FIELDS, SectionText.HEADER_FIELDS_NOT)
 
 
 @dataclass(frozen=True, slots=True)
-class _Range:
-    """Octets of a message that go out as a literal behind `label`."""
+class _Large:
+    """Octets that go out as they are read, behind `head`, which ends in the literal's size."""
 
-    label: bytes
-    start: int
-    stop: int
+    head: bytes
+    pieces: Callable[[], AsyncGenerator[bytes, None]]
 
 
-_Rendered = bytes | _Range
+_Rendered = bytes | _Large
 
 
 @dataclass(slots=True)
@@ -57,6 +60,7 @@ class Missed:
 
     gone: int = 0
     unreadable: int = 0
+    encoded: int = 0  # in a way that we cannot undo
 
 
 class Fetcher:
@@ -89,7 +93,7 @@ class Fetcher:
         if self._since is not None:
             places = await selected.changed_since(places, self._since, self._output)
         seen = sets_seen(self._items) and not selected.read_only
-        for batch in _batches(places):
+        for batch in batches(places, BATCH):
             if seen:
                 await self._set_seen(batch)
             if self._source is Source.ARRAYS and Attribute.EMAILID not in self._items:
@@ -203,7 +207,9 @@ class Fetcher:
             if message is None and summary is not None and self._lacks_fields(summary):
                 (message,) = await open_messages(self._account, (row,))
             rendered = [await self._render(item, at, row, summary, message) for item in self._items]
-            await self._send_rendered(at, rendered, message)
+            await self._send_rendered(at, rendered)
+        except _UnknownEncodingError:
+            self._missed.encoded += 1
         except IntegrityError as error:
             log_fault(error)
             self._missed.unreadable += 1
@@ -221,20 +227,20 @@ class Fetcher:
             for item in self._items
         )
 
-    async def _send_rendered(self, at: int, rendered: list[_Rendered], message: Message | None) -> None:
+    async def _send_rendered(self, at: int, rendered: list[_Rendered]) -> None:
         """One response; before its first octet leaves, the first octets of its first large section are at hand."""
         news = self._news(at)
         if news:
             rendered.append(b" ".join(news))
-        large = next((part for part in rendered if isinstance(part, _Range)), None)
-        if large is None or message is None:
+        large = next((part for part in rendered if isinstance(part, _Large)), None)
+        if large is None:
             parts = [part for part in rendered if isinstance(part, bytes)]
             self._output.send(b"* %d FETCH (%s)\r\n" % (at + 1, b" ".join(parts)))
             return
-        async with aclosing(message.pieces(large.start, large.stop)) as pieces:
+        async with aclosing(large.pieces()) as pieces:
             first = await anext(pieces)
             try:
-                await self._stream(at, rendered, message, large, first, pieces)
+                await self._stream(at, rendered, large, first, pieces)
             except Error as error:  # half a literal is out: nothing can be said any more
                 raise ConnectionEnded("a message broke off while it was sent", detail=error.public) from error
 
@@ -242,8 +248,7 @@ class Fetcher:
         self,
         at: int,
         rendered: Sequence[_Rendered],
-        message: Message,
-        large: _Range,
+        large: _Large,
         first: bytes,
         rest: AsyncGenerator[bytes, None],
     ) -> None:
@@ -254,10 +259,10 @@ class Fetcher:
             if isinstance(part, bytes):
                 output.send(separator + part)
             else:
-                output.send(separator + responses.literal_start(part.label, part.stop - part.start))
+                output.send(separator + part.head)
                 if part is large:
                     await self._send_piece(first)
-                async with aclosing(rest if part is large else message.pieces(part.start, part.stop)) as pieces:
+                async with aclosing(rest if part is large else part.pieces()) as pieces:
                     async for piece in pieces:
                         await self._send_piece(piece)
             separator = b" "
@@ -277,6 +282,10 @@ class Fetcher:
         label = item_label(item)
         if isinstance(item, Attribute):
             return label + b" " + self._attribute(item, at, row, summary)
+        if isinstance(item, BinarySection | BinarySize):
+            if message is None:
+                raise ValueError("content without its message")
+            return await self._binary(item, row, summary, message)
         section = item.section
         if section.text in _FIELD_LISTS:
             block = await self._field_list(item, row, summary, message)
@@ -294,8 +303,25 @@ class Fetcher:
         if message is None:
             raise ValueError("a section without its message")
         if stop - start > INLINE_MAX:
-            return _Range(label, start, stop)
+            return _Large(responses.literal_start(label, stop - start), lambda: message.pieces(start, stop))
         return label + b" " + responses.literal(await message.octets(start, stop))
+
+    async def _binary(
+        self, item: BinarySection | BinarySize, row: MessageRow, summary: Summary | None, message: Message
+    ) -> _Rendered:
+        content = content_of(item.part, row.size, summary)
+        if content is None:
+            return item.label + (b" NIL" if isinstance(item, BinarySection) else b" 0")
+        if not content.known:
+            raise _UnknownEncodingError
+        partial = item.partial if isinstance(item, BinarySection) else None
+        measured = await measure(message, content, partial, self._output)
+        if isinstance(item, BinarySize):
+            return b"%s %d" % (item.label, measured.size)
+        head = responses.literal_start(item.label, measured.size, binary=measured.nul)
+        if measured.octets is not None:
+            return head + measured.octets
+        return _Large(head, lambda: decoded(message, content, partial))
 
     async def _field_list(
         self, item: BodySection, row: MessageRow, summary: Summary | None, message: Message | None
@@ -314,6 +340,10 @@ class Fetcher:
         return field_block(header, section.fields, exclude)
 
 
+class _UnknownEncodingError(Exception):
+    """A part's transfer encoding is not one that we can undo."""
+
+
 def _section(item: BodySection, row: MessageRow, summary: Summary | None) -> tuple[int, int] | None:
     """The octets that a section names; of the message's own header and text the row knows enough."""
     section = item.section
@@ -327,6 +357,8 @@ def _section(item: BodySection, row: MessageRow, summary: Summary | None) -> tup
 
 
 def _needs_summary(item: FetchItem) -> bool:
+    if isinstance(item, BinarySection | BinarySize):
+        return bool(item.part)
     if isinstance(item, BodySection) and item.section.part:
         return True
     return source_of_item(item) is Source.SUMMARY
@@ -337,23 +369,6 @@ def _needs_header(item: FetchItem) -> bool:
     if not isinstance(item, BodySection) or item.section.part or item.partial is not None:
         return False
     return item.section.text is not SectionText.TEXT and source_of_item(item) >= Source.HEADER
-
-
-def _batches(places: Sequence[range]) -> Iterator[list[range]]:
-    """The places in order, at most 500 messages together."""
-    batch: list[range] = []
-    room = BATCH
-    for place in places:
-        start = place.start
-        while start < place.stop:
-            taken = range(start, min(place.stop, start + room))
-            batch.append(taken)
-            start, room = taken.stop, room - len(taken)
-            if not room:
-                yield batch
-                batch, room = [], BATCH
-    if batch:
-        yield batch
 
 
 def _numbered(groups: Sequence[list[MessageRow]]) -> Iterator[tuple[int, list[MessageRow]]]:

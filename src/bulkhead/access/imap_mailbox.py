@@ -115,6 +115,8 @@ async def fetch(session: "ImapSession", tag: bytes, command: c.Fetch) -> Ok:
     missed = await fetcher.run()
     if missed.unreadable:
         return Ok("Some messages cannot be read", Code.CORRUPTION, Condition.NO)
+    if missed.encoded:
+        return Ok("Some content is encoded in an unknown way", Code.UNKNOWN_CTE, Condition.NO)
     if missed.gone and not command.uid:  # OK as in the example of RFC 5530 section 3: NO is taken for a failure
         return Ok("Some messages were expunged", Code.EXPUNGEISSUED)
     return Ok("FETCH completed")

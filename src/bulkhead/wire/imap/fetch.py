@@ -1,6 +1,7 @@
 """FETCH: what is asked, how far it must read, and the label each item bears in the answer.
 
-Source: RFC 3501 sections 6.4.5 and 7.4.2; RFC 8474 section 4 (EMAILID); RFC 7162 section 3.1.4 (MODSEQ).
+Source: RFC 3501 sections 6.4.5 and 7.4.2; RFC 8474 section 4 (EMAILID); RFC 7162 section 3.1.4 (MODSEQ);
+RFC 3516 section 4.2 (BINARY).
 """
 
 import re
@@ -97,7 +98,25 @@ class BodySection:
     label: bytes
 
 
-FetchItem = Attribute | BodySection
+@dataclass(frozen=True, slots=True)
+class BinarySection:
+    """BINARY[part] or BINARY.PEEK[part]: the part's content with its transfer encoding undone; no part: the message."""
+
+    part: tuple[int, ...]
+    partial: Partial | None
+    peek: bool
+    label: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class BinarySize:
+    """BINARY.SIZE[part]: how many octets BINARY[part] has."""
+
+    part: tuple[int, ...]
+    label: bytes
+
+
+FetchItem = Attribute | BodySection | BinarySection | BinarySize
 
 MACROS: Final = {
     b"FAST": (Attribute.FLAGS, Attribute.INTERNALDATE, Attribute.RFC822_SIZE),
@@ -130,6 +149,8 @@ def source_of_item(item: FetchItem, summary_fields: AbstractSet[bytes] = SUMMARY
     """
     if isinstance(item, Attribute):
         return ATTRIBUTE_SOURCES.get(item, Source.ARRAYS)
+    if isinstance(item, BinarySection | BinarySize):
+        return Source.BODY
     section = item.section
     if section.part:
         return Source.BODY
@@ -140,7 +161,7 @@ def source_of_item(item: FetchItem, summary_fields: AbstractSet[bytes] = SUMMARY
 
 def sets_seen(items: tuple[FetchItem, ...]) -> bool:
     """True if this FETCH sets \\Seen (RFC 3501 section 6.4.5)."""
-    return any(isinstance(item, BodySection) and not item.peek for item in items)
+    return any(isinstance(item, BodySection | BinarySection) and not item.peek for item in items)
 
 
 def parse_fetch_items(scanner: Scanner) -> tuple[FetchItem, ...]:
@@ -171,10 +192,26 @@ def _parse_item(scanner: Scanner) -> FetchItem:
         section = parse_section(scanner)
         scanner.expect(b"]", "the end of the section")
         return _with_label(section, _parse_partial(scanner), peek=name == b"BODY.PEEK")
+    if name in (b"BINARY", b"BINARY.PEEK", b"BINARY.SIZE"):
+        return _parse_binary(scanner, name)
     item = ITEMS.get(name)
     if item is None:
         raise CommandError("no such item to fetch")
     return item
+
+
+def _parse_binary(scanner: Scanner, name: bytes) -> BinarySection | BinarySize:
+    """`[1.2]<0.2048>` after one of the three names; the size has no range (RFC 3516 section 7)."""
+    scanner.expect(b"[", "a part in brackets")
+    section = parse_section(scanner)
+    if section.text is not SectionText.WHOLE:
+        raise CommandError("only a part has content")
+    scanner.expect(b"]", "the end of the part")
+    if name == b"BINARY.SIZE":
+        return BinarySize(section.part, b"BINARY.SIZE[%s]" % bytes(section))
+    partial = _parse_partial(scanner)
+    origin = b"" if partial is None else b"<%d>" % partial.origin
+    return BinarySection(section.part, partial, name == b"BINARY.PEEK", b"BINARY[%s]%s" % (bytes(section), origin))
 
 
 def _with_label(section: Section, partial: Partial | None, *, peek: bool) -> BodySection:

@@ -51,6 +51,7 @@ class Code(Enum):
     TOOBIG = b"TOOBIG"
     TRYCREATE = b"TRYCREATE"
     UIDNOTSTICKY = b"UIDNOTSTICKY"
+    UNKNOWN_CTE = b"UNKNOWN-CTE"
     UNAVAILABLE = b"UNAVAILABLE"
 
 
@@ -76,6 +77,7 @@ CAPABILITIES: Final[tuple[tuple[bytes, frozenset[State]], ...]] = (
     (b"CONDSTORE", frozenset((State.AUTHENTICATED, State.SELECTED))),
     (b"QRESYNC", frozenset((State.AUTHENTICATED, State.SELECTED))),
     (b"COMPRESS=DEFLATE", frozenset((State.AUTHENTICATED, State.SELECTED))),
+    (b"BINARY", frozenset((State.AUTHENTICATED, State.SELECTED))),
     (b"CHILDREN", frozenset((State.AUTHENTICATED, State.SELECTED))),
     (b"SPECIAL-USE", frozenset((State.AUTHENTICATED, State.SELECTED))),
 )
@@ -251,9 +253,12 @@ def fetch_line(number: int, items: Sequence[bytes]) -> bytes:
     return b"* %d FETCH (%s)\r\n" % (number, b" ".join(items))
 
 
-def literal_start(label: bytes, size: int) -> bytes:
-    """`BODY[] {n}` and its line end: what stands before `size` octets that are sent apart."""
-    return b"%s {%d}\r\n" % (label, size)
+def literal_start(label: bytes, size: int, *, binary: bool = False) -> bytes:
+    """`BODY[] {n}` and its line end: what stands before `size` octets that are sent apart.
+
+    binary: `~{n}`, as octets among which is NUL need it (RFC 3516 section 4.3).
+    """
+    return b"%s %s{%d}\r\n" % (label, b"~" if binary else b"", size)
 
 
 def enabled_line(capabilities: Iterable[bytes]) -> bytes:
