@@ -150,7 +150,7 @@ class Cell:
 
     async def _open_access(self) -> None:
         listeners = {}
-        for name in ("imaps", "pop3s"):
+        for name in ("imaps", "pop3s", "imap", "pop3"):
             sock = listeners[name] = socket.create_server(("127.0.0.1", 0), backlog=512)
             self.ports[name] = sock.getsockname()[1]
         exchange = self.exchanges["access"] = self._exchange("access")
@@ -316,11 +316,18 @@ class Raw:
     """A client that sends what it is told, octet by octet."""
 
     def __init__(self, cell: Cell, listener: str) -> None:
-        plain = socket.create_connection(("127.0.0.1", cell.ports[listener]), timeout=20)
-        self.sock = cell.client_tls.wrap_socket(plain, server_hostname="127.0.0.1")
+        """On a listener in clear, TLS begins with start_tls()."""
+        self.sock: socket.socket = socket.create_connection(("127.0.0.1", cell.ports[listener]), timeout=20)
+        self._tls = cell.client_tls
+        if listener in ("imaps", "pop3s"):
+            self.start_tls()
         self.file = self.sock.makefile("rb")
         self._tags = 0
         self.greeting = self.line()
+
+    def start_tls(self) -> None:
+        self.sock = self._tls.wrap_socket(self.sock, server_hostname="127.0.0.1")
+        self.file = self.sock.makefile("rb")
 
     def send(self, data: bytes) -> None:
         self.sock.sendall(data)

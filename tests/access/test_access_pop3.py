@@ -173,3 +173,158 @@ def test_a_restart_of_store_is_survived(drop: poplib.POP3_SSL, cell: Cell) -> No
     drop.dele(1)
     cell.restart("store")
     drop.quit()
+
+
+# --- the lock ---------------------------------------------------------------------------------------------------------
+
+
+def test_a_session_that_lost_its_maildrop_deletes_nothing(drop: poplib.POP3_SSL, cell: Cell, account: Account) -> None:
+    drop.dele(1)
+    cell.restart("store")
+    other = cell.pop(account)
+    with pytest.raises(poplib.error_proto, match="took this mailbox"):
+        drop.quit()
+    assert other.stat()[0] == 5
+    other.dele(1)
+    other.quit()
+    assert cell.pop(account).stat()[0] == 4
+
+
+def test_a_lock_is_free_again_however_its_session_ended(drop: poplib.POP3_SSL, cell: Cell, account: Account) -> None:
+    drop.sock.shutdown(2)
+    drop.close()
+    for _ in range(100):
+        try:
+            again = cell.pop(account)
+            break
+        except poplib.error_proto as error:
+            assert b"[IN-USE]" in error.args[0]
+    again.quit()
+    cell.pop(account).quit()
+    cell.pop(account).quit()
+
+
+def test_a_failed_update_is_said_to_be_one_and_removes_nothing(
+    drop: poplib.POP3_SSL, cell: Cell, account: Account, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    drop.dele(1)
+    drop.dele(4)
+    with monkeypatch.context() as patch:
+        patch.setattr("bulkhead.store.handle_maildrop.release_emails", lambda *_: 1 / 0)
+        with pytest.raises(poplib.error_proto, match=r"\[SYS/TEMP\]"):
+            drop.quit()
+    assert cell.pop(account).stat()[0] == 5
+
+
+def test_deletions_of_any_pattern_are_one_update(drop: poplib.POP3_SSL, cell: Cell, account: Account) -> None:
+    for number in (1, 3, 4):
+        drop.dele(number)
+    with cell.sending() as sent:
+        drop.quit()
+    assert [type(request).__name__ for request in sent].count("UpdateMaildrop") == 1
+    assert [entry.split()[1] for entry in cell.pop(account).list()[1]] == [b"%d" % len(TEXTS[at]) for at in (1, 4)]
+
+
+# --- unique-ids -------------------------------------------------------------------------------------------------------
+
+
+def test_a_message_shows_the_unique_id_that_it_brought_along(cell: Cell, account: Account) -> None:
+    cell.deliver(account, message("1"), message("2"), message("3"))
+
+    async def name(mailbox: int) -> None:
+        database = cell.services["store"].state.database
+        await database.write(lambda c: c.execute("INSERT INTO uidl VALUES (?, 2, 'Old~UIDL.{2}')", (mailbox,)))
+
+    ((inbox,),) = cell.rows("SELECT inbox FROM account WHERE account = ?", account.id)
+    cell.holders.run(name(inbox))
+    pop = cell.pop(account)
+    first, second, third = (entry.split()[1] for entry in pop.uidl()[1])
+    assert second == b"Old~UIDL.{2}"
+    assert pop.uidl(2).split()[2] == second
+    assert {len(first), len(third)} == {16}
+
+
+def test_a_header_from_outside_sets_no_unique_id(cell: Cell, account: Account) -> None:
+    cell.deliver(account, message("1", extra=b"X-UIDL: forged\r\nX-Dovecot-UIDL: forged\r\n"))
+    assert b"forged" not in b"".join(cell.pop(account).uidl()[1])
+
+
+# --- reading ahead ----------------------------------------------------------------------------------------------------
+
+
+def test_draining_a_maildrop_asks_in_batches(cell: Cell, account: Account) -> None:
+    texts = [message(str(n), b"%d\r\n" % n * (n % 7)) for n in range(150)]
+    cell.deliver(account, *texts)
+    pop = cell.pop(account)
+    with cell.sending() as sent:
+        found = [b"\r\n".join(pop.retr(n)[1]) + b"\r\n" for n in range(1, 151)]
+    assert found == texts
+    assert len(sent) < 40
+
+
+@pytest.mark.parametrize("order", [(5, 4, 3, 2, 1), (1, 2, 4, 5, 1, 2, 3), (2, 2, 3, 3, 4)])
+def test_messages_in_any_order_come_back_as_they_went_in(
+    drop: poplib.POP3_SSL, order: tuple[int, ...]
+) -> None:  # fmt: skip
+    for number in order:
+        text = TEXTS[number - 1]
+        found = b"\r\n".join(drop.retr(number)[1]) + b"\r\n"
+        assert found.replace(b"\n", b"").replace(b"\r", b"") == text.replace(b"\n", b"").replace(b"\r", b"")
+
+
+def test_top_and_retr_of_many_may_be_mixed(drop: poplib.POP3_SSL) -> None:
+    for number in (1, 2, 3):
+        assert drop.top(number, 0)[1][0] == TEXTS[number - 1].split(b"\r\n")[0]
+    for number in (3, 4, 5):
+        assert len(drop.retr(number)[1]) > 0
+        assert len(drop.top(number, 1)[1]) > 0
+
+
+def test_a_message_expunged_after_it_was_read_ahead_may_still_be_sent(
+    cell: Cell, account: Account
+) -> None:  # fmt: skip
+    cell.deliver(account, *[message(str(n)) for n in range(20)])
+    pop, raw = cell.pop(account), cell.raw(account)
+    for number in (1, 2, 3):
+        pop.retr(number)
+    raw.command("SELECT INBOX")
+    raw.command("STORE 1:20 FLAGS (\\Deleted)")
+    raw.command("EXPUNGE")
+    gone = 0
+    for number in range(4, 21):
+        try:
+            pop.retr(number)
+        except poplib.error_proto as error:
+            assert b"gone" in error.args[0]
+            gone += 1
+    assert gone
+
+
+def test_a_restart_of_store_while_messages_are_read_ahead_is_survived(cell: Cell, account: Account) -> None:
+    texts = [message(str(n)) for n in range(60)]
+    cell.deliver(account, *texts)
+    pop = cell.pop(account)
+    for number in range(1, 61):
+        if number in (3, 17, 40):
+            cell.restart("store")
+        assert b"\r\n".join(pop.retr(number)[1]) + b"\r\n" == texts[number - 1]
+
+
+# --- SASL and UTF8 ----------------------------------------------------------------------------------------------------
+
+
+def test_auth_login_works(cell: Cell, account: Account) -> None:
+    raw = cell.raw(listener="pop3s")
+    assert line(raw, b"AUTH LOGIN") == b"+ VXNlcm5hbWU6\r\n"
+    assert line(raw, base64.b64encode(account.address.encode())) == b"+ UGFzc3dvcmQ6\r\n"
+    assert line(raw, base64.b64encode(PASSWORD.encode())).startswith(b"+OK")
+
+
+def test_utf8_is_accepted_before_the_login(cell: Cell, account: Account) -> None:
+    cell.deliver(account, "Subject: 件名\r\n\r\n本文\r\n".encode())
+    raw = cell.raw(listener="pop3s")
+    assert line(raw, b"UTF8").startswith(b"+OK")
+    line(raw, b"USER " + account.address.encode())
+    assert line(raw, b"PASS " + PASSWORD.encode()).startswith(b"+OK")
+    assert line(raw, b"RETR 1").startswith(b"+OK")
+    assert body(raw) == "Subject: 件名\r\n\r\n本文\r\n".encode()

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from bulkhead.errors import CommandOutOfOrder, LineTooLong, PeerError
 from bulkhead.wire import pop3
 from bulkhead.wire import pop3_responses as r
-from bulkhead.wire.pop3 import COMMANDS, STLS_COMMANDS, ContinuationLine, Event, Pop3Receiver, Rejected, State
+from bulkhead.wire.pop3 import COMMANDS, ContinuationLine, Event, Pop3Receiver, Rejected, State
 
 
 def drive(receiver: Pop3Receiver, pieces: list[bytes]) -> list[Event | str]:
@@ -136,9 +136,27 @@ def test_an_empty_initial_response_is_an_equals_sign() -> None:
     assert one(b"AUTH PLAIN =\r\n", State.AUTHORIZATION) == pop3.Auth("PLAIN", b"=")
 
 
-def test_stls_is_known_only_where_it_is_joined_and_nothing_may_follow_it() -> None:
+@pytest.mark.parametrize("command", [b"USER alice", b"PASS secret", b"AUTH PLAIN AGEAYg==", b"AUTH"])
+def test_no_login_is_taken_before_tls(command: bytes) -> None:
+    receiver = Pop3Receiver(secure=False)
+    receiver.receive_data(command + b"\r\nSTLS\r\n")
+    assert receiver.next_event() == Rejected("begin TLS with STLS before the login")
+    assert receiver.next_event() == pop3.Stls()
+    receiver.start_tls()
+    receiver.receive_data(command + b"\r\nSTLS\r\n")
+    assert not isinstance(receiver.next_event(), Rejected)
+    assert isinstance(receiver.next_event(), Rejected)
+
+
+def test_utf8_is_taken_before_the_login_alone() -> None:
+    assert one(b"UTF8\r\n", State.AUTHORIZATION) == pop3.Utf8()
+    assert isinstance(one(b"UTF8\r\n"), Rejected)
+    assert isinstance(one(b"UTF8 USER\r\n", State.AUTHORIZATION), Rejected)
+
+
+def test_stls_is_known_only_in_clear_and_nothing_may_follow_it() -> None:
     assert isinstance(one(b"STLS\r\n", State.AUTHORIZATION), Rejected)
-    receiver = Pop3Receiver(commands={**COMMANDS, **STLS_COMMANDS})
+    receiver = Pop3Receiver(secure=False)
     receiver.receive_data(b"STLS\r\nCAPA\r\n")
     assert receiver.next_event() == pop3.Stls()
     with pytest.raises(CommandOutOfOrder):
@@ -205,6 +223,9 @@ def test_lists_end_with_a_dot_and_hold_none() -> None:
 
 
 def test_capabilities_differ_by_state() -> None:
-    before = r.capability_lines(State.AUTHORIZATION, stls=True)
-    assert {b"USER", b"SASL PLAIN", b"STLS", b"TOP", b"UIDL", b"PIPELINING", b"RESP-CODES"} <= set(before)
-    assert not {b"USER", b"SASL PLAIN", b"STLS"} & set(r.capability_lines(State.TRANSACTION, stls=True))
+    both = {b"TOP", b"UIDL", b"PIPELINING", b"RESP-CODES", b"AUTH-RESP-CODE", b"EXPIRE NEVER"}
+    both.add(b"IMPLEMENTATION Bulkhead")
+    login = {b"USER", b"SASL PLAIN LOGIN"}
+    assert set(r.capability_lines(State.AUTHORIZATION)) == both | login | {b"UTF8"}
+    assert set(r.capability_lines(State.AUTHORIZATION, secure=False)) == both | {b"UTF8", b"STLS"}
+    assert set(r.capability_lines(State.TRANSACTION)) == both

@@ -1,4 +1,4 @@
-"""Commands that need no mailbox: CAPABILITY, NOOP, LOGOUT, ID, ENABLE, LOGIN, AUTHENTICATE PLAIN."""
+"""Commands that need no mailbox: CAPABILITY, NOOP, LOGOUT, ID, ENABLE, STARTTLS, LOGIN, AUTHENTICATE PLAIN."""
 
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Final
 from bulkhead.access.outcome import Ok
 from bulkhead.boundary.messages.to_auth import Scope
 from bulkhead.errors import PeerError, Refused
+from bulkhead.gate.serve import ConnectionEnded
 from bulkhead.wire.imap import commands as c
 from bulkhead.wire.imap import responses
 from bulkhead.wire.imap.command_table import State
@@ -85,13 +86,40 @@ _ENABLED: Final[Mapping[bytes, Callable[["ImapSession"], Awaitable[None]]]] = {
 }
 
 
+async def start_tls(session: "ImapSession", tag: bytes, command: c.StartTls) -> Ok:
+    """STARTTLS (RFC 9051 section 6.2.1): nothing that came behind it in clear is obeyed."""
+    if session.context is None:
+        raise ValueError("STARTTLS on a connection that has TLS")
+    session.connection.pause()
+    try:
+        session.receiver.start_tls()
+    except PeerError as error:
+        session.output.send(responses.untagged(Condition.BYE, error.public))
+        raise ConnectionEnded(error.public) from None
+    session.output.send(responses.tagged(tag, Condition.OK, "Begin TLS"))
+    session.output.push()
+    if session.connection.buffered:
+        raise ConnectionEnded("octets in clear behind STARTTLS")
+    await session.connection.start_tls(session.context())
+    session.context = None
+    return Ok("", silent=True)
+
+
+def _require_tls(session: "ImapSession") -> None:
+    """Raises CommandError where the password would be read in clear (RFC 9051 section 6.2.3, RFC 5530 section 3)."""
+    if session.context is not None:
+        raise CommandError("begin TLS with STARTTLS first", condition=Condition.NO, response_code=b"PRIVACYREQUIRED")
+
+
 async def login(session: "ImapSession", tag: bytes, command: c.Login) -> Ok:
     """LOGIN."""
+    _require_tls(session)
     return await _admit(session, command.username, command.password)
 
 
 async def authenticate(session: "ImapSession", tag: bytes, command: c.Authenticate) -> Ok:
     """AUTHENTICATE, with an initial response or without (RFC 4959)."""
+    _require_tls(session)
     make = _MECHANISMS.get(command.mechanism)
     if make is None:
         raise CommandError("mechanism is not supported", condition=Condition.NO, response_code=b"CANNOT")
@@ -152,4 +180,5 @@ HANDLERS: Final[Mapping[type[c.Command], Callable[["ImapSession", bytes, Any], A
     c.Login: login,
     c.Logout: logout,
     c.Noop: noop,
+    c.StartTls: start_tls,
 }

@@ -4,6 +4,7 @@ greeting -> not authenticated -> authenticated <-> selected -> logout         (R
 """
 
 import asyncio
+import ssl
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, Final
 
@@ -26,7 +27,7 @@ from bulkhead.errors import Error, PeerError, Refused, TemporaryFailure
 from bulkhead.gate.serve import Connection, ConnectionEnded, IdleTooLong
 from bulkhead.wire.imap import commands as c
 from bulkhead.wire.imap import responses
-from bulkhead.wire.imap.command_table import State
+from bulkhead.wire.imap.command_table import CLEAR_COMMANDS, COMMANDS, State
 from bulkhead.wire.imap.grammar import Condition
 from bulkhead.wire.imap.limits import Limits
 from bulkhead.wire.imap.receiver import (
@@ -78,14 +79,17 @@ class Mailboxes:
 
 
 class ImapSession:
-    """One session on one connection."""
+    """One session on one connection. context: for a connection in clear, the TLS that STARTTLS begins."""
 
-    def __init__(self, connection: Connection, worker: Worker) -> None:
+    def __init__(
+        self, connection: Connection, worker: Worker, context: Callable[[], ssl.SSLContext] | None = None
+    ) -> None:
         self.connection, self.worker = connection, worker
         self.input, self.output = Input(connection), Output(connection)
         errors = worker.settings.errors_max
         self.limits = Limits(append=worker.settings.append_max, bad_before_login=errors, bad_in_row=errors)
-        self.receiver = ImapReceiver(self.limits)
+        self.context = context
+        self.receiver = ImapReceiver(self.limits, commands=COMMANDS if context is None else CLEAR_COMMANDS)
         self.failed_logins = 0
         self.authenticating: imap_login.Exchange | None = None
         self.selected: Selected | None = None
@@ -175,7 +179,7 @@ class ImapSession:
     def capabilities(self) -> bytes:
         """What works in this state."""
         hidden = {b"COMPRESS=DEFLATE"} if self.compressed else set[bytes]()
-        return responses.capability_list(self.receiver.state, self.limits, hidden)
+        return responses.capability_list(self.receiver.state, self.limits, hidden, secure=self.context is None)
 
     def compress(self) -> None:
         """What was sent goes as it is; all that follows is compressed, both ways (RFC 4978 section 3)."""

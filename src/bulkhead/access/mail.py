@@ -7,7 +7,15 @@ from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
 
 from bulkhead.access.account import RESTARTING, Account
-from bulkhead.boundary.messages.to_store import MessageRow, Part, ReadPart, ReadParts, ReadRows, UidRange
+from bulkhead.boundary.messages.to_store import (
+    MessageRow,
+    Part,
+    ReadMessages,
+    ReadPart,
+    ReadParts,
+    ReadRows,
+    UidRange,
+)  # fmt: skip
 from bulkhead.errors import IntegrityError, Refused, TemporaryFailure
 from bulkhead.identifiers import AccountId, EmailId, MailboxId
 from bulkhead.records.chunks import CHUNK_BYTES, SEALED_CHUNK_BYTES
@@ -47,6 +55,7 @@ class Message:
         self._account, self.row = account, row
         self._maybe_key = key
         self._header: bytes | None = None
+        self._sealed_body: bytes | None = None
 
     @property
     def _key(self) -> bytes:
@@ -73,6 +82,11 @@ class Message:
             self._header = open_header(self._key, self._account_id, self._email, sealed)
         except IntegrityError:
             self._header = None
+
+    def take_whole(self, sealed: bytes) -> None:
+        """Header and body as they lie in the store, read together with others."""
+        self.take_header(sealed[: self.row.header_size])
+        self._sealed_body = sealed[self.row.header_size :]
 
     async def pieces(self, start: int, end: int) -> AsyncGenerator[bytes, None]:
         """Octets [start, end) of the message in pieces of at most 64 KiB or the header. Reads only what holds them."""
@@ -109,6 +123,12 @@ class Message:
         plain_size = self.row.size - self.header_size
         offset, length, first = sealed_range(start, end - start, plain_size)
         if not length:
+            return
+        if self._sealed_body is not None:
+            ends = offset + length
+            for number, at in enumerate(range(offset, ends, SEALED_CHUNK_BYTES), first):
+                chunk = self._sealed_body[at : min(at + SEALED_CHUNK_BYTES, ends)]
+                yield self._open_chunk(chunk, number, start, end, plain_size)
             return
         _, reader = await self._account.open(ReadPart(self._account.handle, self.row.email, Part.BODY, offset, length))
         try:
@@ -165,6 +185,23 @@ async def read_headers(account: Account, messages: Sequence[Message]) -> None:
     for message, size in zip(messages, reply.sizes, strict=True):
         if size:
             message.take_header(body[at : at + size])
+        at += size
+
+
+async def read_whole(account: Account, messages: Sequence[Message]) -> None:
+    """Read header and body of several messages (at most 64 and 4 MiB) in one request.
+
+    One that is gone stays unread, and says so when it is asked for.
+    """
+    reply, sealed = await account.read(ReadMessages(account.handle, tuple(message.row.email for message in messages)))
+    if len(reply.sizes) != len(messages) or sum(reply.sizes) != len(sealed):
+        raise IntegrityError("messages are not of the length that was said")
+    at = 0
+    for message, size in zip(messages, reply.sizes, strict=True):
+        if size:
+            if size != message.row.header_size + message.row.body_size:
+                raise IntegrityError("a message is not of the length that its row says")
+            message.take_whole(sealed[at : at + size])
         at += size
 
 

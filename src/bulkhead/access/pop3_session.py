@@ -2,11 +2,12 @@
 
     authorization -> transaction -> update                                            (RFC 1939 section 3)
 
-It files nothing, and may delete what no session has filed. A maildrop is held by one session of this process at a
-time. UIDL gives UIDVALIDITY and UID, which no other message of the account's INBOX ever had.
+It files nothing, and may delete what no session has filed. A maildrop is held by one session of the cell at a time: the
+store keeps the lock, and a session that lost it deletes nothing. On a listener in clear STLS comes before the login.
 """
 
 import asyncio
+import ssl
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import aclosing
 from typing import Any, Final
@@ -21,18 +22,31 @@ from bulkhead.errors import Error, IntegrityError, PeerError, Refused, Temporary
 from bulkhead.gate.serve import Connection, ConnectionEnded, IdleTooLong
 from bulkhead.wire import pop3, pop3_responses
 from bulkhead.wire.pop3_responses import Code, MessageRenderer, TopCut
-from bulkhead.wire.sasl import CancelledError, Challenge, Credentials, Plain
+from bulkhead.wire.sasl import MECHANISMS, CancelledError, Challenge, Credentials, Mechanism
+
+LIST_SLICE = 500  # lines of a listing made at once
+_MECHANISM_LINES = [name.encode("ascii") for name in MECHANISMS]
+
+
+class SessionOver(PeerError):
+    """The session cannot go on: say the text and close."""
+
+    code = "session-over"
 
 
 class Pop3Session:
-    """One session on one connection."""
+    """One session on one connection. context: for a connection in clear, the TLS that STLS begins."""
 
-    def __init__(self, connection: Connection, worker: Worker) -> None:
+    def __init__(
+        self, connection: Connection, worker: Worker, context: Callable[[], ssl.SSLContext] | None = None
+    ) -> None:
         self.connection, self.worker = connection, worker
         self.output = Output(connection)
-        self.receiver = pop3.Pop3Receiver()
+        self.receiver = pop3.Pop3Receiver(secure=context is None)
+        self._context = context
         self._user: str | None = None
-        self._plain: Plain | None = None
+        self._mechanism: Mechanism | None = None
+        self._epoch = 0  # of the store that gave the lock
         self._failed = 0
         self._drop: Maildrop | None = None
         self._task: asyncio.Task[None] | None = None
@@ -75,10 +89,12 @@ class Pop3Session:
         try:
             if isinstance(event, pop3.Rejected):
                 raise No(event.text)
+            if self._drop is not None and self._epoch != self.worker.store_epoch:
+                await self._lock_again(self._drop)
             await HANDLERS[type(event)](self, event)
         except No as no:
             self.output.send(pop3_responses.err(no.public, no.response_code))
-        except (ConnectionEnded, IdleTooLong):
+        except (ConnectionEnded, IdleTooLong, SessionOver):
             raise
         except Exception as error:
             if self.output.inside:
@@ -101,8 +117,19 @@ class Pop3Session:
         if self._drop is not None:
             account = self._drop.account
             self.worker.leave(account)
-            self.worker.locked.discard(account.id)
+            await self._drop.leave()
             await account.leave()
+
+    async def _lock_again(self, drop: Maildrop) -> None:
+        """The store restarted and knows of no lock: take it again. Raises SessionOver where another session has it."""
+        epoch = self.worker.store_epoch
+        try:
+            await drop.lock()
+        except Refused as error:
+            if is_session_over(error):
+                raise
+            raise SessionOver("Another session took this mailbox; log in again") from None
+        self._epoch = epoch
 
     def changed(self) -> None:
         """A maildrop stays as it was at login."""
@@ -133,20 +160,21 @@ class Pop3Session:
 
     async def _on_auth(self, command: pop3.Auth) -> None:
         if command.mechanism is None:
-            self.output.send(pop3_responses.multi_line(pop3_responses.ok("Mechanisms"), [b"PLAIN"]))
+            self.output.send(pop3_responses.multi_line(pop3_responses.ok("Mechanisms"), _MECHANISM_LINES))
             return
-        if command.mechanism != "PLAIN":
+        make = MECHANISMS.get(command.mechanism)
+        if make is None:
             raise No("No such mechanism")
-        plain = Plain()
-        await self._sasl(plain, lambda: plain.start(command.initial_response))
+        mechanism = make()
+        await self._sasl(mechanism, lambda: mechanism.start(command.initial_response))
 
     async def _on_line(self, line: pop3.ContinuationLine) -> None:
-        if self._plain is None:
+        if self._mechanism is None:
             raise ValueError("a line that nobody asked for")
-        plain, self._plain = self._plain, None
-        await self._sasl(plain, lambda: plain.respond(line.data))
+        mechanism, self._mechanism = self._mechanism, None
+        await self._sasl(mechanism, lambda: mechanism.respond(line.data))
 
-    async def _sasl(self, plain: Plain, step: Callable[[], Challenge | Credentials]) -> None:
+    async def _sasl(self, mechanism: Mechanism, step: Callable[[], Challenge | Credentials]) -> None:
         try:
             outcome = step()
         except CancelledError:
@@ -155,7 +183,7 @@ class Pop3Session:
             self._failed += 1
             raise No(error.public) from None
         if isinstance(outcome, Challenge):
-            self._plain = plain
+            self._mechanism = mechanism
             self.receiver.expect_line()
             self.output.send(pop3_responses.challenge(outcome.base64))
             return
@@ -171,29 +199,49 @@ class Pop3Session:
         except Refused:
             self._failed += 1
             raise No("Authentication failed", Code.AUTH) from None
-        if account.id in self.worker.locked:
-            await account.leave()
-            raise No("Another session reads this mailbox", Code.IN_USE)
-        self.worker.locked.add(account.id)
-        self._drop = Maildrop(account)
+        drop = Maildrop(account)
         self.worker.enter(account, self)
+        self._epoch = self.worker.store_epoch
         try:
-            await self._drop.load()
-        except BaseException:
-            self._drop = None
+            await drop.lock()
+            await drop.load()
+        except BaseException as error:
             self.worker.leave(account)
-            self.worker.locked.discard(account.id)
+            await drop.leave()
             await account.leave()
+            if isinstance(error, Refused) and error.code == "in-use":
+                raise No("Another session reads this mailbox", Code.IN_USE) from None
             raise
+        self._drop = drop
         self.receiver.state = pop3.State.TRANSACTION
         self.connection.set_lifetime(None)
         self.connection.set_idle_seconds(self.worker.settings.pop3_idle)
         self.output.send(pop3_responses.ok("Logged in"))
 
+    async def _on_stls(self, command: pop3.Stls) -> None:
+        """Nothing that was said in clear is kept, and nothing that came behind STLS is obeyed (RFC 2595 section 4)."""
+        if self._context is None:
+            raise ValueError("STLS on a connection that has TLS")
+        self.connection.pause()
+        try:
+            self.receiver.start_tls()
+        except PeerError as error:
+            raise SessionOver(error.public) from None
+        self.output.send(pop3_responses.ok("Begin TLS"))
+        self.output.push()
+        if self.connection.buffered:
+            raise ConnectionEnded("octets in clear behind STLS")
+        await self.connection.start_tls(self._context())
+        self._user = self._mechanism = self._context = None
+
+    async def _on_utf8(self, command: pop3.Utf8) -> None:
+        """Messages go out as they came in, with UTF-8 in their headers where it was there (RFC 6856 section 2.1)."""
+        self.output.send(pop3_responses.ok("UTF-8 it is"))
+
     # --- transaction ----------------------------------------------------------------------------------------------
 
     async def _on_capa(self, command: pop3.Capa) -> None:
-        lines = pop3_responses.capability_lines(self.receiver.state)
+        lines = pop3_responses.capability_lines(self.receiver.state, secure=self._context is None)
         self.output.send(pop3_responses.multi_line(pop3_responses.ok("Capabilities"), lines))
 
     async def _on_stat(self, command: pop3.Stat) -> None:
@@ -206,6 +254,7 @@ class Pop3Session:
 
     async def _on_uidl(self, command: pop3.Uidl) -> None:
         drop = self.drop
+        await drop.know_unique_ids()
         await self._list(command.number, lambda at: f"{at + 1} {drop.unique_id(at)}")
 
     async def _list(self, number: int | None, line: Callable[[int], str]) -> None:
@@ -214,19 +263,20 @@ class Pop3Session:
             return
         present = self.drop.present()
         self.output.send(pop3_responses.ok(f"{len(present)} messages"))
-        for at in present:
-            self.output.send(line(at).encode("ascii") + b"\r\n")
+        for start in range(0, len(present), LIST_SLICE):
+            lines = [line(at) for at in present[start : start + LIST_SLICE]]
+            self.output.send(("\r\n".join(lines) + "\r\n").encode("ascii"))
             await self.output.breathe()
         self.output.send(b".\r\n")
 
     async def _on_retr(self, command: pop3.Retr) -> None:
         at = self.drop.place(command.number)
-        message = await self.drop.message(at)
+        message = await self.drop.message(at, whole=True)
         await self._send(message, None)
         self.drop.read.add(at)
 
     async def _on_top(self, command: pop3.Top) -> None:
-        message = await self.drop.message(self.drop.place(command.number))
+        message = await self.drop.message(self.drop.place(command.number), whole=False)
         await self._send(message, command.lines)
 
     async def _send(self, message: Message, lines: int | None) -> None:
@@ -276,8 +326,9 @@ class Pop3Session:
             try:
                 await self._drop.update()
             except Error as error:
-                log_fault(error)
-                raise No("Not all messages were removed", Code.SYS_TEMP) from None
+                if not isinstance(error, Refused):
+                    log_fault(error)
+                raise No("No message was removed", Code.SYS_TEMP) from None
         self.output.send(pop3_responses.ok("Bye"))
 
 
@@ -303,7 +354,9 @@ HANDLERS: Final[Mapping[type[pop3.Event], Callable[[Pop3Session, Any], Awaitable
     pop3.Retr: Pop3Session._on_retr,
     pop3.Rset: Pop3Session._on_rset,
     pop3.Stat: Pop3Session._on_stat,
+    pop3.Stls: Pop3Session._on_stls,
     pop3.Top: Pop3Session._on_top,
     pop3.Uidl: Pop3Session._on_uidl,
     pop3.User: Pop3Session._on_user,
+    pop3.Utf8: Pop3Session._on_utf8,
 }

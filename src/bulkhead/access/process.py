@@ -1,6 +1,7 @@
-"""The access process: faces the network on 993 and 995, holds nothing at rest."""
+"""The access process: faces the network on 993 and 995, where wanted on 143 and 110, holds nothing at rest."""
 
 import asyncio
+import ssl
 from collections.abc import Mapping
 from typing import Any
 
@@ -14,7 +15,11 @@ from bulkhead.gate.delivery import Sealer
 from bulkhead.gate.serve import Connection, Crowd, Limits, Listener
 from bulkhead.gate.tls import TlsKeeper
 
-SESSIONS: Mapping[str, type[ImapSession] | type[Pop3Session]] = {"imaps": ImapSession, "pop3s": Pop3Session}
+SESSIONS: Mapping[str, type[ImapSession] | type[Pop3Session]] = {
+    "imaps": ImapSession, "pop3s": Pop3Session, "imap": ImapSession, "pop3": Pop3Session,
+}  # fmt: skip
+IMPLICIT = frozenset({"imaps", "pop3s"})
+"""Listeners with TLS from the first octet; on the others a client asks for it before it can log in (RFC 2595)."""
 
 
 def _limits(settings: Mapping[str, Any]) -> Limits:
@@ -34,7 +39,11 @@ class AccessService:
         self._crowd = Crowd(_limits(settings))
         self._listeners = [
             Listener(
-                sock, self._crowd.limits, self._serve(SESSIONS[name]), lambda: self._tls.context, crowd=self._crowd
+                sock,
+                self._crowd.limits,
+                self._serve(name),
+                self._context if name in IMPLICIT else None,
+                crowd=self._crowd,
             )
             for name, sock in host.listeners.items()
         ]
@@ -63,9 +72,14 @@ class AccessService:
         """Sessions are told BYE."""
         await asyncio.gather(*(listener.stop() for listener in self._listeners))
 
-    def _serve(self, session: type[ImapSession] | type[Pop3Session]) -> Any:
+    def _context(self) -> ssl.SSLContext:
+        return self._tls.context
+
+    def _serve(self, name: str) -> Any:
+        session, context = SESSIONS[name], None if name in IMPLICIT else self._context
+
         async def serve(connection: Connection) -> None:
-            await session(connection, self.worker).run()
+            await session(connection, self.worker, context).run()
 
         return serve
 
@@ -77,7 +91,7 @@ class AccessService:
 
 
 async def start(host: Host) -> Service:
-    """Accept on the listeners "imaps" and "pop3s"."""
+    """Accept on every listener of SESSIONS that is open."""
     service = AccessService(host)
     service.start()
     return service

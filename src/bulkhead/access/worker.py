@@ -1,4 +1,4 @@
-"""What all sessions of one access process share: settings, edges, live sessions, memory for messages, POP3 locks."""
+"""What all sessions of one access process share: settings, edges, live sessions, memory for messages."""
 
 import asyncio
 from collections import Counter, OrderedDict
@@ -55,7 +55,6 @@ class Worker:
     def __init__(self, exchange: Exchange, sealer: Sealer, settings: Settings) -> None:
         self.exchange, self.sealer, self.settings = exchange, sealer, settings
         self.budget = Budget(APPENDING_MAX)
-        self.locked: set[AccountId] = set()  # mailboxes that a POP3 session holds (RFC 1939 section 4)
         self.store_epoch = 0  # rises whenever the store's edge ends
         self._live: dict[bytes, LiveSession] = {}
         self._early: OrderedDict[bytes, str] = OrderedDict()

@@ -30,6 +30,7 @@ _BY_HANDLE = (
     "SetSubscription", "ReadColumns", "ReadChanges", "ReadRows", "ReadPart",
     "ReadParts", "ReadPages", "PlanFiling", "FileMessages", "StoreFlags",
     "Expunge", "CopyMessages", "AppendMessage", "ReadQuota",
+    "LockMaildrop", "UnlockMaildrop", "UpdateMaildrop", "ReadUidls", "ReadMessages",
 )  # fmt: skip
 
 PEERS: tuple[Peering, ...] = (

@@ -75,7 +75,8 @@ _TABLE = (
         "access", 3, Image.FRONT, "IMAP and POP3", Reach.ACCEPTED, Disk.PEM,
         holds="own TLS key; what live sessions opened",
         falls="passwords typed there while it is compromised; what the live sessions of that worker may open",
-        listeners=("imaps", "pop3s"), settings=("access",), open_files=4096, certificate="access", modules=_FRONT,
+        listeners=("imaps", "pop3s", "imap", "pop3"), settings=("access",), open_files=4096, certificate="access",
+        modules=_FRONT,
     ),
     Process(
         "courier", 6, Image.FRONT, "SMTP client; writes DSNs", Reach.HANDED, Disk.EMPTY,

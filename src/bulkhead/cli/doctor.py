@@ -28,7 +28,7 @@ DISK_BAD_BYTES, DISK_WARNING_BYTES = 1 << 30, 5 << 30
 INODES_BAD = 10_000
 CONNECT_SECONDS = 2.0
 CLOCK_FLOOR = datetime(2026, 1, 1, tzinfo=UTC).timestamp()
-_LISTENERS = ("mx", "submissions", "submission", "imaps", "pop3s")
+_LISTENERS = ("mx", "submissions", "submission", "imaps", "pop3s", "imap", "pop3")
 
 
 class State(Enum):

@@ -11,7 +11,10 @@ from bulkhead.config.schema import INSTALLATION_FILE
 from bulkhead.config.values import Value
 
 NAMES = ("names.mx", "names.submit", "names.access", "names.web", "names.console")
-PORTS = ("listen.mx", "listen.submissions", "listen.submission", "listen.imaps", "listen.pop3s")
+PORTS = (
+    "listen.mx", "listen.submissions", "listen.submission", "listen.imaps", "listen.pop3s", "listen.imap",
+    "listen.pop3",
+)  # fmt: skip
 
 NOT_ABOVE: tuple[tuple[str, str], ...] = (
     ("mx.connections_per_source_max", "mx.connections_max"),

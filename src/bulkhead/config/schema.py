@@ -137,6 +137,12 @@ _IDENTITY: tuple[_Row, ...] = (
      "The port for IMAP with TLS from the first byte (RFC 8314 section 3.2); 0 closes it."),
     ("listen.pop3s", Kind.INTEGER, 995, _between(0, 65_535), (),
      "The port for POP3 with TLS from the first byte (RFC 8314 section 3.1); 0 closes it."),
+    ("listen.imap", Kind.INTEGER, 0, _between(0, 65_535), (),
+     "The port for IMAP that begins in clear, where STARTTLS must come before a login: 143 for clients that cannot do "
+     "otherwise; 0, as RFC 8314 section 3 advises, closes it."),
+    ("listen.pop3", Kind.INTEGER, 0, _between(0, 65_535), (),
+     "The port for POP3 that begins in clear, where STLS must come before a login: 110 for clients that cannot do "
+     "otherwise; 0, as RFC 8314 section 3 advises, closes it."),
 )  # fmt: skip
 
 _GATE_ROWS: tuple[_Row, ...] = (

@@ -136,6 +136,15 @@ def packed(column: "array[int]") -> bytes:
     return column.tobytes()
 
 
+def unpacked(typecode: str, data: bytes) -> "array[int]":
+    """Little-endian values as an array. Raises ValueError where the bytes are no whole number of them."""
+    column: array[int] = array(typecode)
+    column.frombytes(data)
+    if sys.byteorder == "big":
+        column.byteswap()
+    return column
+
+
 def _runs_of(uids: "array[int]", gone: list[int]) -> list[tuple[int, int]]:
     """Places [start, end) of the UIDs in `gone` (ascending, all present) as runs, the last first."""
     runs: list[tuple[int, int]] = []

@@ -89,6 +89,11 @@ FAULTS: tuple[tuple[str, str], ...] = (
         "SELECT x.mailbox, x.uid FROM expunged x JOIN message m ON m.mailbox = x.mailbox AND m.uid = x.uid",
     ),
     (
+        "mailbox {}: UID {} has an imported unique-id and is not there",
+        "SELECT u.mailbox, u.uid FROM uidl u LEFT JOIN message m ON m.mailbox = u.mailbox AND m.uid = u.uid"
+        " WHERE m.uid IS NULL",
+    ),
+    (
         "account {}, page {}: {} live summaries are noted, {} exist",
         "SELECT p.account, p.page, p.live, (SELECT n FROM filed f WHERE f.account = p.account AND f.page = p.page)"
         " AS n FROM page p JOIN account a ON a.seq = p.account"

@@ -83,6 +83,11 @@ class Grants:
             raise Refused("this session may not do that", code="no-right")
         return session
 
+    def is_live(self, handle: bytes, now_ms: int) -> bool:
+        """Whether the handle is served."""
+        session = self._sessions.get(handle)
+        return session is not None and session.expires > now_ms
+
     def revoke(self, handle: bytes) -> None:
         """Serve it no more."""
         session = self._sessions.pop(handle, None)

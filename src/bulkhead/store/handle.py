@@ -20,6 +20,13 @@ from bulkhead.store.handle_mailbox import (
     rename_mailboxes,
     set_subscription,
 )  # fmt: skip
+from bulkhead.store.handle_maildrop import (
+    lock_maildrop,
+    read_messages,
+    read_uidls,
+    unlock_maildrop,
+    update_maildrop,
+)  # fmt: skip
 from bulkhead.store.handle_message import copy_messages, expunge, store_flags
 from bulkhead.store.handle_read import read_changes, read_columns, read_pages, read_part, read_parts, read_rows
 from bulkhead.store.handle_session import grant_sessions, revoke_sessions
@@ -50,6 +57,11 @@ HANDLERS: Mapping[type[Request[Any]], Handler] = {
     to_store.CopyMessages: copy_messages,
     to_store.AppendMessage: append_message,
     to_store.ReadQuota: read_quota,
+    to_store.LockMaildrop: lock_maildrop,
+    to_store.UnlockMaildrop: unlock_maildrop,
+    to_store.UpdateMaildrop: update_maildrop,
+    to_store.ReadUidls: read_uidls,
+    to_store.ReadMessages: read_messages,
     to_store.OpenAccount: open_account,
     to_store.DestroyAccount: destroy_account,
     to_store.CountStore: count_store,

@@ -73,6 +73,7 @@ async def destroy_account(state: State, peer: Channel, request: DestroyAccount, 
         for (mailbox,) in mailboxes:
             connection.execute("DELETE FROM message WHERE mailbox = ?", (mailbox,))
             connection.execute("DELETE FROM expunged WHERE mailbox = ?", (mailbox,))
+            connection.execute("DELETE FROM uidl WHERE mailbox = ?", (mailbox,))
             effects.changes.append(MailboxChange(mailbox, modseq, dropped=True))
         for table in ("email", "page", "mailbox", "keyword", "subscription"):
             connection.execute(f"DELETE FROM {table} WHERE account = ?", (account,))  # noqa: S608 - names of ours

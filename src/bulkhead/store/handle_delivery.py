@@ -12,6 +12,7 @@ from bulkhead.errors import Refused
 from bulkhead.store.changes import Effects
 from bulkhead.store.grants import WRITE, Session
 from bulkhead.store.intake import GATHER_MAX, GATHERED_MAX, Parcels, gather, sizes_of, write_through
+from bulkhead.store.maildrops import keep_uidl
 from bulkhead.store.rows import find_mailbox, insert_message, over_quota, require_keywords, reserve_room
 from bulkhead.store.sessions import by_handle
 from bulkhead.store.state import State
@@ -50,6 +51,8 @@ async def append_message(state: State, session: Session, request: AppendMessage,
         uid, uid_validity = insert_message(
             connection, effects, room, mailbox.seq, request.copy, request.flags, parcels.place(0)
         )
+        if request.uidl:
+            keep_uidl(connection, room.inbox, mailbox, uid, request.uidl)
         return Appended(uid_validity, uid, room.modseq)
 
     return await _commit_copies(state, request, (request.copy,), body, work)

@@ -2,7 +2,7 @@
 
 import sqlite3
 from array import array
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from bulkhead.boundary.body import BodyReader
 from bulkhead.boundary.messages.to_store import (
@@ -133,14 +133,20 @@ def read_rows(state: State, session: Session, request: ReadRows, body: BodyReade
 _PLACE = "SELECT segment, offset, summary_size, header_size, body_size FROM email WHERE account = ? AND email = ?"
 
 
+def place_of(state: State, session: Session, email: bytes) -> tuple[int, ...] | None:
+    """Segment, offset of the record and sealed sizes of the parts; None where the message is gone."""
+    found: tuple[int, ...] | None = state.database.first(_PLACE, (session.account_seq, email))
+    return found
+
+
 @by_handle(READ)
 def read_part(state: State, session: Session, request: ReadPart, body: BodyReader | None) -> Answer:
     """A range of one part's sealed bytes, cut at its end."""
-    row = state.database.first(_PLACE, (session.account_seq, request.email))
+    row = place_of(state, session, request.email)
     if row is None:
         raise Refused("there is no such message", code="no-such-message")
     segment, offset, *sizes = row
-    start, size = _part(offset, sizes, request.part)
+    start, size = part_of(offset, sizes, request.part)
     state.segments.reads += 1
     left = max(0, size - request.offset)
     length = min(request.length or left, left)
@@ -156,11 +162,11 @@ def read_parts(state: State, session: Session, request: ReadParts, body: BodyRea
         raise Refused("only summaries and headers are read together", code="bad-part")
     places: list[tuple[int, int, int]] = []
     for email in request.emails:
-        row = state.database.first(_PLACE, (session.account_seq, email))
-        places.append((0, 0, 0) if row is None else (row[0], *_part(row[1], row[2:], request.part)))
+        row = place_of(state, session, email)
+        places.append((0, 0, 0) if row is None else (row[0], *part_of(row[1], row[2:], request.part)))
     wanted = [place for place in places if place[2]]
     state.segments.reads += len(wanted)
-    return Answer(SizedParts(tuple(size for _, _, size in places)), _joined(state, wanted))
+    return Answer(SizedParts(tuple(size for _, _, size in places)), joined(state, wanted))
 
 
 @by_handle(READ)
@@ -180,17 +186,17 @@ def read_pages(state: State, session: Session, request: ReadPages, body: BodyRea
         rows.append(PageRow(page, version, live, used, size))
         wanted.append((segment, offset + HEADER_BYTES, size))
     state.segments.reads += len(wanted)
-    return Answer(PagesSent(tuple(rows)), _joined(state, wanted))
+    return Answer(PagesSent(tuple(rows)), joined(state, wanted))
 
 
-def _part(offset: int, sizes: list[int], part: int) -> tuple[int, int]:
+def part_of(offset: int, sizes: Sequence[int], part: int) -> tuple[int, int]:
     """Where a part begins in its segment, and its size. Raises Refused (`bad-part`)."""
     if part not in (Part.SUMMARY, Part.HEADER, Part.BODY):
         raise Refused("there is no such part", code="bad-part")
     return offset + HEADER_BYTES + sum(sizes[: part - 1]), sizes[part - 1]
 
 
-def _joined(state: State, wanted: list[tuple[int, int, int]]) -> Iterator[bytes]:
+def joined(state: State, wanted: list[tuple[int, int, int]]) -> Iterator[bytes]:
     """The bytes of these (segment, offset, length), small ones joined, each read as it leaves."""
     parts: list[bytes] = []
     size = 0

@@ -269,8 +269,18 @@ def take_rows(
             mailbox.seq,
         ),
     )  # fmt: skip
+    forget_uidls(connection, mailbox.seq, uids)
     change.expunged.extend(uids)
     trim_log(connection, mailbox.seq)
+
+
+def forget_uidls(connection: sqlite3.Connection, mailbox: int, uids: Sequence[int]) -> None:
+    """Messages that left take their imported unique-ids along."""
+    if connection.execute("SELECT 1 FROM uidl WHERE mailbox = ? LIMIT 1", (mailbox,)).fetchone() is not None:
+        connection.execute(
+            "DELETE FROM uidl WHERE mailbox = ? AND uid IN (SELECT value FROM json_each(?))",
+            (mailbox, number_list(uids)),
+        )
 
 
 def trim_log(connection: sqlite3.Connection, mailbox: int) -> None:

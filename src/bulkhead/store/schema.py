@@ -119,6 +119,15 @@ MIGRATIONS = (
     ) WITHOUT ROWID;
     CREATE INDEX answer_body_kept ON answer_body (kept);
     """,
+    """
+    CREATE TABLE uidl (                 -- unique-ids that messages of an INBOX brought from a former system
+        mailbox INTEGER NOT NULL,
+        uid INTEGER NOT NULL,
+        uidl TEXT NOT NULL,
+        PRIMARY KEY (mailbox, uid),
+        UNIQUE (mailbox, uidl)
+    ) WITHOUT ROWID;
+    """,
 )
 
 DATABASE = "store.sqlite"

@@ -20,6 +20,7 @@ from bulkhead.store.columns import ColumnCache
 from bulkhead.store.disk import Disk
 from bulkhead.store.grants import Grants, Session, no_session
 from bulkhead.store.loans import Loans
+from bulkhead.store.maildrops import Maildrops
 from bulkhead.store.segment import Segments
 
 R = TypeVar("R", bound=Reply)
@@ -42,6 +43,7 @@ class State:
         self.columns = ColumnCache(database, path, self.executor, self.settle)
         self.watchers = Watchers(exchange.tell, loop)
         self.loans = Loans()
+        self.maildrops = Maildrops(self.grants)
         self.filing = asyncio.Semaphore(8)  # pages on their way in, each whole in memory
         self.buffered = 0  # bytes of small deliveries in memory
         self.checking = 0  # running checks, during which no segment is removed

@@ -1,4 +1,4 @@
-"""POP3: bytes in, commands out (RFC 1939; CAPA and PIPELINING of RFC 2449; AUTH of RFC 5034).
+"""POP3: bytes in, commands out (RFC 1939; CAPA and PIPELINING of RFC 2449; AUTH of RFC 5034; UTF8 of RFC 6856).
 
 The caller acts on one event before it asks for the next, because `state` decides what the next command may be.
 A field that holds a secret never shows in repr.
@@ -61,7 +61,12 @@ class Capa:
 
 @dataclass(frozen=True, slots=True)
 class Stls:
-    """STLS: parsed only where STLS_COMMANDS is joined to the table."""
+    """STLS (RFC 2595 section 4): only of a receiver that begins in clear."""
+
+
+@dataclass(frozen=True, slots=True)
+class Utf8:
+    """UTF8 (RFC 6856 section 2.1)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,7 +125,7 @@ class Rset:
     """RSET."""
 
 
-Command = User | Pass | Auth | Capa | Stls | Quit | Stat | ListSizes | Uidl | Retr | Top | Dele | Noop | Rset
+Command = User | Pass | Auth | Capa | Stls | Utf8 | Quit | Stat | ListSizes | Uidl | Retr | Top | Dele | Noop | Rset
 
 
 @dataclass(frozen=True, slots=True)
@@ -201,6 +206,10 @@ def _auth(argument: bytes) -> Command:
     return Auth(mechanism.decode("ascii").upper(), response if space else None)
 
 
+def _not_in_clear(argument: bytes) -> Command:
+    raise CommandError("begin TLS with STLS before the login")
+
+
 @dataclass(frozen=True, slots=True)
 class CommandRule:
     """One row: the states that allow the command, and what reads its argument."""
@@ -227,9 +236,16 @@ COMMANDS: Final[Mapping[bytes, CommandRule]] = {
     b"TOP": CommandRule(AFTER_LOGIN, _top),
     b"UIDL": CommandRule(AFTER_LOGIN, _optional(Uidl)),
     b"USER": CommandRule(BEFORE_LOGIN, _user),
+    b"UTF8": CommandRule(BEFORE_LOGIN, _bare(Utf8)),
 }
-STLS_COMMANDS: Final[Mapping[bytes, CommandRule]] = {b"STLS": CommandRule(BEFORE_LOGIN, _bare(Stls))}
-"""Not offered on 995; a listener with plain text joins this to COMMANDS."""
+CLEAR_COMMANDS: Final[Mapping[bytes, CommandRule]] = {
+    **COMMANDS,
+    b"AUTH": CommandRule(BEFORE_LOGIN, _not_in_clear),
+    b"PASS": CommandRule(BEFORE_LOGIN, _not_in_clear),
+    b"STLS": CommandRule(BEFORE_LOGIN, _bare(Stls)),
+    b"USER": CommandRule(BEFORE_LOGIN, _not_in_clear),
+}
+"""Before TLS on a listener in clear: STLS, and no login (RFC 2595 section 2.3)."""
 
 
 class Pop3Receiver:
@@ -238,9 +254,10 @@ class Pop3Receiver:
     A line past 255 octets is answered with Rejected and dropped up to its end; past 8 KiB the session ends.
     """
 
-    def __init__(self, *, state: State = State.AUTHORIZATION, commands: Mapping[bytes, CommandRule] = COMMANDS) -> None:
+    def __init__(self, *, state: State = State.AUTHORIZATION, secure: bool = True) -> None:
+        """secure: whether TLS comes first; otherwise only STLS leads to a login."""
         self.state = state
-        self._commands = commands
+        self._commands = COMMANDS if secure else CLEAR_COMMANDS
         self._inbox = bytearray()
         self._searched = 0
         self._continuation = False
@@ -255,9 +272,10 @@ class Pop3Receiver:
         self._continuation = True
 
     def start_tls(self) -> None:
-        """Nothing may follow STLS in plain text. Raises CommandOutOfOrder if something did."""
+        """Take logins from now on, and STLS no more. Raises CommandOutOfOrder if octets in clear followed STLS."""
         if self._inbox:
             raise CommandOutOfOrder("nothing may follow STLS before TLS begins")
+        self._commands = COMMANDS
 
     def next_event(self) -> Event | None:
         """Return the next event, or None when more octets are needed.

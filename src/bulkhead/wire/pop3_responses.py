@@ -1,4 +1,4 @@
-"""What a POP3 server says, as bytes ready to send (RFC 1939; RFC 2449 sections 4, 6 and 8)."""
+"""What a POP3 server says, as bytes ready to send (RFC 1939; RFC 2449 sections 4, 6 and 8; RFC 6856 section 2)."""
 
 from collections.abc import Iterable
 from enum import Enum
@@ -23,13 +23,19 @@ CAPABILITIES: Final[tuple[tuple[bytes, frozenset[State]], ...]] = (
     (b"TOP", frozenset(State)),
     (b"UIDL", frozenset(State)),
     (b"USER", BEFORE_LOGIN),
-    (b"SASL PLAIN", BEFORE_LOGIN),
+    (b"SASL PLAIN LOGIN", BEFORE_LOGIN),
+    (b"UTF8", BEFORE_LOGIN),
     (b"RESP-CODES", frozenset(State)),
     (b"AUTH-RESP-CODE", frozenset(State)),
     (b"PIPELINING", frozenset(State)),
     (b"EXPIRE NEVER", frozenset(State)),
+    (b"IMPLEMENTATION Bulkhead", frozenset(State)),
 )
-"""Capability and the states that show it (RFC 2449 section 6)."""
+"""Capability and the states that show it (RFC 2449 section 6). No LOGIN-DELAY: there is none.
+
+UTF8 is shown without USER: login names and passwords are octets to be equal, not prepared text (RFC 6856 section 2.2).
+"""
+_LOGINS: Final = (b"USER", b"SASL PLAIN LOGIN")
 
 
 def ok(text: str = "") -> bytes:
@@ -66,10 +72,10 @@ def multi_line(first: bytes, lines: Iterable[bytes]) -> bytes:
     return b"".join((first, *[line + b"\r\n" for line in listed], b".\r\n"))
 
 
-def capability_lines(state: State, *, stls: bool = False) -> list[bytes]:
-    """The lines of the CAPA response in `state`."""
+def capability_lines(state: State, *, secure: bool = True) -> list[bytes]:
+    """The lines of the CAPA response in `state`; before TLS there is STLS and no login (RFC 2595 section 2.3)."""
     names = [name for name, states in CAPABILITIES if state in states]
-    return [*names, b"STLS"] if stls and state is State.AUTHORIZATION else names
+    return names if secure else [*(name for name in names if name not in _LOGINS), b"STLS"]
 
 
 class MessageRenderer:

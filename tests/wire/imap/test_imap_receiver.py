@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from bulkhead.errors import CommandOutOfOrder, LineTooLong, PeerError
 from bulkhead.wire.imap import commands as c
-from bulkhead.wire.imap.command_table import COMMANDS, STARTTLS_COMMANDS, State
+from bulkhead.wire.imap.command_table import CLEAR_COMMANDS, COMMANDS, State
 from bulkhead.wire.imap.fetch import Attribute
 from bulkhead.wire.imap.flags import Flags
 from bulkhead.wire.imap.grammar import Condition
@@ -301,11 +301,20 @@ def test_a_tag_of_128_octets_is_taken_and_one_more_is_not() -> None:
 
 def test_starttls_is_known_only_where_it_is_joined_and_nothing_may_follow_it() -> None:
     assert isinstance(one(b"a STARTTLS\r\n", State.NOT_AUTHENTICATED), Rejected)
-    receiver = ImapReceiver(commands={**COMMANDS, **STARTTLS_COMMANDS})
+    receiver = ImapReceiver(commands=CLEAR_COMMANDS)
     receiver.receive_data(b"a STARTTLS\r\nb NOOP\r\n")
     assert receiver.next_event() == Received(b"a", c.StartTls())
     with pytest.raises(CommandOutOfOrder):
         receiver.start_tls()
+
+
+def test_starttls_is_taken_once() -> None:
+    receiver = ImapReceiver(commands=CLEAR_COMMANDS)
+    receiver.receive_data(b"a STARTTLS\r\n")
+    assert receiver.next_event() == Received(b"a", c.StartTls())
+    receiver.start_tls()
+    receiver.receive_data(b"b STARTTLS\r\n")
+    assert isinstance(receiver.next_event(), Rejected)
 
 
 def test_a_uid_fetch_always_asks_for_the_uid() -> None:

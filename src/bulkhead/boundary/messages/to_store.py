@@ -37,10 +37,14 @@ RANGES_MAX = 8192  # UID ranges of one request
 MAILBOXES_MAX = 1000  # mailboxes of one account
 MESSAGE_BYTES_MAX = 128 << 20  # sealed parts of one copy
 COLUMNS_BYTES_MAX = 256 << 20  # packed columns of one mailbox
+MESSAGES_BYTES_MAX = 4 << 20  # sealed headers and bodies of one ReadMessages
+RUNS_BYTES_MAX = 4 << 20  # runs of UIDs of one UpdateMaildrop: of 1,000,000 messages every second one
+UIDLS_MAX = 2000  # rows of one UidlRows
 PAGE_BYTES_MAX = 16 << 20  # one sealed summary page
 
 UidRange = tuple[U32, U32]  # first and last UID, both inside
 Ranges = Annotated[tuple[UidRange, ...], Meta(max_length=RANGES_MAX)]
+UidlText = Annotated[str, Meta(max_length=70, pattern=r"^[!-~]*\Z")]  # RFC 1939 section 7; empty: none
 
 
 class Part:
@@ -498,13 +502,18 @@ class Appended(Reply, frozen=True):
 
 
 class AppendMessage(Mutation[Appended], frozen=True, tag=43):
-    """Put one sealed copy into a mailbox of the session's account. Refused: `over-quota`, `no-such-mailbox`."""
+    """Put one sealed copy into a mailbox of the session's account. Refused: `over-quota`, `no-such-mailbox`.
+
+    `uidl`: the unique-id that POP3 clients know it by from a former system; into INBOX alone. Refused: `bad-uidl`
+    (another mailbox, or the form of our own), `duplicate-uidl`.
+    """
 
     body_max: ClassVar[int] = MESSAGE_BYTES_MAX
     handle: Handle
     mailbox: MailboxId
     copy: Copy
     flags: U64
+    uidl: UidlText = ""
 
 
 class Quota(Reply, frozen=True):
@@ -519,6 +528,71 @@ class ReadQuota(Request[Quota], frozen=True, tag=44):
     """The session's account's quota."""
 
     handle: Handle
+
+
+# --- from access, for POP3 ------------------------------------------------------------------------------------------
+
+
+class LockMaildrop(Request[Done], frozen=True, tag=80):
+    """Hold the account's maildrop until UnlockMaildrop, or until the handle is served no more. Refused: `in-use`.
+
+    Kept in memory: after a restart of the store nobody holds anything, and whoever asks first does.
+    """
+
+    handle: Handle
+
+
+class UnlockMaildrop(Request[Done], frozen=True, tag=81):
+    """Hold it no longer, if this handle does."""
+
+    handle: Handle
+
+
+class MaildropUpdated(Reply, frozen=True):
+    """How many messages went."""
+
+    expunged: U32
+
+
+class UpdateMaildrop(Mutation[MaildropUpdated], frozen=True, tag=82):
+    """Remove what a POP3 session deleted, all in one transaction. The body is runs of UIDs: first and last, u32 each.
+
+    Refused, and nothing was removed: `not-locked` where this handle does not hold the maildrop, `bad-runs`.
+    """
+
+    body_max: ClassVar[int] = RUNS_BYTES_MAX
+    handle: Handle
+    mailbox: MailboxId
+
+
+class UidlRow(Reply, frozen=True):
+    """A message's imported unique-id."""
+
+    uid: U32
+    uidl: UidlText
+
+
+class UidlRows(Reply, frozen=True):
+    """Messages that have one, in UID order; `more`: ask again from the last UID + 1."""
+
+    rows: Annotated[tuple[UidlRow, ...], Meta(max_length=UIDLS_MAX)]
+    more: bool
+
+
+class ReadUidls(Request[UidlRows], frozen=True, tag=83):
+    """The imported unique-ids of a mailbox."""
+
+    handle: Handle
+    mailbox: MailboxId
+    first_uid: U32 = 1
+
+
+class ReadMessages(Request[SizedParts], frozen=True, tag=84):
+    """Sealed header and body of several messages, one after another; the size is of both. Refused: `too-large`."""
+
+    reply_body_max: ClassVar[int] = MESSAGES_BYTES_MAX
+    handle: Handle
+    emails: Annotated[tuple[EmailId, ...], Meta(min_length=1, max_length=64)]
 
 
 # --- from the command line -----------------------------------------------------------------------------------------

@@ -413,10 +413,11 @@ COMMANDS: Final[Mapping[bytes, CommandRule]] = {
     b"UNSELECT": CommandRule(IN_MAILBOX, lambda scanner: c.Close(expunge=False)),
     b"UNSUBSCRIBE": CommandRule(AFTER_LOGIN, lambda scanner: c.Subscribe(_mailbox(scanner), on=False)),
 }
-STARTTLS_COMMANDS: Final[Mapping[bytes, CommandRule]] = {
+CLEAR_COMMANDS: Final[Mapping[bytes, CommandRule]] = {
+    **COMMANDS,
     b"STARTTLS": CommandRule(BEFORE_LOGIN, lambda scanner: c.StartTls()),
 }
-"""Not offered on 993; a listener with plain text joins this to COMMANDS."""
+"""Before TLS on a listener in clear."""
 
 
 def find_rule(scanner: Scanner, state: State, table: Mapping[bytes, CommandRule] = COMMANDS) -> CommandRule:

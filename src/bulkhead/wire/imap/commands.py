@@ -52,7 +52,7 @@ class Logout:
 
 @dataclass(frozen=True, slots=True)
 class StartTls:
-    """STARTTLS: parsed only where STARTTLS_COMMANDS is joined to the table."""
+    """STARTTLS: parsed only where CLEAR_COMMANDS is the table."""
 
 
 @dataclass(frozen=True, slots=True)

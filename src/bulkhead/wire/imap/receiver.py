@@ -170,9 +170,10 @@ class ImapReceiver:
         self._mode = _Mode.LINE
 
     def start_tls(self) -> None:
-        """Nothing may follow STARTTLS in plain text. Raises CommandOutOfOrder if something did."""
+        """Know STARTTLS no more. Raises CommandOutOfOrder if octets in clear followed it."""
         if self._inbox:
             raise CommandOutOfOrder("nothing may follow STARTTLS before TLS begins")
+        self._commands = COMMANDS
 
     def take_rest(self) -> bytes:
         """Octets behind the last command, which are none of this receiver's: compression began before them."""

@@ -84,9 +84,20 @@ CAPABILITIES: Final[tuple[tuple[bytes, frozenset[State]], ...]] = (
 """Capability and the states that show it; LITERAL+ or LITERAL- follows from the limits."""
 
 
-def capability_list(state: State, limits: Limits, hidden: AbstractSet[bytes] = frozenset()) -> bytes:
-    """The capabilities of `state` but those hidden, for the CAPABILITY response or response code."""
+def capability_list(
+    state: State, limits: Limits, hidden: AbstractSet[bytes] = frozenset(), *, secure: bool = True
+) -> bytes:
+    """The capabilities of `state` but those hidden, for the CAPABILITY response or response code.
+
+    Before TLS there is no login.
+    """
     names = [name for name, states in CAPABILITIES if state in states and name not in hidden]
+    if not secure:
+        names = [
+            *(name for name in names if not name.startswith((b"AUTH=", b"SASL-IR"))),
+            b"STARTTLS",
+            b"LOGINDISABLED",
+        ]
     names.append(b"LITERAL-" if limits.literal_minus else b"LITERAL+")
     return b"CAPABILITY " + b" ".join(names)
 
