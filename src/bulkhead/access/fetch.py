@@ -10,6 +10,7 @@ from bulkhead.access.columns import batches
 from bulkhead.access.mail import Message, header_size, in_batches, is_gone, open_messages, read_headers, read_rows
 from bulkhead.access.outcome import log_fault
 from bulkhead.access.output import Output
+from bulkhead.access.preview import Previews
 from bulkhead.access.selected import Selected
 from bulkhead.access.summaries import Summaries
 from bulkhead.boundary.messages.to_store import FlagMode, MessageRow, StoreFlags
@@ -32,7 +33,7 @@ from bulkhead.wire.imap.fetch import (
 )  # fmt: skip
 from bulkhead.wire.imap.flags import SystemFlag
 from bulkhead.wire.imap.search_plan import Columns
-from bulkhead.wire.imap.sequence import resolve_numbers, resolve_uids
+from bulkhead.wire.imap.sequence import resolve_numbers, resolve_uids, within
 from bulkhead.wire.imap.sources import Source
 from bulkhead.wire.internet_date import internal_date
 from bulkhead.wire.summary import Summary, section_range
@@ -40,6 +41,7 @@ from bulkhead.wire.summary import Summary, section_range
 BATCH = 500  # messages whose rows are read together
 INLINE_MAX = 64 * 1024  # octets of a section that are sent within their line; larger ones are streamed
 PART_HEADER_MAX = 1 << 20  # octets looked at of an attached message's header
+_BY_EMAIL = frozenset((Attribute.EMAILID, Attribute.PREVIEW_LAZY))  # not in the arrays, but in the row
 _FIELD_LISTS = (SectionText.HEADER_FIELDS, SectionText.HEADER_FIELDS_NOT)
 
 
@@ -67,9 +69,16 @@ class Fetcher:
     """Answers one FETCH."""
 
     def __init__(
-        self, account: Account, selected: Selected, summaries: Summaries, output: Output, command: Fetch
+        self,
+        account: Account,
+        selected: Selected,
+        summaries: Summaries,
+        previews: Previews,
+        output: Output,
+        command: Fetch,
     ) -> None:
-        self._account, self._selected, self._summaries, self._output = account, selected, summaries, output
+        self._account, self._selected, self._output = account, selected, output
+        self._summaries, self._previews = summaries, previews
         self._items, self._uid, self._messages = command.items, command.uid, command.messages
         self._source = max(source_of_item(item) for item in command.items)
         self._with_flags = Attribute.FLAGS in command.items
@@ -78,7 +87,7 @@ class Fetcher:
         self._columns: Columns | None = None
         self._with_modseq = Attribute.MODSEQ in command.items
         self._with_uid = Attribute.UID in command.items
-        self._since = command.changed_since
+        self._since, self._window = command.changed_since, command.window
         self._missed = Missed()
 
     async def run(self) -> Missed:
@@ -92,11 +101,13 @@ class Fetcher:
             self._columns = await selected.columns(self._output)
         if self._since is not None:
             places = await selected.changed_since(places, self._since, self._output)
+        if self._window is not None:
+            places = within(places, self._window)
         seen = sets_seen(self._items) and not selected.read_only
         for batch in batches(places, BATCH):
             if seen:
                 await self._set_seen(batch)
-            if self._source is Source.ARRAYS and Attribute.EMAILID not in self._items:
+            if self._source is Source.ARRAYS and not _BY_EMAIL.intersection(self._items):
                 await self._send_arrays(batch)
             else:
                 await self._send_stored(batch)
@@ -114,7 +125,7 @@ class Fetcher:
         words: list[bytes] = []
         for item in self._items:
             if isinstance(item, Attribute):
-                words += (item.value, self._attribute(item, at, row, summary))
+                words += (item_label(item), self._attribute(item, at, row, summary))
         return words + self._news(at)
 
     def _news(self, at: int) -> list[bytes]:
@@ -140,6 +151,10 @@ class Fetcher:
             return b"%d" % self._columns.sizes[at]
         if self._columns is not None and item is Attribute.INTERNALDATE:
             return internal_date(self._columns.dates[at])
+        if item is Attribute.THREADID:  # RFC 8474 section 5.2: none is given
+            return b"NIL"
+        if row is not None and item is Attribute.PREVIEW_LAZY:
+            return self._previews.kept(row.email) or b"NIL"
         if row is not None and item is Attribute.EMAILID:
             return b"(%s)" % format_id("eml", row.email).encode("ascii")
         if summary is None:
@@ -280,6 +295,8 @@ class Fetcher:
         self, item: FetchItem, at: int, row: MessageRow, summary: Summary | None, message: Message | None
     ) -> _Rendered:
         label = item_label(item)
+        if item is Attribute.PREVIEW and message is not None and summary is not None:
+            return label + b" " + await self._previews.of(message, summary)
         if isinstance(item, Attribute):
             return label + b" " + self._attribute(item, at, row, summary)
         if isinstance(item, BinarySection | BinarySize):
@@ -359,7 +376,7 @@ def _section(item: BodySection, row: MessageRow, summary: Summary | None) -> tup
 def _needs_summary(item: FetchItem) -> bool:
     if isinstance(item, BinarySection | BinarySize):
         return bool(item.part)
-    if isinstance(item, BodySection) and item.section.part:
+    if item is Attribute.PREVIEW or (isinstance(item, BodySection) and item.section.part):
         return True
     return source_of_item(item) is Source.SUMMARY
 

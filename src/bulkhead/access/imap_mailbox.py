@@ -111,7 +111,9 @@ async def fetch(session: "ImapSession", tag: bytes, command: c.Fetch) -> Ok:
             raise CommandError("ENABLE QRESYNC comes first")
         await session.tell(expunge=True, now=True)  # what the client counts is not EARLIER
         await tell_vanished(mailboxes.account, session.mailbox, command.messages, command.changed_since, session.output)
-    fetcher = Fetcher(mailboxes.account, session.mailbox, mailboxes.summaries, session.output, command)
+    fetcher = Fetcher(
+        mailboxes.account, session.mailbox, mailboxes.summaries, mailboxes.previews, session.output, command
+    )
     missed = await fetcher.run()
     if missed.unreadable:
         return Ok("Some messages cannot be read", Code.CORRUPTION, Condition.NO)

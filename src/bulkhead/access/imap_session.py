@@ -19,6 +19,7 @@ from bulkhead.access.idle import Waiting
 from bulkhead.access.keywords import Keywords
 from bulkhead.access.outcome import Ok, answer, is_session_over
 from bulkhead.access.output import Output
+from bulkhead.access.preview import Previews
 from bulkhead.access.search_answer import with_saved
 from bulkhead.access.selected import Selected
 from bulkhead.access.summaries import Summaries
@@ -75,6 +76,7 @@ class Mailboxes:
         self.folders = Folders(account)
         self.keywords = Keywords(account)
         self.summaries = Summaries(account)
+        self.previews = Previews()
         self.filing = Filing(account, self.summaries)
 
 

@@ -67,6 +67,11 @@ _CODECS: Final = {
     for name, labels in _LABELS.items()
     for label in labels.split()
 }
+_DECODERS: Final = {
+    name: decoder
+    for name in set(_CODECS.values()) - {"iso2022jp"}
+    if (decoder := codecs.lookup(name).incrementaldecoder) is not None
+}
 # Labels that say little: whoever writes them often sends UTF-8.
 _DOUBTFUL: Final = frozenset(("ascii", "cp1252"))
 # What unlabelled 8-bit text is tried as. Shift_JIS is rarely valid EUC-JP, and Latin text is rarely valid as either.
@@ -131,6 +136,31 @@ def decode(data: bytes, label: str = "") -> str:
         except UnicodeError:
             continue
     return data.decode(name, "replace")
+
+
+def cut(data: bytes | bytearray, limit: int, label: str = "") -> int:
+    """The last place up to `limit` where text labelled `label` may be cut so that both pieces decode alone.
+
+    After a line end where there is one, since ISO-2022-JP begins each line anew (RFC 1468); else between characters.
+    """
+    if limit >= len(data) and not data[-4:].strip(b"\r\n"):
+        return len(data)
+    name = codec(label)
+    wide = name is not None and name.startswith(("utf-16", "utf-32"))
+    line = 0 if wide else data.rfind(b"\n", 0, limit) + 1
+    if line:
+        return line
+    window = bytes(data[:limit])
+    if name == "iso2022jp" or b"\x1b$" in window:
+        return window.rfind(b"\x1b(B") + 3 if b"\x1b(B" in window else limit
+    for guess in (name,) if name is not None and name not in _DOUBTFUL else _GUESSES:
+        decoder = _DECODERS[guess]()
+        try:
+            decoder.decode(window)
+        except UnicodeError:
+            continue
+        return limit - len(decoder.getstate()[0]) or limit
+    return limit
 
 
 def _guess(data: bytes, names: tuple[str, ...], last: str) -> str:

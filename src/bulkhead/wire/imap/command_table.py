@@ -22,6 +22,7 @@ from bulkhead.wire.imap.limits import (
 )
 from bulkhead.wire.imap.mailbox_name import parse_list_pattern, parse_mailbox_name
 from bulkhead.wire.imap.search import accept_returns, parse_charset_and_keys, parse_search
+from bulkhead.wire.imap.search_returns import Window, parse_window
 from bulkhead.wire.imap.sequence import STAR, SequenceSet, parse_sequence_set
 from bulkhead.wire.imap.sort import parse_sort_keys
 from bulkhead.wire.imap.thread import THREAD_ALGORITHMS
@@ -282,25 +283,37 @@ def _modseq(scanner: Scanner, modifier: bytes) -> int:
     return value
 
 
-def _fetch_modifiers(scanner: Scanner, *, uid: bool) -> tuple[int | None, bool]:
-    """What stands in the parentheses after the items: CHANGEDSINCE, and VANISHED, which needs it and UID FETCH."""
-    since, vanished = None, False
+@dataclass(slots=True)
+class _FetchModifiers:
+    """What stands in the parentheses after the items of FETCH, each at most once."""
+
+    since: int | None = None
+    vanished: bool = False
+    window: Window | None = None
+
+
+def _fetch_modifiers(scanner: Scanner, *, uid: bool) -> _FetchModifiers:
+    """CHANGEDSINCE, VANISHED, which needs it and UID FETCH, and PARTIAL, which needs UID FETCH."""
+    found = _FetchModifiers()
     scanner.expect(b"(", "a list of modifiers")
     while True:
         match scanner.word("a modifier"):
-            case b"CHANGEDSINCE" if since is None:
+            case b"CHANGEDSINCE" if found.since is None:
                 scanner.space()
-                since = scanner.number("a modification sequence", maximum=NUMBER64_MAX)
-            case b"VANISHED" if uid and not vanished:
-                vanished = True
+                found.since = scanner.number("a modification sequence", maximum=NUMBER64_MAX)
+            case b"VANISHED" if uid and not found.vanished:
+                found.vanished = True
+            case b"PARTIAL" if uid and found.window is None:
+                scanner.space()
+                found.window = parse_window(scanner)
             case _:
                 raise CommandError("no such modifier, or one given twice")
         if not scanner.accept(b" "):
             break
     scanner.expect(b")", "the end of the modifiers")
-    if vanished and since is None:
+    if found.vanished and found.since is None:
         raise CommandError("VANISHED needs CHANGEDSINCE")
-    return since, vanished
+    return found
 
 
 def _fetch(uid: bool) -> Parse:
@@ -313,10 +326,10 @@ def _fetch(uid: bool) -> Parse:
             items = (Attribute.UID, *items)
         if not scanner.accept(b" "):
             return c.Fetch(messages, items, uid)
-        since, vanished = _fetch_modifiers(scanner, uid=uid)
-        if since is not None and Attribute.MODSEQ not in items:  # RFC 7162 section 3.1.4.1
+        found = _fetch_modifiers(scanner, uid=uid)
+        if found.since is not None and Attribute.MODSEQ not in items:  # RFC 7162 section 3.1.4.1
             items = (*items, Attribute.MODSEQ)
-        return c.Fetch(messages, items, uid, since, vanished)
+        return c.Fetch(messages, items, uid, found.since, found.vanished, found.window)
 
     return parse
 

@@ -9,6 +9,7 @@ from enum import Enum
 from bulkhead.wire.imap.fetch import FetchItem
 from bulkhead.wire.imap.flags import Flags
 from bulkhead.wire.imap.search import SearchProgram
+from bulkhead.wire.imap.search_returns import Window
 from bulkhead.wire.imap.sequence import SequenceSet
 from bulkhead.wire.imap.sort import SortKey
 from bulkhead.wire.imap.thread import ThreadAlgorithm
@@ -222,6 +223,7 @@ class Fetch:
 
     changed_since: only messages with a higher MODSEQ (RFC 7162 section 3.1.4.1); `items` then holds MODSEQ.
     vanished: tell which of `messages` were expunged since then, too (RFC 7162 section 3.2.6).
+    window: only so many of those, by place (RFC 9394 section 3.3).
     """
 
     messages: SequenceSet
@@ -229,6 +231,7 @@ class Fetch:
     uid: bool
     changed_since: int | None = None
     vanished: bool = False
+    window: Window | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,7 +1,7 @@
 """FETCH: what is asked, how far it must read, and the label each item bears in the answer.
 
-Source: RFC 3501 sections 6.4.5 and 7.4.2; RFC 8474 section 4 (EMAILID); RFC 7162 section 3.1.4 (MODSEQ);
-RFC 3516 section 4.2 (BINARY).
+Source: RFC 3501 sections 6.4.5 and 7.4.2; RFC 8474 section 4 (EMAILID, THREADID); RFC 8970 (PREVIEW); RFC 7162
+section 3.1.4 (MODSEQ); RFC 3516 section 4.2 (BINARY).
 """
 
 import re
@@ -16,6 +16,7 @@ from bulkhead.wire.imap.sources import SUMMARY_FIELDS, Source
 
 _ITEM: Final = re.compile(rb"[A-Za-z0-9.]+")
 _PARTIAL: Final = re.compile(rb"<([0-9]{1,10})\.([1-9][0-9]{0,9})>")
+_LAZY: Final = re.compile(rb" \(LAZY\)", re.IGNORECASE)
 _PLAIN_FIELD: Final = re.compile(rb"[!#$&'+,\-./0-9;<=>?@A-Z\[\]^_`a-z|}~]+")
 _FIELD: Final = re.compile(rb"[\x21-\x39\x3b-\x7e]+")  # RFC 5322 section 3.6.8: ftext, no colon
 
@@ -29,6 +30,9 @@ class Attribute(Enum):
     RFC822_SIZE = b"RFC822.SIZE"
     MODSEQ = b"MODSEQ"
     EMAILID = b"EMAILID"
+    THREADID = b"THREADID"
+    PREVIEW = b"PREVIEW"
+    PREVIEW_LAZY = b"PREVIEW (LAZY)"  # only what is at hand (RFC 8970 section 3.1)
     ENVELOPE = b"ENVELOPE"
     BODY = b"BODY"
     BODYSTRUCTURE = b"BODYSTRUCTURE"
@@ -134,11 +138,14 @@ ATTRIBUTE_SOURCES: Final = {
     Attribute.ENVELOPE: Source.SUMMARY,
     Attribute.BODY: Source.SUMMARY,
     Attribute.BODYSTRUCTURE: Source.SUMMARY,
+    Attribute.PREVIEW: Source.BODY,
 }
 
 
 def item_label(item: FetchItem) -> bytes:
     """The item's name in a FETCH response."""
+    if item is Attribute.PREVIEW_LAZY:
+        return Attribute.PREVIEW.value
     return item.value if isinstance(item, Attribute) else item.label
 
 
@@ -194,6 +201,10 @@ def _parse_item(scanner: Scanner) -> FetchItem:
         return _with_label(section, _parse_partial(scanner), peek=name == b"BODY.PEEK")
     if name in (b"BINARY", b"BINARY.PEEK", b"BINARY.SIZE"):
         return _parse_binary(scanner, name)
+    if name == Attribute.PREVIEW.value:
+        lazy = _LAZY.match(scanner.data, scanner.pos)
+        scanner.pos = lazy.end() if lazy is not None else scanner.pos
+        return Attribute.PREVIEW if lazy is None else Attribute.PREVIEW_LAZY
     item = ITEMS.get(name)
     if item is None:
         raise CommandError("no such item to fetch")

@@ -68,6 +68,8 @@ CAPABILITIES: Final[tuple[tuple[bytes, frozenset[State]], ...]] = (
     (b"MOVE", frozenset((State.AUTHENTICATED, State.SELECTED))),
     (b"ESEARCH", frozenset((State.AUTHENTICATED, State.SELECTED))),
     (b"SEARCHRES", frozenset((State.AUTHENTICATED, State.SELECTED))),
+    (b"PARTIAL", frozenset((State.AUTHENTICATED, State.SELECTED))),
+    (b"PREVIEW", frozenset((State.AUTHENTICATED, State.SELECTED))),
     (b"WITHIN", frozenset((State.AUTHENTICATED, State.SELECTED))),
     (b"SORT", frozenset((State.AUTHENTICATED, State.SELECTED))),
     (b"SORT=DISPLAY", frozenset((State.AUTHENTICATED, State.SELECTED))),

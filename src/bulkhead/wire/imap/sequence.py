@@ -10,6 +10,7 @@ from typing import Final
 
 from bulkhead.wire.imap.grammar import NUMBER_MAX, CommandError, Scanner
 from bulkhead.wire.imap.limits import SEQUENCE_RANGES_MAX
+from bulkhead.wire.imap.search_returns import Window
 
 STAR: Final = NUMBER_MAX + 1  # `*`: above every number, so that ranges order without a special case
 
@@ -99,6 +100,18 @@ def resolve_uids(wanted: SequenceSet, uids: "array[int]") -> list[range]:
         if start < stop:
             spans.append((start, stop))
     return _merge(spans)
+
+
+def within(places: Sequence[range], window: Window) -> list[range]:
+    """Of the indexes in `places` those that stand in the window when they are counted."""
+    wanted, passed = window.of(count(places)), 0
+    found: list[range] = []
+    for place in places:
+        start, stop = max(wanted.start - passed, 0), min(wanted.stop - passed, len(place))
+        if start < stop:
+            found.append(place[start:stop])
+        passed += len(place)
+    return found
 
 
 def compress(numbers: Sequence[int]) -> bytes:
