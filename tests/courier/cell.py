@@ -100,12 +100,15 @@ class Cell:
         )
         self.hosts[domain] = MailHosts(MailHostsVerdict.FOUND, hosts, 60)
 
-    async def send(self, *recipients: str, text: bytes = TEXT, sender: str = "sender@kddi.example") -> bytes:
+    async def send(
+        self, *recipients: str, text: bytes = TEXT, sender: str = "sender@kddi.example", **wishes: Any
+    ) -> bytes:
         """As submit would."""
         key = base64.b64encode(self._queue_seed.message_public_key()).decode()
         sealer = OutboundSealer(TENANT, key)
         addresses = [parse_address(recipient) for recipient in recipients]
-        return await sealer.enqueue(self.queue.peers["submit"], parse_address(sender), addresses, text)
+        submit, reverse_path = self.queue.peers["submit"], parse_address(sender) if sender else None
+        return await sealer.enqueue(submit, reverse_path, addresses, text, **wishes)
 
     async def counts(self) -> QueueCounts:
         counts: QueueCounts = await self.queue.ask(CountQueue(), "cli")

@@ -66,7 +66,11 @@ class MailServer:
         self.breaks_handshake = False
         self.injects = b""  # sent in clear behind the 220 to STARTTLS
         self.silent_after_greeting = False
+        self.dsn = False
+        self.without: frozenset[str] = frozenset()  # keywords that EHLO does not name
         self.taken: list[Taken] = []
+        self.mails: list[MailFrom] = []
+        self.rcpts: list[RcptTo] = []
         self.connections = 0
         self._server: asyncio.Server | None = None
 
@@ -89,8 +93,13 @@ class MailServer:
         finally:
             writer.close()
 
+    def _named(self, answer: bytes) -> bytes:
+        lines = [line for line in answer.splitlines() if line[4:].split(b" ")[0].decode() not in self.without]
+        last = len(lines) - 1
+        return b"".join(b"250%b%b\r\n" % (b" " if at == last else b"-", line[4:]) for at, line in enumerate(lines))
+
     async def _session(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        receiver = SmtpReceiver(parse_domain("mx.far.example"), Role.MX, tls_offered=self.tls is not None)
+        receiver = SmtpReceiver(parse_domain("mx.far.example"), Role.MX, tls_offered=self.tls is not None, dsn=self.dsn)
         tls = False
         reverse_path, recipients, text = "", [], b""  # type: tuple[str, list[str], bytes]
         if self.greeting is not None:
@@ -110,6 +119,7 @@ class MailServer:
                         if self.silent_after_greeting:
                             await asyncio.sleep(3600)
                         receiver.accept_hello()
+                        writer.write(self._named(receiver.data_to_send()))
                     case StartTls():
                         receiver.accept_tls()
                         writer.write(receiver.data_to_send() + self.injects)
@@ -122,9 +132,11 @@ class MailServer:
                         receiver.tls_established()
                         tls = True
                     case MailFrom():
+                        self.mails.append(event)
                         reverse_path, recipients, text = str(event.reverse_path or ""), [], b""
                         receiver.accept_mail()
                     case RcptTo():
+                        self.rcpts.append(event)
                         address = str(event.address)
                         if address in self.recipients:
                             receiver.reject(self.recipients[address])

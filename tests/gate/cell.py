@@ -152,6 +152,15 @@ class Cell:
             found.append((request, header + b"".join(pieces)))
         return found
 
+    def envelopes(self) -> list[QueuedEnvelope]:
+        """The sealed envelope of everything queued."""
+        found = []
+        for request, body in self.queued:
+            queue_id = QueueId(request.queue_id)
+            key = open_queue_key_box(request.box, self.queue_seed.message_private_key(), TENANT, queue_id)
+            found.append(QueuedEnvelope.split(open_queue_header(key, queue_id, body[: request.header_size]))[0])
+        return found
+
     # --- the holders ---
 
     def resolve(self, _: Channel, request: ResolveRecipient, __: BodyReader | None) -> Recipient:

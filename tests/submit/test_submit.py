@@ -60,7 +60,7 @@ def keywords(answer: str) -> list[str]:
 def test_auth_is_offered_inside_tls_only_and_starttls_outside_only(run: Run) -> None:
     async def test(cell: Cell) -> None:
         common = ["PIPELINING", "SIZE 36700160", "8BITMIME", "ENHANCEDSTATUSCODES"]
-        common += ["CHUNKING", "SMTPUTF8", "LIMITS RCPTMAX=100"]
+        common += ["CHUNKING", "SMTPUTF8", "LIMITS RCPTMAX=100", "DSN"]
         client = await Client.open(cell.ports["submission"])
         assert keywords(await client.say("EHLO laptop.example")) == [*common, "STARTTLS"]
         await client.expect("MAIL FROM:<user@kddi.example>", "530 5.7.0")
@@ -330,3 +330,51 @@ def test_no_password_reaches_the_log(run: Run, caplog: pytest.LogCaptureFixture)
     run(test)
     for secret in (PASSWORD, plain(), USER, "hello"):
         assert secret not in caplog.text
+
+
+def test_the_sender_is_told_of_local_delivery_and_wishes_for_others_go_into_the_sealed_envelope(run: Run) -> None:
+    async def test(cell: Cell) -> None:
+        cell.add("friend")
+        client = await logged_in(cell)
+        await client.expect(f"MAIL FROM:<{USER}> RET=FULL ENVID=my+2Bid", "250")
+        await client.expect(f"RCPT TO:<friend@{DOMAIN}> NOTIFY=SUCCESS ORCPT=rfc822;pal@{DOMAIN}", "250")
+        await client.expect("RCPT TO:<a@elsewhere.example> NOTIFY=NEVER", "250")
+        await client.expect("RCPT TO:<b@elsewhere.example>", "250")
+        await client.expect("DATA", "354")
+        await client.send(MESSAGE.replace(b"\r\n.", b"\r\n..") + b".\r\n")
+        assert (await client.reply())[0].startswith("250 2.6.0")
+        (first, told), (second, notice) = cell.messages()
+        assert (first, second) == (f"friend@{DOMAIN}", USER) and told.endswith(MESSAGE)
+        assert notice.startswith(b"Return-Path: <>\r\n") and b"\r\nAction: delivered\r\n" in notice
+        assert b"Original-Envelope-Id: my+id\r\n" in notice
+        assert f"Original-Recipient: rfc822; pal@{DOMAIN}\r\n".encode() in notice
+        (envelope,) = cell.envelopes()
+        assert (envelope.ret, envelope.envid, envelope.utf8) == ("FULL", "my+2Bid", False)
+        assert [wish.notify for wish in envelope.wishes] == [8, 0]
+
+    run(test)
+
+
+def test_nobody_is_told_of_a_delivery_that_did_not_ask(run: Run) -> None:
+    async def test(cell: Cell) -> None:
+        cell.add("friend")
+        client = await logged_in(cell)
+        assert (await client.deliver(USER, [f"friend@{DOMAIN}"], MESSAGE)).startswith("250 ")
+        assert [address for address, _ in cell.messages()] == [f"friend@{DOMAIN}"]
+
+    run(test)
+
+
+def test_a_notice_that_cannot_be_delivered_does_not_fail_the_message(run: Run) -> None:
+    async def test(cell: Cell) -> None:
+        cell.add("friend")
+        client = await logged_in(cell)
+        await client.expect(f"MAIL FROM:<{USER}>", "250")
+        await client.expect(f"RCPT TO:<friend@{DOMAIN}> NOTIFY=SUCCESS", "250")
+        cell.directory_failure = TemporaryFailure("away")
+        await client.expect("DATA", "354")
+        await client.send(MESSAGE.replace(b"\r\n.", b"\r\n..") + b".\r\n")
+        assert (await client.reply())[0].startswith("250 2.6.0")
+        assert len(cell.messages()) == 1
+
+    run(test)

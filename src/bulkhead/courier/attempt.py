@@ -8,7 +8,7 @@ the attempt; a recipient whose outcome is UNKNOWN never is.
 import asyncio
 import logging
 import random
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TypeVar
 
@@ -37,6 +37,7 @@ from bulkhead.errors import Error, IntegrityError, Refused, TemporaryFailure
 from bulkhead.gate.delivery import Sealer, deliver
 from bulkhead.identifiers import Address, DomainName
 from bulkhead.wire.smtp_client_events import TlsPolicy
+from bulkhead.wire.smtp_notify import Notify, Wish
 from bulkhead.wire.smtp_outcome import Envelope, Outcome
 from bulkhead.wire.trace import return_path_field
 
@@ -145,7 +146,7 @@ class Attempt:
             if target.host in answered:
                 continue
             try:
-                report = await self._meet(target, tuple(pending.values()), text)
+                report = await self._meet(target, pending, text)
             except Refused:  # dialer's rules: it goes nowhere
                 continue
             except TemporaryFailure as failure:
@@ -166,9 +167,20 @@ class Attempt:
         for number, _ in addressees:
             self.results[number] = last[number] if allowed else NOT_ALLOWED
 
-    async def _meet(self, target: Target, recipients: tuple[Address, ...], text: Text) -> SessionReport:
+    async def _meet(self, target: Target, pending: Mapping[int, Address], text: Text) -> SessionReport:
         """One session, or a second in clear where the handshake of the first failed."""
-        envelope = Envelope(self._reverse_path, recipients, self._work.size, text.eight_bit)
+        queued = text.envelope
+        wishes = tuple(Wish(Notify(queued.wish(number).notify), queued.wish(number).original) for number in pending)
+        envelope = Envelope(
+            self._reverse_path,
+            tuple(pending.values()),
+            self._work.size,
+            text.eight_bit,
+            utf8_header=queued.utf8 and not text.header.isascii(),
+            wishes=wishes,
+            ret=queued.ret,
+            envid=queued.envid,
+        )
         async with self._means.sessions:
             report = await self._session(target, envelope, text, TlsPolicy.OPPORTUNISTIC)
             if report.handshake_failed:
@@ -226,7 +238,10 @@ def _note(last: dict[int, Result], number: int, result: Result) -> None:
 def _results(report: SessionReport, host: DomainName, recipients: int) -> list[Result]:
     """One Result for each recipient offered; a session without a transaction means the same for all."""
     if report.results:
-        return [Result(found.outcome, found.status, found.reason, found.reply, host) for found in report.results]
+        passed = report.wishes_passed
+        return [
+            Result(found.outcome, found.status, found.reason, found.reply, host, passed) for found in report.results
+        ]
     ended = report.ended
     if ended is None or ended.outcome is None:
         return [Result(Outcome.DEFERRED, "4.4.2", "the connection ended", None, host)] * recipients

@@ -29,7 +29,8 @@ class Result:
     status: str  # RFC 3463
     reason: str
     reply: Reply | None = None
-    host: DomainName | None = None
+    host: DomainName | None = None  # None where no other server had a part in it
+    wish_passed: bool = False  # that server knows DSN and has what the sender wishes to be told
 
 
 @dataclass(frozen=True, slots=True)

@@ -42,6 +42,7 @@ class SessionReport:
     results: tuple[RecipientResult, ...] = ()
     ended: SessionEnded | None = None
     handshake_failed: bool = False
+    wishes_passed: bool = False
 
 
 async def run_session(
@@ -95,8 +96,8 @@ async def _converse(
                 sender.send(envelope)
             case TextWanted():
                 await _send_text(connection, sender, text)
-            case TransactionEnded(results):
-                report.results = results
+            case TransactionEnded(results, passed):
+                report.results, report.wishes_passed = results, passed
                 if not sender.ended:
                     return
             case SessionEnded():
@@ -106,7 +107,7 @@ async def _converse(
 def _take_last(sender: SmtpSender, report: SessionReport) -> None:
     while (event := sender.next_event()) is not None:
         if isinstance(event, TransactionEnded):
-            report.results = event.results
+            report.results, report.wishes_passed = event.results, event.wishes_passed
         elif isinstance(event, SessionEnded):
             report.ended = event
 

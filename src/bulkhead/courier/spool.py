@@ -54,6 +54,7 @@ class Text:
     header: bytes
     body: tuple[bytes, ...]
     eight_bit: bool
+    envelope: QueuedEnvelope
 
     def pieces(self) -> Iterator[bytes]:
         """The whole message in order."""
@@ -84,4 +85,4 @@ async def load(exchange: Exchange, work: Work) -> Text:
         reader.close()
     if len(header) + sum(map(len, body)) != work.size:
         raise IntegrityError("the queued text has another size than its envelope says")
-    return Text(header, tuple(body), not (header.isascii() and all(map(bytes.isascii, body))))
+    return Text(header, tuple(body), not (header.isascii() and all(map(bytes.isascii, body))), envelope)

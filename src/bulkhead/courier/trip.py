@@ -17,7 +17,7 @@ from bulkhead.boundary.messages.to_queue import RecipientOutcome, ReportAttempt,
 from bulkhead.courier.attempt import Attempt, Means
 from bulkhead.courier.bounce import Notifier
 from bulkhead.courier.route import Result
-from bulkhead.courier.spool import Budget
+from bulkhead.courier.spool import Budget, Text
 from bulkhead.errors import Error, PeerError, Refused
 from bulkhead.identifiers import Address, format_id, new_id, parse_address
 from bulkhead.wire.dsn import Action
@@ -41,29 +41,23 @@ async def make_trip(
     """Try every recipient of `work`, tell the sender what is owed, report to queue."""
     started = clock()
     sender = _sender(work.reverse_path)
-    results, header = await _attempt(means, budget, work, sender, int(started))
-    now = clock()
-    results = _expire(results, work, now)
-    results = await _notify_failures(notifier, work, sender, results, header, now)
-    warned = await _warn(notifier, work, sender, results, header, now)
+    held = await budget.take(work.size)
+    try:
+        attempt = Attempt(means, work, sender)
+        results = await attempt.run(int(started))
+        now, text = clock(), attempt.text
+        results = _expire(results, work, now)
+        results = await _notify_failures(notifier, work, sender, results, text, now)
+        warned = await _warn(notifier, work, sender, results, text, now)
+        await _confirm(notifier, work, sender, results, text, now)
+        del attempt, text
+    finally:
+        budget.give(held)
     await _report(means, work, results, warned)
     counts = Counter(result.outcome.value for result in results.values())
     words = ", ".join(f"{count} {outcome}" for outcome, count in sorted(counts.items()))
     name = format_id("que", work.queue_id)
     _log.info("attempt %d at %s: %s in %.2f s", work.attempts + 1, name, words, now - started)
-
-
-async def _attempt(
-    means: Means, budget: Budget, work: Work, sender: Address | None, now: int
-) -> tuple[dict[int, Result], bytes]:
-    """Every recipient's result, and the message's header; its text is in memory only in here."""
-    held = await budget.take(work.size)
-    try:
-        attempt = Attempt(means, work, sender)
-        results = await attempt.run(now)
-        return results, attempt.text.header if attempt.text is not None else b""
-    finally:
-        budget.give(held)
 
 
 def _sender(reverse_path: str) -> Address | None:
@@ -89,7 +83,7 @@ def _given_up(result: Result) -> Result:
 
 
 async def _notify_failures(
-    notifier: Notifier, work: Work, sender: Address | None, results: dict[int, Result], header: bytes, now: float
+    notifier: Notifier, work: Work, sender: Address | None, results: dict[int, Result], text: Text | None, now: float
 ) -> dict[int, Result]:
     """The results, failures being deferred while the sender cannot be told of them.
 
@@ -97,7 +91,7 @@ async def _notify_failures(
     """
     failed = {number: result for number, result in results.items() if result.outcome is Outcome.FAILED}
     try:
-        await notifier.notify(work, sender, failed, header, Action.FAILED, now)
+        await notifier.notify(work, sender, failed, text, Action.FAILED, now)
     except Error as error:
         name = format_id("que", work.queue_id)
         if isinstance(error, Refused) and now * 1000 >= work.expires:
@@ -110,7 +104,7 @@ async def _notify_failures(
 
 
 async def _warn(
-    notifier: Notifier, work: Work, sender: Address | None, results: Mapping[int, Result], header: bytes, now: float
+    notifier: Notifier, work: Work, sender: Address | None, results: Mapping[int, Result], text: Text | None, now: float
 ) -> bool:
     """Whether the sender was told of a delay in this attempt; once for a message."""
     if work.warned or now * 1000 < work.warn_after:
@@ -121,11 +115,32 @@ async def _warn(
         if result.outcome in (Outcome.DEFERRED, Outcome.UNKNOWN) and result is not NOT_NOTIFIED
     }
     try:
-        await notifier.notify(work, sender, late, header, Action.DELAYED, now)
+        await notifier.notify(work, sender, late, text, Action.DELAYED, now)
     except Error as error:
         _log.warning("the delay notice about %s waits: %s", format_id("que", work.queue_id), error.public)
         return False
     return bool(late)
+
+
+async def _confirm(
+    notifier: Notifier, work: Work, sender: Address | None, results: Mapping[int, Result], text: Text | None, now: float
+) -> None:
+    """Tell a sender who wishes it of what was delivered here, or passed on to a server that will not tell.
+
+    Source: RFC 3461 section 5.2.2. What is delivered is so whether or not the sender can be told: a notice that the
+    mailbox refuses is dropped.
+    """
+    delivered = {number: result for number, result in results.items() if result.outcome is Outcome.DELIVERED}
+    here = {number: result for number, result in delivered.items() if result.host is None}
+    relayed = {
+        number: result for number, result in delivered.items() if result.host is not None and not result.wish_passed
+    }
+    for about, action in ((here, Action.DELIVERED), (relayed, Action.RELAYED)):
+        try:
+            await notifier.notify(work, sender, about, text, action, now)
+        except Error as error:
+            notifier.dropped += 1
+            _log.error("the notice about %s is dropped: %s", format_id("que", work.queue_id), error.public)
 
 
 async def _report(means: Means, work: Work, results: Mapping[int, Result], warned: bool) -> None:

@@ -22,33 +22,64 @@ from bulkhead.records.message import HEADER_MAX
 from bulkhead.records.record import SUITES, Kind, encode_header, open_, seal
 
 _LENGTH = struct.Struct("<I")
+_VERSION = "\0002"  # no address has NUL
+
+
+@dataclass(frozen=True, slots=True)
+class QueuedWish:
+    """What the sender wishes to be told of one recipient: NOTIFY as flags, ORCPT as written (RFC 3461)."""
+
+    notify: int = 0
+    original: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class QueuedEnvelope:
-    """Who sends and to whom, in wire form without brackets; the reverse-path is empty for null."""
+    """Who sends and to whom, in wire form without brackets; the reverse-path is empty for null.
+
+    wishes: one a recipient, or none at all.   ret, envid: as MAIL had them, empty where it had not (RFC 3461).
+    utf8: MAIL said SMTPUTF8 (RFC 6531).
+    """
 
     reverse_path: str
     recipients: tuple[str, ...]
+    wishes: tuple[QueuedWish, ...] = ()
+    ret: str = ""
+    envid: str = ""
+    utf8: bool = False
+
+    def wish(self, number: int) -> QueuedWish:
+        """The wish for one recipient."""
+        return self.wishes[number] if number < len(self.wishes) else _NO_WISH
 
     def join(self, header: bytes) -> bytes:
-        """What is sealed as the header's part. Raises ValueError on an address with a line end: our bug."""
-        lines = (self.reverse_path, *self.recipients)
-        if any("\n" in line for line in lines):
-            raise ValueError("an address has no line end")
-        text = "\n".join(lines).encode()
+        """What is sealed as the header's part. Raises ValueError on a value with a separator in it: our bug."""
+        rows = [(_VERSION, self.ret, self.envid, str(int(self.utf8))), (self.reverse_path,)]
+        for number, address in enumerate(self.recipients):
+            wish = self.wish(number)
+            rows.append((address, str(wish.notify), wish.original))
+        if any("\n" in value or "\t" in value for row in rows for value in row):
+            raise ValueError("an envelope has no line end and no tab in its values")
+        text = "\n".join("\t".join(row) for row in rows).encode()
         return _LENGTH.pack(len(text)) + text + header
 
     @classmethod
     def split(cls, part: bytes) -> "tuple[QueuedEnvelope, bytes]":
-        """The envelope and the header in an opened part. Raises IntegrityError."""
+        """The envelope and the header in an opened part, of either version. Raises IntegrityError."""
         if len(part) < _LENGTH.size or (end := _LENGTH.size + _LENGTH.unpack_from(part)[0]) > len(part):
             raise IntegrityError("the queued message has no envelope")
         try:
-            reverse_path, *recipients = part[_LENGTH.size : end].decode().split("\n")
-        except UnicodeDecodeError:
+            rows = [line.split("\t") for line in part[_LENGTH.size : end].decode().split("\n")]
+            if rows[0][0] == _VERSION:
+                (_, ret, envid, utf8), (reverse_path,) = rows[:2]
+                wishes = tuple(QueuedWish(int(notify), original) for _, notify, original in rows[2:])
+                envelope = cls(reverse_path, tuple(row[0] for row in rows[2:]), wishes, ret, envid, utf8 == "1")
+            else:  # version 1: addresses alone
+                (reverse_path,), recipients = rows[0], tuple(address for (address,) in rows[1:])
+                envelope = cls(reverse_path, recipients)
+        except ValueError:
             raise IntegrityError("the queued message has no envelope") from None
-        return cls(reverse_path, tuple(recipients)), part[end:]
+        return envelope, part[end:]
 
     def require(self, reverse_path: str, recipients: Iterable[tuple[int, str]]) -> None:
         """Passes the envelope that the message was sealed with, recipients by number. Raises IntegrityError."""
@@ -57,6 +88,9 @@ class QueuedEnvelope:
             number >= places or self.recipients[number] != address for number, address in recipients
         ):
             raise IntegrityError("the queued message was submitted under another envelope")
+
+
+_NO_WISH = QueuedWish()
 
 
 def seal_queue_key_box(binding: VerifiedBinding, queue_id: QueueId, message_key: bytes) -> bytes:

@@ -15,8 +15,15 @@ from bulkhead.gate.message import PIECE
 from bulkhead.identifiers import AccountId, Address, QueueId, TenantId, new_id
 from bulkhead.records.chunks import body_sealed_size
 from bulkhead.records.mailbox import QUEUE_ACCOUNT, VerifiedBinding
-from bulkhead.records.queued import QueuedEnvelope, seal_queue_body_pieces, seal_queue_header, seal_queue_key_box
+from bulkhead.records.queued import (
+    QueuedEnvelope,
+    QueuedWish,
+    seal_queue_body_pieces,
+    seal_queue_header,
+    seal_queue_key_box,
+)
 from bulkhead.wire.header import header_end
+from bulkhead.wire.smtp_notify import Wish
 
 QUEUE_GENERATION = 1
 
@@ -32,12 +39,31 @@ class OutboundSealer:
         self._binding = VerifiedBinding(tenant, AccountId(QUEUE_ACCOUNT), QUEUE_GENERATION, key)
 
     async def enqueue(
-        self, exchange: Exchange, sender: Address, recipients: Sequence[Address], message: bytes
+        self,
+        exchange: Exchange,
+        sender: Address | None,
+        recipients: Sequence[Address],
+        message: bytes,
+        *,
+        wishes: Sequence[Wish] = (),
+        ret: str = "",
+        envid: str = "",
+        utf8: bool = False,
     ) -> QueueId:
-        """Durable in the queue on return. Raises Refused (`queue-full`), TemporaryFailure."""
+        """Durable in the queue on return. sender: None for `<>`.   wishes: one a recipient, or none (RFC 3461).
+
+        Raises Refused (`queue-full`), TemporaryFailure.
+        """
         queue_id, key = QueueId(new_id()), secrets.token_bytes(32)
         split = header_end(message, 0, len(message))
-        envelope = QueuedEnvelope(str(sender), tuple(str(recipient) for recipient in recipients))
+        envelope = QueuedEnvelope(
+            str(sender or ""),
+            tuple(str(recipient) for recipient in recipients),
+            tuple(QueuedWish(int(wish.notify), wish.original) for wish in wishes),
+            ret,
+            envid,
+            utf8,
+        )
         header = seal_queue_header(key, queue_id, envelope.join(message[:split]))
         body = memoryview(message)[split:]
 

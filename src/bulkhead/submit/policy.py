@@ -18,12 +18,14 @@ from bulkhead.gate.message import MessageText, run_aside
 from bulkhead.gate.recipients import Domestic, find_recipient, refuse_loop, trace_of
 from bulkhead.gate.smtp import Rejection
 from bulkhead.identifiers import Address, new_id
+from bulkhead.submit.confirm import confirm
 from bulkhead.submit.outbound import OutboundSealer
 from bulkhead.submit.sessions import Logins
 from bulkhead.wire.header import scan_fields
 from bulkhead.wire.sasl import Credentials
 from bulkhead.wire.smtp_codes import AUTH_INVALID, TOO_MANY_RECIPIENTS, Code, Status, reply
 from bulkhead.wire.smtp_events import MailFrom, RcptTo
+from bulkhead.wire.smtp_notify import Notify, Wish
 from bulkhead.wire.trace import format_date, return_path_field
 
 PATIENCE_SECONDS = 60.0  # how long a store that is away is waited for once the queue has the message
@@ -39,10 +41,10 @@ class SubmitPolicy:
         self._name, self._extended = "", False
         self._account: AccountId | None = None
         self._session: Session | None = None
-        self._sender: Address | None = None
-        self._size, self._utf8 = 0, False
+        self._mail: MailFrom | None = None
         self._local: dict[bytes, BindingRow] = {}
-        self._remote: dict[str, Address] = {}
+        self._remote: dict[str, tuple[Address, Wish]] = {}
+        self._confirmed: dict[str, tuple[Address, Wish]] = {}  # local ones of whose delivery the sender is told
 
     async def hello(self, name: str, extended: bool) -> None:
         """Any name will do."""
@@ -64,23 +66,26 @@ class SubmitPolicy:
         if event.reverse_path is None or self._account is None:
             raise Rejection(NULL_SENDER)
         await self._domestic.exchange.to("directory").call(CheckSender(self._account, str(event.reverse_path)))
-        self._sender, self._size = event.reverse_path, event.size or 0
-        self._utf8 = event.utf8
+        self._mail = event
 
     async def recipient(self, event: RcptTo) -> None:
         """Local ones by their mailbox, all others by the queue."""
-        binding = await find_recipient(self._domestic, event.address, self._size)
+        size = 0 if self._mail is None else self._mail.size or 0
+        address, wish = event.address, event.wish
+        binding = await find_recipient(self._domestic, address, size)
         if binding is not None:
             if len(self._local) >= COPIES_MAX and binding.account not in self._local:
                 raise Rejection(TOO_MANY_RECIPIENTS)
             self._local[binding.account] = binding
-        elif event.address is not None:
-            self._remote[str(event.address)] = event.address
+            if address is not None and wish.notify.wants(Notify.SUCCESS):
+                self._confirmed[str(address)] = address, wish
+        elif address is not None:
+            self._remote[str(address)] = address, wish
 
     async def message(self, text: MessageText) -> str:
         """Into the queue and into mailboxes."""
-        sender = self._sender
-        if sender is None:
+        mail = self._mail
+        if mail is None or mail.reverse_path is None:
             raise Rejection(NULL_SENDER)
         header = text.header()
         refuse_loop(header)
@@ -93,25 +98,37 @@ class SubmitPolicy:
             extended=self._extended,
             authenticated=True,
             mail_id=mail_id,
-            utf8=self._utf8,
-            recipient=next(iter(self._remote.values())) if recipients == 1 and self._remote else None,
+            utf8=mail.utf8,
+            recipient=next(iter(self._remote.values()))[0] if recipients == 1 and self._remote else None,
         )
         now = self._domestic.clock()
         added = missing_fields(header, mail_id, str(self._domestic.hostname), datetime.fromtimestamp(now, UTC))
         message = await text.join(trace + added)
         if self._remote:
-            await self._enqueue(sender, message)
+            await self._enqueue(mail, message)
         if self._local:
-            parts = (return_path_field(sender), message)
+            parts = (return_path_field(mail.reverse_path), message)
             mine = await run_aside(len(message), lambda: b"".join(parts))
             await self._deliver(mine, int(now), patient=bool(self._remote))
+            await confirm(self._domestic, mail, list(self._confirmed.values()), header, int(now))
         return f"Accepted as {mail_id}"
 
-    async def _enqueue(self, sender: Address, message: bytes) -> None:
+    async def _enqueue(self, mail: MailFrom, message: bytes) -> None:
+        if mail.reverse_path is None:
+            raise Rejection(NULL_SENDER)
         exchange = self._domestic.exchange
         for binding in self._local.values():  # what is queued cannot be taken back: look for room before it is
             await exchange.to("store").call(CheckRoom(binding.account, len(message)))
-        await self._outbound.enqueue(exchange, sender, list(self._remote.values()), message)
+        await self._outbound.enqueue(
+            exchange,
+            mail.reverse_path,
+            [address for address, _ in self._remote.values()],
+            message,
+            wishes=[wish for _, wish in self._remote.values()],
+            ret=mail.ret.value if mail.ret else "",
+            envid=mail.envid,
+            utf8=mail.utf8,
+        )
 
     async def _deliver(self, message: bytes, now: int, *, patient: bool) -> None:
         """patient: the queue has the message already, so a store that is away is waited for: a client that is told to
@@ -147,8 +164,8 @@ class SubmitPolicy:
 
     def reset(self) -> None:
         """Forget the transaction; the login stays."""
-        self._sender, self._size, self._utf8 = None, 0, False
-        self._local, self._remote = {}, {}
+        self._mail = None
+        self._local, self._remote, self._confirmed = {}, {}, {}
 
 
 def missing_fields(header: bytes, mail_id: str, hostname: str, now: datetime) -> bytes:

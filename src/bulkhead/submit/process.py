@@ -30,5 +30,6 @@ def _receiver(domestic: Domestic, limits: Limits, implicit: bool) -> SmtpReceive
         tls_active=implicit,
         tls_offered=not implicit,
         mechanisms=("PLAIN", "LOGIN"),
+        dsn=True,
         limits=limits,
     )

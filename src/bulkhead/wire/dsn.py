@@ -1,7 +1,9 @@
-"""Delivery status notifications: a multipart/report made from facts (RFC 3464, RFC 6522).
+"""Delivery status notifications: a multipart/report made from facts (RFC 3464, RFC 6522, RFC 6533).
 
 Goes out with the null reverse-path (RFC 5321 section 4.5.5) as Auto-Submitted (RFC 3834 section 5), so that nothing
-answers it. It carries the original's header fields, never its body. 7-bit clean; no line over 998 octets.
+answers it. It carries the original's header fields, and the whole of it only where the sender asked for that
+(RFC 3461 section 4.3). 7-bit clean but for a whole original or one that is internationalized; no line of ours is over
+998 octets.
 """
 
 import base64
@@ -16,6 +18,7 @@ from typing import Final
 
 from bulkhead.identifiers import Address, DomainName
 from bulkhead.wire.smtp_codes import Reply
+from bulkhead.wire.smtp_notify import original_recipient, xtext
 from bulkhead.wire.trace import format_date
 
 HEADER_MAX: Final = 65536  # octets of the original header that are returned
@@ -34,6 +37,8 @@ class Action(Enum):
 
     FAILED = "failed"
     DELAYED = "delayed"
+    DELIVERED = "delivered"
+    RELAYED = "relayed"  # to a server that gives no notices
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +51,7 @@ class RecipientReport:
     diagnostic: Reply | None = None  # what the other server said
     remote_mta: DomainName | None = None
     last_attempt: datetime | None = None
+    original: str = ""  # ORCPT as the sender gave it (RFC 3461 section 4.2)
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +66,8 @@ class Report:
     original_header: bytes
     envelope_id: str = ""  # ENVID as the sender gave it (RFC 3461 section 4.4)
     retry_until: datetime | None = None  # for DELAYED
+    original_body: tuple[bytes, ...] | None = None  # where the whole original is returned
+    internationalized: bool = False  # the original came with SMTPUTF8 (RFC 6533 section 4)
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +80,12 @@ class Notification:
 
 
 _SUBJECTS: Final[Mapping[Action, str]] = MappingProxyType(
-    {Action.FAILED: "Undelivered mail returned to sender", Action.DELAYED: "Delayed mail (still being retried)"}
+    {
+        Action.FAILED: "Undelivered mail returned to sender",
+        Action.DELAYED: "Delayed mail (still being retried)",
+        Action.DELIVERED: "Mail delivered",
+        Action.RELAYED: "Mail passed on",
+    }
 )
 _WORDS: Final[Mapping[Action, tuple[str, str]]] = MappingProxyType(
     {
@@ -84,6 +97,15 @@ _WORDS: Final[Mapping[Action, tuple[str, str]]] = MappingProxyType(
             "Your message has not been delivered yet to the recipients below. It is still being tried;"
             " you need not send it again.",
             "下記の宛先へのメールはまだ配信されていません。引き続き配信を試みますので、再度お送りいただく必要はありません。",
+        ),
+        Action.DELIVERED: (
+            "Your message has been delivered to the recipients below.",
+            "下記の宛先のメールボックスにメールを配信しました。",
+        ),
+        Action.RELAYED: (
+            "Your message has been passed on for the recipients below, to a mail server that does not report further;"
+            " you may not be told of its delivery.",
+            "下記の宛先へのメールを次のメールサーバーに渡しました。そのサーバーは配信の通知に対応していません。",
         ),
     }
 )
@@ -97,8 +119,10 @@ def compose_notification(report: Report, *, date: datetime, message_id: str, bou
     """
     if not report.recipients or not all(_STATUS.fullmatch(recipient.status) for recipient in report.recipients):
         raise ValueError("a report needs recipients, each with a status code")
-    if not _BOUNDARY.fullmatch(boundary) or boundary.encode("ascii") in report.original_header:
+    mark = b"--" + boundary.encode("ascii")
+    if not _BOUNDARY.fullmatch(boundary) or mark in report.original_header:
         raise ValueError("the boundary is not usable")
+    kind = "global-delivery-status" if report.internationalized else "delivery-status"
     head = "".join(
         (
             _field("From", f"Mail Delivery System <MAILER-DAEMON@{report.reporting_mta}>"),
@@ -108,11 +132,10 @@ def compose_notification(report: Report, *, date: datetime, message_id: str, bou
             _field("Message-ID", f"<{message_id}>"),
             _field("Auto-Submitted", "auto-replied"),
             "MIME-Version: 1.0\r\n",
-            f'Content-Type: multipart/report; report-type=delivery-status;\r\n boundary="{boundary}"\r\n',
+            f'Content-Type: multipart/report; report-type={kind};\r\n boundary="{boundary}"\r\n',
         )
     ).encode("ascii")
-    parts = (_explanation(report), _delivery_status(report), _returned_header(report.original_header))
-    mark = b"--" + boundary.encode("ascii")
+    parts = (_explanation(report), _delivery_status(report, kind), _returned(report))
     body = b"".join(mark + b"\r\n" + part + b"\r\n" for part in parts)
     return Notification(None, report.sender, head + b"\r\n" + body + mark + b"--\r\n")
 
@@ -131,19 +154,27 @@ def _explanation(report: Report) -> bytes:
     return b"Content-Type: text/plain; charset=utf-8\r\nContent-Transfer-Encoding: base64\r\n\r\n" + encoded
 
 
-def _delivery_status(report: Report) -> bytes:
-    """The part for programs (RFC 3464 section 2)."""
+def _delivery_status(report: Report, kind: str) -> bytes:
+    """The part for programs (RFC 3464 section 2; RFC 6533 section 4 where it may have UTF-8)."""
+    utf8 = report.internationalized
     blocks = [_field("Reporting-MTA", f"dns; {report.reporting_mta}")]
     if report.envelope_id:
-        blocks[0] += _field("Original-Envelope-Id", report.envelope_id)
+        blocks[0] += _field("Original-Envelope-Id", xtext(report.envelope_id))
     blocks[0] += _field("Arrival-Date", format_date(report.arrival))
     blocks += [_recipient_block(report, recipient) for recipient in report.recipients]
-    return b"Content-Type: message/delivery-status\r\n\r\n" + "\r\n".join(blocks).encode("ascii")
+    encoding = "Content-Transfer-Encoding: 8bit\r\n" if utf8 else ""
+    return f"Content-Type: message/{kind}\r\n{encoding}\r\n".encode("ascii") + "\r\n".join(blocks).encode()
 
 
 def _recipient_block(report: Report, recipient: RecipientReport) -> str:
-    fields = [
-        _field("Final-Recipient", _typed_address(recipient.address)),
+    utf8 = report.internationalized
+    fields = []
+    if recipient.original:
+        kind, address = original_recipient(recipient.original)
+        shown = _typed(kind, address if utf8 or address.isascii() else _escape(address))
+        fields.append(_field("Original-Recipient", shown, utf8=utf8))
+    fields += [
+        _field("Final-Recipient", _typed_address(recipient.address, utf8=utf8), utf8=utf8),
         _field("Action", report.action.value),
         _field("Status", recipient.status),
     ]
@@ -160,22 +191,42 @@ def _recipient_block(report: Report, recipient: RecipientReport) -> str:
     return "".join(fields)
 
 
-def _returned_header(header: bytes) -> bytes:
-    """The original header as text/rfc822-headers; quoted-printable where it is not 7-bit (RFC 6522 section 4)."""
+def _returned(report: Report) -> bytes:
+    """The original, or its header as text/rfc822-headers: quoted-printable where not 7-bit (RFC 6522 section 4)."""
+    header, utf8 = report.original_header, report.internationalized
+    if report.original_body is not None:
+        whole = header + b"".join(report.original_body)
+        encoding = b"" if whole.isascii() else b"Content-Transfer-Encoding: 8bit\r\n"
+        return b"Content-Type: message/%s\r\n%s\r\n%s" % (b"global" if utf8 else b"rfc822", encoding, whole)
     if len(header) > HEADER_MAX:
         header = header[: header.rfind(b"\n", 0, HEADER_MAX) + 1]
     lines = _NEWLINE.sub(b"\n", header).rstrip(b"\n").split(b"\n")
     head = b"Content-Type: text/rfc822-headers\r\n"
+    if utf8 and b"\0" not in header and all(len(line) <= 998 for line in lines) and _is_utf8(header):
+        head = b"Content-Type: message/global-headers\r\nContent-Transfer-Encoding: 8bit\r\n"
+        return head + b"\r\n" + b"\r\n".join(lines) + b"\r\n"
     if header.isascii() and b"\0" not in header and all(len(line) <= 998 for line in lines):
         return head + b"\r\n" + b"\r\n".join(lines) + b"\r\n"
     encoded = quopri.encodestring(b"\n".join(lines) + b"\n").replace(b"\n", b"\r\n")
     return head + b"Content-Transfer-Encoding: quoted-printable\r\n\r\n" + encoded
 
 
-def _typed_address(address: Address) -> str:
-    """An address with its type: rfc822, or utf-8 in its 7-bit form (RFC 6533 section 3)."""
+def _typed_address(address: Address, *, utf8: bool) -> str:
+    """An address with its type: rfc822, or utf-8, in its 7-bit form where only that may stand (RFC 6533 section 3)."""
     text = str(address)
-    return f"rfc822; {text}" if text.isascii() else f"utf-8; {_escape(text)}"
+    return _typed("rfc822", text) if text.isascii() else _typed("utf-8", text if utf8 else _escape(text))
+
+
+def _typed(kind: str, address: str) -> str:
+    return f"{kind}; {address}"
+
+
+def _is_utf8(octets: bytes) -> bool:
+    try:
+        octets.decode()
+    except UnicodeDecodeError:
+        return False
+    return True
 
 
 def _mail_address(address: Address) -> str:
@@ -188,14 +239,16 @@ def _escape(text: str) -> str:
     return "".join(c if "\x21" <= c <= "\x7e" and c not in "\\+=" else f"\\x{{{ord(c):X}}}" for c in text)
 
 
-def _clean(text: str) -> str:
-    return _UNPRINTABLE.sub("?", _SPACES.sub(" ", text))[:VALUE_MAX]
+def _clean(text: str, *, utf8: bool = False) -> str:
+    text = _SPACES.sub(" ", text)
+    shown = "".join(c if c.isprintable() else "?" for c in text) if utf8 else _UNPRINTABLE.sub("?", text)
+    return shown[:VALUE_MAX]
 
 
-def _field(name: str, value: str) -> str:
+def _field(name: str, value: str, *, utf8: bool = False) -> str:
     """A header field, folded where it has spaces; a longer word stays whole, well under 998 octets."""
     lines, line = [], f"{name}:"
-    for word in _clean(value).split(" "):
+    for word in _clean(value, utf8=utf8).split(" "):
         if len(line) + 1 + len(word) > _LINE_WIDTH and line.strip(" ") and not line.endswith(":"):
             lines.append(line)
             line = ""

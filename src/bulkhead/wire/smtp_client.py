@@ -1,8 +1,9 @@
 """SmtpSender: the client's side of an SMTP session. Bytes in, events out; gives every recipient an outcome.
 
 Source: RFC 5321 section 3.3 and 4.5.3.2, with SIZE (RFC 1870), PIPELINING (RFC 2920), STARTTLS (RFC 3207),
-8BITMIME (RFC 6152), ENHANCEDSTATUSCODES (RFC 2034). A server that breaks the protocol is treated as one that
-hung up: nothing is raised, the recipients are deferred (or unknown, after the final dot) and the session ends.
+8BITMIME (RFC 6152), ENHANCEDSTATUSCODES (RFC 2034), DSN (RFC 3461), SMTPUTF8 (RFC 6531).
+A server that breaks the protocol is treated as one that hung up: nothing is raised, the recipients are deferred (or
+unknown, after the final dot) and the session ends.
 
     Ready -> send(envelope) -> TextWanted -> text(piece) ... end_text() -> TransactionEnded -> send(...) or quit()
 """
@@ -26,6 +27,7 @@ from bulkhead.wire.smtp_client_events import (
     TransactionEnded,
 )
 from bulkhead.wire.smtp_codes import Code, Reply
+from bulkhead.wire.smtp_notify import NO_WISH, seven_bit
 from bulkhead.wire.smtp_outcome import Envelope, Outcome, Transaction, outcome_of, status_of
 from bulkhead.wire.smtp_reply import ReplyReader
 from bulkhead.wire.smtp_text import TextWriter
@@ -114,7 +116,7 @@ class SmtpSender:
         self._unsent.append((Awaited.MAIL, f"MAIL FROM:<{sender or ''}>{self._parameters(envelope)}"))
         for at in transaction.pending:
             transaction.offered.append(at)
-            self._unsent.append((Awaited.RCPT, f"RCPT TO:<{envelope.recipients[at]}>"))
+            self._unsent.append((Awaited.RCPT, f"RCPT TO:<{envelope.recipients[at]}>{self._wish(envelope, at)}"))
         self._unsent.append((Awaited.DATA, "DATA"))
         self._reset_needed = True
         self._send_commands()
@@ -263,21 +265,36 @@ class SmtpSender:
         """Settle what this server cannot take without asking it; True when nothing is left to send."""
         envelope = transaction.envelope
         limit = self.extensions.get("SIZE", "")
-        sender_ascii = envelope.reverse_path is None or str(envelope.reverse_path).isascii()
         if limit.isascii() and limit.isdigit() and len(limit) <= 20 and 0 < int(limit) < envelope.size:
             reason = f"message of {envelope.size} octets exceeds the server's limit of {int(limit)}"
             transaction.settle_pending(Outcome.FAILED, None, reason, "5.3.4")
         elif envelope.eight_bit and "8BITMIME" not in self.extensions:
             transaction.settle_pending(Outcome.FAILED, None, "the server does not take 8-bit text", "5.6.3")
-        for at in transaction.pending:
-            if not (sender_ascii and str(envelope.recipients[at]).isascii()):
-                reason = "the address is not US-ASCII and needs SMTPUTF8"
+        for at in transaction.pending if "SMTPUTF8" not in self.extensions else ():
+            if envelope.utf8_throughout or not str(envelope.recipients[at]).isascii():  # RFC 6531 section 3.2
+                reason = "the message is internationalized and the server does not take SMTPUTF8"
                 transaction.settle(at, Outcome.FAILED, None, reason, "5.6.7")
         return not transaction.pending
 
     def _parameters(self, envelope: Envelope) -> str:
-        size = f" SIZE={envelope.size}" if "SIZE" in self.extensions else ""
-        return size + (" BODY=8BITMIME" if envelope.eight_bit else "")
+        words = [f" SIZE={envelope.size}"] if "SIZE" in self.extensions else []
+        if envelope.eight_bit:
+            words.append(" BODY=8BITMIME")
+        if envelope.utf8_throughout or not all(str(address).isascii() for address in envelope.recipients):
+            words += [" SMTPUTF8"] if "SMTPUTF8" in self.extensions else []
+        if "DSN" in self.extensions:
+            words += [f" RET={envelope.ret}"] if envelope.ret else []
+            words += [f" ENVID={envelope.envid}"] if envelope.envid else []
+        return "".join(words)
+
+    def _wish(self, envelope: Envelope, at: int) -> str:
+        """The parameters of RCPT (RFC 3461 section 5.2.1); UTF-8 in ORCPT only to a server that takes it."""
+        wish = envelope.wish(at)
+        if "DSN" not in self.extensions or wish is NO_WISH:
+            return ""
+        original = wish.original if "SMTPUTF8" in self.extensions else seven_bit(wish.original)
+        notify = wish.notify.render()
+        return (f" NOTIFY={notify}" if notify else "") + (f" ORCPT={original}" if original else "")
 
     def _send_commands(self) -> None:
         """Send all that waits to a server that takes PIPELINING, one command at a time to another."""
@@ -286,7 +303,7 @@ class SmtpSender:
             self._command(*self._unsent.popleft())
 
     def _command(self, awaited: Awaited, line: str) -> None:
-        self._outbox += line.encode("ascii") + b"\r\n"
+        self._outbox += line.encode() + b"\r\n"
         self._awaited.append(awaited)
 
     def _current(self) -> Transaction:
@@ -303,7 +320,7 @@ class SmtpSender:
         transaction, self._transaction = self._current(), None
         self._unsent.clear()
         self._writer = None
-        self._events.append(TransactionEnded(transaction.outcomes))
+        self._events.append(TransactionEnded(transaction.outcomes, "DSN" in self.extensions))
 
     def _give_up(self, reply: Reply, awaited: Awaited) -> None:
         self._hang_up(f"in reply to {awaited.words}", reply)

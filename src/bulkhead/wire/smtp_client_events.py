@@ -57,9 +57,13 @@ class TextWanted:
 
 @dataclass(frozen=True, slots=True)
 class TransactionEnded:
-    """Every recipient of the envelope, in its order, with its outcome."""
+    """Every recipient of the envelope, in its order, with its outcome.
+
+    wishes_passed: the server knows DSN, so it tells the sender of what it delivers (RFC 3461 section 5.2.2).
+    """
 
     results: tuple[RecipientResult, ...]
+    wishes_passed: bool = False
 
 
 @dataclass(frozen=True, slots=True)

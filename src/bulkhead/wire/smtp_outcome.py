@@ -6,6 +6,7 @@ from enum import Enum
 
 from bulkhead.identifiers import Address
 from bulkhead.wire.smtp_codes import Code, Reply
+from bulkhead.wire.smtp_notify import NO_WISH, Wish
 
 
 class Outcome(Enum):
@@ -25,6 +26,19 @@ class Envelope:
     recipients: tuple[Address, ...]
     size: int  # octets, for SIZE (RFC 1870)
     eight_bit: bool  # the text has octets above 127
+    utf8_header: bool = False  # the header has UTF-8 (RFC 6532)
+    wishes: tuple[Wish, ...] = ()  # one a recipient, or none at all (RFC 3461)
+    ret: str = ""
+    envid: str = ""
+
+    def wish(self, at: int) -> Wish:
+        """The wish for one recipient."""
+        return self.wishes[at] if at < len(self.wishes) else NO_WISH
+
+    @property
+    def utf8_throughout(self) -> bool:
+        """Whether no recipient can be reached without SMTPUTF8."""
+        return self.utf8_header or not str(self.reverse_path or "").isascii()
 
 
 @dataclass(frozen=True, slots=True)
