@@ -10,6 +10,7 @@ import base64
 import re
 import secrets
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import NewType
 from unicodedata import normalize
 
@@ -72,6 +73,7 @@ def parse_tenant_id(text: str) -> TenantId:
     return TenantId(text)
 
 
+@lru_cache(maxsize=1024)  # mail names few domains again and again; what is refused is not kept
 def parse_domain(text: str) -> DomainName:
     """A domain name as lower-case A-labels without a trailing dot (RFC 5321 section 4.1.2). Raises PeerError.
 

@@ -11,14 +11,14 @@ WINDOW = 8  # chunks that may be sent before the first credit
 BodySource = bytes | Iterable[bytes] | AsyncIterable[bytes]
 
 
-def cut(data: bytes) -> Iterator[bytes]:
+def cut(data: bytes) -> Iterator[bytes | memoryview]:
     """`data` in pieces of at most a chunk, without copying where it fits."""
     if len(data) <= CHUNK_MAX:
         yield data
         return
     view = memoryview(data)
     for start in range(0, len(data), CHUNK_MAX):
-        yield bytes(view[start : start + CHUNK_MAX])
+        yield view[start : start + CHUNK_MAX]
 
 
 class BodyReader:

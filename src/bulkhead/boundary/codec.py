@@ -95,15 +95,21 @@ class FrameReader:
     __slots__ = ("_inbox", "_start")
 
     def __init__(self) -> None:
-        self._inbox = bytearray()
+        self._inbox: bytes | bytearray = b""  # one read as it came, or the rest of one and what came after it
         self._start = 0
 
     def receive_data(self, data: bytes) -> None:
         """Take in bytes as they came."""
-        if self._start:
-            del self._inbox[: self._start]
-            self._start = 0
-        self._inbox += data
+        inbox, start = self._inbox, self._start
+        if start == len(inbox):  # nearly always: nothing is left, so nothing is copied
+            self._inbox = data
+        elif isinstance(inbox, bytearray):
+            del inbox[:start]
+            inbox += data
+        else:
+            self._inbox = bytearray(memoryview(inbox)[start:])
+            self._inbox += data
+        self._start = 0
 
     def next_frame(self) -> Frame | None:
         """The next whole frame, or None when more bytes are needed. Raises BoundaryViolation."""
@@ -118,14 +124,22 @@ class FrameReader:
         if len(inbox) < end:
             return None
         self._start = end
-        return Frame(kind, call, bytes(inbox[begin:end]))
+        if isinstance(inbox, bytes):
+            return Frame(kind, call, inbox[begin:end])
+        with memoryview(inbox) as view:  # a slice of a bytearray would be one more copy
+            return Frame(kind, call, bytes(view[begin:end]))
 
 
 def frame(kind: FrameKind, call: int, payload: bytes = b"") -> bytes:
     """One frame. Raises ValueError when the payload is over the kind's limit: our bug."""
-    if len(payload) > _LIMIT[kind]:
-        raise ValueError(f"{kind.name} of {len(payload)} bytes is over its limit")
-    return HEADER.pack(len(payload), kind, call) + payload
+    return frame_header(kind, call, len(payload)) + payload
+
+
+def frame_header(kind: FrameKind, call: int, length: int) -> bytes:
+    """What stands before `length` bytes of payload. Raises ValueError when those are over the kind's limit: our bug."""
+    if length > _LIMIT[kind]:
+        raise ValueError(f"{kind.name} of {length} bytes is over its limit")
+    return HEADER.pack(length, kind, call)
 
 
 @cache
@@ -218,5 +232,6 @@ def decode_credit(payload: bytes) -> int:
 __all__ = [
     "FAILURES", "HEADER_SIZE", "PAYLOAD_MAX", "PROTOCOL", "Fact", "Failure", "Frame", "FrameKind", "FrameReader",
     "Hello", "decode_credit", "decode_failure", "decode_hello", "decode_reply", "decode_with", "encode",
-    "encode_credit", "encode_failure", "encode_reply", "encode_request", "frame", "reply_decoder", "union_decoder",
+    "encode_credit", "encode_failure", "encode_reply", "encode_request", "frame", "frame_header", "reply_decoder",
+    "union_decoder",
 ]  # fmt: skip

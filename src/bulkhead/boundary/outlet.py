@@ -9,6 +9,7 @@ import socket
 from collections import deque
 from collections.abc import Callable
 
+RUN_MAX = 128 * 1024  # bytes joined for one write: about what the kernel takes; the rest would be copied again
 OUTBOX_HIGH = 1 << 20  # bytes waiting: above it bodies wait, facts are dropped, and a server reads no requests
 
 
@@ -22,7 +23,7 @@ class Outlet:
     def __init__(self, sock: socket.socket, broken: Callable[[], None], drained: Callable[[], None]) -> None:
         self._sock, self._broken, self._drained = sock, broken, drained
         self._loop = asyncio.get_running_loop()
-        self._frames: deque[tuple[bytes, socket.socket | None]] = deque()
+        self._frames: deque[tuple[bytes | memoryview, socket.socket | None]] = deque()
         self._room: asyncio.Future[None] | None = None
         self._scheduled = self._writing = self._closed = False
         self.size = 0
@@ -32,8 +33,8 @@ class Outlet:
         """Whether more waits than should."""
         return self.size > OUTBOX_HIGH
 
-    def put(self, frame: bytes, sock: socket.socket | None = None) -> None:
-        """Queue one frame, and the socket that goes with it; the socket is owned here from now on."""
+    def put(self, frame: bytes | memoryview, sock: socket.socket | None = None) -> None:
+        """Queue a frame or a part of one, or one frame and its socket, which is owned here from now on."""
         if self._closed:
             if sock is not None:
                 sock.close()
@@ -92,16 +93,17 @@ class Outlet:
                 self._frames.popleft()
                 self.size -= len(first)
                 return True
-            run = []
-            while self._frames and self._frames[0][1] is None:
+            run, size = [], 0
+            while self._frames and self._frames[0][1] is None and size < RUN_MAX:
                 run.append(self._frames.popleft()[0])
+                size += len(run[-1])
             data = run[0] if len(run) == 1 else b"".join(run)
             sent = 0
             try:
                 sent = self._sock.send(data)
             finally:
                 if sent < len(data):
-                    self._frames.appendleft((data[sent:], None))
+                    self._frames.appendleft((memoryview(data)[sent:], None))
                 self.size -= sent
             return sent == len(data)
         except (BlockingIOError, InterruptedError):

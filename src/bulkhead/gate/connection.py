@@ -34,9 +34,9 @@ class Connection(asyncio.Protocol):
     """
 
     __slots__ = (
-        "_buffer", "_closing", "_drain", "_ends", "_eof", "_idle_seconds", "_idle_until", "_interrupted", "_loop",
-        "_lost", "_on_lost", "_paced", "_paused", "_timed_out", "_timer", "_transport", "_waiter", "local_address",
-        "secure", "source",
+        "_buffer", "_closing", "_drain", "_ends", "_eof", "_first", "_idle_seconds", "_idle_until", "_interrupted",
+        "_loop", "_lost", "_on_lost", "_paced", "_paused", "_timed_out", "_timer", "_transport", "_waiter",
+        "local_address", "secure", "source",
     )  # fmt: skip
 
     def __init__(self, source: str, local_address: str, idle_seconds: float, on_lost: Callable[[], None]) -> None:
@@ -46,7 +46,8 @@ class Connection(asyncio.Protocol):
         self._idle_seconds = idle_seconds
         self._on_lost = on_lost
         self._transport: asyncio.Transport | None = None
-        self._buffer = bytearray()
+        self._first = b""  # what came first, as it came: nearly always all there is, and then it is copied nowhere
+        self._buffer = bytearray()  # what came after it, in one run: single octets must not become as many objects
         self._closing = self._eof = self._lost = self._paused = self._paced = self._timed_out = self._interrupted = (
             False
         )
@@ -63,7 +64,7 @@ class Connection(asyncio.Protocol):
                 raise asyncio.CancelledError
             if self._timed_out or self._loop.time() >= self._ends:
                 raise IdleTooLong("idle for too long")
-            if self._buffer:
+            if self._first:
                 break
             if self._eof or self._lost:
                 return b""
@@ -72,8 +73,8 @@ class Connection(asyncio.Protocol):
                 await self._waiter
             finally:
                 self._waiter = None
-        data = bytes(self._buffer)
-        self._buffer.clear()
+        data = self._first + self._buffer if self._buffer else self._first
+        self._forget()
         self.resume()
         return data
 
@@ -85,7 +86,7 @@ class Connection(asyncio.Protocol):
     @property
     def buffered(self) -> bool:
         """Whether bytes wait that the session has not read."""
-        return bool(self._buffer)
+        return bool(self._first)
 
     def write(self, data: bytes) -> None:
         """Queue bytes to be sent; follow with drain() where there may be many."""
@@ -147,7 +148,7 @@ class Connection(asyncio.Protocol):
         """
         if self._transport is None or self._eof or self._lost:
             raise ConnectionEnded("the connection ended")
-        self._buffer.clear()
+        self._forget()
         try:
             transport = await self._loop.start_tls(
                 self._transport, self, context, server_side=True, ssl_handshake_timeout=HANDSHAKE_SECONDS
@@ -177,7 +178,7 @@ class Connection(asyncio.Protocol):
         if transport is None or self._closing or self._lost:
             return
         self._closing = True
-        self._buffer.clear()
+        self._forget()
         if self.secure or self._eof:
             transport.close()
             return
@@ -207,8 +208,11 @@ class Connection(asyncio.Protocol):
             return
         whole = self._loop.time() + self._idle_seconds
         self._idle_until = min(whole, self._idle_until + len(data) / PACE) if self._paced else whole
-        self._buffer += data
-        if len(self._buffer) > READ_HIGH:
+        if self._first:
+            self._buffer += data
+        else:
+            self._first = data
+        if len(self._first) + len(self._buffer) > READ_HIGH:
             self.pause()
         self._wake()
 
@@ -235,6 +239,11 @@ class Connection(asyncio.Protocol):
         self._release_drain()
         self._wake()
         self._on_lost()
+
+    def _forget(self) -> None:
+        self._first = b""
+        if self._buffer:
+            self._buffer.clear()
 
     def _release_drain(self) -> None:
         if self._drain is not None:

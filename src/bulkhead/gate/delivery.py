@@ -15,7 +15,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from msgspec import structs
 
 from bulkhead.boundary.exchange import Exchange
-from bulkhead.boundary.messages.fields import Stamp
+from bulkhead.boundary.messages.fields import CHUNK_MAX, Stamp
 from bulkhead.boundary.messages.to_directory import BindingRow
 from bulkhead.boundary.messages.to_store import COPIES_MAX, Copy, DeliverMail
 from bulkhead.errors import ConfigError
@@ -167,5 +167,5 @@ async def deliver(
     seconds = min(CALL_SECONDS + octets / OCTETS_A_SECOND, CALL_SECONDS_MAX)
     stamp = Stamp.fresh(actor, seconds, None if request_id is None else RequestId(request_id))
     request = DeliverMail(stamp, tuple(copy.row for copy in copies))
-    small = octets <= INLINE_MAX // 4
+    small = octets <= CHUNK_MAX
     await exchange.to("store").call(request, b"".join(body()) if small else body, timeout=seconds)

@@ -10,9 +10,10 @@ from typing import TypeVar
 from bulkhead.errors import Refused
 from bulkhead.wire.header import header_end
 
-INLINE_MAX = 256 * 1024  # octets: work on larger messages is done on the one thread beside the loop
+INLINE_MAX = 512 * 1024  # octets: work on larger messages is done on the one thread beside the loop
 JOIN_INLINE_MAX = 4 << 20  # octets: copied in a millisecond
 PIECE = 256 * 1024
+APART_MIN = 4096  # octets of a piece that is kept as it came, not copied behind others
 HEADER_MAX = 1 << 20  # octets of a message's header
 
 T = TypeVar("T")
@@ -50,6 +51,10 @@ class MessageText:
     def add(self, data: bytes) -> None:
         """Take the next octets, of whatever length."""
         self.size += len(data)
+        if len(data) >= APART_MIN:
+            self._cut()
+            self._pieces.append(data)
+            return
         self._tail += data
         if len(self._tail) >= PIECE:
             self._cut()
@@ -57,6 +62,10 @@ class MessageText:
     def header(self) -> bytes:
         """The header with its empty line, or all there is. Raises Refused (`header-too-large`) above 1 MiB."""
         self._cut()
+        first = self._pieces[0] if self._pieces else b""
+        end = header_end(first, 0, len(first))
+        if end < min(len(first), HEADER_MAX):  # nearly always: the rest need not be joined
+            return first[:end]
         head, held = [], 0
         for piece in self._pieces:
             head.append(piece)

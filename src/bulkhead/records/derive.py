@@ -2,6 +2,7 @@
 
 import struct
 from collections.abc import Iterable
+from functools import lru_cache
 
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
@@ -25,13 +26,12 @@ def join_fields(fields: Iterable[bytes]) -> bytes:
 
     Raises ValueError for a field longer than 65,535 bytes.
     """
-    out = bytearray()
+    out: list[bytes] = []
     for field in fields:
         if len(field) > FIELD_MAX:
             raise ValueError("field is longer than 65,535 bytes")
-        out += _U16.pack(len(field))
-        out += field
-    return bytes(out)
+        out += (_U16.pack(len(field)), field)
+    return b"".join(out)
 
 
 def require_key(key: bytes) -> bytes:
@@ -46,5 +46,13 @@ def derive(secret: bytes, label: str, *fields: bytes, length: int = KEY_BYTES) -
 
     Labels begin with `bulkhead/v1/` and each has one use.
     """
-    info = join_fields((b"bulkhead/v1/" + label.encode("ascii"), *fields))
-    return HKDF(algorithm=hashes.SHA256(), length=length, salt=None, info=info).derive(secret)
+    info = _label(label) + join_fields(fields) if fields else _label(label)
+    return HKDF(_SHA256, length, None, info).derive(secret)
+
+
+@lru_cache(maxsize=64)  # there are few, and a message asks for three
+def _label(label: str) -> bytes:
+    return join_fields((b"bulkhead/v1/" + label.encode("ascii"),))
+
+
+_SHA256 = hashes.SHA256()

@@ -11,6 +11,7 @@ import struct
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import IntEnum
+from functools import lru_cache
 
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM, AESGCMSIV
@@ -110,7 +111,15 @@ class Header:
 
 def encode_header(kind: Kind, suite: Suite, key_version: int) -> bytes:
     """The header's 7 bytes. Raises ValueError where the key version does not fit 32 bits."""
-    return bytes((kind, VERSION, suite)) + u32(key_version)
+    return _leading(kind, suite, key_version)[0]
+
+
+@lru_cache(maxsize=256)  # every message asks for four, nearly always the same
+def _leading(kind: Kind, suite: Suite, key_version: int) -> tuple[bytes, bytes]:
+    """A record's header, and the fields that stand for it in what is bound."""
+    version = u32(key_version)
+    fields = (bytes((kind,)), bytes((VERSION,)), bytes((suite,)), version)
+    return bytes((kind, VERSION, suite)) + version, join_fields(fields)
 
 
 def read_header(record: bytes | bytearray | memoryview, kind: Kind) -> Header:
@@ -132,7 +141,7 @@ def read_header(record: bytes | bytearray | memoryview, kind: Kind) -> Header:
 
 def bind(kind: Kind, suite: Suite, key_version: int, fields: Sequence[bytes]) -> bytes:
     """Associated data (AEAD) or info (HPKE) of a record: its header's fields and then the kind's own."""
-    return join_fields((bytes((kind,)), bytes((VERSION,)), bytes((suite,)), u32(key_version), *fields))
+    return _leading(kind, suite, key_version)[1] + join_fields(fields)
 
 
 def seal(
@@ -152,7 +161,7 @@ def seal(
     suite = SUITES[kind][0]
     stored = _NONCE_BYTES[suite]
     if nonce is None:
-        nonce = os.urandom(stored)
+        nonce = os.urandom(stored) if stored else b""
     if len(nonce) != stored:
         raise ValueError(f"a nonce of {kind.name} has {stored} bytes")
     cipher = _CIPHERS[suite](require_key(key))

@@ -155,20 +155,21 @@ class SmtpReceiver:
         """The next event, or None when bytes or an answer are needed. Raises PeerError: the session is over."""
         if self._failure is not None:
             raise self._failure
-        if self._awaiting is not None or self.phase in (_CLOSED, _CONNECTED):
+        phase = self.session.phase
+        if self._awaiting is not None or phase is _CLOSED or phase is _CONNECTED:
             return None
-        if self.phase is _DATA:
+        if phase is _DATA:
             return self._read_text()
-        if self.phase is _CHUNK:
+        if phase is _CHUNK:
             return self._read_chunk()
         if self._skipped_chunk is not None:
             return self._skip_chunk()
         verb = ""
         try:
-            line = self._lines.take(self._inbox, authenticating=self.phase is _AUTH)
+            line = self._lines.take(self._inbox, authenticating=phase is _AUTH)
             if line is None:
                 return None
-            if self.phase is _AUTH:
+            if phase is _AUTH:
                 return self._give(AuthLine(line))
             verb, argument = split_command(line)
             if verb == "BDAT":

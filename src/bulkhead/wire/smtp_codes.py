@@ -4,7 +4,7 @@ Sources: RFC 5321 sections 4.2 and 4.5.3, RFC 3463, RFC 2034, RFC 4954 section 6
 """
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import IntEnum, StrEnum
 from typing import Final
 
@@ -117,6 +117,7 @@ class Reply:
     code: int
     status: str
     lines: tuple[str, ...] = ("",)
+    _rendered: bytes = field(default=b"", init=False, repr=False, compare=False)  # most replies are said many times
 
     def __post_init__(self) -> None:
         if not 200 <= self.code <= 599 or not self.lines:
@@ -144,6 +145,11 @@ class Reply:
 
     def render(self) -> bytes:
         """The reply's octets: every line at most 512 with CRLF, printable US-ASCII (anything else becomes "?")."""
+        if not self._rendered:
+            object.__setattr__(self, "_rendered", self._render())
+        return self._rendered
+
+    def _render(self) -> bytes:
         head = f"{self.status} " if self.status else ""
         room = REPLY_LINE_MAX - 6 - len(head)
         if len(self.lines) == 1 and len(line := self.lines[0]) <= room and line.isascii() and line.isprintable():

@@ -64,7 +64,8 @@ class TextReader:
             if self.fault is not None:
                 self._discard(inbox)
             return b""
-        text = bytes(inbox[:stop])
+        with memoryview(inbox) as view:  # a slice of a bytearray would be one more copy
+            text = bytes(view[:stop])
         del inbox[:after]
         self._check_octets(text, suspect)
         if suspect + 2 < stop:
