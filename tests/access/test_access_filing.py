@@ -1,6 +1,7 @@
 """Filing: what arrived goes into pages once, whoever files it, and no message is lost or delayed by it."""
 
 import threading
+import time
 
 import pytest
 from tests.access.cell import Account, Cell, Raw, message
@@ -104,3 +105,48 @@ def test_pop3_reads_and_deletes_mail_that_nobody_filed(cell: Cell, account: Acco
     pop.quit()
     assert cell.arrived(account) == 1
     assert cell.pop(account).stat()[0] == 1
+
+
+def test_a_half_dead_page_is_written_anew_and_every_session_still_reads_its_messages(
+    cell: Cell, account: Account
+) -> None:
+    cell.deliver(account, *(message(f"{n}") for n in range(20)))
+    old, other = cell.raw(account), cell.raw(account)
+    old.command("SELECT INBOX")
+    cell.wait_filed(account)
+    listed = envelopes(old)
+    old.command("STORE 1:11 +FLAGS (\\Deleted)")
+    old.command("EXPUNGE")
+    versions = "SELECT p.version, p.held FROM page p JOIN account a ON a.seq = p.account WHERE a.account = ?"
+    assert cell.rows(versions, account.id) == [(1, 20)]
+    other.command("SELECT INBOX")
+    ends = time.monotonic() + 20
+    while cell.rows(versions, account.id) != [(2, 9)] and time.monotonic() < ends:
+        time.sleep(0.02)
+    assert cell.rows(versions, account.id) == [(2, 9)]
+    live = [line.split(b"(", 1)[1] for line in listed[11:]]
+    for raw in (old, other, cell.raw(account)):
+        raw.command("EXAMINE INBOX")
+        assert [line.split(b"(", 1)[1] for line in envelopes(raw)] == live
+    cell.deliver(account, message("later"))
+    other.command("SELECT INBOX")
+    cell.wait_filed(account)
+    assert pages(cell, account) == [21]
+    assert len(envelopes(other)) == 10
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        b"\r\n",
+        b"",
+        b"From: " + b"a," * 5000 + b"\r\n\r\n",
+        b"Content-Type: multipart/mixed; boundary=b\r\n\r\n" + b"--b\r\n\r\n" * 1200,
+        b"Content-Type: multipart/mixed; boundary=b\r\n\r\n" + b"--b\r\nContent-Type:message/rfc822\r\n\r\n\r\n" * 300,
+    ],
+)
+def test_no_message_is_refused_for_what_its_summary_takes(cell: Cell, account: Account, text: bytes) -> None:
+    cell.deliver(account, text)
+    raw = cell.raw(account)
+    raw.command("SELECT INBOX")
+    assert raw.command("FETCH 1 RFC822.SIZE")[0] == b"* 1 FETCH (RFC822.SIZE %d)\r\n" % len(text)

@@ -1,6 +1,7 @@
 """Runs a real store, unlocked, over an inherited socket, so that its system calls can be traced.
 
-Arguments: descriptor of the edges' parent socket, data directory, bytes of a segment, sync to leave out ("" for none).
+Arguments: descriptor of the edges' parent socket, data directory, bytes of a segment, sync to leave out ("" for none),
+"compact" to have it compact all the time.
 The other side sends one end of each edge (mx, access, keyring, cli) as a descriptor, in that order.
 """
 
@@ -10,10 +11,12 @@ import signal
 import socket
 import sys
 from pathlib import Path
+from typing import Any
 
 from bulkhead.boundary.edge import Channel
 from bulkhead.boundary.exchange import Exchange
 from bulkhead.holder import database
+from bulkhead.store.compaction import Policy
 from bulkhead.store.disk import Disk
 from bulkhead.store.process import open_store
 
@@ -35,6 +38,20 @@ class Forgetful(Disk):
             super().fsync_directory(path)
 
 
+class Hasty:
+    """A store's state, or its database, to a compactor that names its copies without a sync of them."""
+
+    def __init__(self, real: Any) -> None:
+        self._real = real
+
+    def __getattr__(self, name: str) -> Any:
+        found = getattr(self._real, name)
+        return Hasty(found) if name == "database" else found
+
+    async def write(self, work: Any, *, before: object = None) -> Any:
+        return await self._real.write(work)
+
+
 def forget_wal() -> None:
     """SQLite leaves its own syncs out."""
     connect = database.connect
@@ -47,10 +64,12 @@ def forget_wal() -> None:
     database.connect = careless
 
 
-async def main(parent: socket.socket, segment_bytes: int, left_out: str) -> None:
+async def main(parent: socket.socket, segment_bytes: int, left_out: str, policy: Policy) -> None:
     _, ends, _, _ = socket.recv_fds(parent, 16, len(CLIENTS))
     exchange = Exchange(Channel("store", 0, 1), lambda *_: os._exit(3))
-    store = await open_store(exchange, Forgetful(left_out), segment_bytes)
+    store = await open_store(exchange, Forgetful(left_out), segment_bytes, policy)
+    if left_out == "copies":
+        store.state.compactor._state = Hasty(store.state)
     for client, end in zip(CLIENTS, ends, strict=True):
         exchange.attach(socket.socket(fileno=end), Channel(client, 0, 1), 1)
     parent.send(b"ready")
@@ -64,4 +83,12 @@ if __name__ == "__main__":
     os.chdir(sys.argv[2])
     if sys.argv[4] == "wal":
         forget_wal()
-    asyncio.run(main(socket.socket(fileno=int(sys.argv[1])), int(sys.argv[3]), sys.argv[4]))
+    eager = Policy(dead_percent=10, period=0.02, bytes_per_second=1 << 34, dead_bytes_min=1, quiet_commits=1e9)
+    asyncio.run(
+        main(
+            socket.socket(fileno=int(sys.argv[1])),
+            int(sys.argv[3]),
+            sys.argv[4],
+            eager if sys.argv[5:] == ["compact"] else Policy(),
+        )
+    )

@@ -70,22 +70,22 @@ def test_a_delivery_is_all_or_none(run):
     run(scenario)
 
 
-@pytest.mark.parametrize("sealed", [(40, 60, 200), BIG])
-def test_quota_counts_rfc822_size_to_the_octet(run, sealed):
+@pytest.mark.parametrize(("unit", "sealed"), [(1, (40, 60, 200)), (10_000, BIG)])
+def test_quota_counts_rfc822_size_to_the_octet(run, unit, sealed):
     async def scenario(world):
-        account = await world.account(quota=1000)
-        await world.deliver(copy_for(account, 600, sealed=sealed))
-        await world.peer(MX).call(to_store.CheckRoom(account, 400))
+        account = await world.account(quota=1000 * unit)
+        await world.deliver(copy_for(account, 600 * unit, sealed=sealed))
+        await world.peer(MX).call(to_store.CheckRoom(account, 400 * unit))
         for call in (
-            world.peer(MX).call(to_store.CheckRoom(account, 401)),
-            world.deliver(copy_for(account, 401, sealed=sealed)),
+            world.peer(MX).call(to_store.CheckRoom(account, 400 * unit + 1)),
+            world.deliver(copy_for(account, 400 * unit + 1, sealed=sealed)),
         ):
             with pytest.raises(Refused) as refused:
                 await call
             assert refused.value.code == "over-quota"
-        await world.deliver(copy_for(account, 400, sealed=sealed))
+        await world.deliver(copy_for(account, 400 * unit, sealed=sealed))
         client = await world.session(account)
-        assert await client.ask(to_store.ReadQuota) == to_store.Quota(1000, 1000, 2)
+        assert await client.ask(to_store.ReadQuota) == to_store.Quota(1000 * unit, 1000 * unit, 2)
 
     run(scenario)
 

@@ -131,3 +131,82 @@ def test_a_destroyed_account_leaves_no_page_and_no_segment(run):
         assert client.account not in Path("store.sqlite").read_bytes() + Path("store.sqlite-wal").read_bytes()
 
     run(scenario)
+
+
+async def rewrite(client, page, version, replaces, kept, data=b"page"):
+    await client.change(to_store.RewritePage, page, version, replaces, bytes(kept), body=data)
+
+
+async def half_dead(world, count=6):
+    """A page of `count` messages of which the first half are gone; the emails that live."""
+    client, emails = await arrived(world, count)
+    await file(client, 1, 1, 0, [(email, at, b"s") for at, email in enumerate(emails)])
+    columns = await client.columns()
+    gone = [uid for uid, row in columns.items() if row[4] in emails[: count // 2]]
+    await client.change_open(to_store.Expunge, client.inbox, tuple((uid, uid) for uid in gone), deleted_only=False)
+    return client, emails[count // 2 :]
+
+
+def test_a_half_dead_page_is_listed_and_rewritten_without_moving_a_message(run):
+    async def scenario(world):
+        client, _ = await half_dead(world)
+        (sparse,) = (await client.ask(to_store.ListSparsePages)).pages
+        assert sparse == to_store.SparsePage(1, 1, 6, bytes((3, 4, 5)))
+        columns = await client.columns()
+        rows = (await client.ask(to_store.ReadRows, client.inbox, ALL)).rows
+        await rewrite(client, 1, 2, 1, sparse.live, b"sealed anew")
+        assert await client.columns() == columns
+        assert (await client.ask(to_store.ReadRows, client.inbox, ALL)).rows == rows
+        reply, body = await client.open(to_store.ReadPages, (1,))
+        assert (reply.pages[0], body) == (to_store.PageRow(1, 2, 3, 6, 11), b"sealed anew")
+        assert (await client.ask(to_store.ListSparsePages)).pages == ()
+
+    run(scenario)
+
+
+def test_a_page_with_more_than_half_alive_is_left_alone(run):
+    async def scenario(world):
+        client, emails = await arrived(world, 3)
+        await file(client, 1, 1, 0, [(email, at, b"s") for at, email in enumerate(emails)])
+        await client.change_open(to_store.Expunge, client.inbox, ((1, 1),), deleted_only=False)
+        assert (await client.ask(to_store.ListSparsePages)).pages == ()
+
+    run(scenario)
+
+
+def test_of_two_sessions_that_rewrite_a_page_at_once_one_is_refused(run):
+    async def scenario(world):
+        client, _ = await half_dead(world)
+        other = await world.session(client.account, Channel("access", 1, 1))
+        await rewrite(client, 1, 2, 1, (3, 4, 5))
+        await refused_with("page-changed", rewrite(other, 1, 2, 1, (3, 4, 5), b"other"))
+        assert (await client.open(to_store.ReadPages, (1,)))[1] == b"page"
+
+    run(scenario)
+
+
+def test_no_rewritten_page_forgets_a_live_summary(run):
+    async def scenario(world):
+        client, _ = await half_dead(world)
+        await refused_with("page-changed", rewrite(client, 1, 2, 1, (3, 4)))
+        await refused_with("bad-page", rewrite(client, 1, 2, 1, (3, 4, 5, 6)))
+        await refused_with("bad-page", rewrite(client, 1, 1, 1, (3, 4, 5)))
+        await refused_with("bad-page", rewrite(client, 1, 2, 1, (3, 4, 5), None))
+        await refused_with("page-changed", rewrite(client, 2, 2, 1, (3, 4, 5)))
+        assert (await client.open(to_store.ReadPages, (1,)))[0].pages[0].version == 1
+
+    run(scenario)
+
+
+def test_a_page_rewritten_is_filled_further(run):
+    async def scenario(world):
+        client, _ = await half_dead(world)
+        await rewrite(client, 1, 2, 1, (3, 4, 5))
+        copy = copy_for(client.account)
+        await client.append(client.inbox, copy)
+        await file(client, 1, 3, 2, [(copy.email, 6, b"s")], used=7)
+        (page,) = (await client.open(to_store.ReadPages, (1,)))[0].pages
+        assert (page.live, page.used) == (4, 7)
+        await refused_with("bad-page", file(client, 1, 4, 3, [(copy.email, 0, b"s")], used=1))
+
+    run(scenario)

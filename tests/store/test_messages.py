@@ -8,7 +8,7 @@ from tests.store.world import copy_for, payload, stamp, u32s
 
 from bulkhead.boundary.messages import to_store
 from bulkhead.errors import Refused
-from bulkhead.store import handle_message, rows
+from bulkhead.store import rows
 
 SEEN, DELETED = 1, 8
 ALL = ((1, 0xFFFFFFFF),)
@@ -198,11 +198,9 @@ def test_a_segment_whose_every_record_is_dead_is_removed(run):
     run(scenario)
 
 
-def test_an_account_has_at_most_so_many_messages_however_small(run, monkeypatch):
-    for module in (rows, handle_message):
-        monkeypatch.setattr(module, "MESSAGES_MAX", 3)
-
+def test_an_account_has_at_most_so_many_messages_however_small(run):
     async def scenario(world):
+        world.store.state.messages_max = 3
         client, _ = await filled(world, 2)
         for copies in (0, 1):
             if copies:

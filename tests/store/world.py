@@ -13,6 +13,7 @@ from bulkhead.boundary.messages import to_store
 from bulkhead.boundary.messages.facts import MailboxChanged
 from bulkhead.boundary.messages.fields import Stamp
 from bulkhead.identifiers import new_id
+from bulkhead.store.compaction import Policy
 from bulkhead.store.disk import Disk
 from bulkhead.store.process import Store, open_store
 
@@ -46,15 +47,15 @@ class Peer:
 class World:
     """The store of the working directory and its peers."""
 
-    def __init__(self, disk: Disk | None = None, segment_bytes: int = 1 << 26) -> None:
+    def __init__(self, disk: Disk | None = None, segment_bytes: int = 1 << 26, policy: Policy | None = None) -> None:
         self.violations: list[Any] = []
         self.exchange = Exchange(STORE, lambda *report: self.violations.append(report))
-        self.disk, self.segment_bytes = disk or Disk(), segment_bytes
+        self.disk, self.segment_bytes, self.policy = disk or Disk(), segment_bytes, policy
         self.store: Store
         self.peers: dict[Channel, Peer] = {}
 
     async def start(self) -> "World":
-        self.store = await open_store(self.exchange, self.disk, self.segment_bytes)
+        self.store = await open_store(self.exchange, self.disk, self.segment_bytes, self.policy)
         return self
 
     def peer(self, channel: Channel) -> Peer:
@@ -153,6 +154,7 @@ def stamp(request_id: bytes | None = None) -> Stamp:
 
 
 def copy_for(account: bytes, size: int = 100, *, sealed: tuple[int, int, int] = (40, 60, 200), date: int = 0) -> Any:
+    size = max(size, sum(sealed[1:]) - 256)  # a message of which such parts may be
     return to_store.Copy(account, new_id(), b"box" * 29, size, *sealed, date or int(time.time()))
 
 
@@ -163,8 +165,10 @@ def payload(copy: to_store.Copy) -> bytes:
 
 
 @asynccontextmanager
-async def running(disk: Disk | None = None, segment_bytes: int = 1 << 26) -> AsyncIterator[World]:
-    world = await World(disk, segment_bytes).start()
+async def running(
+    disk: Disk | None = None, segment_bytes: int = 1 << 26, policy: Policy | None = None
+) -> AsyncIterator[World]:
+    world = await World(disk, segment_bytes, policy).start()
     try:
         yield world
     finally:

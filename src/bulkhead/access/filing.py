@@ -3,6 +3,8 @@
 Runs in the background of a session that has a mailbox selected, from the oldest arrived message on, so that arrived
 mail is always at the mailbox's end. The plan is asked for before the rows: another session that files meanwhile
 changes the page that the plan names, the store refuses ours (`page-changed`), and the next round sees its work.
+
+Afterwards pages of which half is dead are written anew without what is dead.
 """
 
 import asyncio
@@ -16,11 +18,14 @@ from bulkhead.boundary.messages.to_store import (
     FiledEntry,
     FileMessages,
     FilingPlan,
+    ListSparsePages,
     MessageRow,
     Part,
     PlanFiling,
     ReadParts,
     ReadRows,
+    RewritePage,
+    SparsePage,
 )  # fmt: skip
 from bulkhead.errors import IntegrityError, Refused, TemporaryFailure
 from bulkhead.identifiers import EmailId, MailboxId
@@ -31,6 +36,7 @@ BLOCK = 256  # rows looked at, and filed, together
 PAGE_BYTES_OPEN = 64 * 1024  # a page of this size takes no more
 BATCH_BYTES_MAX = 1 << 20  # octets of summaries filed together
 SETTLE_SECONDS = 10.0  # how long mail that comes during a session waits for more
+SPARSE_ROUNDS_MAX = 256  # lists of half-dead pages that one session writes anew
 ROUNDS_MAX = 20  # refused rounds in a row, after which the next session tries
 
 
@@ -80,6 +86,7 @@ class Filing:
                     if error.code != "page-changed":
                         raise
                     refused += 1
+            await self._rewrite_sparse()
         except TemporaryFailure:
             selected.arrived = True  # the session's next command begins again
         except Refused:
@@ -173,6 +180,36 @@ class Filing:
                 await asyncio.sleep(0)
         if filed:
             await self._replace(plan, page, Page(tuple(entries)), tuple(filed))
+
+    async def _rewrite_sparse(self) -> None:
+        """Write pages anew of which half is dead. Another session that did it first is as good."""
+        account = self._account
+        for _ in range(SPARSE_ROUNDS_MAX):
+            pages = (await account.ask(ListSparsePages(account.handle))).pages
+            for page in pages:
+                try:
+                    await self._rewrite(page)
+                except Refused as error:
+                    if error.code != "page-changed":
+                        raise
+                    return
+            if not pages:
+                return
+
+    async def _rewrite(self, sparse: SparsePage) -> None:
+        account = self._account
+        found = await self._summaries.read_page_version(sparse.page, sparse.version)
+        if found is None or len(found.entries) != sparse.used:
+            raise Refused("the page is another by now", code="page-changed")
+        live = set(sparse.live)
+        entries = tuple(entry if at in live else b"" for at, entry in enumerate(found.entries))
+        key, version = await self._summaries.page_key(sparse.page), sparse.version + 1
+        page = Page(entries)
+        record = page.seal(key, account.generation, account.id, sparse.page, version)
+        await account.ask(
+            RewritePage(account.stamp(), account.handle, sparse.page, version, sparse.version, sparse.live), record
+        )
+        self._summaries.keep(sparse.page, page)
 
     async def _replace(self, plan: FilingPlan, old: Page, new: Page, filed: tuple[FiledEntry, ...]) -> None:
         account = self._account

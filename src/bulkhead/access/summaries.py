@@ -91,15 +91,24 @@ class Summaries:
             pages.update(await self.read_pages(tuple(wanted)))
         return pages
 
+    async def read_page_version(self, number: int, version: int) -> Page | None:
+        """This version of a page, where the store still has it and it opens."""
+        found = await self._read_versions((number,))
+        known, page = found.get(number, (0, None))
+        return page if known == version else None
+
     async def read_pages(self, numbers: tuple[int, ...]) -> dict[int, Page]:
         """Pages as the store has them now, opened; one that is gone or does not open is left out."""
+        return {number: page for number, (_, page) in (await self._read_versions(numbers)).items()}
+
+    async def _read_versions(self, numbers: tuple[int, ...]) -> dict[int, tuple[int, Page]]:
         account = self._account
         (reply, body), _ = await asyncio.gather(
             account.read(ReadPages(account.handle, numbers)), self._need_keys(numbers)
         )
         if sum(row.size for row in reply.pages) != len(body):
             raise IntegrityError("pages are not of the length that was said")
-        pages: dict[int, Page] = {}
+        pages: dict[int, tuple[int, Page]] = {}
         view, at = memoryview(body), 0
         for row in reply.pages:
             record = bytes(view[at : at + row.size])
@@ -110,7 +119,7 @@ class Summaries:
                 except IntegrityError as error:  # the messages' own parts still tell what it told
                     self._take_note(error)
                     continue
-                pages[row.page] = page
+                pages[row.page] = (row.version, page)
                 self.keep(row.page, page)
                 await asyncio.sleep(0)
         return pages

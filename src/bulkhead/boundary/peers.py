@@ -31,6 +31,7 @@ _BY_HANDLE = (
     "ReadParts", "ReadPages", "PlanFiling", "FileMessages", "StoreFlags",
     "Expunge", "CopyMessages", "AppendMessage", "ReadQuota",
     "LockMaildrop", "UnlockMaildrop", "UpdateMaildrop", "ReadUidls", "ReadMessages",
+    "ListSparsePages", "RewritePage",
 )  # fmt: skip
 
 PEERS: tuple[Peering, ...] = (

@@ -105,6 +105,10 @@ FAULTS: tuple[tuple[str, str], ...] = (
         " WHERE e.page != 0 AND (p.page IS NULL OR e.place >= p.used)",
     ),
     (
+        "account {}, page {}: it holds {} summaries by its row, which cannot be",
+        "SELECT account, page, held FROM page WHERE held < live OR held > used",
+    ),
+    (
         "account {}, page {}: two messages lie at {}",
         "SELECT account, page, place FROM email WHERE page != 0 GROUP BY account, page, place HAVING count(*) > 1",
     ),

@@ -8,7 +8,7 @@ from bulkhead.boundary.messages import to_store
 from bulkhead.boundary.messages.fields import Request
 from bulkhead.store.handle_admin import check_store, count_store, destroy_account, open_account
 from bulkhead.store.handle_delivery import append_message, check_room, deliver_mail
-from bulkhead.store.handle_filing import file_messages, plan_filing
+from bulkhead.store.handle_filing import file_messages, list_sparse_pages, plan_filing, rewrite_page
 from bulkhead.store.handle_mailbox import (
     add_keyword,
     create_mailbox,
@@ -52,6 +52,8 @@ HANDLERS: Mapping[type[Request[Any]], Handler] = {
     to_store.ReadPages: read_pages,
     to_store.PlanFiling: plan_filing,
     to_store.FileMessages: file_messages,
+    to_store.ListSparsePages: list_sparse_pages,
+    to_store.RewritePage: rewrite_page,
     to_store.StoreFlags: store_flags,
     to_store.Expunge: expunge,
     to_store.CopyMessages: copy_messages,

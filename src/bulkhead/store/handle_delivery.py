@@ -11,7 +11,15 @@ from bulkhead.boundary.terms import Channel
 from bulkhead.errors import Refused
 from bulkhead.store.changes import Effects
 from bulkhead.store.grants import WRITE, Session
-from bulkhead.store.intake import GATHER_MAX, GATHERED_MAX, Parcels, gather, sizes_of, write_through
+from bulkhead.store.intake import (
+    GATHER_MAX,
+    GATHERED_MAX,
+    Parcels,
+    gather,
+    require_sizes,
+    sizes_of,
+    write_through,
+)  # fmt: skip
 from bulkhead.store.maildrops import keep_uidl
 from bulkhead.store.rows import find_mailbox, insert_message, over_quota, require_keywords, reserve_room
 from bulkhead.store.sessions import by_handle
@@ -31,7 +39,7 @@ async def deliver_mail(state: State, peer: Channel, request: DeliverMail, body: 
 
     def work(connection: sqlite3.Connection, effects: Effects, parcels: Parcels) -> Done:
         for index, copy in enumerate(request.copies):
-            room = reserve_room(connection, effects, copy.account, copy.size)
+            room = reserve_room(connection, effects, copy.account, copy.size, state.messages_max)
             insert_message(connection, effects, room, room.inbox, copy, 0, parcels.place(index))
         return Done()
 
@@ -46,7 +54,7 @@ async def append_message(state: State, session: Session, request: AppendMessage,
 
     def work(connection: sqlite3.Connection, effects: Effects, parcels: Parcels) -> Appended:
         mailbox = find_mailbox(connection, session.account_seq, request.mailbox)
-        room = reserve_room(connection, effects, session.account, request.copy.size)
+        room = reserve_room(connection, effects, session.account, request.copy.size, state.messages_max)
         require_keywords(request.flags, room.keywords)
         uid, uid_validity = insert_message(
             connection, effects, room, mailbox.seq, request.copy, request.flags, parcels.place(0)
@@ -95,12 +103,13 @@ async def _commit_parcels(
 
 
 def _total(copies: Sequence[Copy]) -> int:
-    """Sealed bytes of all copies. Raises Refused (`too-large`) where one is over 128 MiB."""
+    """Sealed bytes of all copies. Raises Refused: `too-large` over 128 MiB, `bad-sizes` where it is more than mail."""
     total = 0
     for copy in copies:
         size = sum(sizes_of(copy))
         if size > MESSAGE_BYTES_MAX:
             raise Refused("the message is too large", code="too-large")
+        require_sizes(copy)
         total += size
     return total
 

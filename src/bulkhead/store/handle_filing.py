@@ -1,11 +1,26 @@
-"""Filing: PlanFiling and FileMessages. Arrived mail gets a slot and a place in a page; no UID and no MODSEQ changes."""
+"""Filing: PlanFiling and FileMessages. Arrived mail gets a slot and a place in a page; no UID and no MODSEQ changes.
+
+ListSparsePages and RewritePage: a page of which half is dead is written anew without what is dead. Places stay, so a
+session that has the older version open still finds every live message where its row says.
+"""
 
 import asyncio
 import sqlite3
+from typing import NamedTuple
 
 from bulkhead.boundary.body import BodyReader
 from bulkhead.boundary.messages.fields import Done
-from bulkhead.boundary.messages.to_store import FileMessages, FilingPlan, PageRow, PlanFiling
+from bulkhead.boundary.messages.to_store import (
+    SPARSE_MAX,
+    FileMessages,
+    FilingPlan,
+    ListSparsePages,
+    PageRow,
+    PlanFiling,
+    RewritePage,
+    SparsePage,
+    SparsePages,
+)  # fmt: skip
 from bulkhead.errors import Refused, TemporaryFailure
 from bulkhead.store.changes import Effects
 from bulkhead.store.grants import READ, WRITE, Session
@@ -42,41 +57,114 @@ async def file_messages(state: State, session: Session, request: FileMessages, b
     def work(connection: sqlite3.Connection, effects: Effects) -> Done:
         old = _old_page(connection, session.account_seq, request)
         filed = _file_entries(connection, effects, session.account_seq, request)
-        live = filed + (old[0] if old else 0)
+        live = filed + (old.live if old else 0)
         if old:
-            forget_records(connection, effects, [(old[1], 1, HEADER_BYTES + old[2])])
+            forget_records(connection, effects, [(old.segment, 1, HEADER_BYTES + old.size)])
         if not live:  # all were expunged meanwhile, and there was no page: nothing to keep
             return Done()
         place = state.segments.put(
             RecordKind.PAGE, session.account, page_ident(request.page, request.version), (len(data), 0, 0), data
         )
         name_record(connection, place)
-        _write_page(connection, session.account_seq, request, live, len(data), place)
+        held = old.held + request.used - old.used if old else request.used
+        _write_page(connection, session.account_seq, request, request.used, live, held, len(data), place)
         return Done()
 
     async with state.filing:
-        try:
-            async with asyncio.timeout(BODY_SECONDS):
-                data = await body.read_all() if body is not None else b""
-        except TimeoutError:
-            raise TemporaryFailure("the page did not arrive in time", code="timeout") from None
-        if not data:
-            raise Refused("that is no page", code="bad-page")
+        data = await _page_of(body)
         return await state.commit(request, work, with_segments=True)
 
 
-def _old_page(connection: sqlite3.Connection, account: int, request: FileMessages) -> tuple[int, int, int] | None:
-    """(live, segment, size) of the page that is replaced, or None for a new one. Raises Refused (`page-changed`)."""
+async def _page_of(body: BodyReader | None) -> bytes:
+    """The sealed page. Raises TemporaryFailure after 30 s, Refused (`bad-page`) where there is none."""
+    try:
+        async with asyncio.timeout(BODY_SECONDS):
+            data = await body.read_all() if body is not None else b""
+    except TimeoutError:
+        raise TemporaryFailure("the page did not arrive in time", code="timeout") from None
+    if not data:
+        raise Refused("that is no page", code="bad-page")
+    return data
+
+
+@by_handle(READ)
+def list_sparse_pages(state: State, session: Session, request: ListSparsePages, body: BodyReader | None) -> SparsePages:
+    """Pages of which at least half is dead, the oldest first."""
+    rows = state.database.read(
+        "SELECT page, version, used FROM page WHERE account = ? AND live * 2 <= held ORDER BY page LIMIT ?",
+        (session.account_seq, SPARSE_MAX),
+    )
+    return SparsePages(
+        tuple(
+            SparsePage(page, version, used, bytes(sorted(place for (place,) in _places(state, session, page))))
+            for page, version, used in rows
+        )
+    )
+
+
+def _places(state: State, session: Session, page: int) -> list[tuple[int]]:
+    return state.database.read(_PLACES, (session.account_seq, page))
+
+
+@by_handle(WRITE)
+async def rewrite_page(state: State, session: Session, request: RewritePage, body: BodyReader | None) -> Done:
+    """The page without what is dead, where the version is the one that it was made from."""
+    if request.version <= request.replaces:
+        raise Refused("that is no page", code="bad-page")
+
+    def work(connection: sqlite3.Connection, effects: Effects) -> Done:
+        old = _find_page(connection, session.account_seq, request.page)
+        if old is None or old.version != request.replaces:
+            raise page_changed()
+        if max(request.kept) >= old.used or len(set(request.kept)) != len(request.kept):
+            raise Refused("that is no page", code="bad-page")
+        places = connection.execute(_PLACES, (session.account_seq, request.page)).fetchall()
+        if not {place for (place,) in places} <= set(request.kept):
+            raise page_changed()
+        forget_records(connection, effects, [(old.segment, 1, HEADER_BYTES + old.size)])
+        place = state.segments.put(
+            RecordKind.PAGE, session.account, page_ident(request.page, request.version), (len(data), 0, 0), data
+        )
+        name_record(connection, place)
+        _write_page(connection, session.account_seq, request, old.used, old.live, len(request.kept), len(data), place)
+        return Done()
+
+    async with state.filing:
+        data = await _page_of(body)
+        return await state.commit(request, work, with_segments=True)
+
+
+_PLACES = "SELECT place FROM email WHERE account = ? AND page = ? AND page != 0"
+
+
+class _OldPage(NamedTuple):
+    version: int
+    live: int
+    segment: int
+    size: int
+    used: int
+    held: int
+
+
+def _find_page(connection: sqlite3.Connection, account: int, page: int) -> _OldPage | None:
     row = connection.execute(
-        "SELECT version, live, segment, size, used FROM page WHERE account = ? AND page = ?", (account, request.page)
+        "SELECT version, live, segment, size, used, held FROM page WHERE account = ? AND page = ?", (account, page)
     ).fetchone()
+    return None if row is None else _OldPage(*row)
+
+
+def _old_page(connection: sqlite3.Connection, account: int, request: FileMessages) -> _OldPage | None:
+    """The page that is replaced, or None for a new one. Raises Refused (`page-changed`)."""
+    old = _find_page(connection, account, request.page)
     (next_page,) = connection.execute("SELECT next_page FROM account WHERE seq = ?", (account,)).fetchone()
-    if row is None and not request.replaces and request.page == next_page:
+    if old is None and not request.replaces and request.page == next_page:
         connection.execute("UPDATE account SET next_page = next_page + 1 WHERE seq = ?", (account,))
         return None
-    if row is None or row[0] != request.replaces:
+    if old is None or old.version != request.replaces:
         raise page_changed()
-    return row[1], row[2], row[3]
+    if request.used < old.used:
+        raise Refused("a page does not become shorter", code="bad-page")
+    return old
 
 
 def _file_entries(connection: sqlite3.Connection, effects: Effects, account: int, request: FileMessages) -> int:
@@ -106,12 +194,19 @@ def _file_entries(connection: sqlite3.Connection, effects: Effects, account: int
 
 
 def _write_page(
-    connection: sqlite3.Connection, account: int, request: FileMessages, live: int, size: int, place: Place
+    connection: sqlite3.Connection,
+    account: int,
+    request: FileMessages | RewritePage,
+    used: int,
+    live: int,
+    held: int,
+    size: int,
+    place: Place,
 ) -> None:
     connection.execute(
-        "INSERT OR REPLACE INTO page (account, page, version, used, live, size, segment, offset)"
-        " VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
-        (account, request.page, request.version, request.used, live, size, place.segment, place.offset),
+        "INSERT OR REPLACE INTO page (account, page, version, used, live, held, size, segment, offset)"
+        " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        (account, request.page, request.version, used, live, held, size, place.segment, place.offset),
     )
 
 

@@ -23,7 +23,6 @@ from bulkhead.store.grants import WRITE, Session
 from bulkhead.store.rows import (
     ALL_UIDS,
     DELETED,
-    MESSAGES_MAX,
     SEEN,
     MailboxHead,
     Row,
@@ -162,7 +161,7 @@ async def copy_messages(state: State, session: Session, request: CopyMessages, b
             if left is not change:
                 effects.changes.append(left)
         else:
-            _reference_again(connection, session.account_seq, rows)
+            _reference_again(connection, session.account_seq, rows, state.messages_max)
         _put_rows(connection, target, rows, modseq, change)
         effects.changes.append(change)
         effects.body = packed(array("I", [row.uid for row in rows])) + packed(
@@ -173,13 +172,13 @@ async def copy_messages(state: State, session: Session, request: CopyMessages, b
     return await state.commit_with_body(request, work)
 
 
-def _reference_again(connection: sqlite3.Connection, account: int, rows: Sequence[Row]) -> None:
+def _reference_again(connection: sqlite3.Connection, account: int, rows: Sequence[Row], messages_max: int) -> None:
     """One reference more to each row's email, within the quota. Raises Refused (`over-quota`)."""
     octets = sum(row.size for row in rows)
     taken = connection.execute(
         "UPDATE account SET used = used + ?1, messages = messages + ?2"
         " WHERE seq = ?3 AND messages + ?2 <= ?4 AND (quota = 0 OR used + ?1 <= quota)",
-        (octets, len(rows), account, MESSAGES_MAX),
+        (octets, len(rows), account, messages_max),
     ).rowcount
     if not taken:
         raise over_quota()

@@ -30,7 +30,7 @@ from bulkhead.store.columns import MailboxColumns, packed
 from bulkhead.store.grants import READ, Session
 from bulkhead.store.loans import Loan
 from bulkhead.store.rows import SELECT_STORED, range_list
-from bulkhead.store.segment import HEADER_BYTES, READ_BYTES
+from bulkhead.store.segment import HEADER_BYTES, READ_BYTES, Hold
 from bulkhead.store.sessions import by_handle
 from bulkhead.store.state import State
 
@@ -197,7 +197,14 @@ def part_of(offset: int, sizes: Sequence[int], part: int) -> tuple[int, int]:
 
 
 def joined(state: State, wanted: list[tuple[int, int, int]]) -> Iterator[bytes]:
-    """The bytes of these (segment, offset, length), small ones joined, each read as it leaves."""
+    """The bytes of these (segment, offset, length), small ones joined, each read as it leaves.
+
+    Compaction may give the records other places meanwhile: these stay readable until the last byte has left.
+    """
+    return _read_joined(state, wanted, state.segments.hold(segment for segment, _, _ in wanted))
+
+
+def _read_joined(state: State, wanted: list[tuple[int, int, int]], hold: Hold) -> Iterator[bytes]:
     parts: list[bytes] = []
     size = 0
     for place in wanted:
@@ -208,3 +215,4 @@ def joined(state: State, wanted: list[tuple[int, int, int]]) -> Iterator[bytes]:
             parts.append(piece)
             size += len(piece)
     yield b"".join(parts)
+    del hold

@@ -4,16 +4,33 @@ from collections.abc import Sequence
 
 from bulkhead.boundary.body import BodyReader
 from bulkhead.boundary.messages.to_store import Copy
-from bulkhead.errors import BoundaryViolation
+from bulkhead.errors import BoundaryViolation, Refused
 from bulkhead.store.segment import Place, RecordKind, Segments, Stream
 
 GATHER_MAX = 1 << 20  # sealed bytes of a delivery that is gathered in memory
 GATHERED_MAX = 32 << 20  # bytes of all of them
+PARTS_OVERHEAD = 256  # bytes of header and body that are not the message's octets: two records, one chunk
+SUMMARY_MAX = (1 << 20) + 256  # sealed bytes of one summary
+SUMMARY_OVERHEAD = 1024
+SUMMARY_FACTOR = 64  # bytes of summary for each octet of the message, at most
 
 
 def sizes_of(copy: Copy) -> tuple[int, int, int]:
     """The sealed sizes of its parts."""
     return copy.summary_size, copy.header_size, copy.body_size
+
+
+def require_sizes(copy: Copy) -> None:
+    """Quota counts RFC822.SIZE, so the sealed parts may be no more than a message of that size makes.
+
+    Header and body: their octets, a record's header and tag each, 16 bytes for each 64 KiB (docs/formats.md). A
+    summary repeats fields and describes parts: of a small message of many addresses or parts it is many times as large.
+    Raises Refused (`bad-sizes`).
+    """
+    parts = copy.size + copy.size // 65536 * 16 + PARTS_OVERHEAD
+    summary = min(SUMMARY_MAX, SUMMARY_FACTOR * copy.size + SUMMARY_OVERHEAD)
+    if copy.header_size + copy.body_size > parts or copy.summary_size > summary:
+        raise Refused("the sealed parts are larger than the message that they say they are", code="bad-sizes")
 
 
 def wrong_length() -> BoundaryViolation:

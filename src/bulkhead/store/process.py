@@ -9,9 +9,11 @@ from bulkhead.boundary.exchange import Exchange
 from bulkhead.boundary.host import Host, Service
 from bulkhead.errors import IntegrityError
 from bulkhead.holder.database import Database
+from bulkhead.store.compaction import DAY, Policy
 from bulkhead.store.disk import Disk
 from bulkhead.store.fsck import highest_witness
 from bulkhead.store.handle import HANDLERS
+from bulkhead.store.rows import MESSAGES_MAX
 from bulkhead.store.schema import DATABASE, MIGRATIONS
 from bulkhead.store.segment import DIRECTORY, Segments, numbers_in, path_of
 from bulkhead.store.state import State
@@ -24,8 +26,11 @@ class Store:
         self.state = state
 
     async def reload(self, settings: Mapping[str, Any]) -> None:
-        """A new segment size holds from the next segment on."""
-        self.state.segments.segment_bytes = settings["store"]["segment_bytes"]
+        """A new segment size holds from the next segment on, the rest from now on."""
+        mine = settings["store"]
+        self.state.segments.segment_bytes = mine["segment_bytes"]
+        self.state.compactor.policy = _policy(mine)
+        self.state.messages_max = int(mine.get("messages_max", MESSAGES_MAX))
 
     async def stop(self) -> None:
         """Commit what waits, and close."""
@@ -34,10 +39,32 @@ class Store:
 
 async def start(host: Host) -> Service:
     """Open and serve. Raises IntegrityError where the data directory has lost something."""
-    return await open_store(host.exchange, Disk(), int(host.settings["store"]["segment_bytes"]))
+    settings = host.settings["store"]
+    return await open_store(
+        host.exchange,
+        Disk(),
+        int(settings["segment_bytes"]),
+        _policy(settings),
+        int(settings.get("messages_max", MESSAGES_MAX)),
+    )
 
 
-async def open_store(exchange: Exchange, disk: Disk, segment_bytes: int) -> Store:
+def _policy(settings: Mapping[str, Any]) -> Policy:
+    usual = Policy()
+    return Policy(
+        dead_percent=int(settings.get("compact_percent", usual.dead_percent)),
+        dead_seconds=int(settings.get("compact_days", usual.dead_seconds // DAY)) * DAY,
+        bytes_per_second=int(settings.get("compact_bytes_per_second", usual.bytes_per_second)),
+    )
+
+
+async def open_store(
+    exchange: Exchange,
+    disk: Disk,
+    segment_bytes: int,
+    policy: Policy | None = None,
+    messages_max: int = MESSAGES_MAX,
+) -> Store:
     """The store of the working directory, served on `exchange`."""
     path = Path(DATABASE)
     disk.make_directory(DIRECTORY)
@@ -52,10 +79,11 @@ async def open_store(exchange: Exchange, disk: Disk, segment_bytes: int) -> Stor
     segments = Segments(disk, _next_number(database, numbers), segment_bytes)
     segments.witness = _highest_email(database)
     _remove_unnamed(database, disk, numbers, segments.witness)
-    state = State(exchange, database, segments, disk, path)
+    state = State(exchange, database, segments, disk, path, policy or Policy(), messages_max)
     exchange.on_departure(state.depart)
     exchange.serve(state, HANDLERS)
     state.reap()
+    state.compactor.begin()
     return Store(state)
 
 

@@ -17,7 +17,7 @@ from bulkhead.store.segment import HEADER_BYTES, Place
 
 SEEN, DELETED = 1, 8
 SYSTEM_FLAGS = 0x1F
-MESSAGES_MAX = 1_000_000  # rows of one account: without it one octet of quota each, they outgrow who lists them
+MESSAGES_MAX = 4_000_000  # rows of one account, by default: with one octet of quota each they outgrow who lists them
 LOG_MAX = 50_000  # expunged UIDs remembered for one mailbox; over it the older half is forgotten
 SLICE = 2000  # rows of one step
 ALL_UIDS: tuple[UidRange, ...] = ((1, 0xFFFFFFFF),)
@@ -96,13 +96,15 @@ class Room(NamedTuple):
     keywords: int
 
 
-def reserve_room(connection: sqlite3.Connection, effects: Effects, account: bytes, octets: int) -> Room:
+def reserve_room(
+    connection: sqlite3.Connection, effects: Effects, account: bytes, octets: int, messages_max: int
+) -> Room:
     """Take `octets` of quota and a MODSEQ for one message. Raises Refused (`over-quota`, `no-such-account`)."""
     rows = connection.execute(
         "UPDATE account SET modseq = modseq + 1, used = used + ?1, messages = messages + 1"
         " WHERE account = ?2 AND messages < ?3 AND (quota = 0 OR used + ?1 <= quota)"
         " RETURNING seq, modseq, inbox, keywords",
-        (octets, account, MESSAGES_MAX),
+        (octets, account, messages_max),
     ).fetchall()
     if not rows:
         if connection.execute("SELECT 1 FROM account WHERE account = ?", (account,)).fetchone() is None:
@@ -164,7 +166,7 @@ def insert_message(
 def name_record(connection: sqlite3.Connection, place: Place) -> None:
     """A row names this record from now on."""
     connection.execute(
-        "INSERT INTO segment VALUES (?, 1, ?)"
+        "INSERT INTO segment (number, live, bytes) VALUES (?, 1, ?)"
         " ON CONFLICT (number) DO UPDATE SET live = live + 1, bytes = bytes + excluded.bytes",
         (place.segment, place.length),
     )
@@ -174,7 +176,8 @@ def forget_records(connection: sqlite3.Connection, effects: Effects, records: It
     """No row names these records any more: (segment, how many, their bytes with headers)."""
     for segment, count, octets in records:
         ((live,),) = connection.execute(
-            "UPDATE segment SET live = live - ?, bytes = bytes - ? WHERE number = ? RETURNING live",
+            "UPDATE segment SET live = live - ?, bytes = bytes - ?, dead_since = coalesce(dead_since, unixepoch())"
+            " WHERE number = ? RETURNING live",
             (count, octets, segment),
         ).fetchall()
         if live == 0:

@@ -128,6 +128,12 @@ MIGRATIONS = (
         UNIQUE (mailbox, uidl)
     ) WITHOUT ROWID;
     """,
+    """
+    ALTER TABLE segment ADD COLUMN dead_since INTEGER;  -- seconds: since when it holds dead records; NULL: none known
+    ALTER TABLE page ADD COLUMN held INTEGER NOT NULL DEFAULT 0;  -- summaries in it that were not emptied
+    UPDATE page SET held = used;
+    CREATE INDEX email_page ON email (account, page) WHERE page != 0;
+    """,
 )
 
 DATABASE = "store.sqlite"

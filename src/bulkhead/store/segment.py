@@ -10,7 +10,7 @@ States of a record, and what each leaves after a crash:
     written     header and payload were written, perhaps not synced: no row names it, waste
     synced      `Segments.sync` returned, the transaction that names it is not committed: no row names it, waste
     named       the transaction is committed (synchronous=FULL): the reply may leave
-    dead        a later transaction took its row away: waste until every record of the segment is dead
+    dead        a later transaction took its row away, or names a copy of it: waste until its segment is unlinked
 
 Order: payload and header, fdatasync of the segment, fsync of `segments/` where the file is new, COMMIT, reply. So a row
 that survives a crash names bytes that survived it, and a reply that left names a row that did. A sync that fails makes
@@ -18,7 +18,9 @@ its transaction roll back and its segment unusable, because the kernel reports a
 was open when the process ended is never appended to again: a torn tail has nothing behind it.
 
 States of a segment: current (one) -> closed -> empty (its row says 0 live records) -> its row is deleted by a
-transaction of its own -> unlinked. A crash between the last two leaves a file without a row, removed at the next start.
+transaction of its own -> unlinked, once no answer under way reads from it. A crash between the last two leaves a file
+without a row, removed at the next start. Compaction (compaction.py) brings a closed segment to empty: it writes the
+live records once more, in the order above, and the transaction that names the copies forgets the originals.
 
 `witness` in each header is the highest email.seq that was committed when the record was written. A database that has
 never given that number out has lost commits (its WAL was removed, an old copy was put back): start refuses, and
@@ -29,8 +31,8 @@ import logging
 import struct
 import threading
 import zlib
-from collections import OrderedDict
-from collections.abc import Iterator
+from collections import Counter, OrderedDict
+from collections.abc import Iterable, Iterator
 from enum import IntEnum
 from typing import NamedTuple
 
@@ -116,11 +118,10 @@ def numbers_in(disk: Disk) -> list[int]:
     return [int(name[:-4]) for name in disk.names(DIRECTORY) if name.endswith(".seg") and name[:-4].isdigit()]
 
 
-def records_in(disk: Disk, number: int) -> Iterator[tuple[int, RecordHeader]]:
-    """Offset and header of each record of a segment, up to the first place where none begins."""
+def records_in(disk: Disk, number: int, offset: int = 0) -> Iterator[tuple[int, RecordHeader]]:
+    """Offset and header of each record of a segment from `offset` on, up to the first place where none begins."""
     fd = disk.open(path_of(number))
     try:
-        offset = 0
         while True:
             try:
                 header = decode_header(disk.pread(fd, HEADER_BYTES, offset))
@@ -161,6 +162,8 @@ class Segments:
         self._name_unsynced = False
         self._streams: dict[int, int] = {}  # segment number: streams that still write into it
         self._readable: OrderedDict[int, SegmentFile] = OrderedDict()
+        self._held: Counter[int] = Counter()  # segment number: answers under way that read from it
+        self._doomed: set[int] = set()  # to be unlinked when nobody reads from them any more
 
     # --- writing -----------------------------------------------------------------------------------------------------
 
@@ -213,6 +216,12 @@ class Segments:
                 self._current = None
             raise
 
+    @property
+    def current(self) -> int | None:
+        """The number of the segment that new records go to, where there is one."""
+        current = self._current
+        return None if current is None else current.number
+
     def require_usable(self, place: Place) -> None:
         """Raises TemporaryFailure where a sync of this segment has failed since it was written to."""
         if place.segment in self._failed:
@@ -229,8 +238,21 @@ class Segments:
             self._dirty.pop(number, None)
             return True
 
+    def retire(self, number: int) -> bool:
+        """Whether nothing will be written to segment `number` any more; the current one is closed for that."""
+        with self._lock:
+            if self._streams.get(number):
+                return False
+            if self._current is not None and self._current.number == number:
+                self._current = None
+            return True
+
     def remove(self, number: int) -> None:
-        """Unlink a segment whose row is gone. A failure is logged: the next start tries again."""
+        """Unlink a segment whose row is gone, once nobody reads from it. A failure is logged: the next start tries."""
+        if self._held[number]:
+            self._doomed.add(number)
+            return
+        self._doomed.discard(number)
         self._readable.pop(number, None)
         try:
             self._disk.unlink(path_of(number))
@@ -271,6 +293,18 @@ class Segments:
 
     # --- reading -----------------------------------------------------------------------------------------------------
 
+    def hold(self, numbers: Iterable[int]) -> "Hold":
+        """Keep these segments' files until the hold is let go of, though their records may be moved meanwhile."""
+        return Hold(self, set(numbers))
+
+    def _let_go(self, numbers: set[int]) -> None:
+        for number in numbers:
+            self._held[number] -= 1
+            if not self._held[number]:
+                del self._held[number]
+                if number in self._doomed:
+                    self.remove(number)
+
     def read(self, segment: int, offset: int, length: int) -> bytes:
         """`length` bytes. Raises IntegrityError where the segment does not have them."""
         data = self._disk.pread(self._open(segment).fd, length, offset)
@@ -305,6 +339,19 @@ class Segments:
         if len(self._readable) > OPEN_FILES_MAX:
             self._readable.popitem(last=False)
         return file
+
+
+class Hold:
+    """Segments that an answer still reads from; let go of with the last reference. On the loop's thread."""
+
+    __slots__ = ("_numbers", "_segments")
+
+    def __init__(self, segments: Segments, numbers: set[int]) -> None:
+        self._segments, self._numbers = segments, numbers
+        segments._held.update(numbers)
+
+    def __del__(self) -> None:
+        self._segments._let_go(self._numbers)
 
 
 class Stream:

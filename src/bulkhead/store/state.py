@@ -17,10 +17,12 @@ from bulkhead.errors import Refused
 from bulkhead.holder.database import RECEIPT_SECONDS, Database, receipt_key
 from bulkhead.store.changes import Effects, Watchers
 from bulkhead.store.columns import ColumnCache
+from bulkhead.store.compaction import Compactor, Policy
 from bulkhead.store.disk import Disk
 from bulkhead.store.grants import Grants, Session, no_session
 from bulkhead.store.loans import Loans
 from bulkhead.store.maildrops import Maildrops
+from bulkhead.store.rows import MESSAGES_MAX
 from bulkhead.store.segment import Segments
 
 R = TypeVar("R", bound=Reply)
@@ -35,7 +37,16 @@ def now_ms() -> int:
 class State:
     """One store. Handlers run on the loop's thread; what they give to `commit` runs on the database's writer thread."""
 
-    def __init__(self, exchange: Exchange, database: Database, segments: Segments, disk: Disk, path: Path) -> None:
+    def __init__(
+        self,
+        exchange: Exchange,
+        database: Database,
+        segments: Segments,
+        disk: Disk,
+        path: Path,
+        policy: Policy,
+        messages_max: int = MESSAGES_MAX,
+    ) -> None:
         loop = asyncio.get_running_loop()
         self.database, self.segments, self.disk, self.path = database, segments, disk, path
         self.executor = ThreadPoolExecutor(max_workers=2, thread_name_prefix="reader")
@@ -44,6 +55,8 @@ class State:
         self.watchers = Watchers(exchange.tell, loop)
         self.loans = Loans()
         self.maildrops = Maildrops(self.grants)
+        self.messages_max = messages_max  # message rows of one account
+        self.compactor = Compactor(self, policy)
         self.filing = asyncio.Semaphore(8)  # pages on their way in, each whole in memory
         self.buffered = 0  # bytes of small deliveries in memory
         self.checking = 0  # running checks, during which no segment is removed
@@ -167,6 +180,7 @@ class State:
     async def close(self) -> None:
         """Write what waits, then let go of everything."""
         self.watchers.close()
+        await self.compactor.stop()
         if self._reaping is not None:
             await asyncio.wait([self._reaping], timeout=1.0)
         await self.database.close()

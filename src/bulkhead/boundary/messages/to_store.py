@@ -41,6 +41,7 @@ MESSAGES_BYTES_MAX = 4 << 20  # sealed headers and bodies of one ReadMessages
 RUNS_BYTES_MAX = 4 << 20  # runs of UIDs of one UpdateMaildrop: of 1,000,000 messages every second one
 UIDLS_MAX = 2000  # rows of one UidlRows
 PAGE_BYTES_MAX = 16 << 20  # one sealed summary page
+SPARSE_MAX = 16  # half-dead pages named together
 
 UidRange = tuple[U32, U32]  # first and last UID, both inside
 Ranges = Annotated[tuple[UidRange, ...], Meta(max_length=RANGES_MAX)]
@@ -528,6 +529,42 @@ class ReadQuota(Request[Quota], frozen=True, tag=44):
     """The session's account's quota."""
 
     handle: Handle
+
+
+class SparsePage(Reply, frozen=True):
+    """A page of which at least half is dead. live: the indexes that messages name, ascending, one byte each."""
+
+    page: U32
+    version: U32
+    used: U16
+    live: Annotated[bytes, Meta(max_length=256)]
+
+
+class SparsePages(Reply, frozen=True):
+    """Pages worth writing anew; none: nothing to do."""
+
+    pages: Annotated[tuple[SparsePage, ...], Meta(max_length=SPARSE_MAX)]
+
+
+class ListSparsePages(Request[SparsePages], frozen=True, tag=70):
+    """Some of the account's pages in which at least half of the summaries are of messages that are gone."""
+
+    handle: Handle
+
+
+class RewritePage(Mutation[Done], frozen=True, tag=71):
+    """Write a page anew without dead summaries: their places stay, empty, so no message's index, UID or MODSEQ changes.
+
+    The body is the sealed page; `replaces` the version it replaces; `kept` the indexes that are not empty in it,
+    ascending. Refused: `page-changed` (another version, or a message names an index that would be empty), `bad-page`.
+    """
+
+    body_max: ClassVar[int] = PAGE_BYTES_MAX
+    handle: Handle
+    page: U32
+    version: U32
+    replaces: U32
+    kept: Annotated[bytes, Meta(min_length=1, max_length=256)]
 
 
 # --- from access, for POP3 ------------------------------------------------------------------------------------------
