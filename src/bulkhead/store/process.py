@@ -9,7 +9,7 @@ from bulkhead.boundary.exchange import Exchange
 from bulkhead.boundary.host import Host, Service
 from bulkhead.errors import IntegrityError
 from bulkhead.holder.database import Database
-from bulkhead.store.compaction import DAY, Policy
+from bulkhead.store.compaction import Policy
 from bulkhead.store.disk import Disk
 from bulkhead.store.fsck import highest_witness
 from bulkhead.store.handle import HANDLERS
@@ -52,9 +52,9 @@ async def start(host: Host) -> Service:
 def _policy(settings: Mapping[str, Any]) -> Policy:
     usual = Policy()
     return Policy(
-        dead_percent=int(settings.get("compact_percent", usual.dead_percent)),
-        dead_seconds=int(settings.get("compact_days", usual.dead_seconds // DAY)) * DAY,
-        bytes_per_second=int(settings.get("compact_bytes_per_second", usual.bytes_per_second)),
+        dead_percent=int(settings.get("dead_percent_max", usual.dead_percent)),
+        dead_seconds=int(settings.get("dead_seconds_max", usual.dead_seconds)),
+        bytes_per_second=int(settings.get("compact_bytes_per_minute", usual.bytes_per_second * 60)) // 60,
     )
 
 
