@@ -123,6 +123,8 @@ def test_a_handle_of_another_worker_or_of_an_ended_session_opens_nothing(cell: C
     for holder, act in acts:
         with refused_with("no-session"):
             thief.ask(holder, act)
+    with refused_with("no-session"):
+        thief.ask("store", to_store.ReadPlaces(handle, inbox, EVERYTHING))
     thief.ask("keyring", to_keyring.EndSession(handle))  # nor can the thief end it
     for holder, act in acts:  # the control: where the handle belongs each of them succeeds
         honest.ask(holder, act)

@@ -2,6 +2,7 @@
 
 import asyncio
 import gc
+import struct
 import time
 
 import pytest
@@ -68,6 +69,19 @@ def test_rows_of_ranges_come_in_uid_order_within_the_limit(run):
         assert ([row.uid for row in reply.rows], reply.more) == ([1, 2, 3], True)
         many = tuple((uid, uid) for uid in range(1, 16_384, 2))
         assert [row.uid for row in (await client.ask(to_store.ReadRows, client.inbox, many)).rows] == [1, 3, 5, 7]
+
+    run(scenario)
+
+
+def test_places_are_packed_in_uid_order_and_those_not_filed_have_page_0(run):
+    async def scenario(world):
+        client = await world.session(await world.account())
+        for _ in range(5):
+            await client.append(client.inbox, copy_for(client.account))
+        reply, body = await client.open(to_store.ReadPlaces, client.inbox, ((1, 2), (5, 9)))
+        assert reply.messages == 3
+        assert body == struct.pack("<3I3I3B", 1, 2, 5, 0, 0, 0, 0, 0, 0)
+        assert (await client.open(to_store.ReadPlaces, client.inbox, ()))[0].messages == 0
 
     run(scenario)
 

@@ -6,7 +6,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bulkhead.wire.header import FIELDS_MAX, HEADER_EXAMINED_MAX, field_block, header_end, scan_fields, unfold
+from bulkhead.wire.header import (
+    FIELDS_MAX,
+    HEADER_EXAMINED_MAX,
+    FieldCutter,
+    field_block,
+    header_end,
+    scan_fields,
+    unfold,
+)  # fmt: skip
 
 HEADER = b"From: a@b\r\nSubject: one\r\n two\r\n\tthree\r\nno colon\r\nTO : c@d\r\nSubject: again\r\n\r\n"
 
@@ -82,3 +90,19 @@ def test_named_and_other_fields_together_are_the_header(pieces: list[bytes]) -> 
     named, others = field_block(header, [b"a"]), field_block(header, [b"a"], True)
     assert Counter(header) <= Counter(named + others)
     assert named.endswith(b"\r\n") and others.endswith(b"\r\n")
+
+
+_NAMES = st.sampled_from([b"From", b"to", b"X-A.b", b"SUBJECT", b"Sub", b"Subject "])
+_VALUES = st.binary(max_size=8).map(lambda octets: octets.replace(b"\n", b""))
+_LINES = st.builds(
+    lambda name, gap, value, folds: name + gap + b":" + value + b"".join(b"\r\n " + fold for fold in folds) + b"\r\n",
+    _NAMES, st.sampled_from([b"", b" ", b"\t", b"\r", b"\x0b"]), _VALUES,
+    st.lists(st.sampled_from([b"folded", b"", b"From: no"]), max_size=2),
+)  # fmt: skip
+_NO_FIELDS = st.sampled_from([b"no colon\r\n", b": no name\r\n", b"\n", b" begins folded\r\n", b"From\n: x\n"])
+
+
+@given(st.lists(_LINES | _NO_FIELDS, max_size=8), st.sets(_NAMES.map(bytes.strip), min_size=1))
+def test_the_quick_cutter_cuts_what_field_block_cuts(lines: list[bytes], names: set[bytes]) -> None:
+    block = b"".join(lines)
+    assert FieldCutter(names).cut(block) == field_block(block, names)

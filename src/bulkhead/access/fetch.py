@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from bulkhead.access.account import Account
 from bulkhead.access.binary import content_of, decoded, measure
 from bulkhead.access.columns import batches
+from bulkhead.access.listing_lines import BATCH as LISTED_TOGETHER
+from bulkhead.access.listing_lines import ListingLines
 from bulkhead.access.mail import Message, header_size, in_batches, is_gone, open_messages, read_headers, read_rows
 from bulkhead.access.outcome import log_fault
 from bulkhead.access.output import Output
@@ -104,6 +106,8 @@ class Fetcher:
         if self._window is not None:
             places = within(places, self._window)
         seen = sets_seen(self._items) and not selected.read_only
+        if ListingLines.serves(self._items):
+            places = await self._send_listed(places)
         for batch in batches(places, BATCH):
             if seen:
                 await self._set_seen(batch)
@@ -112,6 +116,14 @@ class Fetcher:
             else:
                 await self._send_stored(batch)
         return self._missed
+
+    async def _send_listed(self, places: list[range]) -> list[range]:
+        """Answer what a template can; the places that are left."""
+        lines = ListingLines(self._account, self._selected, self._summaries, self._output, self._items)
+        left: list[range] = []
+        for batch in batches(places, LISTED_TOGETHER):
+            left += await lines.send(batch, self._columns)
+        return left
 
     # --- without rows ---------------------------------------------------------------------------------------------
 

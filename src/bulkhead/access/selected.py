@@ -216,6 +216,18 @@ class Selected:
         recent = not self._enabled.rev2 and self.uids[at] in self._recent
         return self.keywords.names.render(self.flags[at], recent=recent)
 
+    def flag_lists(self, places: Sequence[int]) -> list[bytes]:
+        """The flags of these messages, as FETCH tells them."""
+        if not self._enabled.rev2 and self.recent:
+            return [self.flag_list(at) for at in places]
+        render = self.keywords.names.render
+        return [render(self.flags[at]) for at in places]
+
+    @property
+    def untold(self) -> bool:
+        """Whether there are flags that the client has not been told."""
+        return bool(self._flagged)
+
     def news(self, at: int, *, flags: bool) -> list[bytes]:
         """Items of an unasked FETCH response, which always has the UID (RFC 7162 section 3.2.4)."""
         items = [b"UID", b"%d" % self.uids[at]]

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 from bulkhead.access.account import Account
 from bulkhead.access.outcome import log_fault
@@ -96,6 +96,14 @@ class Summaries:
         found = await self._read_versions((number,))
         known, page = found.get(number, (0, None))
         return page if known == version else None
+
+    async def pages_numbered(self, numbers: Collection[int]) -> dict[int, Page]:
+        """Pages (at most PAGES_AT_ONCE) as they are kept, else read; one that is gone or does not open is left out."""
+        pages = {number: self._pages[number] for number in numbers if number in self._pages}
+        for number in pages:
+            self._pages.move_to_end(number)
+        wanted = tuple(number for number in numbers if number not in pages)
+        return {**pages, **await self.read_pages(wanted)} if wanted else pages
 
     async def read_pages(self, numbers: tuple[int, ...]) -> dict[int, Page]:
         """Pages as the store has them now, opened; one that is gone or does not open is left out."""

@@ -27,7 +27,7 @@ _LOOK_UP_AND_APPEND = ("CheckRoom", "DeliverMail")
 _BY_HANDLE = (
     "ListMailboxes", "CreateMailbox", "RenameMailboxes",
     "DeleteMailbox", "ListKeywords", "AddKeyword", "ListSubscriptions",
-    "SetSubscription", "ReadColumns", "ReadChanges", "ReadRows", "ReadPart",
+    "SetSubscription", "ReadColumns", "ReadChanges", "ReadRows", "ReadPlaces", "ReadPart",
     "ReadParts", "ReadPages", "PlanFiling", "FileMessages", "StoreFlags",
     "Expunge", "CopyMessages", "AppendMessage", "ReadQuota",
     "LockMaildrop", "UnlockMaildrop", "UpdateMaildrop", "ReadUidls", "ReadMessages",

@@ -28,7 +28,15 @@ from bulkhead.store.handle_maildrop import (
     update_maildrop,
 )  # fmt: skip
 from bulkhead.store.handle_message import copy_messages, expunge, store_flags
-from bulkhead.store.handle_read import read_changes, read_columns, read_pages, read_part, read_parts, read_rows
+from bulkhead.store.handle_read import (
+    read_changes,
+    read_columns,
+    read_pages,
+    read_part,
+    read_parts,
+    read_places,
+    read_rows,
+)
 from bulkhead.store.handle_session import grant_sessions, revoke_sessions
 
 HANDLERS: Mapping[type[Request[Any]], Handler] = {
@@ -47,6 +55,7 @@ HANDLERS: Mapping[type[Request[Any]], Handler] = {
     to_store.ReadColumns: read_columns,
     to_store.ReadChanges: read_changes,
     to_store.ReadRows: read_rows,
+    to_store.ReadPlaces: read_places,
     to_store.ReadPart: read_part,
     to_store.ReadParts: read_parts,
     to_store.ReadPages: read_pages,

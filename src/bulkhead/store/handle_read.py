@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 
 from bulkhead.boundary.body import BodyReader
 from bulkhead.boundary.messages.to_store import (
+    PLACES_MAX,
     ROWS_MAX,
     Changes,
     Columns,
@@ -15,11 +16,13 @@ from bulkhead.boundary.messages.to_store import (
     PagesSent,
     Part,
     PartSent,
+    Places,
     ReadChanges,
     ReadColumns,
     ReadPages,
     ReadPart,
     ReadParts,
+    ReadPlaces,
     ReadRows,
     Rights,
     SizedParts,
@@ -29,7 +32,7 @@ from bulkhead.errors import Refused
 from bulkhead.store.columns import MailboxColumns, packed
 from bulkhead.store.grants import READ, Session
 from bulkhead.store.loans import Loan
-from bulkhead.store.rows import SELECT_STORED, range_list
+from bulkhead.store.rows import SELECT_PLACES, SELECT_STORED, range_list
 from bulkhead.store.segment import HEADER_BYTES, READ_BYTES, Hold
 from bulkhead.store.sessions import by_handle
 from bulkhead.store.state import State
@@ -128,6 +131,15 @@ def read_rows(state: State, session: Session, request: ReadRows, body: BodyReade
             break
         rows.append(MessageRow(uid, email, octets, date, page, index, key, summary, header, sealed_body))
     return MessageRows(tuple(rows), more=len(found) > len(rows))
+
+
+@by_handle(READ)
+def read_places(state: State, session: Session, request: ReadPlaces, body: BodyReader | None) -> Answer:
+    """UIDs, pages and indices, packed: a listing needs no more of a row."""
+    mailbox = state.mailbox_seq(session, request.mailbox)
+    found = state.database.read(SELECT_PLACES, (range_list(request.uids), mailbox, PLACES_MAX))
+    uids, pages, indices = zip(*found, strict=True) if found else ((), (), ())
+    return Answer(Places(len(found)), packed(array("I", uids)) + packed(array("I", pages)) + bytes(indices))
 
 
 _PLACE = "SELECT segment, offset, summary_size, header_size, body_size FROM email WHERE account = ? AND email = ?"

@@ -209,6 +209,7 @@ SELECT_STORED = (
     "SELECT m.uid, e.size, e.date, e.email, e.page, e.place, e.sealed_key, e.summary_size, e.header_size, e.body_size"
     + _FROM_RANGES
 )
+SELECT_PLACES = "SELECT m.uid, e.page, e.place" + _FROM_RANGES
 _SELECT_SLICE = (
     "SELECT json_group_array(json_array(uid, seq, flags, modseq, size, date, hex(email))) FROM"
     " (SELECT m.uid, e.seq, m.flags, m.modseq, e.size, e.date, e.email" + _FROM_RANGES + ")"

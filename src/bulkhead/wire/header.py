@@ -79,6 +79,24 @@ def field_block(header: bytes, names: Collection[bytes], exclude: bool = False) 
     return block + b"\r\n"
 
 
+class FieldCutter:
+    """`field_block` of the same names out of many small blocks, a fifth of its price.
+
+    For blocks within scan_fields' limits whose last line has its end, as a summary's fields are.
+    """
+
+    def __init__(self, names: Collection[bytes]) -> None:
+        words = b"|".join(re.escape(name) for name in sorted({name.lower() for name in names}))
+        line = rb"(?:%b)[ \t\r\x0b\x0c]*:[^\n]*(?:\n[ \t][^\n]*)*" % words
+        self._find = re.compile(rb"\n(%b)(?=\n)" % line, re.IGNORECASE).findall
+
+    def cut(self, block: bytes) -> bytes:
+        """The fields as they stand, and an empty line."""
+        found: list[bytes] = self._find(b"\n" + block)
+        found.append(b"\r\n")
+        return b"\n".join(found)
+
+
 def _fields_end(header: bytes) -> int:
     """Where the empty line at the end of a header block begins, or the block's end."""
     if header.endswith(b"\n\r\n") or header == b"\r\n":

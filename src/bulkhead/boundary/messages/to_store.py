@@ -33,6 +33,7 @@ from bulkhead.boundary.messages.to_keyring import KeyBox, Slot
 
 COPIES_MAX = 100  # mailboxes of one delivery
 ROWS_MAX = 1000  # rows of one reply
+PLACES_MAX = 4096  # messages of one reply of places
 RANGES_MAX = 8192  # UID ranges of one request
 MAILBOXES_MAX = 1000  # mailboxes of one account
 MESSAGE_BYTES_MAX = 128 << 20  # sealed parts of one copy
@@ -368,6 +369,21 @@ class ReadParts(Request[SizedParts], frozen=True, tag=34):
     handle: Handle
     part: U8
     emails: Annotated[tuple[EmailId, ...], Meta(min_length=1, max_length=256)]
+
+
+class Places(Reply, frozen=True):
+    """Where summaries are. Body: `messages` UIDs u32, their pages u32 (0: not filed), their indices in the page u8."""
+
+    messages: U32
+
+
+class ReadPlaces(Request[Places], frozen=True, tag=90):
+    """The places of the summaries of messages by UID, at most 4,096; missing UIDs are left out."""
+
+    reply_body_max: ClassVar[int] = 9 * PLACES_MAX
+    handle: Handle
+    mailbox: MailboxId
+    uids: Ranges
 
 
 class PageRow(Reply, frozen=True):
