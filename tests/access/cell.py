@@ -114,6 +114,7 @@ class Cell:
             "access": {
                 "connections_max": 512, "connections_per_source_max": 500, "idle_seconds": 1800,
                 "pop3_idle_seconds": 600, "preauth_seconds": 60, "append_bytes_max": 64 << 20, "errors_max": 10,
+                "mode": "default", "sessions_max": 512, "recycle_sessions": 0,
             } | access,
         }  # fmt: skip
         ca = make_ca("Test CA", now=datetime.now(UTC))
@@ -221,6 +222,14 @@ class Cell:
                 edge.close(None)
 
         self._thread(one).run(end())
+
+    def forget_grants(self) -> None:
+        """The store takes access for dead."""
+
+        async def forget() -> None:
+            self.services["store"].state.grants.drop_channel(self.exchanges["access"].me)
+
+        self.holders.run(forget())
 
     def close(self) -> None:
         async def stop(names: tuple[str, ...]) -> None:

@@ -154,7 +154,8 @@ def test_a_message_that_cannot_be_sent_whole_ends_the_connection_and_no_line_is_
     found = raw.file.read(1_000_000)
     pop._putcmd("RETR 1")
     assert pop._getresp().startswith(b"+OK")
-    cell.cut("access", "store")  # store serves no handle of a channel that went
+    cell.cut("access", "store")
+    cell.forget_grants()  # so that store cannot go on when the edge is there again
     cell.connect("access", "store")
     with contextlib.suppress(OSError):
         found += raw.file.read()
@@ -162,6 +163,22 @@ def test_a_message_that_cannot_be_sent_whole_ends_the_connection_and_no_line_is_
     with contextlib.suppress(OSError):
         assert b"-ERR" not in pop.file.read()
     assert cell.raw(account).command("SELECT INBOX")
+
+
+def test_sessions_outlive_an_edge_to_store_that_is_replaced(cell: Cell, account: Account) -> None:
+    raw, idling = cell.raw(account), cell.raw(account)
+    for client in (raw, idling):
+        client.command("SELECT INBOX")
+    idling.send(b"I IDLE\r\n")
+    idling.line()
+    cell.cut("access", "store")
+    cell.connect("access", "store")
+    cell.deliver(account, message("after"))
+    assert idling.until(b"* 1 EXISTS")
+    idling.send(b"DONE\r\n")
+    assert idling.until(b"I OK")
+    raw.command("NOOP")
+    assert b" OK " in raw.command("FETCH 1 BODY.PEEK[]")[-1]
 
 
 def test_a_restart_of_keyring_ends_sessions_with_bye(cell: Cell, account: Account) -> None:

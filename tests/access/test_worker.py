@@ -7,7 +7,9 @@ from typing import Any
 from bulkhead.access.worker import EARLY_MAX, Settings, Worker
 from bulkhead.boundary.edge import Channel
 from bulkhead.boundary.exchange import Exchange
+from bulkhead.boundary.host import Load
 from bulkhead.gate.delivery import Sealer
+from bulkhead.gate.serve import Crowd, Limits
 
 SETTINGS = Settings(1.0, 1.0, 1.0, 1, 1)
 
@@ -25,7 +27,7 @@ class Session:
 
 def worker() -> Worker:
     exchange = Exchange(Channel("access", 0, 1), lambda *_: None)
-    return Worker(exchange, Sealer.__new__(Sealer), SETTINGS)
+    return Worker(exchange, Sealer.__new__(Sealer), SETTINGS, Crowd(Limits(1, 1, 1.0)))
 
 
 def account(handle: bytes) -> Any:
@@ -44,6 +46,21 @@ def test_a_session_that_was_ended_before_it_began_ends_when_it_begins() -> None:
         here.enter(account(b"h" * 16), again := Session())
         await asyncio.sleep(0)
         assert again.ends == []
+
+    asyncio.run(main())
+
+
+def test_a_worker_with_its_number_of_sessions_is_full_until_one_leaves() -> None:
+    async def main() -> None:
+        told: list[Load] = []
+        crowd = Crowd(Limits(9, 9, 1.0, sessions=2), told.append)
+        here = Worker(Exchange(Channel("access", 0, 1), lambda *_: None), Sealer.__new__(Sealer), SETTINGS, crowd)
+        for letter in b"ab":
+            here.enter(account(bytes([letter]) * 16), Session())
+        assert crowd.full and told[-1] == Load(0, 2, 2, full=True)
+        here.leave(account(b"a" * 16))
+        here.leave(account(b"a" * 16))
+        assert not crowd.full and told[-1] == Load(0, 1, 2, full=False)
 
     asyncio.run(main())
 

@@ -138,7 +138,7 @@ def test_settings_are_checked_and_shown_with_their_origin(six: Path, capsys: pyt
     document = json.loads(capsys.readouterr().out.splitlines()[-1])
     rows = {row["setting"]: row for row in document["settings"]}
     assert rows["courier.port"]["origin"].startswith("tenants/kddi.toml:")
-    assert rows["mx.workers"] == {"tenant": "kddi", "setting": "mx.workers", "value": 1, "origin": "default"}
+    assert rows["mx.mode"] == {"tenant": "kddi", "setting": "mx.mode", "value": "default", "origin": "default"}
 
 
 def test_a_stopped_installation_is_told_so_by_status_and_by_commands(

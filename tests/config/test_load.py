@@ -117,11 +117,11 @@ def test_a_quoted_dotted_key_is_not_a_second_spelling(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("setting", "allowed"),
     [
-        ("[mx]\nworkers = 0", "mx.workers = 0: must be an integer, 1 to 64"),
-        ("[mx]\nworkers = 65", "mx.workers = 65: must be an integer, 1 to 64"),
-        ("[mx]\nworkers = true", "mx.workers = True: must be an integer, 1 to 64"),
-        ("[mx]\nworkers = 1.0", "mx.workers = 1.0: must be an integer, 1 to 64"),
-        ('[mx]\nworkers = "1"', "mx.workers = '1': must be an integer, 1 to 64"),
+        ("[mx]\nworkers = -1", "mx.workers = -1: must be an integer, 0 to 64"),
+        ("[mx]\nworkers = 65", "mx.workers = 65: must be an integer, 0 to 64"),
+        ("[mx]\nworkers = true", "mx.workers = True: must be an integer, 0 to 64"),
+        ("[mx]\nworkers = 1.0", "mx.workers = 1.0: must be an integer, 0 to 64"),
+        ('[mx]\nworkers = "1"', "mx.workers = '1': must be an integer, 0 to 64"),
         ("[mx]\nworkers = {}", "mx.workers = {}: must be an integer"),
         ("[auth]\nfailure_seconds = nan", "auth.failure_seconds = nan: must be a number, 0.1 to 30.0"),
         ("[auth]\nfailure_seconds = inf", "auth.failure_seconds = inf: must be a number, 0.1 to 30.0"),
@@ -138,7 +138,7 @@ def test_a_quoted_dotted_key_is_not_a_second_spelling(tmp_path: Path) -> None:
         ("[resolver]\nzone_file = 'a\\u0000b'", None),
         ('[resolver]\nzone_file = "a\\u0000b"', "must be a path in quotes"),
         ('[ledger]\norigin = "a\\nb"', "must be text in quotes on one line"),
-        ("[mx]\nworkers = 99999999999999999999999999", "must be an integer, 1 to 64"),
+        ("[mx]\nworkers = 99999999999999999999999999", "must be an integer, 0 to 64"),
     ],
 )
 def test_a_value_that_is_not_allowed_is_shown_with_what_is(tmp_path: Path, setting: str, allowed: str | None) -> None:

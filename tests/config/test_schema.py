@@ -17,7 +17,7 @@ from bulkhead.config.schema import (
 from bulkhead.config.values import Kind, parse_value
 
 UNITS = ("_max", "_seconds", "_bytes", "_minute", "_hour")
-COUNTS = {"schema", "slot", "uid_base", "concurrency", "argon2_threads", "workers", "port"}
+COUNTS = {"schema", "slot", "uid_base", "concurrency", "argon2_threads", "workers", "port", "recycle_sessions"}
 
 
 @pytest.mark.parametrize("setting", SETTINGS, ids=lambda setting: setting.key)

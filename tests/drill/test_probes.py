@@ -188,7 +188,7 @@ def test_a_run_leaves_no_process_no_file_and_no_descriptor(start):
         before = sorted(entry.name for entry in Path("/proc/self/fd").iterdir())
         with canaries(lock) as targets:
             base = Path(targets.own_directory).parent
-            pids = [targets.host.pid, targets.sibling.pid, targets.other_cell.pid]
+            pids = [targets.host.pid, targets.sibling.pid, targets.worker.pid, targets.other_cell.pid]
             probe_with_report(lock, targets)
         alive = [pid for pid in pids if Path(f"/proc/{pid}").exists()]
         after = sorted(entry.name for entry in Path("/proc/self/fd").iterdir())
@@ -206,6 +206,7 @@ def test_a_run_leaves_no_process_no_file_and_no_descriptor(start):
     [
         ([], Level.A),
         ([Target.SIBLING], Level.B),
+        ([Target.WORKER], Level.B),
         ([Target.RESOURCE, Target.SIBLING], Level.B),
         ([Target.OTHER_CELL], Level.C),
         ([Target.SIBLING, Target.HOST], Level.C),

@@ -275,6 +275,8 @@ def open_copy(account: Account, copy: Copy, sealed: bytes) -> tuple[Summary, byt
 SECTION: dict[str, Any] = {
     "connections_max": 64,
     "connections_per_source_max": 32,
+    "mode": "default",
+    "recycle_sessions": 0,
     "message_bytes_max": 36_700_160,
     "recipients_max": 100,
     "idle_seconds": 30,

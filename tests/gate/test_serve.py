@@ -28,6 +28,7 @@ from tests.gate.cell import (
     settings,
 )
 
+from bulkhead.boundary.host import Load
 from bulkhead.cli.certificates import issue
 from bulkhead.gate.message import worker
 from bulkhead.gate.serve import source_key
@@ -378,6 +379,64 @@ def test_stop_ends_within_two_seconds_whatever_clients_and_store_do(run: Run) ->
         cell.store_gate.set()
 
     run(test)
+
+
+def test_a_retiring_worker_accepts_no_more_and_ends_with_its_last_session(run: Run) -> None:
+    async def test(cell: Cell) -> None:
+        shared = cell.service._listeners[0]._sock.dup()  # as another worker has it
+        client = await Client.open(cell.ports["mx"])
+        retiring = asyncio.create_task(cell.service.retire(30))
+        await asyncio.sleep(0.05)
+        late = asyncio.create_task(Client.open(cell.ports["mx"], greet=False))
+        await asyncio.sleep(0.1)
+        await client.expect("NOOP", "250")
+        assert not retiring.done()
+        shared.accept()[0].close()  # the late one was left to the others
+        (await late).writer.close()
+        await client.expect("QUIT", "221")
+        await asyncio.wait_for(retiring, 5)
+
+    run(test)
+
+
+def test_a_retiring_workers_sessions_are_told_to_come_again_when_its_time_is_over(run: Run) -> None:
+    async def test(cell: Cell) -> None:
+        client = await Client.open(cell.ports["mx"])
+        await asyncio.wait_for(cell.service.retire(0.1), 2)
+        await cell.service.stop()
+        assert (await client.rest()).startswith(b"421")
+
+    run(test)
+
+
+def test_a_worker_accepts_no_more_after_its_number_of_sessions_and_says_so(run: Run) -> None:
+    told: list[Load] = []
+
+    async def test(cell: Cell) -> None:
+        cell.service._crowd._tell = told.append
+        clients = [await Client.open(cell.ports["mx"]) for _ in range(3)]
+        assert told[-1] == Load(3, 3, 3, full=True) and not told[-3].full
+        waiting = asyncio.create_task(Client.open(cell.ports["mx"]))
+        for client in clients:
+            await client.expect("QUIT", "221")
+        await until(lambda: told[-1] == Load(0, 0, 3, full=True))
+        assert not waiting.done()
+        waiting.cancel()
+
+    run(test, recycle_sessions=3)
+
+
+def test_a_strict_worker_has_one_connection(run: Run) -> None:
+    async def test(cell: Cell) -> None:
+        client = await Client.open(cell.ports["mx"])
+        waiting = asyncio.create_task(Client.open(cell.ports["mx"]))
+        await asyncio.sleep(0.1)
+        await client.expect("QUIT", "221")
+        await asyncio.sleep(0.1)
+        assert not waiting.done() and cell.service._crowd.full
+        waiting.cancel()
+
+    run(test, mode="strict")
 
 
 def test_a_new_certificate_and_new_limits_hold_without_a_restart(run: Run) -> None:

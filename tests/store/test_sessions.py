@@ -10,7 +10,7 @@ from bulkhead.boundary.edge import Channel
 from bulkhead.boundary.messages import to_store
 from bulkhead.errors import Refused, TemporaryFailure
 from bulkhead.identifiers import new_id
-from bulkhead.store import grants
+from bulkhead.store import grants, state
 
 OTHER_WORKER = Channel("access", 1, 1)
 NEXT_LIFE = Channel("access", 0, 2)
@@ -145,13 +145,17 @@ def test_an_old_keyring_that_departs_late_takes_no_newer_grants_along(run):
     run(scenario)
 
 
-def test_grants_end_with_their_channel(run):
+def test_grants_outlive_their_channels_edge_for_a_moment_only(run, monkeypatch):
+    monkeypatch.setattr(state, "ABSENT_SECONDS", 0.05)
+
     async def scenario(world):
         account = await world.account()
         await world.session(account)
         other = await world.session(account, OTHER_WORKER)
         world.peers.pop(ACCESS).exchange.close()
         await asyncio.sleep(0.02)
+        assert len(world.store.state.grants) == 2
+        await asyncio.sleep(0.1)
         assert len(world.store.state.grants) == 1
         await other.ask(to_store.ReadQuota)
 

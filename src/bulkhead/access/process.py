@@ -12,7 +12,7 @@ from bulkhead.boundary.edge import Channel
 from bulkhead.boundary.host import Host, Service
 from bulkhead.boundary.messages.facts import MailboxChanged, SessionEnded
 from bulkhead.gate.delivery import Sealer
-from bulkhead.gate.serve import Connection, Crowd, Limits, Listener
+from bulkhead.gate.serve import Connection, Crowd, Limits, Listener, retire
 from bulkhead.gate.tls import TlsKeeper
 
 SESSIONS: Mapping[str, type[ImapSession] | type[Pop3Session]] = {
@@ -23,8 +23,7 @@ IMPLICIT = frozenset({"imaps", "pop3s"})
 
 
 def _limits(settings: Mapping[str, Any]) -> Limits:
-    access = settings["access"]
-    return Limits(access["connections_max"], access["connections_per_source_max"], access["preauth_seconds"])
+    return Limits.of(settings["access"], settings["access"]["preauth_seconds"])
 
 
 class AccessService:
@@ -35,8 +34,8 @@ class AccessService:
         self._tls = TlsKeeper()
         settings = host.settings
         sealer = Sealer(host.tenant, settings["pinned"]["binding_key"])
-        self.worker = Worker(host.exchange, sealer, Settings.of(settings))
-        self._crowd = Crowd(_limits(settings))
+        self._crowd = Crowd(_limits(settings), host.tell_load)
+        self.worker = Worker(host.exchange, sealer, Settings.of(settings), self._crowd)
         self._listeners = [
             Listener(
                 sock,
@@ -67,6 +66,10 @@ class AccessService:
         self._tls.load()
         self.worker.settings = Settings.of(settings)
         self._crowd.limits = _limits(settings)
+
+    async def retire(self, seconds: float) -> None:
+        """Make way for another worker."""
+        await retire(self._listeners, seconds)
 
     async def stop(self) -> None:
         """Sessions are told BYE."""

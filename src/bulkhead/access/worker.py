@@ -12,6 +12,7 @@ from bulkhead.errors import IntegrityError, TemporaryFailure
 from bulkhead.gate.budget import Budget
 from bulkhead.gate.delivery import Sealer
 from bulkhead.gate.login import log_in
+from bulkhead.gate.serve import Crowd
 from bulkhead.identifiers import AccountId
 
 APPENDING_MAX = 256 << 20  # octets of messages under way in one worker
@@ -50,10 +51,10 @@ class LiveSession(Protocol):
 
 
 class Worker:
-    """One access process."""
+    """One access process. crowd: told when a session begins and ends, for what one worker may have."""
 
-    def __init__(self, exchange: Exchange, sealer: Sealer, settings: Settings) -> None:
-        self.exchange, self.sealer, self.settings = exchange, sealer, settings
+    def __init__(self, exchange: Exchange, sealer: Sealer, settings: Settings, crowd: Crowd) -> None:
+        self.exchange, self.sealer, self.settings, self._crowd = exchange, sealer, settings, crowd
         self.budget = Budget(APPENDING_MAX)
         self.store_epoch = 0  # rises whenever the store's edge ends
         self._live: dict[bytes, LiveSession] = {}
@@ -69,12 +70,16 @@ class Worker:
         if self._of_account[account_id] >= SESSIONS_PER_ACCOUNT_MAX:
             await account.leave()
             raise TemporaryFailure("Too many sessions of this account; close some", code="busy")
+        if 0 < self._crowd.limits.sessions <= self._crowd.sessions:
+            await account.leave()
+            raise TemporaryFailure("Too many sessions are open here; connect again", code="busy")
         return account
 
     def enter(self, account: Account, session: LiveSession) -> None:
         """Facts about this account's handle reach `session` from now on."""
         self._live[account.handle] = session
         self._of_account[account.id] += 1
+        self._crowd.begin()
         reason = self._early.pop(account.handle, None)
         if reason is not None:
             asyncio.get_running_loop().call_soon(session.end, reason)
@@ -82,6 +87,7 @@ class Worker:
     def leave(self, account: Account) -> None:
         """No more."""
         if self._live.pop(account.handle, None) is not None:
+            self._crowd.finish()
             self._of_account[account.id] -= 1
             if not self._of_account[account.id]:
                 del self._of_account[account.id]

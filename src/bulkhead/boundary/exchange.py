@@ -99,11 +99,19 @@ class Caller:
 
 
 class Exchange:
-    """The edges of this process. `report` tells the supervisor of a violation by a peer."""
+    """The edges of this process. `report` tells the supervisor of a violation by a peer.
 
-    def __init__(self, me: Channel, report: Callable[[Channel, int, BoundaryViolation], None]) -> None:
+    lost: told the peer and the generation of an edge that ended otherwise and was not replaced.
+    """
+
+    def __init__(
+        self,
+        me: Channel,
+        report: Callable[[Channel, int, BoundaryViolation], None],
+        lost: Callable[[Channel, int], None] = lambda *_: None,
+    ) -> None:
         self.me = me
-        self._report = report
+        self._report, self._lost = report, lost
         self._edges: dict[Channel, Edge] = {}
         self._arrivals: dict[str, asyncio.Event] = {}
         self._state: Any = None
@@ -225,6 +233,8 @@ class Exchange:
     def _on_ended(self, edge: Edge, violation: BoundaryViolation | None) -> None:
         if self._edges.get(edge.peer) is edge:
             del self._edges[edge.peer]
+            if violation is None:
+                self._lost(edge.peer, edge.generation)
         if violation is not None:
             _log.error("edge to %s ended: %s (%s)", edge.peer, violation.public, violation.detail)
             self._report(edge.peer, edge.generation, violation)

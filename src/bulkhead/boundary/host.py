@@ -1,18 +1,31 @@
 """What a compartment's process.py is given: who it is, its settings, its key, its listeners, its edges."""
 
 import socket
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 from bulkhead.boundary.edge import Channel
 from bulkhead.boundary.exchange import Exchange
 from bulkhead.identifiers import TenantId
 
 
+@dataclass(frozen=True, slots=True)
+class Load:
+    """What a gate has: connections and sessions now, sessions begun since it started, and whether it takes no more."""
+
+    connections: int = 0
+    sessions: int = 0
+    begun: int = 0
+    full: bool = False
+
+
 @dataclass(slots=True)
 class Host:
-    """One process's surroundings. `root_key` opens its key file and is None where it has none."""
+    """One process's surroundings. `root_key` opens its key file and is None where it has none.
+
+    tell_load: a gate says what it has whenever that changes; the supervisor has others forked accordingly.
+    """
 
     channel: Channel
     tenant: TenantId
@@ -20,6 +33,7 @@ class Host:
     exchange: Exchange
     listeners: Mapping[str, socket.socket] = field(default_factory=dict)
     root_key: bytes | None = field(default=None, repr=False)
+    tell_load: Callable[[Load], None] = lambda _: None
 
 
 class Service(Protocol):
@@ -30,3 +44,11 @@ class Service(Protocol):
 
     async def stop(self) -> None:
         """Finish what is under way, within 3 s, and leave everything durable."""
+
+
+@runtime_checkable
+class Gate(Service, Protocol):
+    """What `start(host)` of a network-facing compartment gives back."""
+
+    async def retire(self, seconds: float) -> None:
+        """Accept no more; return when the last session has ended, or after `seconds`. What is left meets stop()."""

@@ -21,6 +21,7 @@ EXAMPLE_SIX = (
     ("kddi", "KDDI"), ("stnet", "STNet"), ("jcom", "J:COM"),
     ("ctc", "Chubu Telecommunications"), ("nifty", "Nifty"), ("biglobe", "BIGLOBE"),
 )  # fmt: skip
+EXAMPLE_WORKERS = {"mx.workers": 1, "submit.workers": 1, "access.workers": 1}  # six cells on one small machine
 EXAMPLE_PORTS = {
     "listen.mx": 2525, "listen.submissions": 4465, "listen.submission": 4587, "listen.imaps": 4993,
     "listen.pop3s": 4995, "courier.port": 2525,
@@ -66,7 +67,8 @@ def six_isps() -> tuple[NewTenant, ...]:
     return tuple(
         NewTenant(
             TenantId(name), slot, DomainName(f"{name}.example"), f"127.0.1.{slot + 1}", title,
-            {**EXAMPLE_PORTS, "courier.allow_networks": (EXAMPLE_NETWORK,), "resolver.zone_file": ZONE_FILE},
+            {**EXAMPLE_PORTS, **EXAMPLE_WORKERS, "courier.allow_networks": (EXAMPLE_NETWORK,),
+             "resolver.zone_file": ZONE_FILE},
         )
         for slot, (name, title) in enumerate(EXAMPLE_SIX)
     )  # fmt: skip

@@ -13,7 +13,11 @@ from bulkhead.supervisor.door import ask_status
 from bulkhead.supervisor.layout import Layout
 
 _PSS = re.compile(r"^Pss:\s+(\d+) kB$", re.MULTILINE)
-_UNIT_KEYS = ("tenant", "compartment", "worker", "pid", "uid", "state", "restarts", "twin")
+_UNIT_KEYS = (
+    "tenant", "compartment", "worker", "incarnation", "pid", "uid", "state", "restarts", "twin", "connections",
+    "sessions", "sessions_begun", "accepting", "retiring",
+)  # fmt: skip
+_OF_GATES = ("connections", "sessions", "sessions_begun", "accepting")
 Row = dict[str, Any]
 
 
@@ -43,29 +47,33 @@ def status_rows(installation: Installation) -> tuple[list[Row], list[Row]]:
 def _of_tenant(installation: Installation, tenant: Tenant) -> tuple[Row, list[Row]]:
     row: Row = {
         "tenant": tenant.id, "slot": tenant.slot, "state": "disabled" if tenant.disabled else "stopped",
-        "pid": None, "started": None, "level": None, "memory_bytes": None,
+        "pid": None, "started": None, "level": None, "memory_bytes": None, "gates": [],
     }  # fmt: skip
     try:
         found: Any = ask_status(str(Layout(installation.directory.absolute(), tenant.id).socket))
     except TemporaryFailure:
         return row, []
     levels = found["levels"].get("compartments", {})
-    own = {"tenant": tenant.id, "worker": 0, "level": None, "missing": [], "restarts": 0, "twin": False}
+    own = {"tenant": tenant.id, "worker": 0, "level": None, "missing": [], "restarts": 0, "twin": False,
+           "incarnation": 1, "connections": None, "sessions": None, "sessions_begun": None, "accepting": None,
+           "retiring": False}  # fmt: skip
     processes = [_process(own | {"compartment": "supervisor", "pid": found["pid"], "state": "started"})]
     processes += [
         _process(own | {"compartment": f"image-{name}", "pid": pid, "state": "started"})
         for name, pid in found["images"].items()
     ]
+    gates = {crew["gate"] for crew in found["gates"]}
     for unit in found["processes"]:
         level = levels.get(unit["compartment"], {})
+        none = {} if unit["compartment"] in gates else dict.fromkeys(_OF_GATES)
         processes.append(_process({
-            **{key: unit[key] for key in _UNIT_KEYS},
+            **{key: unit[key] for key in _UNIT_KEYS}, **none,
             "level": level.get("level"), "missing": level.get("missing", []) + _not_applied(unit["lock"]),
         }))  # fmt: skip
     sizes = [process["memory_bytes"] for process in processes if process["pid"]]
     row |= {
         "state": "running" if found["ready"] else "starting", "pid": found["pid"],
-        "started": int(found["started"] * 1000),
+        "started": int(found["started"] * 1000), "gates": found["gates"],
         "level": max((level["level"] for level in levels.values()), default=None),
         "memory_bytes": None if None in sizes else sum(sizes),
     }  # fmt: skip
@@ -101,26 +109,49 @@ def _uid(pid: int) -> int | None:
 
 
 def _print(tenants: list[Row], processes: list[Row]) -> None:
-    head = ("TENANT", "COMPARTMENT", "PID", "UID", "LEVEL", "STATE", "MEMORY", "RESTARTS")
+    head = ("TENANT", "COMPARTMENT", "PID", "UID", "LEVEL", "STATE", "SESSIONS", "MEMORY", "RESTARTS")
     rows = []
     for tenant in tenants:
         if tenant["pid"] is None:
-            rows.append((tenant["tenant"], "-", "-", "-", "-", tenant["state"], "-", "-"))
+            rows.append((tenant["tenant"], "-", "-", "-", "-", tenant["state"], "-", "-", "-"))
         for row in processes:
             if row["tenant"] == tenant["tenant"]:
                 name = row["compartment"] + (f"/{row['worker']}" if row["worker"] else "") + (" twin" * row["twin"])
-                rows.append((row["tenant"], name, row["pid"] or "-", row["uid"], row["level"] or "-", row["state"],
-                             _memory(row["memory_bytes"]), row["restarts"]))  # fmt: skip
+                rows.append((row["tenant"], name, row["pid"] or "-", row["uid"], row["level"] or "-",
+                             _state(row), _sessions(row), _memory(row["memory_bytes"]), row["restarts"]))  # fmt: skip
     print_table(head, [tuple("-" if cell is None else str(cell) for cell in row) for row in rows])
     known = [tenant["memory_bytes"] for tenant in tenants if tenant["memory_bytes"] is not None]
     if known:
         print(f"{len(known)} cells, {len(processes)} processes, {size_text(sum(known))} of memory")
+    for line in _gates(tenants):
+        print(line)
     lines: dict[str, set[str]] = {}
     for row in processes:
         for what in row["missing"]:
             lines.setdefault(what, set()).add(row["compartment"])
     for what, compartments in lines.items():
         print(f"missing: {what} [{', '.join(sorted(compartments))}]")
+
+
+def _state(row: Row) -> str:
+    if row["retiring"]:
+        return "retiring"
+    return "full" if row["state"] == "started" and row["accepting"] is False else str(row["state"])
+
+
+def _sessions(row: Row) -> str:
+    return "-" if row["sessions"] is None else str(row["sessions"])
+
+
+def _gates(tenants: list[Row]) -> list[str]:
+    """One line for each gate that has had more than the one worker."""
+    return [
+        f"{tenant['tenant']}/{crew['gate']}: {crew['workers']} workers of at most {crew['workers_max']}, "
+        f"{crew['accepting']} accept, {crew['retiring']} make way, {crew['recycled']} recycled; mode {crew['mode']}"
+        for tenant in tenants
+        for crew in tenant["gates"]
+        if crew["workers"] > 1 or crew["recycled"]
+    ]
 
 
 def _memory(octets: int | None) -> str:

@@ -146,8 +146,20 @@ _IDENTITY: tuple[_Row, ...] = (
 )  # fmt: skip
 
 _GATE_ROWS: tuple[_Row, ...] = (
-    ("mx.workers", Kind.INTEGER, 1, _between(1, 64), (),
-     "How many processes receive mail from other servers."),
+    ("mx.workers", Kind.INTEGER, 0, _between(0, 64), (),
+     "How many processes receive mail from other servers and accept at any time; 0 is one a processor, 8 at most."),
+    ("mx.workers_max", Kind.INTEGER, 16, _between(1, 128), (),
+     "The most processes of this gate, at least `workers`: one more is forked whenever too few accept because others "
+     "are full, and let go after a minute without a connection. At the limit clients wait in the kernel's queue. As "
+     "many as `workers` may be there besides while they make way for fresh ones."),
+    ("mx.mode", Kind.CHOICE, "default", _among("default", "strict"), ("mx",),
+     "`strict`: each connection has a process of its own."),
+    ("mx.recycle_sessions", Kind.INTEGER, 100_000, _between(0, 1_000_000_000), ("mx",),
+     "After so many connections a worker accepts no more and a fresh one takes its place; 0 is never."),
+    ("mx.recycle_seconds", Kind.INTEGER, 86_400, _between(0, 31_536_000), (),
+     "After this time a fresh worker takes a worker's place; 0 is never."),
+    ("mx.drain_seconds", Kind.INTEGER, 300, _between(0, 604_800), (),
+     "How long a worker that was replaced keeps its sessions before they are told to come again."),
     ("mx.connections_max", Kind.INTEGER, 1024, _between(1, 65_536), ("mx",),
      "Connections that one worker holds; a full worker stops accepting."),
     ("mx.connections_per_source_max", Kind.INTEGER, 50, _between(1, 65_536), ("mx",),
@@ -160,8 +172,20 @@ _GATE_ROWS: tuple[_Row, ...] = (
      "How long the other side may be silent (RFC 5321 section 4.5.3.2.7 asks for 300)."),
     ("mx.errors_max", Kind.INTEGER, 10, _between(1, 1000), ("mx",),
      "Refused commands in one connection after which it is closed with 421."),
-    ("submit.workers", Kind.INTEGER, 1, _between(1, 64), (),
-     "How many processes receive mail from subscribers."),
+    ("submit.workers", Kind.INTEGER, 0, _between(0, 64), (),
+     "How many processes receive mail from subscribers and accept at any time; 0 is one a processor, 8 at most."),
+    ("submit.workers_max", Kind.INTEGER, 32, _between(1, 128), (),
+     "The most processes of this gate, at least `workers`: one more is forked whenever too few accept because others "
+     "are full, and let go after a minute without a connection. At the limit clients wait in the kernel's queue. As "
+     "many as `workers` may be there besides while they make way for fresh ones."),
+    ("submit.mode", Kind.CHOICE, "default", _among("default", "strict"), ("submit",),
+     "`strict`: each connection has a process of its own."),
+    ("submit.recycle_sessions", Kind.INTEGER, 10_000, _between(0, 1_000_000_000), ("submit",),
+     "After so many connections a worker accepts no more and a fresh one takes its place; 0 is never."),
+    ("submit.recycle_seconds", Kind.INTEGER, 86_400, _between(0, 31_536_000), (),
+     "After this time a fresh worker takes a worker's place; 0 is never."),
+    ("submit.drain_seconds", Kind.INTEGER, 300, _between(0, 604_800), (),
+     "How long a worker that was replaced keeps its sessions before they are told to come again."),
     ("submit.connections_max", Kind.INTEGER, 512, _between(1, 65_536), ("submit",),
      "Connections that one worker holds; a full worker stops accepting."),
     ("submit.connections_per_source_max", Kind.INTEGER, 50, _between(1, 65_536), ("submit",),
@@ -176,8 +200,24 @@ _GATE_ROWS: tuple[_Row, ...] = (
      "How long a connection may last without a login."),
     ("submit.errors_max", Kind.INTEGER, 10, _between(1, 1000), ("submit",),
      "Refused commands in one connection after which it is closed with 421."),
-    ("access.workers", Kind.INTEGER, 1, _between(1, 64), (),
-     "How many processes serve IMAP and POP3; the fewer sessions share one, the less a flaw in it can reach."),
+    ("access.workers", Kind.INTEGER, 0, _between(0, 64), (),
+     "How many processes serve IMAP and POP3 and accept at any time; 0 is one a processor, 8 at most. The fewer "
+     "sessions share one, the less a flaw in it can reach."),
+    ("access.workers_max", Kind.INTEGER, 32, _between(1, 128), (),
+     "The most processes of this gate, at least `workers`: one more is forked whenever too few accept because others "
+     "are full, and let go after a minute without a connection. At the limit clients wait in the kernel's queue. As "
+     "many as `workers` may be there besides while they make way for fresh ones."),
+    ("access.mode", Kind.CHOICE, "default", _among("default", "strict"), ("access",),
+     "`strict`: each session has a process of its own, so that a flaw in one reaches one mailbox; `workers_max` is "
+     "then the number of sessions."),
+    ("access.sessions_max", Kind.INTEGER, 512, _between(1, 65_536), ("access",),
+     "Sessions in one worker at once, each of one mailbox; with so many it accepts no more."),
+    ("access.recycle_sessions", Kind.INTEGER, 10_000, _between(0, 1_000_000_000), ("access",),
+     "After so many logins a worker accepts no more and a fresh one takes its place; 0 is never."),
+    ("access.recycle_seconds", Kind.INTEGER, 86_400, _between(0, 31_536_000), (),
+     "After this time a fresh worker takes a worker's place; 0 is never."),
+    ("access.drain_seconds", Kind.INTEGER, 3_600, _between(0, 604_800), (),
+     "How long a worker that was replaced keeps its sessions before they are told to come again."),
     ("access.connections_max", Kind.INTEGER, 512, _between(1, 65_536), ("access",),
      "Connections that one worker holds; a full worker stops accepting."),
     ("access.connections_per_source_max", Kind.INTEGER, 100, _between(1, 65_536), ("access",),

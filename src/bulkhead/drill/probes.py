@@ -40,6 +40,7 @@ class Target(Enum):
 
     HOST = "host"
     SIBLING = "sibling"
+    WORKER = "worker"  # of the same compartment, under the same uid
     OTHER_CELL = "other-cell"
     NETWORK = "network"
     RESOURCE = "resource"

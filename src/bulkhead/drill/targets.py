@@ -1,4 +1,4 @@
-"""What a hostile act is aimed at: canaries that stand for the host, a sibling and another cell, and hurt nobody.
+"""What a hostile act is aimed at: canaries for the host, a sibling, another worker and another cell; they hurt nobody.
 
 Acts run unlocked too, as the positive control, so they must never be given a real process, file or listener.
 """
@@ -55,6 +55,7 @@ class Targets:
 
     host: Victim
     sibling: Victim
+    worker: Victim
     other_cell: Victim
     own_directory: str
     inherited: int
@@ -66,6 +67,7 @@ class Targets:
         return {
             "host": self.host,
             "sibling": self.sibling,
+            "worker": self.worker,
             "other-cell": self.other_cell,
             "network": self.host,
             "resource": self.host,
@@ -112,7 +114,10 @@ def _stand_still(secret: ctypes.Array[ctypes.c_char], value: bytes, shared: int,
         time.sleep(_LINGER_SECONDS)
 
 
-def _make_victim(base: Path, name: str, mode: int) -> tuple[Victim, list[socket.socket]]:
+def _make_victim(
+    base: Path, name: str, mode: int, ids: tuple[int, int] | None = None
+) -> tuple[Victim, list[socket.socket]]:
+    """A canary's process and files; the process takes on uid and gid where they are given."""
     directory = base / name
     directory.mkdir(mode=0o755)
     value = os.urandom(_SECRET_BYTES)
@@ -130,6 +135,10 @@ def _make_victim(base: Path, name: str, mode: int) -> tuple[Victim, list[socket.
     pid = os.fork()
     if pid == 0:
         try:
+            if ids is not None:
+                os.setgroups([])
+                os.setresgid(ids[1], ids[1], ids[1])
+                os.setresuid(ids[0], ids[0], ids[0])
             _stand_still(secret, value, shared, write_end)
         finally:
             os._exit(1)
@@ -160,18 +169,22 @@ def _make_victim(base: Path, name: str, mode: int) -> tuple[Victim, list[socket.
 
 @contextlib.contextmanager
 def canaries(lock: Lock) -> Iterator[Targets]:
-    """Targets made for one run: three processes and a temporary directory, all gone at the end.
+    """Targets made for one run: four processes and a temporary directory, all gone at the end.
 
-    lock: whose uid the own directory gets. Raises OSError where not even this can be made.
+    lock: whose uid the own directory gets, and the process that stands for another worker of the same compartment:
+    nothing but the lock stands between the two. Raises OSError where not even this can be made.
     """
     base = Path(tempfile.mkdtemp(prefix="bulkhead-drill-"))
     victims: list[Victim] = []
     sockets: list[socket.socket] = []
     cleanup: list[Callable[[], None]] = []
+    ids = None
+    if lock.uid is not None and lock.gid is not None and os.geteuid() == 0:
+        ids = (lock.uid, lock.gid)
     try:
         base.chmod(0o755)  # names can be seen by who is not kept from them by another root
-        for name, mode in (("host", 0o644), ("sibling", 0o600), ("other-cell", 0o600)):
-            victim, made = _make_victim(base, name, mode)
+        for name, mode in (("host", 0o644), ("sibling", 0o600), ("worker", 0o600), ("other-cell", 0o600)):
+            victim, made = _make_victim(base, name, mode, ids if name == "worker" else None)
             victims.append(victim)
             sockets += made
         own = base / "own"
@@ -179,13 +192,13 @@ def canaries(lock: Lock) -> Iterator[Targets]:
         (own / OWN_MARK).write_bytes(b"own")
         (own / GUARDED).write_bytes(b"of the starting uid")
         (own / GUARDED).chmod(0o400)
-        if lock.uid is not None and lock.gid is not None and os.geteuid() == 0:
-            os.chown(own, lock.uid, lock.gid)
-            os.chown(own / OWN_MARK, lock.uid, lock.gid)
+        if ids is not None:
+            os.chown(own, *ids)
+            os.chown(own / OWN_MARK, *ids)
         inherited = os.open(base / "other-cell" / "secret", os.O_RDONLY)
         cleanup.append(lambda: os.close(inherited))
-        host, sibling, other_cell = victims
-        yield Targets(host, sibling, other_cell, str(own), inherited, os.geteuid(), lock)
+        host, sibling, worker, other_cell = victims
+        yield Targets(host, sibling, worker, other_cell, str(own), inherited, os.geteuid(), lock)
     finally:
         for close in cleanup:
             close()

@@ -115,7 +115,7 @@ def write_targets(targets: Targets) -> Document:
     """Targets as JSON, for a twin that is not a child of this process."""
     lock = targets.lock
     return {
-        **{name: _write_victim(getattr(targets, name)) for name in ("host", "sibling", "other_cell")},
+        **{name: _write_victim(getattr(targets, name)) for name in ("host", "sibling", "worker", "other_cell")},
         "own_directory": targets.own_directory,
         "inherited": targets.inherited,
         "starting_uid": targets.starting_uid,
@@ -136,7 +136,7 @@ def _write_victim(victim: Victim) -> Document:
 
 def read_targets(document: Document) -> Targets:
     """The targets that write_targets gave. Raises KeyError, TypeError or ValueError on anything else."""
-    victims = {name: _read_victim(document[name]) for name in ("host", "sibling", "other_cell")}
+    victims = {name: _read_victim(document[name]) for name in ("host", "sibling", "worker", "other_cell")}
     return Targets(
         **victims,
         own_directory=document["own_directory"],

@@ -10,14 +10,17 @@ import logging
 import socket
 import ssl
 import traceback
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from bulkhead.boundary.host import Load
 from bulkhead.errors import Error, PeerError
 from bulkhead.gate.connection import HANDSHAKE_SECONDS, Connection, ConnectionEnded, IdleTooLong
 
-__all__ = ["Connection", "ConnectionEnded", "Crowd", "IdleTooLong", "Limits", "Listener", "Session", "source_key"]
+__all__ = [
+    "Connection", "ConnectionEnded", "Crowd", "IdleTooLong", "Limits", "Listener", "Session", "retire", "source_key",
+]  # fmt: skip
 
 LINGER_SECONDS = 2.0
 
@@ -26,24 +29,39 @@ _log = logging.getLogger("bulkhead.gate")
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """What one gate process takes on."""
+    """What one gate process takes on.
+
+    sessions: at once, and begun: in all, after which it accepts no more; 0 is without limit.
+    """
 
     connections: int
     connections_per_source: int
     idle_seconds: float
+    sessions: int = 0
+    begun: int = 0
+
+    @classmethod
+    def of(cls, section: Mapping[str, Any], idle_seconds: float) -> "Limits":
+        """From a gate's section of the settings. Where its mode is strict, a process has one session in its life."""
+        if section["mode"] == "strict":
+            return cls(1, 1, idle_seconds, 1, 1)
+        return cls(
+            section["connections_max"], section["connections_per_source_max"], idle_seconds,
+            section.get("sessions_max", 0), section["recycle_sessions"],
+        )  # fmt: skip
 
 
 Session = Callable[[Connection], Awaitable[None]]
 
 
 class Crowd:
-    """Who is connected to one process, over all its listeners."""
+    """Who is connected to one process, over all its listeners. tell: given its load whenever that changes."""
 
-    def __init__(self, limits: Limits) -> None:
-        self._limits = limits
+    def __init__(self, limits: Limits, tell: Callable[[Load], None] = lambda _: None) -> None:
+        self._limits, self._tell = limits, tell
         self._sources: dict[str, int] = {}
         self._listeners: list[Listener] = []
-        self.count = 0
+        self.count = self.sessions = self.begun = 0
 
     @property
     def limits(self) -> Limits:
@@ -58,7 +76,12 @@ class Crowd:
     @property
     def full(self) -> bool:
         """Whether no listener may accept."""
-        return self.count >= self._limits.connections
+        limits = self._limits
+        return (
+            self.count >= limits.connections
+            or 0 < limits.sessions <= self.sessions
+            or 0 < limits.begun <= self.begun
+        )  # fmt: skip
 
     def join(self, listener: "Listener") -> None:
         """A listener that obeys this crowd's limits."""
@@ -70,8 +93,7 @@ class Crowd:
             return False
         self._sources[key] = self._sources.get(key, 0) + 1
         self.count += 1
-        if self.full:
-            self._update()
+        self._update()
         return True
 
     def leave(self, key: str) -> None:
@@ -82,9 +104,22 @@ class Crowd:
             del self._sources[key]
         self._update()
 
+    def begin(self) -> None:
+        """A session began on one of the connections."""
+        self.sessions += 1
+        self.begun += 1
+        self._update()
+
+    def finish(self) -> None:
+        """It is over."""
+        self.sessions -= 1
+        self._update()
+
     def _update(self) -> None:
+        full = self.full
         for listener in self._listeners:
             listener.update()
+        self._tell(Load(self.count, self.sessions, self.begun, full))
 
 
 class Listener:
@@ -123,6 +158,17 @@ class Listener:
     def connections(self) -> int:
         """How many are open here."""
         return len(self._tasks)
+
+    def close(self) -> None:
+        """Accept no more, for good: what waits in the kernel's queue is for other workers."""
+        self._started = False
+        self.update()
+        self._sock.close()
+
+    @property
+    def tasks(self) -> set["asyncio.Task[None]"]:
+        """Those of the open connections."""
+        return self._tasks
 
     async def stop(self, seconds: float = 2.0) -> None:
         """Accept no more. Sessions say goodbye at their next read; those still busy at half time are cancelled."""
@@ -234,6 +280,15 @@ class Listener:
             await asyncio.wait_for(lost.wait(), LINGER_SECONDS)
         connection.abort()
         self._connections.discard(connection)
+
+
+async def retire(listeners: Sequence[Listener], seconds: float) -> None:
+    """Accept no more, and return when the last connection has ended, or after `seconds`."""
+    for listener in listeners:
+        listener.close()
+    tasks = [task for listener in listeners for task in listener.tasks]
+    if tasks:
+        await asyncio.wait(tasks, timeout=seconds)
 
 
 def on_loop_fault(_: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:

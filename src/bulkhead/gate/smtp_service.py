@@ -10,7 +10,7 @@ from bulkhead.gate.connection import Connection
 from bulkhead.gate.delivery import Sealer
 from bulkhead.gate.message import worker
 from bulkhead.gate.recipients import Domestic
-from bulkhead.gate.serve import Crowd, Limits, Listener
+from bulkhead.gate.serve import Crowd, Limits, Listener, retire
 from bulkhead.gate.smtp import Policy, SmtpSession
 from bulkhead.gate.tls import TlsKeeper
 from bulkhead.identifiers import parse_domain
@@ -34,7 +34,7 @@ class SmtpService:
         self._section, self._make_receiver, self._make_policy = section, receiver, policy
         self._tls = TlsKeeper()
         self._budget = Budget(MESSAGES_IN_MEMORY)
-        self._crowd = Crowd(_limits(host.settings[section]))
+        self._crowd = Crowd(_limits(host.settings[section]), host.tell_load)
         self._apply(host.settings)
         sealer = Sealer(host.tenant, host.settings["pinned"]["binding_key"])
         self._domestic = Domestic(host.exchange, sealer, parse_domain(host.settings["names"][section]))
@@ -62,6 +62,10 @@ class SmtpService:
         self._crowd.limits = _limits(settings[self._section])
         self._apply(settings)
 
+    async def retire(self, seconds: float) -> None:
+        """Make way for another worker."""
+        await retire(self._listeners, seconds)
+
     async def stop(self) -> None:
         """Sessions are told 421."""
         await asyncio.gather(*(listener.stop() for listener in self._listeners))
@@ -85,10 +89,14 @@ class SmtpService:
                 connection.set_lifetime(self._preauth_seconds)
             receiver = self._make_receiver(self._domestic, self._limits, implicit)
             policy = self._make_policy(self._domestic, connection)
-            await SmtpSession(connection, receiver, policy, self._tls, self._budget).run()
+            self._crowd.begin()
+            try:
+                await SmtpSession(connection, receiver, policy, self._tls, self._budget).run()
+            finally:
+                self._crowd.finish()
 
         return run
 
 
 def _limits(own: Mapping[str, Any]) -> Limits:
-    return Limits(own["connections_max"], own["connections_per_source_max"], own["idle_seconds"])
+    return Limits.of(own, own["idle_seconds"])

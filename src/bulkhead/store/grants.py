@@ -8,6 +8,7 @@ from bulkhead.boundary.terms import Channel
 from bulkhead.errors import Refused, TemporaryFailure
 
 GRANTS_MAX = 100_000
+ABSENT_SECONDS = 30.0  # how long a channel's grants outlive its edge, for another edge of the same process
 READY_SECONDS = 5.0  # how long a request waits for keyring to repeat its grants
 
 
@@ -112,15 +113,20 @@ class Grants:
         return handles
 
     def depart(self, channel: Channel) -> list[bytes]:
-        """An edge has ended: the grants that end with it, as handles."""
+        """An edge has ended: the handles that nobody can use now. Those of a gate stay granted for a while.
+
+        Its process may live and get another edge; only that process can use them, and keyring revokes what has died.
+        """
         if channel == self._giver:
             self._giver = None
             self._ready.clear()
             return self.drop_all()
-        handles = list(self._by_channel.get(channel, ()))
-        for handle in handles:
+        return list(self._by_channel.get(channel, ()))
+
+    def drop_channel(self, channel: Channel) -> None:
+        """Its process is taken for dead."""
+        for handle in list(self._by_channel.get(channel, ())):
             self.revoke(handle)
-        return handles
 
 
 READ, WRITE = Rights.READ, Rights.WRITE

@@ -19,7 +19,7 @@ from bulkhead.store.changes import Effects, Watchers
 from bulkhead.store.columns import ColumnCache
 from bulkhead.store.compaction import Compactor, Policy
 from bulkhead.store.disk import Disk
-from bulkhead.store.grants import Grants, Session, no_session
+from bulkhead.store.grants import ABSENT_SECONDS, Grants, Session, no_session
 from bulkhead.store.loans import Loans
 from bulkhead.store.maildrops import Maildrops
 from bulkhead.store.rows import MESSAGES_MAX
@@ -48,6 +48,7 @@ class State:
         messages_max: int = MESSAGES_MAX,
     ) -> None:
         loop = asyncio.get_running_loop()
+        self._exchange, self._loop = exchange, loop
         self.database, self.segments, self.disk, self.path = database, segments, disk, path
         self.executor = ThreadPoolExecutor(max_workers=2, thread_name_prefix="reader")
         self.grants = Grants()
@@ -78,9 +79,16 @@ class State:
         return session
 
     def depart(self, channel: Channel) -> None:
-        """An edge has ended: what lives and dies with it goes."""
-        for handle in self.grants.depart(channel):
+        """An edge has ended: what lives and dies with it goes, grants a while later unless the process comes back."""
+        handles = self.grants.depart(channel)
+        for handle in handles:
             self.watchers.unwatch(handle)
+        if handles:
+            self._loop.call_later(ABSENT_SECONDS, self._drop_absent, channel)
+
+    def _drop_absent(self, channel: Channel) -> None:
+        if all(edge.peer != channel for edge in self._exchange.edges()):
+            self.grants.drop_channel(channel)
 
     def mailbox_seq(self, session: Session, mailbox: bytes) -> int:
         """The mailbox's number. Raises Refused (`no-such-mailbox`)."""

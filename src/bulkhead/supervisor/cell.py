@@ -14,7 +14,8 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections import Counter
+from collections.abc import Callable
 from typing import Any
 
 from bulkhead.boundary.peers import PEERS, between
@@ -22,14 +23,16 @@ from bulkhead.boundary.processes import OPERATOR_CONSOLE, PROCESSES, Disk, Image
 from bulkhead.config.load import Installation, Tenant
 from bulkhead.config.narrow import narrow
 from bulkhead.errors import BoundaryViolation, ConfigError, TemporaryFailure
-from bulkhead.supervisor import control, layout
+from bulkhead.supervisor import control, crew, layout
 from bulkhead.supervisor.cell_log import CellLog
-from bulkhead.supervisor.control import Child, ControlChannel, Fork, Op, Peer
+from bulkhead.supervisor.control import Child, ControlChannel, Fork, Op
+from bulkhead.supervisor.edges import NAME_OF_SLOT, Edges, charge
 from bulkhead.supervisor.layout import Layout
 from bulkhead.supervisor.memfd import sealed_memfd
+from bulkhead.supervisor.staff import Staff
 from bulkhead.supervisor.unit import ImageProcess, Unit
 
-__all__ = ["Cell", "ImageProcess", "Unit", "edge_count"]
+__all__ = ["NAME_OF_SLOT", "Cell", "ImageProcess", "Unit", "edge_count"]
 
 _log = logging.getLogger("bulkhead.cell")
 
@@ -37,7 +40,6 @@ _log = logging.getLogger("bulkhead.cell")
 MESSAGES_AT_ONCE = 64  # of one process, before the others have their turn
 START_SECONDS = 120.0  # from the fork to STARTED
 TWINS_MAX = 32
-NAME_OF_SLOT = {process.slot: process.name for process in PROCESSES.values()}
 
 
 class Cell:
@@ -54,18 +56,13 @@ class Cell:
         self._listeners = listeners
         self._loop = asyncio.get_running_loop()
         self._images = {image: ImageProcess(image) for image in Image}
-        self._generation = 0
-        self._consoles = 0
         self._uid_base = installation.settings.integer("uid_base")
-        self.units = list(self._plan())
+        self._incarnations: Counter[tuple[int, int]] = Counter()  # of slot and worker: none is ever given twice
+        self.units: list[Unit] = []
+        self._edges = Edges(self.units, self._send, self.end, restarts=restarts)
+        self.staff = Staff(tenant.settings, self.units, self._send, self.fork, self.end)
+        self.units += self.staff.first_units()
         self._log = CellLog(self.layout.log)
-
-    def _plan(self) -> Iterator[Unit]:
-        for process in PROCESSES.values():
-            key = f"{process.name}.workers"
-            workers = self.tenant.settings.integer(key) if key in self.tenant.settings.values else 1
-            for worker in range(workers):
-                yield Unit(process, worker, workers)
 
     # --- starting ---
 
@@ -75,11 +72,14 @@ class Cell:
             layout.prepare_home(self.layout, process, self._uid_base, self.tenant.slot)
         for image in self._images.values():
             self._execute(image)
+        if self.restarting:
+            self.staff.watch()
 
     @property
     def ready(self) -> bool:
-        """Whether every compartment has started."""
-        return all(unit.state == "started" for unit in self.units)
+        """Whether every compartment has started, and every gate as many workers as it should have."""
+        holders = (unit for unit in self.units if not self.staff.is_gate(unit))
+        return self.staff.complete and all(unit.state == "started" for unit in holders)
 
     def _execute(self, image: ImageProcess) -> None:
         ours, theirs = control.control_pair()
@@ -143,7 +143,7 @@ class Cell:
         image.channel, image.ready = None, False
         image.popen.kill()
         status = image.popen.wait()
-        for unit in self.units:
+        for unit in list(self.units):
             if unit.process.image is image.image and unit.state != "stopped":
                 self._unit_died(unit, -signal.SIGKILL, refork=False)
         if self.stopping or not self.restarting:
@@ -162,9 +162,9 @@ class Cell:
             return
         ours, theirs = control.control_pair()
         ours.setblocking(False)
-        unit.channel, unit.state, unit.born = ControlChannel(ours), "forking", time.monotonic()
-        unit.incarnation += 1
-        unit.report, unit.pid = None, 0
+        unit.channel, unit.state = ControlChannel(ours), "forking"
+        self._incarnations[unit.process.slot, unit.worker] += 1
+        unit.begin(self._incarnations[unit.process.slot, unit.worker], time.monotonic())
         uid = self._uid_of(unit.process)
         fork = Fork(
             unit.process.slot, unit.twin, unit.worker, unit.incarnation, uid,
@@ -203,7 +203,7 @@ class Cell:
         if descriptor is not None:
             os.close(descriptor)
         if op is not Op.VIOLATION:
-            self._charge(unit)
+            charge(unit)
         if op is Op.LOCKED and unit.state == "forking":
             unit.report = control.unpack_report(payload)
             unit.state = "locked"
@@ -211,12 +211,17 @@ class Cell:
         elif op is Op.STARTED and unit.state == "locked":
             unit.state = "started"
             self._take_pem(unit.process)
+            self.staff.tend(unit.process)
         elif op is Op.VIOLATION:
-            self._on_violation(unit, control.unpack_peer(payload))
+            self._edges.on_violation(unit, control.unpack_peer(payload))
         elif op is Op.RELOADED and unit.reloading:
             unit.reloading -= 1
             self._take_pem(unit.process)
-        elif op is not Op.FULL:
+        elif op in {Op.FULL, Op.LOAD} and self.staff.is_gate(unit):
+            self.staff.on_load(unit, control.unpack_load(payload), full=op is Op.FULL)
+        elif op is Op.LOST:
+            self._edges.on_lost(unit, control.unpack_peer(payload))
+        else:
             raise BoundaryViolation("an unexpected control message", detail=op.name)
         self.on_change()
 
@@ -237,9 +242,7 @@ class Cell:
                     self._send(unit, Op.LISTENER, control.pack_name(name), self._listeners[name].fileno())
             if unit.process.certificate:
                 layout.place_pem(self.layout, unit.process, self._uid_base, self.tenant.slot)
-        for other in self.units:
-            if other is not unit and other.state in {"locked", "started"}:
-                self._connect(unit, other)
+        self._edges.connect_all(unit)
         self._send(unit, Op.START)
 
     def _settings_of(self, unit: Unit) -> bytes:
@@ -268,50 +271,6 @@ class Cell:
         finally:
             os.close(descriptor)
 
-    def _connect(self, unit: Unit, other: Unit) -> None:
-        """A new generation of the edge between two units, if PEERS names one. A twin gets those where it asks."""
-        peering = between(unit.process.name, other.process.name)
-        if peering is None or unit.process is other.process or unit.channel is None or other.channel is None:
-            return
-        if any(side.twin and side.process.name != peering.client for side in (unit, other)):
-            return  # an honest client must never take a twin for its server
-        self._generation += 1
-        one, two = socket.socketpair()
-        try:
-            for side, peer, end in ((unit, other, one), (other, unit, two)):
-                target = Peer(peer.process.slot, peer.worker, peer.incarnation, self._generation)
-                self._send(side, Op.EDGE, control.pack_peer(target), end.fileno())
-                side.edges[peer.process.name, peer.worker] = self._generation
-        finally:
-            one.close()
-            two.close()
-
-    def _on_violation(self, reporter: Unit, peer: Peer) -> None:
-        """A vault report restarts the sender; a front report replaces the edge and restarts the reporter.
-
-        Each edge is reported once at most, so a sender's restarts are as rare as its new edges; any other report counts
-        against the reporter, whom no sender can bring to that.
-        """
-        edge = (NAME_OF_SLOT.get(peer.slot, OPERATOR_CONSOLE), peer.worker)
-        if reporter.edges.get(edge) != peer.generation:
-            self._charge(reporter)
-            return  # of an edge that was replaced or reported meanwhile
-        del reporter.edges[edge]
-        _log.error("%s reports a violation by %s/%d", reporter.name, *edge)
-        if not self.restarting:
-            return
-        if reporter.process.image is Image.FRONT:
-            self.end(reporter)
-            return
-        for sender in self.units:
-            if (sender.process.slot, sender.worker, sender.incarnation) == (peer.slot, peer.worker, peer.incarnation):
-                self.end(sender)
-
-    @staticmethod
-    def _charge(unit: Unit) -> None:
-        if not unit.messages.spend(time.monotonic()):
-            raise BoundaryViolation("a flood of control messages")
-
     def end(self, unit: Unit) -> None:
         """Have a unit killed by its image, which alone knows that the pid is still that process."""
         image = self._images[unit.process.image]
@@ -333,8 +292,9 @@ class Cell:
         unit.reloading = 0
         self._take_pem(unit.process)
         self.on_change()
-        if unit.twin:
+        if unit.twin or unit.retiring:
             self.units.remove(unit)
+            self.staff.tend(unit.process)
             return
         if self.stopping or not self.restarting:
             return
@@ -353,17 +313,12 @@ class Cell:
             return None
         if between(OPERATOR_CONSOLE, unit.process.name) is None:
             return None
-        self._consoles += 1
-        unit.edges[OPERATOR_CONSOLE, 0] = self._consoles
-        theirs, ours = socket.socketpair()
-        self._send(unit, Op.EDGE, control.pack_peer(Peer(0, 0, self._consoles, self._consoles)), theirs.fileno())
-        theirs.close()
-        return ours
+        return self._edges.console(unit)
 
     @property
     def consoles(self) -> int:
         """The incarnation and generation of the newest console edge."""
-        return self._consoles
+        return self._edges.consoles
 
     def add_twin(self, process: Process) -> Unit:
         """A unit that runs the drill's acts behind the same lock and edges as `process`; it is never restarted."""
@@ -386,16 +341,20 @@ class Cell:
         """Hand new settings to every compartment, and new PEMs to the gates. Nothing restarts."""
         self.installation = installation
         self.tenant = installation.tenant(self.tenant.id)
+        self.staff.apply(self.tenant.settings)
         for unit in self.units:
             if unit.state == "started" and unit.channel is not None and not unit.twin:
                 if unit.process.certificate:
                     layout.place_pem(self.layout, unit.process, self._uid_base, self.tenant.slot)
                 unit.reloading += 1
                 self._send_content(unit, Op.RELOAD, self._settings_of(unit))
+        for gate in crew.GATES:
+            self.staff.tend(gate)
 
     async def stop(self, seconds: float = 4.0) -> None:
         """Stop everything: gates first, then holders; what does not stop in time is killed."""
         self.stopping = True
+        self.staff.halt()
         deadline = time.monotonic() + seconds
         for image in (Image.FRONT, Image.VAULT):
             units = [u for u in self.units if u.process.image is image]

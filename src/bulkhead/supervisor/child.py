@@ -18,7 +18,7 @@ from typing import Any
 
 from bulkhead.boundary.exchange import Exchange
 from bulkhead.boundary.faults import log_fault
-from bulkhead.boundary.host import Host, Service
+from bulkhead.boundary.host import Gate, Host, Load, Service
 from bulkhead.boundary.processes import OPERATOR_CONSOLE, PROCESSES, Disk, Image, Process, Reach
 from bulkhead.boundary.terms import Channel
 from bulkhead.errors import BoundaryViolation, ConfigError
@@ -31,6 +31,7 @@ from bulkhead.supervisor.memfd import read_sealed_memfd
 from bulkhead.supervisor.sandbox import lock_down, prepare_filter
 
 STOP_SECONDS = 3.0
+LOAD_SECONDS = 0.25  # between two words on a gate's load
 BY_SLOT = {process.slot: process for process in PROCESSES.values()}
 _log = logging.getLogger("bulkhead.child")
 
@@ -95,7 +96,7 @@ class Child:
 
     def __init__(self, process: Process, fork: Fork, channel: ControlChannel, main: ModuleType) -> None:
         self._process, self._fork, self._control, self._main = process, fork, channel, main
-        self._exchange = Exchange(Channel(process.name, fork.worker, fork.incarnation), self._report)
+        self._exchange = Exchange(Channel(process.name, fork.worker, fork.incarnation), self._report, self._lose)
         self._settings: dict[str, Any] = {}
         self._root_key: bytes | None = None
         self._listeners: dict[str, socket.socket] = {}
@@ -104,6 +105,9 @@ class Child:
         self._ended = asyncio.Event()
         self._reloading = asyncio.Lock()
         self._status = 0
+        self._load = Load()
+        self._told = 0.0
+        self._telling: asyncio.TimerHandle | None = None
 
     async def run(self) -> int:
         """Serve the control channel until STOP or until the supervisor is gone."""
@@ -153,6 +157,8 @@ class Child:
         elif op is Op.RELOAD and descriptor is not None:
             self._settings = _settings(descriptor)
             self._spawn(self._reload())
+        elif op is Op.RETIRE:
+            self._spawn(self._retire(control.unpack_seconds(payload)))
         elif op is Op.STOP:
             self._ended.set()
         else:
@@ -172,6 +178,7 @@ class Child:
             exchange=self._exchange,
             listeners=self._listeners,
             root_key=self._root_key,
+            tell_load=self._tell_load,
         )
         try:
             self._service = await self._main.start(host)
@@ -195,6 +202,34 @@ class Child:
                 except Exception as error:
                     _log.exception("%s keeps its old settings: %s", self._process.name, error)
             self._control.tell(Op.RELOADED)
+
+    async def _retire(self, seconds: int) -> None:
+        """Accept no more, and end with the last session; the rest is told to come again."""
+        if isinstance(self._service, Gate):
+            try:
+                await self._service.retire(seconds)
+            except Exception as error:
+                log_fault("fault while retiring", error)
+        self._ended.set()
+
+    def _tell_load(self, load: Load) -> None:
+        """Tell the supervisor, not more often than it wants to hear."""
+        self._load = load
+        if self._telling is None:
+            loop = asyncio.get_running_loop()
+            self._telling = loop.call_at(max(loop.time(), self._told + LOAD_SECONDS), self._flush_load)
+
+    def _flush_load(self) -> None:
+        self._telling, self._told = None, asyncio.get_running_loop().time()
+        load = self._load
+        payload = control.pack_load(control.Load(load.connections, load.sessions, load.begun))
+        self._control.tell(Op.FULL if load.full else Op.LOAD, payload)
+
+    def _lose(self, peer: Channel, generation: int) -> None:
+        """An edge has ended, and nobody broke a rule: where the peer lives, there will be another."""
+        if not self._ended.is_set() and peer.compartment in PROCESSES:
+            slot = PROCESSES[peer.compartment].slot
+            self._control.tell(Op.LOST, control.pack_peer(Peer(slot, peer.worker, peer.incarnation, generation)))
 
     def _report(self, peer: Channel, generation: int, violation: BoundaryViolation) -> None:
         slot = PROCESSES[peer.compartment].slot if peer.compartment in PROCESSES else 0

@@ -38,12 +38,15 @@ class Op(IntEnum):
     START = 14
     RELOAD = 15  # with a sealed memory file
     STOP = 16
+    RETIRE = 17  # a gate: accept no more, end with the last session or after so many seconds
     # compartment to supervisor
     LOCKED = 20
     STARTED = 21
     VIOLATION = 22
     RELOADED = 23
-    FULL = 24  # a gate accepts no more; another worker may
+    FULL = 24  # a gate's load, and it accepts no more; another worker may
+    LOAD = 25  # a gate's load, and it accepts
+    LOST = 26  # an edge has ended though no violation was seen
 
 
 _OP = struct.Struct("<B")
@@ -51,6 +54,8 @@ _FORK = struct.Struct("<BBHIIIH256s")  # slot, twin, worker, incarnation, uid, g
 _CHILD = struct.Struct("<BHIIi")  # slot, worker, incarnation, pid, exit status
 _NAME = struct.Struct("<32s")
 _EDGE = struct.Struct("<BHII")  # peer's slot (0: the command line), worker, incarnation, generation
+_LOAD = struct.Struct("<III")  # connections, sessions, sessions begun
+_SECONDS = struct.Struct("<I")
 _STEP = struct.Struct("<BB120s")
 _STEPS = 8
 _OUTCOMES = (Outcome.APPLIED, Outcome.PARTIAL, Outcome.MISSING)
@@ -90,6 +95,15 @@ class Peer:
     worker: int
     incarnation: int
     generation: int
+
+
+@dataclass(frozen=True, slots=True)
+class Load:
+    """What a gate has: connections and sessions now, and sessions begun since it started."""
+
+    connections: int
+    sessions: int
+    begun: int
 
 
 class ControlChannel:
@@ -187,13 +201,33 @@ def unpack_name(payload: bytes) -> str:
 
 
 def pack_peer(peer: Peer) -> bytes:
-    """EDGE's and VIOLATION's payload."""
+    """EDGE's, VIOLATION's and LOST's payload."""
     return _EDGE.pack(peer.slot, peer.worker, peer.incarnation, peer.generation)
 
 
 def unpack_peer(payload: bytes) -> Peer:
     """What pack_peer packed. Raises BoundaryViolation."""
     return Peer(*_EDGE.unpack(_sized(_EDGE, payload)))
+
+
+def pack_load(load: Load) -> bytes:
+    """FULL's and LOAD's payload."""
+    return _LOAD.pack(load.connections, load.sessions, min(load.begun, 0xFFFFFFFF))
+
+
+def unpack_load(payload: bytes) -> Load:
+    """What pack_load packed. Raises BoundaryViolation."""
+    return Load(*_LOAD.unpack(_sized(_LOAD, payload)))
+
+
+def pack_seconds(seconds: int) -> bytes:
+    """RETIRE's payload."""
+    return _SECONDS.pack(seconds)
+
+
+def unpack_seconds(payload: bytes) -> int:
+    """What pack_seconds packed. Raises BoundaryViolation."""
+    return int(_SECONDS.unpack(_sized(_SECONDS, payload))[0])
 
 
 def pack_report(report: LockReport) -> bytes:

@@ -20,6 +20,7 @@ from bulkhead.errors import ConfigError
 from bulkhead.identifiers import TenantId
 
 PEM_FILE = "gate.pem"
+NEW_PEM_FILE = "gate.pem.new"
 SOCKET_PATH_MAX = 100  # bytes; the kernel's sun_path has 108
 
 
@@ -120,7 +121,10 @@ def _give(folder: int, uid: int) -> None:
 
 
 def place_pem(layout: Layout, process: Process, uid_base: int, slot: int) -> None:
-    """Put a gate's PEM where it alone can load it; take_pem removes it again. Raises ConfigError."""
+    """Put a gate's PEM where it alone can load it; take_pem removes it again. Raises ConfigError.
+
+    It is whole before it has its name: another worker of the gate may be loading the one that lies there.
+    """
     source = layout.pem(process.certificate)
     try:
         content = source.read_bytes()
@@ -132,9 +136,9 @@ def place_pem(layout: Layout, process: Process, uid_base: int, slot: int) -> Non
     folder = _open_folder(home)
     try:
         with contextlib.suppress(FileNotFoundError):
-            os.unlink(PEM_FILE, dir_fd=folder)
+            os.unlink(NEW_PEM_FILE, dir_fd=folder)
         descriptor = os.open(
-            PEM_FILE, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o400, dir_fd=folder
+            NEW_PEM_FILE, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o400, dir_fd=folder
         )
         try:
             rest = memoryview(content)
@@ -145,6 +149,7 @@ def place_pem(layout: Layout, process: Process, uid_base: int, slot: int) -> Non
                 os.fchown(descriptor, uid, uid)
         finally:
             os.close(descriptor)
+        os.rename(NEW_PEM_FILE, PEM_FILE, src_dir_fd=folder, dst_dir_fd=folder)
     except OSError as error:
         raise ConfigError(f"{home / PEM_FILE}: {error.strerror}; look what keeps it there, then start again") from None
     finally:

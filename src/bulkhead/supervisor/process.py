@@ -130,6 +130,7 @@ class CellProcess:
             "ready": self.cell.ready,
             "levels": self._levels,
             "processes": self.cell.status(),
+            "gates": self.cell.staff.rows(),
         }
 
 

@@ -125,7 +125,7 @@ def level(results: Sequence[ProbeResult], report: LockReport) -> Level:
     if report.outcome(Mechanism.SECCOMP) is not Outcome.APPLIED:
         return Level.D
     hurt = {result.probe.target for result in results if result.verdict is Verdict.BREACHED}
-    if hurt - {Target.SIBLING, Target.RESOURCE}:
+    if hurt - {Target.SIBLING, Target.WORKER, Target.RESOURCE}:
         return Level.C
     return Level.B if hurt else Level.A
 

@@ -10,6 +10,7 @@ from bulkhead.supervisor.lock import LockReport
 from bulkhead.supervisor.restart import Allowance, Backoff
 
 MESSAGES_PER_MINUTE = 600  # control messages of one process; more is a flood
+LOST_PER_MINUTE = 6  # edges of one process that are replaced though both of its ends live
 
 
 @dataclass(slots=True, eq=False)
@@ -31,11 +32,31 @@ class Unit:
     edges: dict[tuple[str, int], int] = field(default_factory=dict)  # peer to generation
     reloading: int = 0  # RELOADs that it has not answered
     messages: Allowance = field(default_factory=lambda: Allowance(MESSAGES_PER_MINUTE))
+    lost: Allowance = field(default_factory=lambda: Allowance(LOST_PER_MINUTE))
+    connections: int = 0  # of a gate, as it says: now open
+    sessions: int = 0  # logged in now
+    begun: int = 0  # sessions that this incarnation has begun
+    full: bool = False  # it accepts no more
+    busy: float = 0.0  # when it last had a connection, on the monotonic clock
+    due: bool = False  # to make way for a fresh worker
+    retiring: bool = False  # told to; it ends with its last session
 
     @property
     def name(self) -> str:
         """As logs and `status` call it."""
         return f"{self.process.name}/{self.worker}"
+
+    @property
+    def accepting(self) -> bool:
+        """Whether a gate's worker takes new connections."""
+        return self.state == "started" and not (self.full or self.retiring)
+
+    def begin(self, incarnation: int, now: float) -> None:
+        """The next incarnation, of which nothing is known yet."""
+        self.incarnation, self.born, self.busy = incarnation, now, now
+        self.report, self.pid = None, 0
+        self.connections = self.sessions = self.begun = 0
+        self.full = self.due = self.retiring = False
 
     def as_row(self) -> dict[str, Any]:
         """What `status` says of it."""
@@ -43,6 +64,8 @@ class Unit:
             "compartment": self.process.name, "worker": self.worker, "pid": self.pid,
             "image": self.process.image.value, "state": self.state, "restarts": self.restarts,
             "incarnation": self.incarnation, "twin": self.twin, "lock": self.report.as_dict() if self.report else {},
+            "connections": self.connections, "sessions": self.sessions, "sessions_begun": self.begun,
+            "accepting": self.accepting, "retiring": self.retiring,
         }  # fmt: skip
 
 
