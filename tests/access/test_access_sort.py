@@ -140,3 +140,30 @@ def test_a_saved_result_is_there_for_the_next_command_of_a_pipeline(saving: Raw)
     saving.send(b"A SEARCH RETURN (SAVE COUNT) 2:3\r\nB FETCH $ UID\r\n")
     lines = saving.until(b"B ")
     assert lines[0] == b'* ESEARCH (TAG "A") COUNT 2\r\n' and [line.split()[1] for line in lines[2:4]] == [b"2", b"3"]
+
+
+def test_a_header_is_searched_across_its_folds_whatever_else_stands_in_it(cell: Cell, account: Account) -> None:
+    cell.deliver(account, mail(1, "one\r\n two", extra="X-Note: deep\r\n\tsea\r\n"))
+    cell.deliver(account, mail(2, "one\r\n two =?UTF-8?B?44GC?=", extra="X-Note: deep\r\n\tsea\r\n"))
+    raw = cell.raw(account)
+    raw.command("SELECT INBOX")
+    for text in (
+        'TEXT "one two"',
+        'TEXT "deep\tsea"',
+        "TEXT X-Note:",
+        'HEADER X-Note "deep\tsea"',
+        'SUBJECT "one two"',
+    ):
+        assert raw.command(f"SEARCH {text}")[0] == b"* SEARCH 1 2\r\n", text
+
+
+def test_bodies_are_read_many_at_a_time(cell: Cell, account: Account) -> None:
+    cell.deliver(account, *(mail(n, f"s{n}") for n in range(1, 40)))
+    cell.deliver(account, mail(40, "large", size=200_000), mail(41, "last", extra="X-Word: needle\r\n"))
+    raw = cell.raw(account)
+    raw.command("SELECT INBOX")
+    with cell.sending() as requests:
+        assert raw.command("SEARCH BODY nothing")[0] == b"* SEARCH\r\n"
+        assert raw.command("SEARCH TEXT needle")[0] == b"* SEARCH 41\r\n"
+    reads = [type(request).__name__ for request in requests if type(request).__name__ in ("ReadPart", "ReadMessages")]
+    assert reads.count("ReadMessages") == 2 and reads.count("ReadPart") <= 3

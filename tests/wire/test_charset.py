@@ -119,3 +119,14 @@ def test_decode_never_raises(data: bytes, label: str) -> None:
 )
 def test_broken_escapes_never_raise(pieces: list[bytes]) -> None:
     assert isinstance(decode(b"".join(pieces), "iso-2022-jp"), str)
+
+
+def test_iso_2022_jp_gives_every_character_as_windows_does() -> None:
+    """Read run by run as EUC-JP, or code by code: the same characters as CP932 has for JIS X 0208 and row 13."""
+    for row in range(0x21, 0x7F):
+        for cell in range(0x21, 0x7F):
+            lead = ((row - 0x21) >> 1) + (0x81 if row < 0x5F else 0xC1)
+            trail = cell + ((0x1F if cell < 0x60 else 0x20) if row & 1 else 0x7E)
+            expected = bytes((lead, trail)).decode("cp932", "replace")
+            text = decode(b"\x1b$B" + bytes((row, cell)) + b"\x1b(B", "iso-2022-jp")
+            assert text == expected or "\ufffd" in expected

@@ -24,6 +24,8 @@ from bulkhead.records.record import HEADER_BYTES, TAG_BYTES
 
 ROWS_AT_ONCE = 500
 HEADERS_BYTES_MAX = 1 << 20  # octets of headers read together
+WHOLE_AT_ONCE = 64  # messages read whole together
+WHOLE_BYTES_MAX = 1 << 20  # octets of them
 _RESUMES = 3
 
 
@@ -87,6 +89,16 @@ class Message:
         """Header and body as they lie in the store, read together with others."""
         self.take_header(sealed[: self.row.header_size])
         self._sealed_body = sealed[self.row.header_size :]
+
+    def small_body(self) -> bytes | None:
+        """The whole body, where it is at hand and has but one chunk. Raises IntegrityError."""
+        plain_size = self.row.size - self.header_size
+        if self._sealed_body is None or plain_size > CHUNK_BYTES:
+            return None
+        offset, length, _ = sealed_range(0, plain_size, plain_size)
+        if not length:
+            return b""
+        return self._open_chunk(self._sealed_body[offset : offset + length], 0, 0, plain_size, plain_size)
 
     async def pieces(self, start: int, end: int) -> AsyncGenerator[bytes, None]:
         """Octets [start, end) of the message in pieces of at most 64 KiB or the header. Reads only what holds them."""
@@ -203,6 +215,23 @@ async def read_whole(account: Account, messages: Sequence[Message]) -> None:
                 raise IntegrityError("a message is not of the length that its row says")
             message.take_whole(sealed[at : at + size])
         at += size
+
+
+def small_ones(messages: Sequence[Message]) -> list[list[Message]]:
+    """Those whose bodies have but one chunk, in batches that may be read whole together."""
+    batches: list[list[Message]] = []
+    size = 0
+    for message in messages:
+        row = message.row
+        if row.size - header_size(row) > CHUNK_BYTES:
+            continue
+        octets = row.header_size + row.body_size
+        if not batches or len(batches[-1]) >= WHOLE_AT_ONCE or size + octets > WHOLE_BYTES_MAX:
+            batches.append([])
+            size = 0
+        batches[-1].append(message)
+        size += octets
+    return batches
 
 
 def in_batches(rows: Sequence[MessageRow]) -> list[list[MessageRow]]:

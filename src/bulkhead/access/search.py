@@ -5,10 +5,19 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
 from bulkhead.access.account import Account
-from bulkhead.access.mail import Message, in_batches, is_gone, open_messages, read_headers, read_rows
+from bulkhead.access.mail import (
+    Message,
+    in_batches,
+    is_gone,
+    open_messages,
+    read_headers,
+    read_rows,
+    read_whole,
+    small_ones,
+)  # fmt: skip
 from bulkhead.access.outcome import log_fault
 from bulkhead.access.output import Output
-from bulkhead.access.search_text import ReadText, find_in_body, needles_of
+from bulkhead.access.search_text import ReadText, find_in_body, find_in_small_body, needles_of
 from bulkhead.access.selected import Selected
 from bulkhead.access.summaries import Summaries
 from bulkhead.boundary.messages.to_store import MessageRow
@@ -31,6 +40,7 @@ from bulkhead.wire.imap.search_plan import (
     candidates,
     cheapest_first,
     compile_search,
+    source_of_key,
 )  # fmt: skip
 from bulkhead.wire.imap.sources import Source
 
@@ -48,6 +58,7 @@ class Searcher:
         self._key = cheapest_first(key)
         self._needles = needles_of(self._key)
         self._fields = {key.field for key in _leaves(self._key) if isinstance(key, HasField)}
+        self._reads_bodies = source_of_key(self._key) is Source.BODY
         self._any_text = any(isinstance(key, InText) for key in _leaves(self._key))
         self._found: list[int] = []  # places
         self.unreadable = 0
@@ -99,10 +110,16 @@ class Searcher:
         texts = {row.uid: text for row, text in left}
         for group in in_batches([row for row, _ in left]):
             messages = await open_messages(self._account, group)
-            await read_headers(
-                self._account, [message for message in messages if self._needs_header(texts[message.row.uid])]
-            )
-            for message in messages:
+            small = small_ones(messages) if self._reads_bodies else []
+            for together in small:
+                await read_whole(self._account, together)
+                self._output.resumed()
+                for message in together:
+                    await self._read_on(message, texts[message.row.uid], test)
+            done = {message.row.uid for together in small for message in together}
+            rest = [message for message in messages if message.row.uid not in done]
+            await read_headers(self._account, [one for one in rest if self._needs_header(texts[one.row.uid])])
+            for message in rest:
                 await self._read_on(message, texts[message.row.uid], test)
 
     def _needs_header(self, text: ReadText) -> bool:
@@ -125,7 +142,11 @@ class Searcher:
                 if not self._undecided(message.row, test, Source.HEADER, text):
                     return
                 await self._output.breathe()
-            text.take_body(await find_in_body(message, text.summary, self._needles, self._output))
+            body = message.small_body()
+            if body is None:
+                text.take_body(await find_in_body(message, text.summary, self._needles, self._output))
+            else:
+                text.take_body(find_in_small_body(body, message.header_size, text.summary, self._needles))
             self._undecided(message.row, test, Source.BODY, text)
         except IntegrityError as error:
             log_fault(error)

@@ -13,7 +13,7 @@ from bulkhead.access.mail import Message
 from bulkhead.access.output import Output
 from bulkhead.identifiers import format_id
 from bulkhead.wire.address_list import parse_address_list
-from bulkhead.wire.charset import decode
+from bulkhead.wire.charset import cut, decode
 from bulkhead.wire.header import scan_fields, unfold
 from bulkhead.wire.imap.search import And, InBody, InText, Not, Or, SearchKey
 from bulkhead.wire.search_text import fold, header_text, part_octets
@@ -23,6 +23,7 @@ PART_OCTETS_MAX = 8 << 20  # octets of one text part, as it is stored, that are 
 WINDOW = 8 * 1024  # octets decoded and searched in one step
 _ADDRESS_FIELDS = (b"FROM", b"TO", b"CC", b"BCC")  # searched as ENVELOPE has them (RFC 3501 section 6.4.4)
 _DISGUISED = re.compile(rb'[("\\]|[ \t\r\n]@|@[ \t\r\n]|\n')
+_FOLDS = re.compile(rb"\r?\n(?=[ \t])")
 BETWEEN = "\0\n"  # between found texts; no needle that a client sends in a line has it
 
 
@@ -65,6 +66,8 @@ class ReadText:
     def header_text(self) -> str:
         """Every field, decoded."""
         header = self._header or b""
+        if header.isascii() and b"=?" not in header and b"\x1b" not in header:  # nothing to decode, and so in one step
+            return _FOLDS.sub(b"", header).translate(None, b"\r\0").decode("ascii")
         fields = scan_fields(header, 0, len(header))
         return "\n".join(header_text(header[start:end]) for _, start, _, end in fields)
 
@@ -125,26 +128,41 @@ async def find_in_body(message: Message, summary: Summary, needles: set[str], ou
     return BETWEEN.join(found)
 
 
+def find_in_small_body(body: bytes, start: int, summary: Summary, needles: set[str]) -> str:
+    """As find_in_body, of a body of at most 64 KiB that is open. start: where it begins in the message."""
+    missing = {needle for needle in needles if needle}
+    found: list[str] = []
+    for section in summary.sections:
+        if not missing:
+            break
+        if not section.media.startswith("text/"):
+            continue
+        octets = part_octets(body[max(0, section.body - start) : max(0, section.end - start)], section.encoding)
+        text = fold(decode(octets, section.charset))
+        found += (hits := {needle for needle in missing if needle in text})
+        missing -= hits
+    return BETWEEN.join(found)
+
+
 async def _windows(message: Message, section: Section) -> AsyncGenerator[str, None]:
     """The text of one part in windows that end at a line end where there is one."""
     stop = min(section.end, section.body + PART_OCTETS_MAX)
     octets = bytearray()
     encoded = bytearray()
-    wide = section.charset.lower().startswith(("utf-16", "utf16", "utf-32"))
     async with aclosing(message.pieces(section.body, stop)) as pieces:
         async for piece in pieces:
             encoded += piece
             while len(encoded) > WINDOW:
-                cut = _encoded_cut(encoded, section.encoding)
-                octets += part_octets(bytes(encoded[:cut]), section.encoding)
-                del encoded[:cut]
+                at = _encoded_cut(encoded, section.encoding)
+                octets += part_octets(bytes(encoded[:at]), section.encoding)
+                del encoded[:at]
                 while len(octets) > WINDOW:
-                    at = _text_cut(octets, wide)
+                    at = cut(octets, WINDOW, section.charset)
                     yield decode(bytes(octets[:at]), section.charset)
                     del octets[:at]
     octets += part_octets(bytes(encoded), section.encoding)
     while octets:
-        at = _text_cut(octets, wide) if len(octets) > WINDOW else len(octets)
+        at = cut(octets, WINDOW, section.charset) if len(octets) > WINDOW else len(octets)
         yield decode(bytes(octets[:at]), section.charset)
         del octets[:at]
 
@@ -164,10 +182,3 @@ def _encoded_cut(data: bytearray, encoding: str) -> int:
             break
         cut -= 1
     return cut
-
-
-def _text_cut(data: bytearray, wide: bool) -> int:
-    """Where decoded octets may be cut: at a line end, since ISO-2022-JP begins each line anew (RFC 1468)."""
-    if wide:
-        return WINDOW
-    return data.rfind(b"\n", 0, WINDOW) + 1 or WINDOW

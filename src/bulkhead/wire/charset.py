@@ -82,6 +82,10 @@ _ESCAPE = re.compile(rb"\x1b(\([BJIH]|\$[@BA]|\$\([BCDOPQ@]|&@)")
 _JIS_RUN = re.compile(rb"[\x21-\x7e]+|[^\x21-\x7e]+")
 _PAIRS = re.compile(rb"(?:[\x21-\x7e][\x21-\x7e])*+")
 _KANA_UP = bytes([byte + 0x80 if 0x21 <= byte <= 0x5F else byte for byte in range(256)])
+# ISO-2022-JP is read as EUC-JP with the high bits set, which is faster than by the table below; these differ.
+_UP = bytes([byte | 0x80 for byte in range(256)])
+_AS_CP932 = {0x301C: 0xFF5E, 0x2016: 0x2225, 0x2212: 0xFF0D, 0xA2: 0xFFE0, 0xA3: 0xFFE1, 0xAC: 0xFFE2}
+_NOT_AS_CP932 = re.compile("[" + "".join(map(chr, _AS_CP932)) + "]")
 # JIS X 0212, JIS X 0213, GB 2312 and KS X 1001, each in the dialect that knows its escape.
 _OTHER_SETS: Final = {
     b"$(D": codecs.lookup("iso2022_jp_1").name,
@@ -203,7 +207,11 @@ def _decode_ascii(run: bytes) -> str:
 def _decode_multi(run: bytes, charset: bytes | None) -> str:
     """A run of two-octet characters up to a line end; other octets in it stand for themselves."""
     if charset is None and _PAIRS.fullmatch(run):
-        return run.decode("utf-16-be").translate(_JIS)
+        try:
+            text_of_run = run.translate(_UP).decode("euc_jp")
+        except UnicodeDecodeError:  # row 13, the IBM extensions, or what is in no set
+            return run.decode("utf-16-be").translate(_JIS)
+        return text_of_run.translate(_AS_CP932) if _NOT_AS_CP932.search(text_of_run) else text_of_run
     line, end, rest = run.partition(b"\n")
     text: list[str] = []
     for piece in _JIS_RUN.findall(line):

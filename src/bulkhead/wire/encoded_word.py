@@ -32,6 +32,8 @@ def decode_words(value: bytes, label: str = "") -> str:
     At most the first 64 KiB. White space between two encoded words is dropped (RFC 2047 section 6.2).
     """
     value = value[:ENCODED_WORD_MAX]
+    if b"=?" not in value:
+        return decode(value, label)
     text: list[str] = []
     at = 0
     charset, octets, pending = "", b"", b""  # the open run of words: decoded octets, and base64 that broke off
