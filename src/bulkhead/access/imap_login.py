@@ -80,9 +80,19 @@ async def _enable_qresync(session: "ImapSession") -> None:
     await session.enable_condstore()
 
 
+async def _enable_utf8(session: "ImapSession") -> None:
+    session.enabled.utf8_accept = session.receiver.utf8_accept = session.receiver.utf8_names = True
+
+
+async def _enable_rev2(session: "ImapSession") -> None:
+    session.enabled.rev2 = session.receiver.utf8_names = True
+
+
 _ENABLED: Final[Mapping[bytes, Callable[["ImapSession"], Awaitable[None]]]] = {
     b"CONDSTORE": lambda session: session.enable_condstore(),
+    b"IMAP4REV2": _enable_rev2,
     b"QRESYNC": _enable_qresync,
+    b"UTF8=ACCEPT": _enable_utf8,
 }
 
 

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from bulkhead.access.columns import unpack
 from bulkhead.access.fetch import Fetcher
+from bulkhead.access.folders import canonical
 from bulkhead.access.imap_folders import or_try_create
 from bulkhead.access.outcome import Ok
 from bulkhead.access.resync import resync, tell_vanished
@@ -49,8 +50,9 @@ async def select(session: "ImapSession", tag: bytes, command: c.Select) -> Ok:
     output.resumed()
     output.send(selected.flag_lines())
     output.send(selected.counts())
-    unseen = await selected.first_unseen(output)
-    if unseen:
+    if session.enabled.rev2:
+        output.send(responses.selected_line(canonical(command.mailbox), command.mailbox))
+    elif unseen := await selected.first_unseen(output):
         output.send(_status("First unseen", responses.uid_code(b"UNSEEN", unseen)))
     output.send(_status("UIDs valid", responses.uid_code(b"UIDVALIDITY", selected.uid_validity)))
     output.send(_status("Predicted next UID", responses.uid_code(b"UIDNEXT", selected.uid_next)))

@@ -2,6 +2,7 @@
 
 from array import array
 from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final
 
 from bulkhead.access.outcome import Ok
@@ -13,6 +14,7 @@ from bulkhead.wire.imap import commands as c
 from bulkhead.wire.imap.grammar import Condition
 from bulkhead.wire.imap.responses import Code
 from bulkhead.wire.imap.search_plan import asks_modseq
+from bulkhead.wire.imap.search_returns import ReturnOption, Returns
 from bulkhead.wire.imap.thread import Node, ThreadAlgorithm, Threads, by_references, by_subject, render
 
 if TYPE_CHECKING:
@@ -25,7 +27,10 @@ _ALGORITHMS: Final = {
 
 
 async def search(session: "ImapSession", tag: bytes, command: c.Search) -> Ok:
-    """SEARCH."""
+    """SEARCH; in IMAP4rev2 the answer is always ESEARCH (RFC 9051 section 6.4.4)."""
+    if session.enabled.rev2 and command.program.returns is None:
+        returns = Returns(frozenset((ReturnOption.ALL,)))
+        command = replace(command, program=replace(command.program, returns=returns))
     places, unreadable = await _find(session, command)
     return await _answer(session, tag, command, places, unreadable)
 

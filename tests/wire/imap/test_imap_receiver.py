@@ -362,3 +362,51 @@ def test_nothing_is_imported_once_the_process_is_locked_down() -> None:
     program = f"SAMPLES = {samples!r}\n{LATE_IMPORTS}"
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, timeout=60)
     assert done.stdout.strip() == "[]"
+
+
+UTF8_APPENDS = (
+    b'a APPEND "\xc3\xa9" (\\Seen) UTF8 (~{5+}\r\nab\0de)\r\n'
+    b"b APPEND x UTF8 (~{3+}\r\nabc\r\n"
+    b"c APPEND x UTF8 ({3+}\r\nabc)\r\n"
+    b"d APPEND x ~{3+}\r\na\0c\r\n"
+    b"e NOOP\r\n"
+)
+
+
+def utf8_receiver(*, accept: bool = True) -> ImapReceiver:
+    receiver = ImapReceiver(SMALL, state=State.SELECTED)
+    receiver.utf8_names = receiver.utf8_accept = accept
+    return receiver
+
+
+def test_an_append_of_utf8_ends_with_its_parenthesis_however_it_is_split() -> None:
+    events = drive(utf8_receiver(), [UTF8_APPENDS])
+    append = c.Append("\u00e9", Flags(1), None, 5, utf8=True)
+    assert events[:3] == [AppendBegun(b"a", append), LiteralChunk(b"ab\0de"), AppendEnded(b"a")]
+    answers = [(event.tag, type(event)) for event in events if isinstance(event, AppendEnded | Rejected | Received)]
+    assert answers == [
+        (b"a", AppendEnded), (b"b", Rejected), (b"c", Rejected), (b"d", AppendEnded), (b"e", Received),
+    ]  # fmt: skip
+    for at in range(len(UTF8_APPENDS)):
+        assert drive(utf8_receiver(), [UTF8_APPENDS[:at], UTF8_APPENDS[at:]]) == events
+
+
+def test_an_append_of_utf8_needs_it_enabled() -> None:
+    events = drive(utf8_receiver(accept=False), [b"a APPEND x UTF8 (~{3+}\r\nabc)\r\nb NOOP\r\n"])
+    assert isinstance(events[0], Rejected) and events[0].condition is Condition.BAD
+    assert events[1:] == [Received(b"b", c.Noop())]
+
+
+@pytest.mark.parametrize("keys", [b"CHARSET UTF-8 ALL", b"RETURN (ALL) CHARSET US-ASCII SUBJECT x"])
+def test_a_charset_is_refused_once_all_text_is_utf8(keys: bytes) -> None:
+    (event,) = drive(utf8_receiver(), [b"a SEARCH " + keys + b"\r\n"])
+    assert isinstance(event, Rejected) and event.condition is Condition.BAD
+    assert isinstance(drive(utf8_receiver(accept=False), [b"a SEARCH " + keys + b"\r\n"])[0], Received)
+
+
+def test_what_comes_behind_a_command_can_be_taken_away() -> None:
+    receiver = ImapReceiver(SMALL, state=State.SELECTED)
+    receiver.receive_data(b"a COMPRESS DEFLATE\r\n\x00\xffb NOOP\r\n")
+    assert receiver.next_event() == Received(b"a", c.Compress())
+    assert receiver.take_rest() == b"\x00\xffb NOOP\r\n"
+    assert receiver.next_event() is None

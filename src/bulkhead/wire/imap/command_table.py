@@ -29,6 +29,7 @@ from bulkhead.wire.imap.thread import THREAD_ALGORITHMS
 from bulkhead.wire.sasl import FIELD_MAX
 
 _BASE64: Final = re.compile(rb"=|[A-Za-z0-9+/]+={0,2}")
+_UTF8_LITERAL: Final = re.compile(rb"~\{([0-9]{1,20})\+?\}\r\n\Z")
 _APPEND_LITERAL: Final = re.compile(rb"~?\{([0-9]{1,20})\+?\}\r\n\Z")
 
 
@@ -68,10 +69,16 @@ def parse_append(scanner: Scanner) -> c.Append:
     if scanner.at(b'"'):
         internal_date = scanner.date_time()
         scanner.space()
-    found = _APPEND_LITERAL.match(scanner.data, scanner.pos)
+    utf8 = scanner.accept_word(b"UTF8") is not None
+    if utf8:
+        if not scanner.utf8_accept:
+            raise CommandError("ENABLE UTF8=ACCEPT comes first")
+        scanner.space()
+        scanner.expect(b"(", "the message in parentheses")
+    found = (_UTF8_LITERAL if utf8 else _APPEND_LITERAL).match(scanner.data, scanner.pos)
     if found is None:
         raise CommandError("expected the message as a literal")
-    return c.Append(mailbox, flags, internal_date, int(found[1]))
+    return c.Append(mailbox, flags, internal_date, int(found[1]), utf8)
 
 
 def _append_without_literal(scanner: Scanner) -> c.Command:

@@ -261,12 +261,16 @@ class Copy:
 
 @dataclass(frozen=True, slots=True)
 class Append:
-    """APPEND up to its message. internal_date: seconds since 1970 UTC, None for now. size: octets that follow."""
+    """APPEND up to its message. internal_date: seconds since 1970 UTC, None for now. size: octets that follow.
+
+    utf8: the message stands in `UTF8 (...)` (RFC 6855 section 4).
+    """
 
     mailbox: str
     flags: Flags
     internal_date: int | None
     size: int
+    utf8: bool = False
 
 
 Command = (

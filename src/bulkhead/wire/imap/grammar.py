@@ -57,12 +57,14 @@ class Scanner:
     """Reads tokens from one command; each method takes one token or raises CommandError.
 
     utf8_names: mailbox names are UTF-8 and not modified UTF-7 (RFC 9051 section 5.1).
+    utf8_accept: the client has enabled UTF8=ACCEPT, so that all its text is UTF-8 (RFC 6855 section 3).
     """
 
-    __slots__ = ("data", "pos", "utf8_names")
+    __slots__ = ("data", "pos", "utf8_accept", "utf8_names")
 
-    def __init__(self, data: bytes, pos: int = 0, *, utf8_names: bool = False) -> None:
-        self.data, self.pos, self.utf8_names = data, pos, utf8_names
+    def __init__(self, data: bytes, pos: int = 0, *, utf8_names: bool = False, utf8_accept: bool = False) -> None:
+        self.data, self.pos = data, pos
+        self.utf8_names, self.utf8_accept = utf8_names, utf8_accept
 
     def peek(self) -> bytes:
         """The next octet, empty at the end."""

@@ -93,7 +93,8 @@ class ImapReceiver:
     """The receiving side of one IMAP connection.
 
     Memory: one command's text and literals, plus what receive_data got since the last event. `state` starts at
-    NOT_AUTHENTICATED; the caller sets it on login, SELECT, CLOSE, logout. `utf8_names` is set once UTF-8 is enabled.
+    NOT_AUTHENTICATED; the caller sets it on login, SELECT, CLOSE, logout. `utf8_names` is set once UTF8=ACCEPT or
+    IMAP4rev2 is enabled, `utf8_accept` by the former alone.
     """
 
     def __init__(
@@ -104,7 +105,7 @@ class ImapReceiver:
         commands: Mapping[bytes, CommandRule] = COMMANDS,
     ) -> None:
         self.state = state
-        self.utf8_names = False
+        self.utf8_names = self.utf8_accept = False
         self._limits = limits or Limits()
         self._commands = commands
         self._inbox = bytearray()
@@ -121,6 +122,7 @@ class ImapReceiver:
         self._skipping = False  # the command is refused: read it, keep nothing
         self._rejection: Rejected | None = None  # to be told when a refused command has been read
         self._tag = _UNTAGGED  # of an APPEND under way
+        self._append_end = b"\r\n"  # what ends the APPEND under way, after its message
         self._synchronizing = False
 
     def receive_data(self, data: bytes) -> None:
@@ -267,6 +269,7 @@ class ImapReceiver:
             if size > limits.append:
                 raise CommandError("message too large", condition=Condition.NO, response_code=b"TOOBIG")
             self._mode, self._wanted = _Mode.DECISION, size
+            self._append_end = b")\r\n" if append.utf8 else b"\r\n"
             self._events.append(AppendBegun(self._tag, append))
             return
         self._literals += size
@@ -280,7 +283,7 @@ class ImapReceiver:
         """The APPEND whose message literal was just announced; None for any other literal. Raises CommandError."""
         if self._before_login or _APPEND.match(self._command) is None:
             return None
-        scanner = Scanner(bytes(self._command), utf8_names=self.utf8_names)
+        scanner = self._scanner(bytes(self._command))
         tag = self._scan_tag(scanner)
         if tag is None or not scanner.accept_word(b"APPEND"):
             raise CommandError("a command begins with a tag and one space")
@@ -305,7 +308,7 @@ class ImapReceiver:
     def _end_message(self, line: bytes) -> None:
         """The text after the message of APPEND: only a line end, for one APPEND adds one message."""
         tag = self._tag
-        if line == b"\r\n":
+        if line == self._append_end:
             self._begin_command()
             self._bad = 0
             self._events.append(AppendEnded(tag))
@@ -337,7 +340,7 @@ class ImapReceiver:
             raise PeerError("too many bad commands", code="too-many-bad-commands")
 
     def _parse(self, command: bytes) -> Received | Rejected:
-        scanner = Scanner(command, utf8_names=self.utf8_names)
+        scanner = self._scanner(command)
         tag = self._scan_tag(scanner)
         if tag is None:
             return Rejected(_UNTAGGED, Condition.BAD, "a command begins with a tag and one space")
@@ -347,6 +350,9 @@ class ImapReceiver:
         except CommandError as error:
             return Rejected(tag, error.condition, error.public, error.response_code)
         return Received(tag, parsed)
+
+    def _scanner(self, command: bytes) -> Scanner:
+        return Scanner(command, utf8_names=self.utf8_names, utf8_accept=self.utf8_accept)
 
     @staticmethod
     def _scan_tag(scanner: Scanner) -> bytes | None:

@@ -239,6 +239,13 @@ def list_line(name: str, attributes: Iterable[bytes] = (), *, kind: bytes = b"LI
     return b"* %s (%s) %s %s\r\n" % (kind, b" ".join(attributes), delimiter, mailbox(name, utf8=utf8))
 
 
+def selected_line(name: str, asked: str) -> bytes:
+    """The LIST response of SELECT in IMAP4rev2 (RFC 9051 section 6.3.2); `asked` is told where it is another form."""
+    delimiter = quoted(DELIMITER.encode("ascii"))
+    old = b"" if name == asked else b' ("OLDNAME" (%s))' % mailbox(asked, utf8=True)
+    return b"* LIST () %s %s%s\r\n" % (delimiter, mailbox(name, utf8=True), old)
+
+
 def delimiter_line() -> bytes:
     """The answer to LIST with an empty pattern (RFC 3501 section 6.3.8)."""
     return b'* LIST (\\Noselect) "/" ""\r\n'

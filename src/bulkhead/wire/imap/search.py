@@ -258,6 +258,8 @@ def parse_search(scanner: Scanner) -> SearchProgram:
     """
     returns = accept_returns(scanner)
     with_charset = scanner.accept_word(b"CHARSET") is not None
+    if with_charset and scanner.utf8_accept:
+        raise CommandError("all text is UTF-8, so no charset may be given")  # RFC 6855 section 3
     if with_charset:
         scanner.space()
     return parse_charset_and_keys(scanner, returns, with_charset=with_charset)
