@@ -102,6 +102,7 @@ class Cell:
     ended: list[bytes] = field(default_factory=list)
     logins: list[Authenticate] = field(default_factory=list)
     store_failure: Error | None = None
+    queue_failure: Error | None = None
     directory_failure: Error | None = None
     auth_failure: Error | None = None
     store_gate: asyncio.Event = field(default_factory=asyncio.Event)
@@ -206,7 +207,10 @@ class Cell:
 
     async def enqueue(self, _: Channel, request: Enqueue, body: BodyReader | None) -> Done:
         assert body is not None
-        self.queued.append((request, await body.read_all()))
+        sealed = await body.read_all()
+        if self.queue_failure:
+            raise self.queue_failure
+        self.queued.append((request, sealed))
         return Done()
 
     def authenticate(self, _: Channel, request: Authenticate, __: BodyReader | None) -> Done:

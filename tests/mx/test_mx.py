@@ -429,3 +429,53 @@ def test_a_store_without_the_account_id_is_never_asked(run: Run) -> None:
         await client.expect("DATA", "554 5.5.1")
 
     run(test)
+
+
+def test_a_source_that_sends_too_fast_is_told_to_wait(run: Run) -> None:
+    async def test(cell: Cell) -> None:
+        cell.add("user")
+        client = await hello(cell)
+        for _ in range(2):
+            assert (await client.deliver("a@elsewhere.example", [f"user@{DOMAIN}"], MESSAGE)).startswith("250 ")
+        await client.expect("MAIL FROM:<a@elsewhere.example>", "450 4.7.1")
+        other = await hello(cell)
+        await other.expect("MAIL FROM:<a@elsewhere.example>", "450 4.7.1")
+
+    run(test, messages_per_source_minute=2)
+
+
+def test_a_source_that_connects_too_often_is_greeted_with_421(run: Run) -> None:
+    async def test(cell: Cell) -> None:
+        await hello(cell)
+        late = await Client.open(cell.ports["mx"], greet=False)
+        assert (await late.reply())[0].startswith("421 4.3.2")
+        assert await late.rest() == b""
+
+    run(test, connections_per_source_minute=1)
+
+
+def test_a_source_that_guesses_addresses_is_sent_away_and_then_told_nothing(run: Run) -> None:
+    async def test(cell: Cell) -> None:
+        cell.add("user")
+        client = await hello(cell)
+        await client.expect("MAIL FROM:<a@elsewhere.example>", "250")
+        for number in range(50):
+            await client.expect(f"RCPT TO:<guess{number}@{DOMAIN}>", "550 5.1.1")
+        await client.expect(f"RCPT TO:<another@{DOMAIN}>", "421 4.7.1")
+        client = await hello(cell)
+        await client.expect("MAIL FROM:<a@elsewhere.example>", "250")
+        await client.expect(f"RCPT TO:<guess@{DOMAIN}>", "450 4.7.1")
+        await client.expect(f"RCPT TO:<user@{DOMAIN}>", "450 4.7.1")
+
+    run(test, unknown_per_source_minute=51)
+
+
+def test_a_connection_takes_as_many_messages_as_it_says(run: Run) -> None:
+    async def test(cell: Cell) -> None:
+        cell.add("user")
+        client = await Client.open(cell.ports["mx"])
+        assert "250-LIMITS MAILMAX=1 RCPTMAX=100" in await client.say("EHLO client.example")
+        assert (await client.deliver("a@elsewhere.example", [f"user@{DOMAIN}"], MESSAGE)).startswith("250 ")
+        await client.expect("MAIL FROM:<a@elsewhere.example>", "421 4.3.2")
+
+    run(test, messages_per_connection_max=1)

@@ -19,6 +19,9 @@ SECTION = {
     "expire_seconds": 432_000,
     "warn_seconds": 14_400,
     "messages_max": 100,
+    "messages_per_account_hour": 0,
+    "recipients_per_account_hour": 0,
+    "recipients_per_account_day": 0,
 }
 
 

@@ -12,7 +12,7 @@ from tests.gate.cell import DOMAIN, HOSTNAMES, PASSWORD, Cell, Client, Test, run
 
 from bulkhead.boundary.messages.facts import SessionEnded
 from bulkhead.boundary.messages.to_auth import Scope
-from bulkhead.errors import IntegrityError, TemporaryFailure
+from bulkhead.errors import IntegrityError, Refused, TemporaryFailure
 
 USER = f"user@{DOMAIN}"
 NAME = HOSTNAMES["submit"]
@@ -376,5 +376,17 @@ def test_a_notice_that_cannot_be_delivered_does_not_fail_the_message(run: Run) -
         await client.send(MESSAGE.replace(b"\r\n.", b"\r\n..") + b".\r\n")
         assert (await client.reply())[0].startswith("250 2.6.0")
         assert len(cell.messages()) == 1
+
+    run(test)
+
+
+def test_the_queue_learns_whose_mail_it_is_and_its_limit_is_told(run: Run) -> None:
+    async def test(cell: Cell) -> None:
+        client = await logged_in(cell)
+        assert (await client.deliver(USER, ["a@elsewhere.example"], MESSAGE)).startswith("250 ")
+        assert cell.queued[0][0].account == cell.accounts[USER].id
+        cell.queue_failure = Refused("enough", code="sent-too-much")
+        assert (await client.deliver(USER, ["a@elsewhere.example"], MESSAGE)).startswith("450 4.7.1")
+        assert len(cell.queued) == 1
 
     run(test)

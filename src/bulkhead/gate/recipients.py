@@ -13,6 +13,7 @@ from bulkhead.boundary.messages.to_store import CheckRoom
 from bulkhead.errors import IntegrityError
 from bulkhead.gate.connection import Connection
 from bulkhead.gate.delivery import Sealer
+from bulkhead.gate.pace import SourceRates
 from bulkhead.gate.smtp import Rejection
 from bulkhead.identifiers import Address, DomainName
 from bulkhead.wire.smtp_codes import Code, Reply, Status, reply
@@ -35,6 +36,7 @@ class Domestic:
     sealer: Sealer
     hostname: DomainName
     clock: Callable[[], float] = field(default=time)
+    rates: SourceRates = field(default_factory=SourceRates)
 
 
 async def find_recipient(domestic: Domestic, address: Address | None, size: int) -> BindingRow | None:

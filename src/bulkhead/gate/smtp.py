@@ -37,6 +37,7 @@ _REFUSALS = {
     "no-such-account": reply(Code.MAILBOX_UNAVAILABLE, Status.NO_SUCH_MAILBOX, "No such mailbox"),
     "not-owner": reply(Code.MAILBOX_NAME_INVALID, Status.NOT_AUTHORISED, "That sender address is not yours"),
     "header-too-large": reply(Code.MESSAGE_TOO_BIG, Status.TOO_BIG, "Message header exceeds 1 MiB"),
+    "sent-too-much": reply(Code.MAILBOX_BUSY, "4.7.1", "You have sent as much as you may for now; try again later"),
     "queue-full": reply(Code.NO_STORAGE, Status.SYSTEM_BUSY, "The queue is full; try again later"),
 }
 

@@ -10,7 +10,7 @@ from bulkhead.gate.connection import Connection
 from bulkhead.gate.delivery import Sealer
 from bulkhead.gate.message import worker
 from bulkhead.gate.recipients import Domestic
-from bulkhead.gate.serve import Crowd, Limits, Listener, retire
+from bulkhead.gate.serve import Crowd, Limits, Listener, retire, source_key
 from bulkhead.gate.smtp import Policy, SmtpSession
 from bulkhead.gate.tls import TlsKeeper
 from bulkhead.identifiers import parse_domain
@@ -19,6 +19,9 @@ from bulkhead.wire.smtp import SmtpReceiver
 
 MESSAGES_IN_MEMORY = 256 << 20  # octets of messages under way in one worker
 
+TOO_FAST = smtp_codes.reply(
+    smtp_codes.Code.UNAVAILABLE, smtp_codes.Status.SHUTTING_DOWN, "Too many connections from you; try again later"
+)
 TEXT_LINE_MAX = 1 << 20  # octets: real mail breaks the 998 of RFC 5321 section 4.5.3.1.6, and is delivered whole
 
 MakePolicy = Callable[[Domestic, Connection], Policy]
@@ -35,9 +38,9 @@ class SmtpService:
         self._tls = TlsKeeper()
         self._budget = Budget(MESSAGES_IN_MEMORY)
         self._crowd = Crowd(_limits(host.settings[section]), host.tell_load)
-        self._apply(host.settings)
         sealer = Sealer(host.tenant, host.settings["pinned"]["binding_key"])
         self._domestic = Domestic(host.exchange, sealer, parse_domain(host.settings["names"][section]))
+        self._apply(host.settings)
         busy = smtp_codes.reply(
             smtp_codes.Code.UNAVAILABLE, smtp_codes.Status.SHUTTING_DOWN, "Too many connections from you"
         ).render()
@@ -78,9 +81,11 @@ class SmtpService:
         self._limits = smtp_codes.Limits(
             message_bytes=own["message_bytes_max"],
             recipients=own["recipients_max"],
+            transactions=own.get("messages_per_connection_max", 0),
             bad_commands=own["errors_max"],
             text_line=TEXT_LINE_MAX,
         )
+        self._domestic.rates.configure(own)
         self._preauth_seconds = float(own.get("preauth_seconds", 0))
 
     def _session(self, implicit: bool) -> Callable[[Connection], Any]:
@@ -88,6 +93,8 @@ class SmtpService:
             if self._preauth_seconds:
                 connection.set_lifetime(self._preauth_seconds)
             receiver = self._make_receiver(self._domestic, self._limits, implicit)
+            if not self._domestic.rates.connections.take(source_key(connection.source)):
+                receiver.close(TOO_FAST)
             policy = self._make_policy(self._domestic, connection)
             self._crowd.begin()
             try:

@@ -7,13 +7,19 @@ from bulkhead.boundary.messages.to_store import COPIES_MAX
 from bulkhead.gate.connection import Connection
 from bulkhead.gate.delivery import deliver
 from bulkhead.gate.message import MessageText
-from bulkhead.gate.recipients import NO_RELAY, Domestic, find_recipient, refuse_loop, trace_of
+from bulkhead.gate.recipients import NO_RELAY, NO_SUCH_MAILBOX, Domestic, find_recipient, refuse_loop, trace_of
+from bulkhead.gate.serve import source_key
 from bulkhead.gate.smtp import Rejection
 from bulkhead.identifiers import Address
 from bulkhead.wire.sasl import Credentials
-from bulkhead.wire.smtp_codes import AUTH_INVALID, TOO_MANY_RECIPIENTS
+from bulkhead.wire.smtp_codes import AUTH_INVALID, TOO_MANY_RECIPIENTS, Code, reply
 from bulkhead.wire.smtp_events import MailFrom, RcptTo
 from bulkhead.wire.trace import return_path_field
+
+UNKNOWN_MAX = 50  # recipients that do not exist, in one connection
+TOO_MANY_MESSAGES = reply(Code.MAILBOX_BUSY, "4.7.1", "Too many messages from you; try again later")
+TOO_MANY_NAMED = reply(Code.MAILBOX_BUSY, "4.7.1", "Too many recipients from you; try again later")
+TOO_MANY_UNKNOWN = reply(Code.UNAVAILABLE, "4.7.1", "Too many unknown recipients; closing")
 
 
 class MxPolicy:
@@ -21,6 +27,8 @@ class MxPolicy:
 
     def __init__(self, domestic: Domestic, connection: Connection) -> None:
         self._domestic, self._connection = domestic, connection
+        self._rates, self._source = domestic.rates, source_key(connection.source)
+        self._unknown = 0  # recipients named in this session that do not exist
         self._name, self._extended = "", False
         self._sender: Address | None = None
         self._size, self._utf8 = 0, False
@@ -38,18 +46,34 @@ class MxPolicy:
     async def mail(self, event: MailFrom) -> None:
         """Any sender may try."""
         self.reset()
+        if not self._rates.messages.take(self._source):
+            raise Rejection(TOO_MANY_MESSAGES)
         self._sender, self._size = event.reverse_path, event.size or 0
         self._utf8 = event.utf8
 
     async def recipient(self, event: RcptTo) -> None:
-        """Local and open."""
-        binding = await find_recipient(self._domestic, event.address, self._size)
+        """Local and open. A source that guesses is sent away, and for the rest of the minute told nothing."""
+        if not self._rates.unknown.left(self._source) or not self._rates.recipients.take(self._source):
+            raise Rejection(TOO_MANY_NAMED)
+        try:
+            binding = await find_recipient(self._domestic, event.address, self._size)
+        except Rejection as rejection:
+            if rejection.reply is NO_SUCH_MAILBOX:
+                self._guessed()
+            raise
         if binding is None:
             raise Rejection(NO_RELAY)
         if len(self._recipients) >= COPIES_MAX and binding.account not in self._recipients:
             raise Rejection(TOO_MANY_RECIPIENTS)
         self._addresses.append(event.address)
         self._recipients[binding.account] = binding
+
+    def _guessed(self) -> None:
+        """Count an unknown recipient. Raises Rejection, which ends the session, past UNKNOWN_MAX."""
+        self._unknown += 1
+        self._rates.unknown.take(self._source)
+        if self._unknown > UNKNOWN_MAX:
+            raise Rejection(TOO_MANY_UNKNOWN)
 
     async def message(self, text: MessageText) -> str:
         """Trace fields on top, then into every mailbox at once."""

@@ -32,6 +32,7 @@ from bulkhead.errors import Error, PeerError, Refused, TemporaryFailure
 from bulkhead.identifiers import parse_address
 from bulkhead.queue import rows
 from bulkhead.queue.check import problems_of
+from bulkhead.queue.spending import require_allowance, spend
 from bulkhead.queue.state import Queue
 
 ITEMS_MAX = 16  # messages of one TakeWork
@@ -67,6 +68,8 @@ def _check(queue: Queue, request: Enqueue, body: BodyReader | None) -> None:
         raise Refused("the queue is full", code="queue-full")
     if rows.exists(queue.database, request.queue_id):
         raise Refused("a message of that id is queued", code="exists")
+    if request.account is not None:
+        require_allowance(queue.database, request.account, len(request.recipients), queue.now(), queue.allowance)
     try:
         for address in (*request.recipients, *([request.reverse_path] if request.reverse_path else [])):
             parse_address(address)
@@ -107,6 +110,9 @@ async def _write_rows(queue: Queue, request: Enqueue) -> None:
 
     def work(connection: sqlite3.Connection) -> Done:
         nonlocal inserted
+        if request.account is not None:  # again: others of the account may have come meanwhile
+            require_allowance(connection, request.account, len(request.recipients), queue.now(), queue.allowance)
+            spend(connection, request.account, len(request.recipients), queue.now())
         rows.insert(connection, request, queue.now(), queue.schedule)
         inserted = True
         return Done()

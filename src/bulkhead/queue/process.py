@@ -14,6 +14,7 @@ from bulkhead.queue.files import MessageFiles
 from bulkhead.queue.handle import HANDLERS
 from bulkhead.queue.rows import DATABASE, MIGRATIONS
 from bulkhead.queue.schedule import Schedule
+from bulkhead.queue.spending import Allowance
 from bulkhead.queue.state import Queue, clock
 
 
@@ -27,6 +28,7 @@ class QueueService:
         """New retry times hold from the next attempt on; expiry and warning stay as they were for queued mail."""
         section = settings["queue"]
         self.queue.schedule, self.queue.messages_max = Schedule.configured(section), int(section["messages_max"])
+        self.queue.allowance = Allowance.configured(section)
 
     async def stop(self) -> None:
         """Commit what waits, and close."""
@@ -52,7 +54,8 @@ def open_queue(
         raise IntegrityError(f"{DATABASE} cannot be read ({error}); restore queue from its backup") from None
     files.sync_root()
     sweep(database, files)
-    queue = Queue(exchange, database, files, Schedule.configured(section), int(section["messages_max"]), now=now)
+    schedule, allowance = Schedule.configured(section), Allowance.configured(section)
+    queue = Queue(exchange, database, files, schedule, int(section["messages_max"]), allowance, now=now)
     exchange.on_departure(queue.depart)
     exchange.serve(queue, HANDLERS)
     return QueueService(queue)

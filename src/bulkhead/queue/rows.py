@@ -10,6 +10,7 @@ from bulkhead.boundary.messages.to_queue import Attempted, DueRecipient, Enqueue
 from bulkhead.errors import Refused
 from bulkhead.holder.database import Database
 from bulkhead.queue.schedule import Schedule
+from bulkhead.queue.spending import MIGRATION
 
 DATABASE = "queue.sqlite"
 WAITING = 0  # a recipient's state; otherwise Outcome.DELIVERED or Outcome.FAILED
@@ -41,6 +42,7 @@ MIGRATIONS = (
     );
     INSERT INTO tally VALUES (1, 0, 0, 0)
     """,
+    MIGRATION,
 )
 
 _WORK = "queue_id, reverse_path, box, size, header_size, body_size, enqueued, expires, warn_after, warned"

@@ -15,6 +15,7 @@ from bulkhead.identifiers import format_id
 from bulkhead.queue import rows
 from bulkhead.queue.files import MessageFiles
 from bulkhead.queue.schedule import Schedule
+from bulkhead.queue.spending import Allowance
 
 SYNC_THREADS = 4
 REMIND_SECONDS = 5.0  # facts may be dropped: what is due and not taken is announced again
@@ -41,12 +42,13 @@ class Queue:
         files: MessageFiles,
         schedule: Schedule,
         messages_max: int,
+        allowance: Allowance,
         *,
         now: Callable[[], int] = clock,
         jitter: Callable[[], float] = draw,
     ) -> None:
         self.exchange, self.database, self.files = exchange, database, files
-        self.schedule, self.messages_max = schedule, messages_max
+        self.schedule, self.messages_max, self.allowance = schedule, messages_max, allowance
         self.now, self.jitter = now, jitter
         self.syncing = ThreadPoolExecutor(max_workers=SYNC_THREADS, thread_name_prefix="sync")
         self.leases: dict[bytes, Channel] = {}

@@ -45,14 +45,15 @@ class OutboundSealer:
         recipients: Sequence[Address],
         message: bytes,
         *,
+        account: AccountId | None = None,
         wishes: Sequence[Wish] = (),
         ret: str = "",
         envid: str = "",
         utf8: bool = False,
     ) -> QueueId:
-        """Durable in the queue on return. sender: None for `<>`.   wishes: one a recipient, or none (RFC 3461).
+        """Durable in the queue on return. sender: None for `<>`.   account: whose it is.
 
-        Raises Refused (`queue-full`), TemporaryFailure.
+        wishes: one a recipient, or none (RFC 3461). Raises Refused (`queue-full`, `sent-too-much`), TemporaryFailure.
         """
         queue_id, key = QueueId(new_id()), secrets.token_bytes(32)
         split = header_end(message, 0, len(message))
@@ -82,6 +83,7 @@ class OutboundSealer:
             size=len(message),
             header_size=len(header),
             body_size=body_sealed_size(len(body)),
+            account=account,
         )
         await exchange.to("queue").call(request, sealed, timeout=seconds)
         return queue_id

@@ -124,6 +124,7 @@ class SubmitPolicy:
             mail.reverse_path,
             [address for address, _ in self._remote.values()],
             message,
+            account=self._account,
             wishes=[wish for _, wish in self._remote.values()],
             ret=mail.ret.value if mail.ret else "",
             envid=mail.envid,

@@ -9,6 +9,7 @@ from bulkhead.boundary.messages.fields import (
     U16,
     U32,
     U63,
+    AccountId,
     AddressText,
     Done,
     Millis,
@@ -28,7 +29,8 @@ MESSAGE_BYTES_MAX = 128 << 20  # sealed header and body of one message
 class Enqueue(Mutation[Done], frozen=True, tag=1):
     """Take a message for delivery elsewhere; durable before Done. Body: sealed header, then sealed body.
 
-    reverse_path: wire form without brackets, empty for null. Refused: `queue-full`.
+    reverse_path: wire form without brackets, empty for null.   account: who sends, for the limits of an account; None
+    counts for nobody. Refused: `queue-full`, `sent-too-much`.
     """
 
     body_max: ClassVar[int] = MESSAGE_BYTES_MAX
@@ -39,6 +41,7 @@ class Enqueue(Mutation[Done], frozen=True, tag=1):
     size: U32  # octets of the message
     header_size: U32  # sealed sizes, bytes
     body_size: U32
+    account: AccountId | None = None
 
 
 class DueRecipient(Reply, frozen=True):
