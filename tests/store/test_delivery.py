@@ -85,7 +85,7 @@ def test_quota_counts_rfc822_size_to_the_octet(run, unit, sealed):
             assert refused.value.code == "over-quota"
         await world.deliver(copy_for(account, 400 * unit, sealed=sealed))
         client = await world.session(account)
-        assert await client.ask(to_store.ReadQuota) == to_store.Quota(1000 * unit, 1000 * unit, 2)
+        assert await client.ask(to_store.ReadQuota) == to_store.Quota(1000 * unit, 1000 * unit, 2, 4_000_000)
 
     run(scenario)
 
@@ -270,3 +270,46 @@ def test_peers_refuses_what_a_compartment_may_not_send():
                 world.peers.pop(channel)
 
     asyncio.run(main())
+
+
+def test_several_messages_are_appended_under_uids_in_a_row_once(run):
+    async def scenario(world):
+        client = await world.session(await world.account())
+        await world.deliver(copy_for(client.account))
+        copies = tuple(copy_for(client.account, size=size) for size in (10, 20, 30))
+        body = b"".join(payload(copy) for copy in copies)
+        request = to_store.AppendMessages(stamp(), client.handle, client.inbox, copies, (8, 0, 1))
+        reply = await client.peer.call(request, body)
+        assert reply == await client.peer.call(request, body)
+        columns = await client.columns()
+        assert reply.first_uid == 2
+        assert [(columns[uid][0], columns[uid][1], columns[uid][4]) for uid in (2, 3, 4)] == [
+            (8, 10, copies[0].email), (0, 20, copies[1].email), (1, 30, copies[2].email)
+        ]  # fmt: skip
+        assert len(columns) == 4
+        assert (await world.check()).problems == ()
+
+    run(scenario)
+
+
+def test_messages_of_one_append_go_in_all_or_none(run):
+    async def scenario(world):
+        client = await world.session(await world.account(quota=50))
+        other = await world.account()
+
+        async def refused(code, copies, flags):
+            with pytest.raises(Refused) as error:
+                body = b"".join(payload(copy) for copy in copies)
+                await client.change(to_store.AppendMessages, client.inbox, tuple(copies), flags, body=body)
+            assert error.value.code == code
+
+        fits, too_much = copy_for(client.account, size=40), copy_for(client.account, size=11)
+        await refused("over-quota", (fits, too_much), (0, 0))
+        await refused("unknown-keyword", (fits, copy_for(client.account, size=1)), (0, 1 << 40))
+        await refused("no-right", (fits, copy_for(other, size=1)), (0, 0))
+        await refused("bad-flags", (fits,), (0, 0))
+        assert (await client.row(client.inbox)).messages == 0
+        assert (await client.ask(to_store.ReadQuota)).used == 0
+        assert (await world.check()).problems == ()
+
+    run(scenario)

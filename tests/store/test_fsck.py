@@ -64,6 +64,7 @@ HARM = (
     "UPDATE mailbox SET unseen = unseen + 1 WHERE seq = 1",
     "UPDATE mailbox SET deleted = deleted + 1 WHERE seq = 1",
     "UPDATE mailbox SET recent = recent + 1 WHERE seq = 1",
+    "UPDATE mailbox SET deleted_size = deleted_size + 1 WHERE seq = 1",
     "UPDATE mailbox SET size = size + 1 WHERE seq = 1",
     "UPDATE mailbox SET uid_next = 4 WHERE seq = 1",
     "UPDATE mailbox SET modseq = 2 WHERE seq = 1",

@@ -1,7 +1,7 @@
 """Mailboxes, keywords, subscriptions."""
 
 import pytest
-from tests.store.world import copy_for, payload
+from tests.store.world import copy_for, payload, stamp
 
 from bulkhead.boundary.messages import to_store
 from bulkhead.errors import Refused
@@ -125,5 +125,79 @@ def test_subscriptions_are_kept_by_tag(run):
         assert [row.sealed_name for row in (await client.ask(to_store.ListSubscriptions)).rows] == [b"two"]
         await client.change(to_store.SetSubscription, tag, b"", False)
         assert (await client.ask(to_store.ListSubscriptions)).rows == ()
+
+    run(scenario)
+
+
+# --- RENAME of INBOX -------------------------------------------------------------------------------------------------
+
+
+def test_renaming_inbox_moves_everything_into_a_new_mailbox_once(run):
+    async def scenario(world):
+        client = await world.session(await world.account())
+        await world.deliver(*(copy_for(client.account, size=100 + n) for n in range(3)))
+        await client.change_open(to_store.StoreFlags, client.inbox, ((2, 2),), to_store.FlagMode.ADD, 8)
+        inbox, new = await client.row(client.inbox), new_id()
+        request = to_store.RenameInbox(stamp(), client.handle, new, b"old", new_id())
+        made = await client.peer.call(request)
+        again = await client.peer.call(request)
+        assert made == again
+        target, left = await client.row(new), await client.row(client.inbox)
+        assert (made.mailbox, made.messages, made.uid_validity) == (new, 3, target.uid_validity)
+        assert (target.messages, target.deleted, target.deleted_size, target.size) == (3, 1, 101, 303)
+        assert (left.messages, left.deleted_size, left.uid_next) == (0, 0, inbox.uid_next)
+        assert target.uid_validity != left.uid_validity == inbox.uid_validity
+        assert (await world.check()).problems == ()
+
+    run(scenario)
+
+
+def test_renaming_inbox_onto_a_mailbox_moves_nothing(run):
+    async def scenario(world):
+        client = await world.session(await world.account())
+        await world.deliver(copy_for(client.account))
+        tag = new_id()
+        await client.change(to_store.CreateMailbox, new_id(), b"there", tag)
+        await refused_with("mailbox-exists", client.change(to_store.RenameInbox, new_id(), b"x", tag))
+        assert (await client.row(client.inbox)).messages == 1
+        assert (await world.check()).problems == ()
+
+    run(scenario)
+
+
+# --- counts ----------------------------------------------------------------------------------------------------------
+
+
+def test_octets_of_deleted_messages_follow_flags_copies_and_expunges(run):
+    async def scenario(world):
+        client = await world.session(await world.account())
+        other = await client.create()
+        await client.append(client.inbox, copy_for(client.account, size=10), flags=8)
+        await world.deliver(*(copy_for(client.account, size=size) for size in (20, 40)))
+
+        async def counted():
+            return [(await client.row(mailbox)).deleted_size for mailbox in (client.inbox, other)]
+
+        assert await counted() == [10, 0]
+        await client.change_open(to_store.StoreFlags, client.inbox, ((1, 2),), to_store.FlagMode.ADD, 8)
+        assert await counted() == [30, 0]
+        await client.change_open(to_store.CopyMessages, client.inbox, ((1, 3),), other, False)
+        assert await counted() == [30, 30]
+        await client.change_open(to_store.CopyMessages, client.inbox, ((1, 1),), other, True)
+        assert await counted() == [20, 40]
+        await client.change_open(to_store.StoreFlags, other, ((1, 1),), to_store.FlagMode.REPLACE, 0)
+        await client.change_open(to_store.Expunge, client.inbox, ())
+        assert await counted() == [0, 30]
+        assert (await world.check()).problems == ()
+
+    run(scenario)
+
+
+def test_quota_tells_how_many_messages_there_may_be(run):
+    async def scenario(world):
+        client = await world.session(await world.account(quota=5000))
+        await world.deliver(copy_for(client.account, size=70))
+        quota = await client.ask(to_store.ReadQuota)
+        assert (quota.used, quota.allowed, quota.messages, quota.messages_allowed) == (70, 5000, 1, 4_000_000)
 
     run(scenario)

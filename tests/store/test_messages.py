@@ -95,7 +95,7 @@ def test_expunge_removes_only_what_is_deleted_and_named(run):
         _, body = await client.change_open(to_store.Expunge, client.inbox, ((5, 5),), deleted_only=False)
         assert u32s(body) == [5]
         assert list(await client.columns()) == [1]
-        assert await client.ask(to_store.ReadQuota) == to_store.Quota(100, 0, 1)
+        assert await client.ask(to_store.ReadQuota) == to_store.Quota(100, 0, 1, 4_000_000)
         with pytest.raises(Refused):
             await client.open(to_store.ReadPart, copies[1].email, 1)
         await client.append(client.inbox, copy_for(client.account))

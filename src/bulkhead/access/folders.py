@@ -6,17 +6,16 @@ tag. Names are in Unicode form NFC, so that one name has one tag.
 
 import asyncio
 import unicodedata
-from collections.abc import Sequence
 
 from bulkhead.access.account import Account
 from bulkhead.boundary.messages.to_store import (
-    CopyMessages,
     CreateMailbox,
     DeleteMailbox,
     ListMailboxes,
     ListSubscriptions,
     MailboxRow,
     NameChange,
+    RenameInbox,
     RenameMailboxes,
     Role,
     SetSubscription,
@@ -24,19 +23,11 @@ from bulkhead.boundary.messages.to_store import (
 from bulkhead.errors import IntegrityError, Refused
 from bulkhead.identifiers import MailboxId, new_id
 from bulkhead.records.name import TAG_BYTES, NameKind, SealedName, name_tag, open_name, seal_name
-from bulkhead.wire.imap.mailbox_name import DELIMITER, INBOX, ListPattern
+from bulkhead.wire.imap.mailbox_name import DELIMITER, INBOX, is_usable, names_above
 
 DEFAULTS = {
     "Drafts": Role.DRAFTS, "Sent": Role.SENT, "Junk": Role.JUNK, "Trash": Role.TRASH, "Archive": Role.ARCHIVE,
 }  # fmt: skip
-SPECIAL_USE = {
-    Role.DRAFTS: b"\\Drafts", Role.SENT: b"\\Sent", Role.JUNK: b"\\Junk", Role.TRASH: b"\\Trash",
-    Role.ARCHIVE: b"\\Archive",
-}  # fmt: skip
-"""Attributes of RFC 6154 section 2."""
-
-EVERYTHING = ((1, 0xFFFFFFFF),)
-Listed = tuple[str, tuple[bytes, ...]]
 
 
 def canonical(name: str) -> str:
@@ -75,25 +66,8 @@ class Folders:
             raise Refused("no such mailbox", code="no-such-mailbox")
         return row
 
-    async def list_names(self, reference: str, pattern: str) -> list[Listed]:
-        """LIST: names that match, with attributes, in order. A parent that is no mailbox is \\Noselect."""
-        rows = await self.rows()
-        parents = _parents(rows)
-        matching = ListPattern(canonical(reference + pattern))
-        listed: list[Listed] = []
-        for name in sorted({*rows, *parents}, key=_inbox_first):
-            if not matching.matches(name):
-                continue
-            row = rows.get(name)
-            attributes = [] if row is not None else [b"\\Noselect"]
-            attributes.append(b"\\HasChildren" if name in parents else b"\\HasNoChildren")
-            if row is not None and row.role in SPECIAL_USE:
-                attributes.append(SPECIAL_USE[row.role])
-            listed.append((name, tuple(attributes)))
-        return listed
-
-    async def list_subscriptions(self, reference: str, pattern: str) -> list[Listed]:
-        """LSUB: subscribed names that match. With `%`, a parent of a subscribed name too (RFC 3501 section 6.3.9)."""
+    async def subscriptions(self) -> set[str]:
+        """The names that the subscriber subscribed to, whether or not they exist."""
         answer = await self._account.ask(ListSubscriptions(self._account.handle))
         account = self._account
         names: set[str] = set()
@@ -103,14 +77,7 @@ class Folders:
                 names.add(open_name(account.metadata_key, account.id, NameKind.FOLDER, sealed))
             except IntegrityError:
                 continue  # not one that this account wrote: nothing to show
-        rows = await self.rows()
-        shown = names | _parents(names) if "%" in pattern else names
-        matching = ListPattern(canonical(reference + pattern))
-        return [
-            (name, () if name in names and name in rows else (b"\\Noselect",))
-            for name in sorted(shown, key=_inbox_first)
-            if matching.matches(name)
-        ]
+        return names
 
     # --- changing -------------------------------------------------------------------------------------------------
 
@@ -127,8 +94,16 @@ class Folders:
         )
 
     async def delete(self, name: str) -> MailboxRow:
-        """Delete it and what is in it; its children stay. Raises Refused (`is-inbox`, `no-such-mailbox`)."""
-        row = await self.find(name)
+        """Delete it and what is in it; its children stay, and its name above them (RFC 3501 section 6.3.4).
+
+        Raises Refused (`is-inbox`, `no-such-mailbox`, `has-children` where it is only a name above others).
+        """
+        name, rows = canonical(name), await self.rows()
+        row = rows.get(name)
+        if row is None:
+            if name in names_above(rows):
+                raise Refused("the name has children", code="has-children")
+            raise Refused("no such mailbox", code="no-such-mailbox")
         await self._account.ask(DeleteMailbox(self._account.stamp(), self._account.handle, row.mailbox))
         return row
 
@@ -142,7 +117,7 @@ class Folders:
         if target in rows:
             raise Refused("there is such a mailbox", code="mailbox-exists")
         if source == INBOX:
-            await self._move_inbox(rows[INBOX], target)
+            await self._move_inbox(target)
             return
         moved = {name: row for name, row in rows.items() if name == source or name.startswith(source + DELIMITER)}
         if not moved:
@@ -151,16 +126,18 @@ class Folders:
             raise Refused("a mailbox cannot be its own child", code="bad-name")
         changes = []
         for name, row in moved.items():
-            sealed = self._seal(target + name[len(source) :])
+            renamed = target + name[len(source) :]
+            if not is_usable(renamed):
+                raise Refused("a child's name would be too long or too deep", code="bad-name")
+            sealed = self._seal(renamed)
             changes.append(NameChange(row.mailbox, sealed.tag + sealed.record, sealed.tag))
         await self._account.ask(RenameMailboxes(self._account.stamp(), self._account.handle, tuple(changes)))
 
-    async def _move_inbox(self, inbox: MailboxRow, target: str) -> None:
-        created = await self.create(target)
-        account = self._account
-        await account.read(
-            CopyMessages(account.stamp(), account.handle, inbox.mailbox, EVERYTHING, created.mailbox, move=True)
-        )
+    async def _move_inbox(self, target: str) -> None:
+        """What is below INBOX stays there."""
+        sealed, account = self._seal(target), self._account
+        mailbox = MailboxId(new_id())
+        await account.ask(RenameInbox(account.stamp(), account.handle, mailbox, sealed.tag + sealed.record, sealed.tag))
 
     async def subscribe(self, name: str, *, on: bool) -> None:
         """Subscribe to a name, or not any more."""
@@ -204,17 +181,3 @@ class Folders:
         except (IntegrityError, ValueError):
             return None
         return name if matches else None
-
-
-def _parents(names: Sequence[str] | set[str] | dict[str, MailboxRow]) -> set[str]:
-    parents: set[str] = set()
-    for name in names:
-        at = name.rfind(DELIMITER)
-        while at > 0 and name[:at] not in parents:
-            parents.add(name[:at])
-            at = name.rfind(DELIMITER, 0, at)
-    return parents
-
-
-def _inbox_first(name: str) -> tuple[bool, str]:
-    return name != INBOX, name

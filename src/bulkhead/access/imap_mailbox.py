@@ -57,6 +57,7 @@ async def select(session: "ImapSession", tag: bytes, command: c.Select) -> Ok:
     output.send(_status("UIDs valid", responses.uid_code(b"UIDVALIDITY", selected.uid_validity)))
     output.send(_status("Predicted next UID", responses.uid_code(b"UIDNEXT", selected.uid_next)))
     output.send(_status("Highest", selected.highest_code))
+    output.send(_status("Mailbox", responses.mailbox_id_code(row.mailbox)))
     if command.resync is not None:
         await resync(mailboxes.account, selected, command.resync, output)
     session.select(selected)

@@ -26,6 +26,7 @@ from bulkhead.access.summaries import Summaries
 from bulkhead.access.worker import Worker
 from bulkhead.errors import Error, PeerError, Refused, TemporaryFailure
 from bulkhead.gate.serve import Connection, ConnectionEnded, IdleTooLong
+from bulkhead.identifiers import MailboxId
 from bulkhead.wire.imap import commands as c
 from bulkhead.wire.imap import responses
 from bulkhead.wire.imap.command_table import CLEAR_COMMANDS, COMMANDS, State
@@ -232,8 +233,8 @@ class ImapSession:
             case NeedContinuation():
                 self.output.send(responses.continuation())
                 await self.output.flush()
-            case AppendBegun(tag, append):
-                await self._begin_append(tag, append)
+            case AppendBegun(tag, append, first):
+                await self._begin_append(tag, append, first)
             case LiteralChunk(data):
                 if self._incoming is not None:
                     self._incoming.take(data)
@@ -349,14 +350,15 @@ class ImapSession:
 
     # --- APPEND ---------------------------------------------------------------------------------------------------
 
-    async def _begin_append(self, tag: bytes, append: c.Append) -> None:
-        """Say yes before the message comes, or no; a yes has its memory set aside."""
-        account = self.mailboxes.account
+    async def _begin_append(self, tag: bytes, append: c.Append, first: bool) -> None:
+        """Say yes before a message comes, or no; a yes has its memory set aside."""
         try:
-            mailbox = await self.mailboxes.folders.find(append.mailbox)
-            await Incoming.require_room(account, append.size)
-            self._incoming = Incoming(self.worker, account, append, mailbox)
+            if first:
+                mailbox = await self.mailboxes.folders.find(append.mailbox)
+                self._incoming = Incoming(self.worker, self.mailboxes.account, MailboxId(mailbox.mailbox))
+            await self._appending.begin(append)
         except Exception as error:
+            self._drop_incoming()
             if is_session_over(error):
                 raise SessionOver("The session has ended; log in again") from None
             self.receiver.refuse_append()
@@ -365,15 +367,20 @@ class ImapSession:
         self.receiver.accept_append()
 
     async def _end_append(self) -> Ok:
-        incoming = self._incoming
-        if incoming is None:
-            raise ValueError("an APPEND without its beginning")
+        incoming = self._appending
         try:
-            flags = await self.mailboxes.keywords.mask(incoming.command.flags)
+            flags = [await self.mailboxes.keywords.mask(append.flags) for append in incoming.appends]
             stored = await incoming.store(flags)
         finally:
             self._drop_incoming()
-        return Ok("APPEND completed", responses.append_uid_code(stored.uid_validity, stored.uid))
+        return Ok("APPEND completed", responses.append_uid_code(stored.uid_validity, stored.first_uid, len(flags)))
+
+    @property
+    def _appending(self) -> Incoming:
+        """The APPEND under way."""
+        if self._incoming is None:
+            raise ValueError("an APPEND without its beginning")
+        return self._incoming
 
     def _drop_incoming(self) -> None:
         if self._incoming is not None:

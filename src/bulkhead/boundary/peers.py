@@ -32,6 +32,7 @@ _BY_HANDLE = (
     "Expunge", "CopyMessages", "AppendMessage", "ReadQuota",
     "LockMaildrop", "UnlockMaildrop", "UpdateMaildrop", "ReadUidls", "ReadMessages",
     "ListSparsePages", "RewritePage",
+    "AppendMessages", "RenameInbox",
 )  # fmt: skip
 
 PEERS: tuple[Peering, ...] = (

@@ -50,13 +50,15 @@ FAULTS: tuple[tuple[str, str], ...] = (
     ),
     (
         "mailbox {}: the counts {} do not agree with its rows",
-        "SELECT b.seq, printf('messages %d, unseen %d, deleted %d, recent %d, size %d', b.messages, b.unseen,"
-        " b.deleted, b.recent, b.size) FROM mailbox b LEFT JOIN ("
+        "SELECT b.seq, printf('messages %d, unseen %d, deleted %d, recent %d, size %d, deleted_size %d',"
+        " b.messages, b.unseen, b.deleted, b.recent, b.size, b.deleted_size) FROM mailbox b LEFT JOIN ("
         "  SELECT m.mailbox, count(*) AS messages, sum(m.flags & 1 = 0) AS unseen, sum(m.flags & 8 != 0) AS deleted,"
-        "  sum(m.uid >= o.recent_from) AS recent, sum(e.size) AS size FROM message m JOIN email e ON e.seq = m.email"
+        "  sum(m.uid >= o.recent_from) AS recent, sum(e.size) AS size,"
+        "  sum((m.flags & 8 != 0) * e.size) AS deleted_size FROM message m JOIN email e ON e.seq = m.email"
         "  JOIN mailbox o ON o.seq = m.mailbox GROUP BY m.mailbox) c ON c.mailbox = b.seq"
         " WHERE b.messages != coalesce(c.messages, 0) OR b.unseen != coalesce(c.unseen, 0)"
-        " OR b.deleted != coalesce(c.deleted, 0) OR b.recent != coalesce(c.recent, 0) OR b.size != coalesce(c.size, 0)",
+        " OR b.deleted != coalesce(c.deleted, 0) OR b.recent != coalesce(c.recent, 0) OR b.size != coalesce(c.size, 0)"
+        " OR b.deleted_size != coalesce(c.deleted_size, 0)",
     ),
     (
         "mailbox {}: UID {} was given out, the next is {}",

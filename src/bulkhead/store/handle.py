@@ -7,7 +7,7 @@ from bulkhead.boundary.exchange import Handler
 from bulkhead.boundary.messages import to_store
 from bulkhead.boundary.messages.fields import Request
 from bulkhead.store.handle_admin import check_store, count_store, destroy_account, open_account
-from bulkhead.store.handle_delivery import append_message, check_room, deliver_mail
+from bulkhead.store.handle_delivery import append_message, append_messages, check_room, deliver_mail
 from bulkhead.store.handle_filing import file_messages, list_sparse_pages, plan_filing, rewrite_page
 from bulkhead.store.handle_mailbox import (
     add_keyword,
@@ -37,6 +37,7 @@ from bulkhead.store.handle_read import (
     read_places,
     read_rows,
 )
+from bulkhead.store.handle_rename import rename_inbox
 from bulkhead.store.handle_session import grant_sessions, revoke_sessions
 
 HANDLERS: Mapping[type[Request[Any]], Handler] = {
@@ -77,4 +78,6 @@ HANDLERS: Mapping[type[Request[Any]], Handler] = {
     to_store.DestroyAccount: destroy_account,
     to_store.CountStore: count_store,
     to_store.CheckStore: check_store,
+    to_store.AppendMessages: append_messages,
+    to_store.RenameInbox: rename_inbox,
 }

@@ -1,4 +1,4 @@
-"""Mail comes in: CheckRoom, DeliverMail, AppendMessage. 250 means durable: the order is in segment.py."""
+"""Mail comes in: CheckRoom, DeliverMail, AppendMessage(s). 250 means durable: the order is in segment.py."""
 
 import sqlite3
 from collections.abc import Callable, Sequence
@@ -6,7 +6,16 @@ from typing import TypeVar
 
 from bulkhead.boundary.body import BodyReader
 from bulkhead.boundary.messages.fields import Done, Mutation, Reply
-from bulkhead.boundary.messages.to_store import MESSAGE_BYTES_MAX, Appended, AppendMessage, CheckRoom, Copy, DeliverMail
+from bulkhead.boundary.messages.to_store import (
+    MESSAGE_BYTES_MAX,
+    Appended,
+    AppendedMessages,
+    AppendMessage,
+    AppendMessages,
+    CheckRoom,
+    Copy,
+    DeliverMail,
+)  # fmt: skip
 from bulkhead.boundary.terms import Channel
 from bulkhead.errors import Refused
 from bulkhead.store.changes import Effects
@@ -64,6 +73,29 @@ async def append_message(state: State, session: Session, request: AppendMessage,
         return Appended(uid_validity, uid, room.modseq)
 
     return await _commit_copies(state, request, (request.copy,), body, work)
+
+
+@by_handle(WRITE)
+async def append_messages(
+    state: State, session: Session, request: AppendMessages, body: BodyReader | None
+) -> AppendedMessages:
+    """Several copies into a mailbox of the session's account, all or none."""
+    if any(copy.account != session.account for copy in request.copies):
+        raise Refused("a copy is not this session's account's", code="no-right")
+    if len(request.flags) != len(request.copies):
+        raise Refused("each copy needs its flags", code="bad-flags")
+
+    def work(connection: sqlite3.Connection, effects: Effects, parcels: Parcels) -> AppendedMessages:
+        mailbox = find_mailbox(connection, session.account_seq, request.mailbox)
+        modseq = 0
+        for index, (copy, flags) in enumerate(zip(request.copies, request.flags, strict=True)):
+            room = reserve_room(connection, effects, session.account, copy.size, state.messages_max)
+            require_keywords(flags, room.keywords)
+            insert_message(connection, effects, room, mailbox.seq, copy, flags, parcels.place(index))
+            modseq = room.modseq
+        return AppendedMessages(mailbox.uid_validity, mailbox.uid_next, modseq)
+
+    return await _commit_copies(state, request, request.copies, body, work)
 
 
 async def _commit_copies(

@@ -18,6 +18,7 @@ from bulkhead.boundary.messages.to_store import (
     NamedRows,
     Quota,
     ReadQuota,
+    RenameInbox,
     RenameMailboxes,
     Role,
     SetSubscription,
@@ -41,8 +42,8 @@ NAMES_BYTES_MAX = 96 * 1024  # sealed names of one list: with 1,000 rows of numb
 KEYWORD_BITS = range(5, 64)
 
 _ROW = (
-    "SELECT mailbox, role, sealed_name, uid_validity, uid_next, messages, unseen, deleted, recent, size, modseq"
-    " FROM mailbox WHERE account = ?"
+    "SELECT mailbox, role, sealed_name, uid_validity, uid_next, messages, unseen, deleted, recent, size, modseq,"
+    " deleted_size FROM mailbox WHERE account = ?"
 )
 
 
@@ -60,19 +61,25 @@ async def create_mailbox(state: State, session: Session, request: CreateMailbox,
         raise Refused("a mailbox cannot be made with this role", code="bad-role")
 
     def work(connection: sqlite3.Connection, effects: Effects) -> MailboxRow:
-        _require_space(connection, "mailbox", session.account_seq, request.sealed_name, "too-many-mailboxes")
-        uid_validity = take_uid_validity(connection, session.account_seq)
-        modseq = take_modseq(connection, effects, session.account_seq)
-        try:
-            insert_mailbox(
-                connection, session.account_seq, request.mailbox, request.role, request.sealed_name, request.tag,
-                uid_validity, modseq,
-            )  # fmt: skip
-        except sqlite3.IntegrityError:
-            raise Refused("there is such a mailbox", code="mailbox-exists") from None
-        return MailboxRow(request.mailbox, request.role, request.sealed_name, uid_validity, 1, 0, 0, 0, 0, 0, modseq)
+        return make_mailbox(connection, effects, session.account_seq, request, request.role)
 
     return await state.commit(request, work)
+
+
+def make_mailbox(
+    connection: sqlite3.Connection, effects: Effects, account: int, request: CreateMailbox | RenameInbox, role: int
+) -> MailboxRow:
+    """An empty mailbox as it was asked for. Raises Refused (`mailbox-exists`, `too-many-mailboxes`)."""
+    _require_space(connection, "mailbox", account, request.sealed_name, "too-many-mailboxes")
+    uid_validity = take_uid_validity(connection, account)
+    modseq = take_modseq(connection, effects, account)
+    try:
+        insert_mailbox(
+            connection, account, request.mailbox, role, request.sealed_name, request.tag, uid_validity, modseq
+        )
+    except sqlite3.IntegrityError:
+        raise Refused("there is such a mailbox", code="mailbox-exists") from None
+    return MailboxRow(request.mailbox, role, request.sealed_name, uid_validity, 1, 0, 0, 0, 0, 0, modseq)
 
 
 def insert_mailbox(
@@ -228,8 +235,9 @@ async def set_subscription(state: State, session: Session, request: SetSubscript
 
 @by_handle(READ)
 def read_quota(state: State, session: Session, request: ReadQuota, body: BodyReader | None) -> Quota:
-    """Used and allowed octets."""
+    """Used and allowed octets and messages."""
     row = state.database.first("SELECT used, quota, messages FROM account WHERE seq = ?", (session.account_seq,))
     if row is None:
         raise Refused("there is no such account", code="no-such-account")
-    return Quota(*row)
+    used, allowed, messages = row
+    return Quota(used, allowed, messages, state.messages_max)

@@ -98,9 +98,11 @@ def _write_flags(
         )
     unseen = sum((row.flags & SEEN) - (flags & SEEN) for row, flags in changed)
     deleted = sum((flags & DELETED) - (row.flags & DELETED) for row, flags in changed) // DELETED
+    deleted_size = sum(((flags & DELETED) - (row.flags & DELETED)) * row.size for row, flags in changed) // DELETED
     connection.execute(
-        "UPDATE mailbox SET unseen = unseen + ?, deleted = deleted + ?, modseq = ? WHERE seq = ?",
-        (unseen, deleted, modseq, mailbox.seq),
+        "UPDATE mailbox SET unseen = unseen + ?, deleted = deleted + ?, deleted_size = deleted_size + ?, modseq = ?"
+        " WHERE seq = ?",
+        (unseen, deleted, deleted_size, modseq, mailbox.seq),
     )
     return MailboxChange(mailbox.seq, modseq, flagged=[(row.uid, flags) for row, flags in changed])
 
@@ -154,22 +156,38 @@ async def copy_messages(state: State, session: Session, request: CopyMessages, b
             ).fetchone()
             return Copied(target.uid_validity, modseq, 0)
         modseq = take_modseq(connection, effects, session.account_seq)
-        change = MailboxChange(target.seq, modseq)
         if request.move:
-            left = change if source.seq == target.seq else MailboxChange(source.seq, modseq)
-            take_rows(connection, source, rows, modseq, left)
-            if left is not change:
-                effects.changes.append(left)
+            change = move_rows(connection, effects, source, target, rows, modseq)
         else:
+            change = MailboxChange(target.seq, modseq)
             _reference_again(connection, session.account_seq, rows, state.messages_max)
-        _put_rows(connection, target, rows, modseq, change)
-        effects.changes.append(change)
+            _put_rows(connection, target, rows, modseq, change)
+            effects.changes.append(change)
         effects.body = packed(array("I", [row.uid for row in rows])) + packed(
             array("I", [row.uid for row in change.added])
         )
         return Copied(target.uid_validity, modseq, len(rows))
 
     return await state.commit_with_body(request, work)
+
+
+def move_rows(
+    connection: sqlite3.Connection,
+    effects: Effects,
+    source: MailboxHead,
+    target: MailboxHead,
+    rows: Sequence[Row],
+    modseq: int,
+) -> MailboxChange:
+    """The rows out of one mailbox and into another, or the same; what that did to the target."""
+    change = MailboxChange(target.seq, modseq)
+    left = change if source.seq == target.seq else MailboxChange(source.seq, modseq)
+    take_rows(connection, source, rows, modseq, left)
+    if left is not change:
+        effects.changes.append(left)
+    _put_rows(connection, target, rows, modseq, change)
+    effects.changes.append(change)
+    return change
 
 
 def _reference_again(connection: sqlite3.Connection, account: int, rows: Sequence[Row], messages_max: int) -> None:
@@ -204,10 +222,11 @@ def _put_rows(
     )
     connection.execute(
         "UPDATE mailbox SET uid_next = uid_next + ?, messages = messages + ?, unseen = unseen + ?,"
-        " deleted = deleted + ?, recent = recent + ?, size = size + ?, modseq = ? WHERE seq = ?",
+        " deleted = deleted + ?, recent = recent + ?, size = size + ?, deleted_size = deleted_size + ?, modseq = ?"
+        " WHERE seq = ?",
         (
             len(rows), len(rows), sum(not row.flags & SEEN for row in rows),
-            sum(bool(row.flags & DELETED) for row in rows), len(rows), sum(row.size for row in rows), modseq,
-            target.seq,
+            sum(bool(row.flags & DELETED) for row in rows), len(rows), sum(row.size for row in rows),
+            sum(row.size for row in rows if row.flags & DELETED), modseq, target.seq,
         ),
     )  # fmt: skip

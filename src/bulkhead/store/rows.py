@@ -139,8 +139,8 @@ def insert_message(
     stored = signed(flags)
     ((uid, uid_validity),) = connection.execute(
         "UPDATE mailbox SET uid_next = uid_next + 1, messages = messages + 1, unseen = unseen + ?1,"
-        " deleted = deleted + ?2, recent = recent + 1, size = size + ?3, modseq = ?4"
-        " WHERE seq = ?5 RETURNING uid_next - 1, uid_validity",
+        " deleted = deleted + ?2, recent = recent + 1, size = size + ?3, modseq = ?4,"
+        " deleted_size = deleted_size + ?2 * ?3 WHERE seq = ?5 RETURNING uid_next - 1, uid_validity",
         (not flags & SEEN, bool(flags & DELETED), copy.size, room.modseq, mailbox),
     ).fetchall()
     try:
@@ -266,11 +266,11 @@ def take_rows(
     )
     connection.execute(
         "UPDATE mailbox SET messages = messages - ?, unseen = unseen - ?, deleted = deleted - ?, recent = recent - ?,"
-        " size = size - ?, modseq = ?, logged = logged + ? WHERE seq = ?",
+        " size = size - ?, deleted_size = deleted_size - ?, modseq = ?, logged = logged + ? WHERE seq = ?",
         (
             len(rows), sum(not row.flags & SEEN for row in rows), sum(bool(row.flags & DELETED) for row in rows),
-            sum(row.uid >= mailbox.recent_from for row in rows), sum(row.size for row in rows), modseq, len(rows),
-            mailbox.seq,
+            sum(row.uid >= mailbox.recent_from for row in rows), sum(row.size for row in rows),
+            sum(row.size for row in rows if row.flags & DELETED), modseq, len(rows), mailbox.seq,
         ),
     )  # fmt: skip
     forget_uidls(connection, mailbox.seq, uids)

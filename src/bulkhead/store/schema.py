@@ -134,6 +134,11 @@ MIGRATIONS = (
     UPDATE page SET held = used;
     CREATE INDEX email_page ON email (account, page) WHERE page != 0;
     """,
+    """
+    ALTER TABLE mailbox ADD COLUMN deleted_size INTEGER NOT NULL DEFAULT 0;  -- octets of rows flagged Deleted
+    UPDATE mailbox SET deleted_size = coalesce((SELECT sum(e.size) FROM message m JOIN email e ON e.seq = m.email
+        WHERE m.mailbox = mailbox.seq AND m.flags & 8 != 0), 0) WHERE deleted != 0;
+    """,
 )
 
 DATABASE = "store.sqlite"

@@ -3,12 +3,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bulkhead.wire.imap import commands as c
+from bulkhead.wire.imap import limits
 from bulkhead.wire.imap.command_table import COMMANDS, UID_COMMANDS, State, find_rule
 from bulkhead.wire.imap.fetch import Attribute
 from bulkhead.wire.imap.flags import Flags
 from bulkhead.wire.imap.grammar import CommandError, Condition, Scanner
 from bulkhead.wire.imap.search import And, SearchProgram
 from bulkhead.wire.imap.sequence import ALL, SequenceSet
+from bulkhead.wire.imap.status import StatusItem
 
 ONE = SequenceSet(((1, 1),))
 
@@ -43,12 +45,39 @@ def parse(text: bytes, state: State = State.SELECTED) -> c.Command:
         (b"RENAME a b/", c.Rename("a", "b")),
         (b"SUBSCRIBE a", c.Subscribe("a", on=True)),
         (b"UNSUBSCRIBE a", c.Subscribe("a", on=False)),
-        (b'LIST "" %', c.ListMailboxes("", "%", subscribed=False)),
-        (b'LSUB "a/" "*"', c.ListMailboxes("a/", "*", subscribed=True)),
-        (b'LIST "" ""', c.ListMailboxes("", "", subscribed=False)),
+        (b'LIST "" %', c.ListMailboxes("", ("%",))),
+        (b'LSUB "a/" "*"', c.ListSubscribed("a/", "*")),
+        (b'LIST "" ""', c.ListMailboxes("", ("",))),
+        (b'list () "" ""', c.ListMailboxes("", ("",), extended=True)),
+        (b'LIST "" (a "b c" %)', c.ListMailboxes("", ("a", "b c", "%"), extended=True)),
+        (b'LIST "" * RETURN ()', c.ListMailboxes("", ("*",), extended=True)),
+        (
+            b'LIST (SUBSCRIBED recursivematch remote special-use) "" * RETURN (subscribed CHILDREN SPECIAL-USE)',
+            c.ListMailboxes("", ("*",), True, frozenset(c.Selection), frozenset(c.ListReturn)),
+        ),
+        (
+            b'LIST "" * RETURN (STATUS (MESSAGES unseen) CHILDREN)',
+            c.ListMailboxes(
+                "",
+                ("*",),
+                True,
+                returns=frozenset((c.ListReturn.CHILDREN,)),
+                status=(StatusItem.MESSAGES, StatusItem.UNSEEN),
+            ),
+        ),
+        (b"CREATE a (USE (\\Drafts \\x))", c.Create("a", (b"\\DRAFTS", b"\\X"))),
+        (b"CREATE a (use ())", c.Create("a")),
+        (b'GETQUOTA ""', c.GetQuota(b"")),
+        (b"GETQUOTAROOT inbox", c.GetQuotaRoot("INBOX")),
+        (b'SETQUOTA "" (storage 512 MESSAGE 0)', c.SetQuota(b"", ((b"STORAGE", 512), (b"MESSAGE", 0)))),
+        (b'SETQUOTA "" ()', c.SetQuota(b"", ())),
+        (
+            b"STATUS a (MAILBOXID APPENDLIMIT DELETED-STORAGE)",
+            c.Status("a", (StatusItem.MAILBOXID, StatusItem.APPENDLIMIT, StatusItem.DELETED_STORAGE)),
+        ),
         (
             b"STATUS a (UIDNEXT messages UIDNEXT)",
-            c.Status("a", (c.StatusItem.UIDNEXT, c.StatusItem.MESSAGES)),
+            c.Status("a", (StatusItem.UIDNEXT, StatusItem.MESSAGES)),
         ),
         (b"SEARCH ALL", c.Search(SearchProgram(And(())), uid=False)),
         (b"UID SEARCH ALL", c.Search(SearchProgram(And(())), uid=True)),
@@ -108,6 +137,32 @@ def test_a_login_is_parsed_to_its_value(text: bytes, command: c.Command) -> None
         b"COPY 1",
         b"COPY a b",
         b'APPEND INBOX (x) "bad date" {3}\r\n',
+        b'LIST (RECURSIVEMATCH) "" *',
+        b'LIST (REMOTE RECURSIVEMATCH) "" *',
+        b'LIST (SPECIAL-USE RECURSIVEMATCH) "" *',
+        b'LIST (X) "" *',
+        b'LIST (SUBSCRIBED)"" *',
+        b'LIST (SUBSCRIBED ) "" *',
+        b'LIST "" ()',
+        b'LIST "" (a  b)',
+        b'LIST "" * RETURN',
+        b'LIST "" * RETURN (X)',
+        b'LIST "" * RETURN (STATUS)',
+        b'LIST "" * RETURN (STATUS ())',
+        b'LIST "" * RETURN (CHILDREN',
+        b'LIST "" * X ()',
+        b'LSUB "" (a b)',
+        b'LSUB (SUBSCRIBED) "" *',
+        b"CREATE a (USE)",
+        b"CREATE a (USE (Drafts))",
+        b"CREATE a (X 1)",
+        b"CREATE a ()",
+        b"CREATE a (USE (\\Drafts)",
+        b"GETQUOTA",
+        b"GETQUOTAROOT",
+        b'SETQUOTA ""',
+        b'SETQUOTA "" (STORAGE)',
+        b'SETQUOTA "" (STORAGE -1)',
     ],
 )
 def test_what_is_not_the_grammar_is_refused(text: bytes) -> None:
@@ -145,6 +200,36 @@ def test_32_capabilities_are_enabled_and_not_one_more() -> None:
     assert parse(b"ENABLE" + b" X" * 32)
     with pytest.raises(CommandError):
         parse(b"ENABLE" + b" X" * 33)
+
+
+@pytest.mark.parametrize(
+    ("command", "unit", "most"),
+    [
+        (b'LIST "" (%s)', b"a", limits.LIST_PATTERNS_MAX),
+        (b"CREATE a (USE (%s))", b"\\Drafts", limits.SPECIAL_USES_MAX),
+        (b'SETQUOTA "" (%s)', b"STORAGE 1", limits.QUOTA_RESOURCES_MAX),
+    ],
+)
+def test_a_list_has_its_most_and_not_one_more(command: bytes, unit: bytes, most: int) -> None:
+    assert parse(command % b" ".join([unit] * most))
+    with pytest.raises(CommandError):
+        parse(command % b" ".join([unit] * (most + 1)))
+
+
+_LIST_WORDS = st.sampled_from(
+    [b"(", b")", b" ", b'""', b"*", b"%", b"a", b"RETURN", b"SUBSCRIBED", b"RECURSIVEMATCH", b"CHILDREN", b"STATUS",
+     b"MESSAGES", b"SPECIAL-USE", b"{1+}\r\na"]
+)  # fmt: skip
+
+
+@given(st.lists(_LIST_WORDS, max_size=24))
+def test_any_order_of_the_words_of_list_is_a_command_or_bad(words: list[bytes]) -> None:
+    try:
+        command = parse(b"LIST " + b"".join(words))
+    except CommandError as error:
+        assert error.condition is Condition.BAD
+    else:
+        assert isinstance(command, c.ListMailboxes) and command.patterns
 
 
 @given(st.sampled_from(sorted(COMMANDS)), st.binary(max_size=40))

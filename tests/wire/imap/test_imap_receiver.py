@@ -76,6 +76,7 @@ SESSION = (
     b"g APPEND INBOX {99999999999}\r\n"
     b"h APPEND INBOX (bad {4+}\r\nabcd {3+}\r\nabc\r\n"
     b"i IDLE\r\nDONE\r\n"
+    b'm APPEND INBOX {3+}\r\nabc (\\Seen) " 1-Feb-1994 21:52:25 -0800" {2+}\r\nde {1}\r\nf\r\n'
     b"j NONSENSE {3+}\r\na\r\nb\r\n"
     b"\r\n"
     b"k NOOP\n"
@@ -113,6 +114,17 @@ def test_a_session_gives_each_command_with_its_tag() -> None:
         (b"k", Condition.BAD, b""),
     ]
     assert events[-1] == Received(b"l", c.Logout())
+    multiple = events.index(AppendBegun(b"m", c.Append("INBOX", Flags(), None, 3)))
+    assert events[multiple : multiple + 8] == [
+        AppendBegun(b"m", c.Append("INBOX", Flags(), None, 3), first=True),
+        LiteralChunk(b"abc"),
+        AppendBegun(b"m", c.Append("INBOX", Flags(1), 760168345, 2), first=False),
+        LiteralChunk(b"de"),
+        AppendBegun(b"m", c.Append("INBOX", Flags(), None, 1), first=False),
+        NeedContinuation(),
+        LiteralChunk(b"f"),
+        AppendEnded(b"m"),
+    ]
 
 
 @given(st.lists(st.binary(max_size=40), max_size=12), st.sampled_from(list(State)), st.booleans())
@@ -241,6 +253,44 @@ def test_a_refused_append_is_silent_and_sync_is_kept() -> None:
         events = drive(ImapReceiver(state=State.SELECTED), [raw], refuse=True)
         assert isinstance(events[0], AppendBegun)
         assert events[1:] == [Received(b"b", c.Noop())]
+
+
+@pytest.mark.parametrize(
+    ("after", "condition", "code"),
+    [
+        (b" (\\Seen)\r\n", Condition.BAD, b""), (b" more\r\n", Condition.BAD, b""), (b"{3}\r\n", Condition.BAD, b""),
+        (b" (bad {3+}\r\nabc {2+}\r\nde\r\n", Condition.BAD, b""), (b" {3}x\r\n", Condition.BAD, b""),
+        (b" {99999999}\r\n", Condition.NO, b"TOOBIG"), (b" \r\n", Condition.BAD, b""), (b"\n", Condition.BAD, b""),
+    ],
+)  # fmt: skip
+def test_what_is_no_further_message_refuses_the_append_under_its_own_tag(
+    after: bytes, condition: Condition, code: bytes
+) -> None:
+    events = drive(ImapReceiver(state=State.SELECTED), [b"x APPEND INBOX {1+}\r\na" + after + b"y NOOP\r\n"])
+    assert events[:2] == [AppendBegun(b"x", c.Append("INBOX", Flags(), None, 1)), LiteralChunk(b"a")]
+    rejected, after_it = events[2:]
+    assert isinstance(rejected, Rejected)
+    assert (rejected.tag, rejected.condition, rejected.response_code) == (b"x", condition, code)
+    assert after_it == Received(b"y", c.Noop())
+
+
+def test_a_later_message_that_is_refused_is_dropped_with_what_follows_it() -> None:
+    receiver = ImapReceiver(state=State.SELECTED)
+    receiver.receive_data(b"x APPEND INBOX {1+}\r\na {2+}\r\nbc {3+}\r\ndef\r\ny NOOP\r\n")
+    assert isinstance(receiver.next_event(), AppendBegun)
+    receiver.accept_append()
+    assert receiver.next_event() == LiteralChunk(b"a")
+    assert isinstance(receiver.next_event(), AppendBegun)
+    receiver.refuse_append()
+    assert receiver.next_event() == Received(b"y", c.Noop())
+
+
+def test_an_append_has_256_messages_and_not_one_more() -> None:
+    most = b"x APPEND INBOX" + b" {1+}\r\na" * 256
+    assert drive(ImapReceiver(state=State.SELECTED), [most + b"\r\n"])[-1] == AppendEnded(b"x")
+    events = drive(ImapReceiver(state=State.SELECTED), [most + b" {1+}\r\na\r\ny NOOP\r\n"])
+    assert isinstance(events[-2], Rejected) and events[-2].response_code == b"LIMIT"
+    assert events[-1] == Received(b"y", c.Noop())
 
 
 def test_an_event_before_the_decision_on_append_is_our_bug() -> None:

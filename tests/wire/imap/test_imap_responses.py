@@ -5,12 +5,12 @@ from imapclient.response_parser import parse_fetch_response
 
 from bulkhead.wire.imap import responses as r
 from bulkhead.wire.imap.command_table import State
-from bulkhead.wire.imap.commands import StatusItem
 from bulkhead.wire.imap.flags import FlagNames
 from bulkhead.wire.imap.grammar import Condition, Scanner
 from bulkhead.wire.imap.limits import Limits
 from bulkhead.wire.imap.mailbox_name import parse_mailbox_name
 from bulkhead.wire.imap.search_returns import ReturnOption
+from bulkhead.wire.imap.status import StatusItem
 from bulkhead.wire.internet_date import internal_date
 
 OCTETS = st.binary(max_size=30).map(lambda value: value.replace(b"\0", b""))
@@ -71,6 +71,12 @@ def test_data_lines_read_as_in_the_standard() -> None:
     assert r.list_line("a b", (b"\\HasNoChildren",)) == b'* LIST (\\HasNoChildren) "/" "a b"\r\n'
     assert r.list_line("日", kind=b"LSUB") == b'* LSUB () "/" &ZeU-\r\n'
     assert r.delimiter_line() == b'* LIST (\\Noselect) "/" ""\r\n'
+    told = b'* LIST () "/" foo ("CHILDINFO" ("SUBSCRIBED"))\r\n'
+    assert r.list_line("foo", child_info=True) == told
+    assert r.quota_root_line("a b") == b'* QUOTAROOT "a b" ""\r\n'
+    assert r.quota_line({b"STORAGE": (1, 2), b"MESSAGE": (0, 9)}) == b'* QUOTA "" (STORAGE 1 2 MESSAGE 0 9)\r\n'
+    assert r.mailbox_id_code(b"\x01\xff") == b"MAILBOXID (F01ff)"
+    assert r.status_line("a", {StatusItem.MAILBOXID: b"(F01)"}) == b"* STATUS a (MAILBOXID (F01))\r\n"
     status = {StatusItem.MESSAGES: 3, StatusItem.UIDNEXT: 9}
     assert r.status_line("INBOX", status) == b"* STATUS INBOX (MESSAGES 3 UIDNEXT 9)\r\n"
     found = {ReturnOption.COUNT: b"3", ReturnOption.ALL: b"1:3"}

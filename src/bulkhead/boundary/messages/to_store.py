@@ -32,6 +32,7 @@ from bulkhead.boundary.messages.fields import (
 from bulkhead.boundary.messages.to_keyring import KeyBox, Slot
 
 COPIES_MAX = 100  # mailboxes of one delivery
+APPENDED_MAX = 256  # messages of one AppendMessages
 ROWS_MAX = 1000  # rows of one reply
 PLACES_MAX = 4096  # messages of one reply of places
 RANGES_MAX = 8192  # UID ranges of one request
@@ -169,6 +170,7 @@ class MailboxRow(Reply, frozen=True):
     recent: U32
     size: U63
     modseq: U63
+    deleted_size: U63 = 0  # octets of the messages flagged Deleted
 
 
 class MailboxPage(Reply, frozen=True):
@@ -534,11 +536,12 @@ class AppendMessage(Mutation[Appended], frozen=True, tag=43):
 
 
 class Quota(Reply, frozen=True):
-    """What is used and allowed, in octets of RFC822.SIZE; 0 allowed means no limit."""
+    """What is used and allowed, in octets of RFC822.SIZE and in messages; 0 allowed means no limit."""
 
     used: U63
     allowed: U63
     messages: U63
+    messages_allowed: U63 = 0
 
 
 class ReadQuota(Request[Quota], frozen=True, tag=44):
@@ -694,3 +697,40 @@ class CheckStore(Request[StoreReport], frozen=True, tag=53):
     """Check database and segments against each other. `deep`: read every part."""
 
     deep: bool
+
+
+# --- from access: more of it ---------------------------------------------------------------------------------------
+
+
+class AppendedMessages(Reply, frozen=True):
+    """Where the messages went: UIDs from `first_uid` on, without a gap, in their order."""
+
+    uid_validity: U32
+    first_uid: U32
+    modseq: U63
+
+
+class AppendMessages(Mutation[AppendedMessages], frozen=True, tag=60):
+    """Put several copies into one mailbox of the session's account, all or none (RFC 3502).
+
+    The body is the sealed parts of all copies, in order. Refused: `over-quota`, `no-such-mailbox`, `bad-flags` where
+    there are not as many flags as copies.
+    """
+
+    body_max: ClassVar[int] = 2 * MESSAGE_BYTES_MAX
+    handle: Handle
+    mailbox: MailboxId
+    copies: Annotated[tuple[Copy, ...], Meta(min_length=1, max_length=APPENDED_MAX)]
+    flags: Annotated[tuple[U64, ...], Meta(min_length=1, max_length=APPENDED_MAX)]
+
+
+class RenameInbox(Mutation[MailboxRow], frozen=True, tag=61):
+    """Make a mailbox and move all of INBOX's messages into it, in one transaction (RFC 3501 section 6.3.5).
+
+    Refused: `mailbox-exists`, `too-many-mailboxes`.
+    """
+
+    handle: Handle
+    mailbox: MailboxId
+    sealed_name: Sealed
+    tag: Tag16

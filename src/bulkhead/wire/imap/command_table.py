@@ -11,16 +11,23 @@ from typing import Final
 
 from bulkhead.wire.imap import commands as c
 from bulkhead.wire.imap.fetch import Attribute, parse_fetch_items
-from bulkhead.wire.imap.flags import NO_FLAGS, parse_flag_list
+from bulkhead.wire.imap.flags import parse_flag_list
 from bulkhead.wire.imap.grammar import NUMBER64_MAX, CommandError, Scanner
 from bulkhead.wire.imap.limits import (
     ENABLE_MAX,
     ID_NAME_MAX,
     ID_PAIRS_MAX,
     ID_VALUE_MAX,
-    NAME_MAX,
 )
-from bulkhead.wire.imap.mailbox_name import parse_list_pattern, parse_mailbox_name
+from bulkhead.wire.imap.list_command import parse_list, parse_lsub
+from bulkhead.wire.imap.mailbox_commands import (
+    append_without_literal,
+    mailbox_argument,
+    parse_create,
+    parse_rename,
+    parse_status,
+)  # fmt: skip
+from bulkhead.wire.imap.quota import parse_get_quota, parse_get_quota_root, parse_set_quota
 from bulkhead.wire.imap.search import accept_returns, parse_charset_and_keys, parse_search
 from bulkhead.wire.imap.search_returns import Window, parse_window
 from bulkhead.wire.imap.sequence import STAR, SequenceSet, parse_sequence_set
@@ -29,8 +36,6 @@ from bulkhead.wire.imap.thread import THREAD_ALGORITHMS
 from bulkhead.wire.sasl import FIELD_MAX
 
 _BASE64: Final = re.compile(rb"=|[A-Za-z0-9+/]+={0,2}")
-_UTF8_LITERAL: Final = re.compile(rb"~\{([0-9]{1,20})\+?\}\r\n\Z")
-_APPEND_LITERAL: Final = re.compile(rb"~?\{([0-9]{1,20})\+?\}\r\n\Z")
 
 
 class State(Enum):
@@ -56,40 +61,6 @@ class CommandRule:
 
     states: frozenset[State]
     parse: Parse
-
-
-def parse_append(scanner: Scanner) -> c.Append:
-    """APPEND from after its name to the end of its last literal's announcement. Raises CommandError."""
-    mailbox = _mailbox(scanner)
-    scanner.space()
-    flags, internal_date = NO_FLAGS, None
-    if scanner.at(b"("):
-        flags = parse_flag_list(scanner)
-        scanner.space()
-    if scanner.at(b'"'):
-        internal_date = scanner.date_time()
-        scanner.space()
-    utf8 = scanner.accept_word(b"UTF8") is not None
-    if utf8:
-        if not scanner.utf8_accept:
-            raise CommandError("ENABLE UTF8=ACCEPT comes first")
-        scanner.space()
-        scanner.expect(b"(", "the message in parentheses")
-    found = (_UTF8_LITERAL if utf8 else _APPEND_LITERAL).match(scanner.data, scanner.pos)
-    if found is None:
-        raise CommandError("expected the message as a literal")
-    return c.Append(mailbox, flags, internal_date, int(found[1]), utf8)
-
-
-def _append_without_literal(scanner: Scanner) -> c.Command:
-    """APPEND comes here only when no message literal followed: the receiver takes the others apart itself."""
-    raise CommandError("expected a mailbox and the message as a literal")
-
-
-def _mailbox(scanner: Scanner, *, creating: bool = False) -> str:
-    scanner.space()
-    octets = scanner.astring("a mailbox name", maximum=NAME_MAX)
-    return parse_mailbox_name(octets, utf8=scanner.utf8_names, creating=creating)
 
 
 def _id(scanner: Scanner) -> c.Command:
@@ -154,44 +125,6 @@ def _compress(scanner: Scanner) -> c.Command:
     return c.Compress()
 
 
-def _rename(scanner: Scanner) -> c.Command:
-    return c.Rename(_mailbox(scanner), _mailbox(scanner, creating=True))
-
-
-def _list(subscribed: bool) -> Parse:
-    def parse(scanner: Scanner) -> c.Command:
-        scanner.space()
-        reference = scanner.astring("a reference name", maximum=NAME_MAX)
-        scanner.space()
-        pattern = scanner.list_mailbox(maximum=NAME_MAX)
-        return c.ListMailboxes(
-            parse_list_pattern(reference, utf8=scanner.utf8_names),
-            parse_list_pattern(pattern, utf8=scanner.utf8_names),
-            subscribed,
-        )
-
-    return parse
-
-
-_STATUS_ITEMS: Final = {item.value: item for item in c.StatusItem}
-
-
-def _status(scanner: Scanner) -> c.Command:
-    mailbox = _mailbox(scanner)
-    scanner.space()
-    scanner.expect(b"(", "a list of status items")
-    items: dict[c.StatusItem, None] = {}
-    while True:
-        item = _STATUS_ITEMS.get(scanner.word("a status item"))
-        if item is None:
-            raise CommandError("no such status item")
-        items[item] = None
-        if not scanner.accept(b" "):
-            break
-    scanner.expect(b")", "the end of the list of status items")
-    return c.Status(mailbox, tuple(items))
-
-
 def _search(uid: bool) -> Parse:
     def parse(scanner: Scanner) -> c.Command:
         scanner.space()
@@ -225,7 +158,7 @@ def _thread(uid: bool) -> Parse:
 
 def _select(*, read_only: bool) -> Parse:
     def parse(scanner: Scanner) -> c.Command:
-        mailbox = _mailbox(scanner)
+        mailbox = mailbox_argument(scanner)
         if not scanner.accept(b" "):
             return c.Select(mailbox, read_only)
         condstore, resync = False, None
@@ -368,7 +301,7 @@ def _copy(*, move: bool, uid: bool) -> Parse:
     def parse(scanner: Scanner) -> c.Command:
         scanner.space()
         messages = parse_sequence_set(scanner)
-        return c.Copy(messages, _mailbox(scanner), move, uid)
+        return c.Copy(messages, mailbox_argument(scanner), move, uid)
 
     return parse
 
@@ -399,39 +332,42 @@ def _uid(scanner: Scanner) -> c.Command:
 
 
 COMMANDS: Final[Mapping[bytes, CommandRule]] = {
-    b"APPEND": CommandRule(AFTER_LOGIN, _append_without_literal),
+    b"APPEND": CommandRule(AFTER_LOGIN, append_without_literal),
     b"AUTHENTICATE": CommandRule(BEFORE_LOGIN, _authenticate),
     b"CAPABILITY": CommandRule(ANY, lambda scanner: c.Capability()),
     b"CHECK": CommandRule(IN_MAILBOX, lambda scanner: c.Check()),
     b"CLOSE": CommandRule(IN_MAILBOX, lambda scanner: c.Close(expunge=True)),
     b"COMPRESS": CommandRule(AFTER_LOGIN, _compress),
     b"COPY": CommandRule(IN_MAILBOX, _copy(move=False, uid=False)),
-    b"CREATE": CommandRule(AFTER_LOGIN, lambda scanner: c.Create(_mailbox(scanner, creating=True))),
-    b"DELETE": CommandRule(AFTER_LOGIN, lambda scanner: c.Delete(_mailbox(scanner))),
+    b"CREATE": CommandRule(AFTER_LOGIN, parse_create),
+    b"DELETE": CommandRule(AFTER_LOGIN, lambda scanner: c.Delete(mailbox_argument(scanner))),
     b"ENABLE": CommandRule(AFTER_LOGIN, _enable),
     b"EXAMINE": CommandRule(AFTER_LOGIN, _select(read_only=True)),
     b"EXPUNGE": CommandRule(IN_MAILBOX, lambda scanner: c.Expunge()),
     b"FETCH": CommandRule(IN_MAILBOX, _fetch(False)),
+    b"GETQUOTA": CommandRule(AFTER_LOGIN, parse_get_quota),
+    b"GETQUOTAROOT": CommandRule(AFTER_LOGIN, parse_get_quota_root),
     b"ID": CommandRule(ANY, _id),
     b"IDLE": CommandRule(AFTER_LOGIN, lambda scanner: c.Idle()),
-    b"LIST": CommandRule(AFTER_LOGIN, _list(False)),
+    b"LIST": CommandRule(AFTER_LOGIN, parse_list),
     b"LOGIN": CommandRule(BEFORE_LOGIN, _login),
     b"LOGOUT": CommandRule(ANY, lambda scanner: c.Logout()),
-    b"LSUB": CommandRule(AFTER_LOGIN, _list(True)),
+    b"LSUB": CommandRule(AFTER_LOGIN, parse_lsub),
     b"MOVE": CommandRule(IN_MAILBOX, _copy(move=True, uid=False)),
     b"NAMESPACE": CommandRule(AFTER_LOGIN, lambda scanner: c.Namespace()),
     b"NOOP": CommandRule(ANY, lambda scanner: c.Noop()),
-    b"RENAME": CommandRule(AFTER_LOGIN, _rename),
+    b"RENAME": CommandRule(AFTER_LOGIN, parse_rename),
     b"SEARCH": CommandRule(IN_MAILBOX, _search(False)),
     b"SELECT": CommandRule(AFTER_LOGIN, _select(read_only=False)),
+    b"SETQUOTA": CommandRule(AFTER_LOGIN, parse_set_quota),
     b"SORT": CommandRule(IN_MAILBOX, _sort(False)),
-    b"STATUS": CommandRule(AFTER_LOGIN, _status),
+    b"STATUS": CommandRule(AFTER_LOGIN, parse_status),
     b"STORE": CommandRule(IN_MAILBOX, _store(False)),
-    b"SUBSCRIBE": CommandRule(AFTER_LOGIN, lambda scanner: c.Subscribe(_mailbox(scanner), on=True)),
+    b"SUBSCRIBE": CommandRule(AFTER_LOGIN, lambda scanner: c.Subscribe(mailbox_argument(scanner), on=True)),
     b"THREAD": CommandRule(IN_MAILBOX, _thread(False)),
     b"UID": CommandRule(IN_MAILBOX, _uid),
     b"UNSELECT": CommandRule(IN_MAILBOX, lambda scanner: c.Close(expunge=False)),
-    b"UNSUBSCRIBE": CommandRule(AFTER_LOGIN, lambda scanner: c.Subscribe(_mailbox(scanner), on=False)),
+    b"UNSUBSCRIBE": CommandRule(AFTER_LOGIN, lambda scanner: c.Subscribe(mailbox_argument(scanner), on=False)),
 }
 CLEAR_COMMANDS: Final[Mapping[bytes, CommandRule]] = {
     **COMMANDS,

@@ -12,20 +12,8 @@ from bulkhead.wire.imap.search import SearchProgram
 from bulkhead.wire.imap.search_returns import Window
 from bulkhead.wire.imap.sequence import SequenceSet
 from bulkhead.wire.imap.sort import SortKey
+from bulkhead.wire.imap.status import StatusItem
 from bulkhead.wire.imap.thread import ThreadAlgorithm
-
-
-class StatusItem(Enum):
-    """What STATUS tells (RFC 3501 section 6.3.10; RFC 9051 section 6.3.11; RFC 7162 section 3.1.7)."""
-
-    MESSAGES = b"MESSAGES"
-    RECENT = b"RECENT"
-    UIDNEXT = b"UIDNEXT"
-    UIDVALIDITY = b"UIDVALIDITY"
-    UNSEEN = b"UNSEEN"
-    SIZE = b"SIZE"
-    DELETED = b"DELETED"
-    HIGHESTMODSEQ = b"HIGHESTMODSEQ"
 
 
 class StoreMode(Enum):
@@ -34,6 +22,23 @@ class StoreMode(Enum):
     REPLACE = b"FLAGS"
     ADD = b"+FLAGS"
     REMOVE = b"-FLAGS"
+
+
+class Selection(Enum):
+    """Which mailboxes LIST tells of (RFC 5258 section 3.1); RECURSIVEMATCH adds those that have one below them."""
+
+    SUBSCRIBED = b"SUBSCRIBED"
+    REMOTE = b"REMOTE"
+    RECURSIVEMATCH = b"RECURSIVEMATCH"
+    SPECIAL_USE = b"SPECIAL-USE"
+
+
+class ListReturn(Enum):
+    """What LIST tells of each, besides STATUS (RFC 5258 section 3.2)."""
+
+    SUBSCRIBED = b"SUBSCRIBED"
+    CHILDREN = b"CHILDREN"
+    SPECIAL_USE = b"SPECIAL-USE"
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,9 +122,10 @@ class Select:
 
 @dataclass(frozen=True, slots=True)
 class Create:
-    """CREATE."""
+    """CREATE; uses: special-use attributes in upper case, as of RFC 6154 section 3."""
 
     mailbox: str
+    uses: tuple[bytes, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,11 +153,25 @@ class Subscribe:
 
 @dataclass(frozen=True, slots=True)
 class ListMailboxes:
-    """LIST, or LSUB when subscribed. An empty pattern asks for the delimiter (RFC 3501 section 6.3.8)."""
+    """LIST. extended: it had options, or patterns in parentheses; else one empty pattern asks for the delimiter.
+
+    status: for each mailbox a STATUS response with these items follows, none where empty.
+    """
+
+    reference: str
+    patterns: tuple[str, ...]
+    extended: bool = False
+    selection: frozenset[Selection] = frozenset()
+    returns: frozenset[ListReturn] = frozenset()
+    status: tuple[StatusItem, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class ListSubscribed:
+    """LSUB (RFC 3501 section 6.3.9)."""
 
     reference: str
     pattern: str
-    subscribed: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,6 +185,28 @@ class Status:
 
     mailbox: str
     items: tuple[StatusItem, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class GetQuota:
+    """GETQUOTA (RFC 9208 section 4.1.1)."""
+
+    root: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class GetQuotaRoot:
+    """GETQUOTAROOT (RFC 9208 section 4.1.2)."""
+
+    mailbox: str
+
+
+@dataclass(frozen=True, slots=True)
+class SetQuota:
+    """SETQUOTA (RFC 9208 section 4.1.3): resources in upper case and their limits."""
+
+    root: bytes
+    limits: tuple[tuple[bytes, int], ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -289,6 +331,10 @@ Command = (
     | Rename
     | Subscribe
     | ListMailboxes
+    | ListSubscribed
+    | GetQuota
+    | GetQuotaRoot
+    | SetQuota
     | Namespace
     | Status
     | Idle

@@ -6,6 +6,7 @@ Inside Bulkhead a name is a str with `/` between levels; the first level INBOX i
 import binascii
 import codecs
 import re
+from collections.abc import Iterable
 from typing import Final
 
 from bulkhead.wire.imap.grammar import CommandError, Condition
@@ -105,6 +106,22 @@ def parse_mailbox_name(octets: bytes, *, utf8: bool = False, creating: bool = Fa
     if levels[0].upper() == INBOX:
         levels[0] = INBOX
     return DELIMITER.join(levels)
+
+
+def is_usable(name: str) -> bool:
+    """Whether a client can name it: RENAME may make names of children longer and deeper than CREATE does."""
+    return name.count(DELIMITER) < NAME_LEVELS_MAX and len(encode_utf7(name)) <= NAME_MAX
+
+
+def names_above(names: Iterable[str]) -> set[str]:
+    """Every name that one of `names` lies below."""
+    above: set[str] = set()
+    for name in names:
+        at = name.rfind(DELIMITER)
+        while at > 0 and name[:at] not in above:
+            above.add(name[:at])
+            at = name.rfind(DELIMITER, 0, at)
+    return above
 
 
 def parse_list_pattern(octets: bytes, *, utf8: bool = False) -> str:

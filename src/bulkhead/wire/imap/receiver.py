@@ -11,10 +11,11 @@ from enum import Enum
 from typing import Final
 
 from bulkhead.errors import CommandOutOfOrder, LineTooLong, PeerError
-from bulkhead.wire.imap.command_table import COMMANDS, CommandRule, State, find_rule, parse_append
+from bulkhead.wire.imap.command_table import COMMANDS, CommandRule, State, find_rule
 from bulkhead.wire.imap.commands import Append, Command
 from bulkhead.wire.imap.grammar import CommandError, Condition, Scanner
-from bulkhead.wire.imap.limits import LITERAL_MINUS_MAX, TAG_MAX, Limits
+from bulkhead.wire.imap.limits import APPEND_MESSAGES_MAX, LITERAL_MINUS_MAX, TAG_MAX, Limits
+from bulkhead.wire.imap.mailbox_commands import parse_append, parse_message
 
 _LITERAL: Final = re.compile(rb"~?\{([0-9]{1,20})(\+?)\}\r\n\Z")
 # the last literal of an APPEND is its message; one right after `APPEND ` is the mailbox name
@@ -47,10 +48,14 @@ class Rejected:
 
 @dataclass(frozen=True, slots=True)
 class AppendBegun:
-    """An APPEND stands before its message: call accept_append() or refuse_append() before the next event."""
+    """An APPEND stands before a message: call accept_append() or refuse_append() before the next event.
+
+    first: it is the command's first; otherwise the message before is whole, and both are appended or none (RFC 3502).
+    """
 
     tag: bytes
     append: Append
+    first: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +67,7 @@ class LiteralChunk:
 
 @dataclass(frozen=True, slots=True)
 class AppendEnded:
-    """The message is whole: answer the tag once it is durable."""
+    """The last message is whole: answer the tag once all are durable."""
 
     tag: bytes
 
@@ -122,7 +127,9 @@ class ImapReceiver:
         self._skipping = False  # the command is refused: read it, keep nothing
         self._rejection: Rejected | None = None  # to be told when a refused command has been read
         self._tag = _UNTAGGED  # of an APPEND under way
-        self._append_end = b"\r\n"  # what ends the APPEND under way, after its message
+        self._append_end = b"\r\n"  # what ends the APPEND under way, after its last message
+        self._target: str | None = None  # its mailbox, once its first message was announced
+        self._messages = 0  # of it, announced
         self._synchronizing = False
 
     def receive_data(self, data: bytes) -> None:
@@ -146,6 +153,7 @@ class ImapReceiver:
         """Let the message of the APPEND come: LiteralChunk events follow, then AppendEnded or Rejected."""
         self._decide()
         self._mode = _Mode.MESSAGE
+        self._text, self._command = 0, bytearray()  # what follows the message is a line of its own
         if self._synchronizing:
             self._events.append(NeedContinuation())
 
@@ -234,6 +242,8 @@ class ImapReceiver:
             return
         found = _LITERAL.search(line) if line.endswith(b"}\r\n") else None
         if found is None:
+            if self._target is not None and not self._skipping:
+                self._refuse(CommandError("expected a message as a literal, or the end of the command"))
             self._end_command()
             return
         size, self._synchronizing = int(found[1]), not found[2]
@@ -270,7 +280,8 @@ class ImapReceiver:
                 raise CommandError("message too large", condition=Condition.NO, response_code=b"TOOBIG")
             self._mode, self._wanted = _Mode.DECISION, size
             self._append_end = b")\r\n" if append.utf8 else b"\r\n"
-            self._events.append(AppendBegun(self._tag, append))
+            self._messages += 1
+            self._events.append(AppendBegun(self._tag, append, self._messages == 1))
             return
         self._literals += size
         if self._literals > (limits.literals_before_login if self._before_login else limits.literals):
@@ -281,14 +292,19 @@ class ImapReceiver:
 
     def _parse_append(self) -> Append | None:
         """The APPEND whose message literal was just announced; None for any other literal. Raises CommandError."""
+        if self._target is not None:
+            if self._messages >= APPEND_MESSAGES_MAX:
+                raise CommandError("too many messages", condition=Condition.NO, response_code=b"LIMIT")
+            return parse_message(self._scanner(bytes(self._command)), self._target)
         if self._before_login or _APPEND.match(self._command) is None:
             return None
         scanner = self._scanner(bytes(self._command))
         tag = self._scan_tag(scanner)
         if tag is None or not scanner.accept_word(b"APPEND"):
             raise CommandError("a command begins with a tag and one space")
-        self._tag = tag
-        return parse_append(scanner)
+        append = parse_append(scanner)
+        self._tag, self._target = tag, append.mailbox
+        return append
 
     def _take_literal(self, mode: _Mode) -> bool:
         if not self._wanted:
@@ -306,19 +322,24 @@ class ImapReceiver:
         return True
 
     def _end_message(self, line: bytes) -> None:
-        """The text after the message of APPEND: only a line end, for one APPEND adds one message."""
+        """The text after a message of APPEND: the end of the command, or the next message's flags, date and literal."""
         tag = self._tag
         if line == self._append_end:
             self._begin_command()
             self._bad = 0
             self._events.append(AppendEnded(tag))
             return
-        self._refuse(CommandError("APPEND takes one message"))
-        self._take_text(line)
+        self._mode = _Mode.TEXT
+        closing = self._append_end.removesuffix(b"\r\n")
+        if not line.startswith(closing):
+            self._refuse(CommandError("expected the end of the message's parentheses"))
+        self._take_text(line.removeprefix(closing))
 
     def _refuse(self, error: CommandError) -> None:
         """The command's answer is known; what is left of it is skipped."""
-        tag = self._scan_tag(Scanner(bytes(self._command[: TAG_MAX + 2])))
+        tag: bytes | None = self._tag
+        if self._target is None:
+            tag = self._scan_tag(Scanner(bytes(self._command[: TAG_MAX + 2])))
         self._rejection = Rejected(tag or _UNTAGGED, error.condition, error.public, error.response_code)
         self._skipping = True
 

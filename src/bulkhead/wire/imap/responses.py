@@ -10,11 +10,11 @@ from enum import Enum
 from typing import Final
 
 from bulkhead.wire.imap.command_table import State
-from bulkhead.wire.imap.commands import StatusItem
 from bulkhead.wire.imap.grammar import Condition
 from bulkhead.wire.imap.limits import Limits
 from bulkhead.wire.imap.mailbox_name import DELIMITER, encode_utf7
 from bulkhead.wire.imap.search_returns import ReturnOption
+from bulkhead.wire.imap.status import StatusItem
 
 QUOTED_MAX: Final = 4096  # octets; longer strings go as literals, for clients that read line by line
 
@@ -38,6 +38,7 @@ class Code(Enum):
     CORRUPTION = b"CORRUPTION"
     EXPIRED = b"EXPIRED"
     EXPUNGEISSUED = b"EXPUNGEISSUED"
+    HASCHILDREN = b"HASCHILDREN"
     INUSE = b"INUSE"
     LIMIT = b"LIMIT"
     NONEXISTENT = b"NONEXISTENT"
@@ -53,6 +54,7 @@ class Code(Enum):
     UIDNOTSTICKY = b"UIDNOTSTICKY"
     UNKNOWN_CTE = b"UNKNOWN-CTE"
     UNAVAILABLE = b"UNAVAILABLE"
+    USEATTR = b"USEATTR"
 
 
 CAPABILITIES: Final[tuple[tuple[bytes, frozenset[State]], ...]] = (
@@ -82,8 +84,16 @@ CAPABILITIES: Final[tuple[tuple[bytes, frozenset[State]], ...]] = (
     (b"BINARY", frozenset((State.AUTHENTICATED, State.SELECTED))),
     (b"CHILDREN", frozenset((State.AUTHENTICATED, State.SELECTED))),
     (b"SPECIAL-USE", frozenset((State.AUTHENTICATED, State.SELECTED))),
+    (b"CREATE-SPECIAL-USE", frozenset((State.AUTHENTICATED, State.SELECTED))),
+    (b"LIST-EXTENDED", frozenset((State.AUTHENTICATED, State.SELECTED))),
+    (b"LIST-STATUS", frozenset((State.AUTHENTICATED, State.SELECTED))),
+    (b"MULTIAPPEND", frozenset((State.AUTHENTICATED, State.SELECTED))),
+    (b"STATUS=SIZE", frozenset((State.AUTHENTICATED, State.SELECTED))),
+    (b"QUOTA", frozenset((State.AUTHENTICATED, State.SELECTED))),
+    (b"QUOTA=RES-STORAGE", frozenset((State.AUTHENTICATED, State.SELECTED))),
+    (b"QUOTA=RES-MESSAGE", frozenset((State.AUTHENTICATED, State.SELECTED))),
 )
-"""Capability and the states that show it; LITERAL+ or LITERAL- follows from the limits."""
+"""Capability and the states that show it; LITERAL+ or LITERAL- and APPENDLIMIT follow from the limits."""
 
 
 def capability_list(
@@ -101,6 +111,8 @@ def capability_list(
             b"LOGINDISABLED",
         ]
     names.append(b"LITERAL-" if limits.literal_minus else b"LITERAL+")
+    if state is not State.NOT_AUTHENTICATED:
+        names.append(b"APPENDLIMIT=%d" % limits.append)
     return b"CAPABILITY " + b" ".join(names)
 
 
@@ -216,8 +228,10 @@ def uid_code(name: bytes, value: int) -> bytes:
     return b"%s %d" % (name, value)
 
 
-def append_uid_code(uid_validity: int, uid: int) -> bytes:
-    """The text of [APPENDUID ...] (RFC 4315 section 3)."""
+def append_uid_code(uid_validity: int, uid: int, count: int = 1) -> bytes:
+    """The text of [APPENDUID ...] for so many messages from `uid` on (RFC 4315 section 3; RFC 3502 section 6.3.11)."""
+    if count > 1:
+        return b"APPENDUID %d %d:%d" % (uid_validity, uid, uid + count - 1)
     return b"APPENDUID %d %d" % (uid_validity, uid)
 
 
@@ -233,10 +247,31 @@ def copy_uid_code(uid_validity: int, source: bytes, target: bytes) -> bytes:
     return b"COPYUID %d %s %s" % (uid_validity, source, target)
 
 
-def list_line(name: str, attributes: Iterable[bytes] = (), *, kind: bytes = b"LIST", utf8: bool = False) -> bytes:
-    """`* LIST (\\HasNoChildren) "/" name`; kind LSUB for the other."""
+def mailbox_id(octets: bytes) -> bytes:
+    """A mailbox's id as a client reads it: a letter first, so that nobody takes it for a number."""
+    return b"F" + octets.hex().encode("ascii")
+
+
+def mailbox_id_code(octets: bytes) -> bytes:
+    """The text of [MAILBOXID (...)] (RFC 8474 section 4)."""
+    return b"MAILBOXID (%s)" % mailbox_id(octets)
+
+
+def list_line(
+    name: str,
+    attributes: Iterable[bytes] = (),
+    *,
+    kind: bytes = b"LIST",
+    child_info: bool = False,
+    utf8: bool = False,
+) -> bytes:
+    """`* LIST (\\HasNoChildren) "/" name`; kind LSUB for the other.
+
+    child_info: a subscribed mailbox is below it (RFC 5258 section 3.5).
+    """
     delimiter = quoted(DELIMITER.encode("ascii"))
-    return b"* %s (%s) %s %s\r\n" % (kind, b" ".join(attributes), delimiter, mailbox(name, utf8=utf8))
+    extended = b' ("CHILDINFO" ("SUBSCRIBED"))' if child_info else b""
+    return b"* %s (%s) %s %s%s\r\n" % (kind, b" ".join(attributes), delimiter, mailbox(name, utf8=utf8), extended)
 
 
 def selected_line(name: str, asked: str) -> bytes:
@@ -251,10 +286,25 @@ def delimiter_line() -> bytes:
     return b'* LIST (\\Noselect) "/" ""\r\n'
 
 
-def status_line(name: str, values: Mapping[StatusItem, int], *, utf8: bool = False) -> bytes:
-    """`* STATUS name (MESSAGES 3 ...)` in the order of `values`."""
-    items = b" ".join(b"%s %d" % (item.value, value) for item, value in values.items())
+def status_line(name: str, values: Mapping[StatusItem, int | bytes], *, utf8: bool = False) -> bytes:
+    """`* STATUS name (MESSAGES 3 ...)` in the order of `values`; bytes are rendered already."""
+    items = b" ".join(
+        b"%s %s" % (item.value, value if isinstance(value, bytes) else b"%d" % value) for item, value in values.items()
+    )
     return b"* STATUS %s (%s)\r\n" % (mailbox(name, utf8=utf8), items)
+
+
+def quota_root_line(name: str, *, utf8: bool = False) -> bytes:
+    """`* QUOTAROOT name ""`: every mailbox is under the account's one root (RFC 9208 section 4.2.2)."""
+    return b'* QUOTAROOT %s ""\r\n' % mailbox(name, utf8=utf8)
+
+
+def quota_line(resources: Mapping[bytes, tuple[int, int]]) -> bytes:
+    """`* QUOTA "" (STORAGE 10 512)`: usage and limit of each resource, of which there is at least one."""
+    if not resources:
+        raise ValueError("QUOTA needs a resource")
+    triplets = b" ".join(b"%s %d %d" % (name, usage, limit) for name, (usage, limit) in resources.items())
+    return b'* QUOTA "" (%s)\r\n' % triplets
 
 
 def esearch_line(tag: bytes, values: Mapping[ReturnOption, bytes], *, uid: bool, modseq: int = 0) -> bytes:

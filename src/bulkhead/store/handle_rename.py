@@ -1,0 +1,35 @@
+"""RENAME of INBOX, whose messages go to a new mailbox while it stays (RFC 3501 section 6.3.5)."""
+
+import sqlite3
+
+from msgspec import structs
+
+from bulkhead.boundary.body import BodyReader
+from bulkhead.boundary.messages.to_store import MailboxRow, RenameInbox, Role
+from bulkhead.store.changes import Effects
+from bulkhead.store.grants import WRITE, Session
+from bulkhead.store.handle_mailbox import make_mailbox
+from bulkhead.store.handle_message import move_rows
+from bulkhead.store.rows import ALL_UIDS, find_mailbox, select_rows
+from bulkhead.store.sessions import by_handle
+from bulkhead.store.state import State
+
+
+@by_handle(WRITE)
+async def rename_inbox(state: State, session: Session, request: RenameInbox, body: BodyReader | None) -> MailboxRow:
+    """The new mailbox with everything that was in INBOX; mailboxes below INBOX stay where they are."""
+
+    def work(connection: sqlite3.Connection, effects: Effects) -> MailboxRow:
+        account = session.account_seq
+        made = make_mailbox(connection, effects, account, request, Role.NONE)
+        (inbox,) = connection.execute(
+            "SELECT b.mailbox FROM mailbox b JOIN account a ON a.inbox = b.seq WHERE a.seq = ?", (account,)
+        ).fetchone()
+        source = find_mailbox(connection, account, inbox)
+        target = find_mailbox(connection, account, request.mailbox)
+        rows = select_rows(connection, source.seq, ALL_UIDS)
+        if rows:
+            move_rows(connection, effects, source, target, rows, made.modseq)
+        return structs.replace(made, uid_next=len(rows) + 1, messages=len(rows))
+
+    return await state.commit(request, work)
