@@ -299,7 +299,6 @@ class Pop3Session:
                 output.send(renderer.render(first))
                 async for piece in pieces:
                     output.send(renderer.render(cut.cut(piece) if cut is not None else piece))
-                    await output.flush()
                     await output.breathe()
                     if cut is not None and cut.done:
                         break
