@@ -5,7 +5,7 @@ The file of a private key belongs in a mode of 0600 and, in production, the part
 
 from dataclasses import dataclass, field
 
-from cryptography.exceptions import UnsupportedAlgorithm
+from cryptography.exceptions import InternalError, UnsupportedAlgorithm
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey, X25519PublicKey
 
@@ -86,7 +86,7 @@ def read_recovery_private(text: str) -> RecoveryPrivateKey:
     tenant, holder, version, public, pem = _read_head(text)
     try:
         key = serialization.load_pem_private_key(pem, None)
-    except (ValueError, TypeError, UnsupportedAlgorithm):
+    except (ValueError, TypeError, UnsupportedAlgorithm, InternalError):  # the last: a length that OpenSSL minds
         raise ConfigError(f"recovery key file holds no readable private key: {_ADVICE}") from None
     if not isinstance(key, X25519PrivateKey):
         raise ConfigError(f"recovery key file holds a key that is not X25519: {_ADVICE}")
@@ -100,7 +100,7 @@ def read_recovery_public(text: str) -> tuple[TenantId, Holder, RecoveryKey]:
     tenant, holder, version, public, pem = _read_head(text)
     try:
         key = serialization.load_pem_public_key(pem)
-    except (ValueError, UnsupportedAlgorithm):
+    except (ValueError, UnsupportedAlgorithm, InternalError):
         raise ConfigError(f"recovery key file holds no readable public key: {_ADVICE}") from None
     if not isinstance(key, X25519PublicKey):
         raise ConfigError(f"recovery key file holds a key that is not X25519: {_ADVICE}")

@@ -1,0 +1,8 @@
+"""HARNESSES: every fuzz target by name."""
+
+from tests.fuzz.harness import Harness
+from tests.fuzz.holders import HOLDERS
+from tests.fuzz.messages import MESSAGES
+from tests.fuzz.protocols import PROTOCOLS
+
+HARNESSES: dict[str, Harness] = {harness.name: harness for harness in (*PROTOCOLS, *MESSAGES, *HOLDERS)}
