@@ -218,14 +218,14 @@ async def read_whole(account: Account, messages: Sequence[Message]) -> None:
 
 
 def small_ones(messages: Sequence[Message]) -> list[list[Message]]:
-    """Those whose bodies have but one chunk, in batches that may be read whole together."""
+    """Those whose bodies have but one chunk and whose headers are not long, in batches that may be read whole."""
     batches: list[list[Message]] = []
     size = 0
     for message in messages:
         row = message.row
-        if row.size - header_size(row) > CHUNK_BYTES:
-            continue
         octets = row.header_size + row.body_size
+        if row.size - header_size(row) > CHUNK_BYTES or octets > WHOLE_BYTES_MAX:
+            continue
         if not batches or len(batches[-1]) >= WHOLE_AT_ONCE or size + octets > WHOLE_BYTES_MAX:
             batches.append([])
             size = 0

@@ -33,7 +33,6 @@ _RFC5322 = re.compile(
 _ASCTIME = re.compile(
     rb"\s*(?:[A-Za-z]{3}[ \t,]+)?([A-Za-z]{3})[a-z]{0,6}[ \t]+(\d{1,2}),?[ \t]+" + _TIME + _ZONE + rb"[ \t]+(\d{4})"
 )
-_INTERNAL = re.compile(rb'"?([ \d]\d)-([A-Za-z]{3})-(\d{4}) (\d\d):(\d\d):(\d\d) ([+-])(\d\d)(\d\d)"?')
 
 
 def parse_date(value: bytes) -> tuple[int, int] | None:
@@ -64,19 +63,6 @@ def parse_date(value: bytes) -> tuple[int, int] | None:
         (number, _MONTH_NUMBERS.get(month.lower(), 0), int(day)),
         (int(hour or 0), int(minute or 0), int(second or 0)),
         offset,
-    )
-
-
-def parse_internal_date(value: bytes) -> tuple[int, int] | None:
-    """The moment of IMAP's date-time, with or without its quotes, or None (RFC 3501 section 9, date-time)."""
-    found = _INTERNAL.fullmatch(value)
-    if not found:
-        return None
-    day, month, year, hour, minute, second, sign, zone_hours, zone_minutes = found.groups()
-    return _moment(
-        (int(year), _MONTH_NUMBERS.get(month.lower(), 0), int(day)),
-        (int(hour), int(minute), int(second)),
-        _offset(sign, int(zone_hours), int(zone_minutes)),
     )
 
 

@@ -8,7 +8,6 @@ import unicodedata
 from binascii import a2b_qp
 from typing import Final
 
-from bulkhead.wire.charset import decode
 from bulkhead.wire.encoded_word import decode_base64, decode_words
 from bulkhead.wire.header import unfold
 
@@ -30,11 +29,6 @@ def part_octets(body: bytes, encoding: str) -> bytes:
     if encoding == "quoted-printable":
         return a2b_qp(body)
     return body
-
-
-def part_text(body: bytes, encoding: str, charset: str) -> str:
-    """The text of a part's body. Never raises."""
-    return decode(part_octets(body, encoding), charset)
 
 
 def fold(text: str) -> str:
