@@ -79,7 +79,13 @@ class Cell:
             "id": "kddi",
             "names": {"mx": OWN},
             "pinned": {"binding_key": public, "queue_key": ""},
-            "courier": {"port": self.port, "connect_seconds": 2, "reply_seconds": 2, "concurrency": 4},
+            "courier": {
+                "port": self.port,
+                "connect_seconds": 2,
+                "reply_seconds": 2,
+                "concurrency": 4,
+                "sessions_per_host_max": 4,
+            },
         }
         host = Host(self.exchange.me, TENANT, settings, self.exchange)
         return Courier(host, clock=lambda: self.queue.clock / 1000)

@@ -14,7 +14,7 @@ from cryptography.x509.oid import NameOID
 from bulkhead.errors import PeerError
 from bulkhead.identifiers import parse_domain
 from bulkhead.wire.smtp import SmtpReceiver
-from bulkhead.wire.smtp_codes import Reply
+from bulkhead.wire.smtp_codes import TIMED_OUT, Reply
 from bulkhead.wire.smtp_events import DataChunk, DataEnd, DataStart, Greeted, MailFrom, RcptTo, StartTls
 from bulkhead.wire.smtp_states import Role
 
@@ -66,7 +66,9 @@ class MailServer:
         self.breaks_handshake = False
         self.injects = b""  # sent in clear behind the 220 to STARTTLS
         self.silent_after_greeting = False
+        self.farewells = 0  # MAIL commands answered 421
         self.dsn = False
+        self._writers: set[asyncio.StreamWriter] = set()
         self.without: frozenset[str] = frozenset()  # keywords that EHLO does not name
         self.taken: list[Taken] = []
         self.mails: list[MailFrom] = []
@@ -84,13 +86,20 @@ class MailServer:
         if self._server is not None:
             self._server.close()
 
+    def hang_up(self) -> None:
+        """End every connection without a word."""
+        for writer in self._writers:
+            writer.transport.abort()
+
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.connections += 1
+        self._writers.add(writer)
         try:
             await self._session(reader, writer)
         except (PeerError, OSError, ssl.SSLError, asyncio.IncompleteReadError):
             pass
         finally:
+            self._writers.discard(writer)
             writer.close()
 
     def _named(self, answer: bytes) -> bytes:
@@ -134,7 +143,11 @@ class MailServer:
                     case MailFrom():
                         self.mails.append(event)
                         reverse_path, recipients, text = str(event.reverse_path or ""), [], b""
-                        receiver.accept_mail()
+                        if self.farewells:
+                            self.farewells -= 1
+                            receiver.reject(TIMED_OUT)
+                        else:
+                            receiver.accept_mail()
                     case RcptTo():
                         self.rcpts.append(event)
                         address = str(event.address)

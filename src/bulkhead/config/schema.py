@@ -313,6 +313,8 @@ _OUTBOUND_ROWS: tuple[_Row, ...] = (
     ("courier.reply_seconds", Kind.INTEGER, 300, _between(1, 3600), ("courier",),
      "How long another server may take over one reply (RFC 5321 section 4.5.3.2 asks for 300; the one after the "
      "final dot gets twice as long)."),
+    ("courier.sessions_per_host_max", Kind.INTEGER, 5, _between(1, 1000), ("courier",),
+     "Sessions at once with one other server; more messages for it wait, or follow on the same session."),
     ("courier.concurrency", Kind.INTEGER, 20, _between(1, 1000), ("courier",),
      "Deliveries at once."),
     ("resolver.zone_file", Kind.PATH, "", _NONE, ("resolver",),

@@ -8,7 +8,8 @@ If it falls: outbound mail is read, altered or lost while it is compromised; not
 
 route.py        PURE: domains, order of hosts, what an answer of resolver means
 connection.py   a dialled socket: bytes, deadlines, TLS
-session.py      one SMTP session: SmtpSender on a connection
+session.py      a session with one server, message after message: SmtpSender on a connection
+links.py        sessions that wait for their next message; how many go to one host
 spool.py        a message's text in memory, within a budget
 attempt.py      one attempt at one message: every recipient gets an outcome
 bounce.py       notifications to the sender, delivered once

@@ -18,25 +18,29 @@ from bulkhead.boundary.messages.to_directory import Recipient, RecipientVerdict,
 from bulkhead.boundary.messages.to_queue import Work
 from bulkhead.boundary.messages.to_resolver import FindMailHosts
 from bulkhead.courier.connection import Connection
+from bulkhead.courier.links import HostSlots, Links, Place
 from bulkhead.courier.request_id import derived_id
 from bulkhead.courier.route import (
     HOPS_MAX,
     LOOP,
     NOT_ALLOWED,
+    NOT_ALLOWED_HERE,
     Addressee,
     Result,
     Shuffle,
     Target,
     by_domain,
     hops,
+    is_private,
     route,
 )
-from bulkhead.courier.session import Manner, SessionReport, run_session
+from bulkhead.courier.session import Link, Manner, SessionReport
 from bulkhead.courier.spool import Text, load
 from bulkhead.errors import Error, IntegrityError, Refused, TemporaryFailure
 from bulkhead.gate.delivery import Sealer, deliver
 from bulkhead.identifiers import Address, DomainName
 from bulkhead.wire.smtp_client_events import TlsPolicy
+from bulkhead.wire.smtp_codes import Code
 from bulkhead.wire.smtp_notify import Notify, Wish
 from bulkhead.wire.smtp_outcome import Envelope, Outcome
 from bulkhead.wire.trace import return_path_field
@@ -60,6 +64,8 @@ class Means:
     port: int
     connect_seconds: float
     sessions: asyncio.Semaphore
+    hosts: HostSlots
+    links: Links
     shuffle: Shuffle = field(default=random.SystemRandom().shuffle)
 
 
@@ -140,6 +146,7 @@ class Attempt:
         last: dict[int, Result] = {}
         answered: set[DomainName] = set()
         allowed = False
+        not_allowed = NOT_ALLOWED
         for target in targets:
             if not pending:
                 break
@@ -147,7 +154,10 @@ class Attempt:
                 continue
             try:
                 report = await self._meet(target, pending, text)
-            except Refused:  # dialer's rules: it goes nowhere
+            except Refused:  # dialer's rules: it goes nowhere, or not as this installation is set up
+                if is_private(target.address):
+                    not_allowed = NOT_ALLOWED_HERE
+                    _log.warning("a mail server has a private address: courier.allow_networks does not name it")
                 continue
             except TemporaryFailure as failure:
                 allowed = True
@@ -165,7 +175,7 @@ class Attempt:
                 if result.outcome is not Outcome.DEFERRED:
                     del pending[number]
         for number, _ in addressees:
-            self.results[number] = last[number] if allowed else NOT_ALLOWED
+            self.results[number] = last[number] if allowed else not_allowed
 
     async def _meet(self, target: Target, pending: Mapping[int, Address], text: Text) -> SessionReport:
         """One session, or a second in clear where the handshake of the first failed."""
@@ -181,7 +191,13 @@ class Attempt:
             ret=queued.ret,
             envid=queued.envid,
         )
-        async with self._means.sessions:
+        means, place = self._means, (target.host, target.address)
+        async with means.hosts.slot(target.host), means.sessions:
+            link = means.links.take(place)
+            if link is not None:
+                report = await self._carry(place, link, envelope, text)
+                if not _lost_unheard(report):
+                    return report
             report = await self._session(target, envelope, text, TlsPolicy.OPPORTUNISTIC)
             if report.handshake_failed:
                 report = await self._session(target, envelope, text, TlsPolicy.NEVER)
@@ -193,7 +209,17 @@ class Attempt:
         dialer = means.exchange.to("dialer")
         _, sock = await patiently(lambda: dialer.dial(request, timeout=means.connect_seconds + 5.0))
         connection = await Connection.over(sock)
-        return await run_session(connection, means.manner, target.host, envelope, text.pieces(), policy)
+        link = Link(connection, means.manner, target.host, policy)
+        return await self._carry((target.host, target.address), link, envelope, text)
+
+    async def _carry(self, place: Place, link: Link, envelope: Envelope, text: Text) -> SessionReport:
+        try:
+            report = await link.carry(envelope, text.pieces())
+        except BaseException:
+            link.close()
+            raise
+        self._means.links.give(place, link)
+        return report
 
     # --- here --------------------------------------------------------------------------------------------------------
 
@@ -220,6 +246,14 @@ class Attempt:
         except Refused as refused:
             return Result(Outcome.DEFERRED, "4.2.2", f"the mailbox cannot take it now: {refused.public}")
         return Result(Outcome.DELIVERED, "2.1.5", "delivered here")
+
+
+def _lost_unheard(report: SessionReport) -> bool:
+    """Whether a link that had waited was over before this message had any outcome: no server has any of it."""
+    return report.ended is not None and all(
+        result.outcome is Outcome.DEFERRED and (result.reply is None or result.reply.code == Code.UNAVAILABLE)
+        for result in report.results
+    )
 
 
 def _note(last: dict[int, Result], number: int, result: Result) -> None:

@@ -60,6 +60,11 @@ class Connection(asyncio.Protocol):
         """Whether bytes wait that were not read."""
         return bool(self._buffer)
 
+    @property
+    def buffered_or_ended(self) -> bool:
+        """Whether bytes wait that nobody asked for, or the server is gone."""
+        return self._ended or bool(self._buffer)
+
     async def read(self, seconds: float) -> bytes:
         """What came, at least one byte; b"" at the end."""
         if not self._buffer and not self._ended:

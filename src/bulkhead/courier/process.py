@@ -14,6 +14,7 @@ from bulkhead.boundary.messages.to_queue import TakeWork, Work
 from bulkhead.courier.attempt import Means
 from bulkhead.courier.bounce import Notifier
 from bulkhead.courier.connection import client_context
+from bulkhead.courier.links import HostSlots, Links
 from bulkhead.courier.session import Manner
 from bulkhead.courier.spool import Budget
 from bulkhead.courier.trip import make_trip
@@ -41,6 +42,7 @@ class Courier:
         self._context = client_context()
         self._concurrency = 0
         self._sessions = asyncio.Semaphore(1)
+        self._links = Links()
         self._apply(host.settings)
         host.exchange.serve(self, {}, {WorkDue: _on_work_due})
         self._loop_task = asyncio.get_running_loop().create_task(self._take_forever())
@@ -65,6 +67,7 @@ class Courier:
             await asyncio.wait(self._active.values(), timeout=STOP_SECONDS)
         for task in self._active.values():
             task.cancel()
+        self._links.close()
 
     def _apply(self, settings: Mapping[str, Any]) -> None:
         section = settings["courier"]
@@ -79,6 +82,8 @@ class Courier:
             port=int(section["port"]),
             connect_seconds=float(section["connect_seconds"]),
             sessions=self._sessions,
+            hosts=HostSlots(int(section["sessions_per_host_max"])),
+            links=self._links,
         )
         self._notifier = Notifier(self._means)
 

@@ -3,6 +3,7 @@
 Source: RFC 5321 section 5.1. Randomness is an argument.
 """
 
+import ipaddress
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
@@ -55,6 +56,28 @@ MALFORMED = Result(Outcome.FAILED, "5.1.3", "the address is not valid")
 LOOP = Result(Outcome.FAILED, "5.4.6", "too many hops: the message goes in circles")
 OWN_HOST = Result(Outcome.FAILED, "5.4.6", "the domain's mail leads back to this server, which does not host it")
 NOT_ALLOWED = Result(Outcome.FAILED, "5.4.4", "no mail server of the domain has an address that may be reached")
+
+NOT_ALLOWED_HERE = Result(
+    Outcome.DEFERRED, "4.4.4", "the mail servers have private addresses, which are not dialled here"
+)
+_PRIVATE = tuple(
+    map(
+        ipaddress.ip_network,
+        ("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "100.64.0.0/10", "fc00::/7"),
+    )
+)
+
+
+def is_private(address: str) -> bool:
+    """Whether an address is of a network that an installation may have beside it, and name in courier.allow_networks.
+
+    What may be an omission of ours is tried again; loopback and the like are nobody's mail server.
+    """
+    try:
+        found = ipaddress.ip_address(address)
+    except ValueError:
+        return False
+    return any(found.version == network.version and found in network for network in _PRIVATE)
 
 
 def by_domain(

@@ -1,4 +1,4 @@
-"""One SMTP session with one server: SmtpSender on a Connection, every wait bounded."""
+"""A session with one server, message after message: SmtpSender on a Connection, every wait bounded."""
 
 import asyncio
 import ssl
@@ -45,63 +45,72 @@ class SessionReport:
     wishes_passed: bool = False
 
 
-async def run_session(
-    connection: Connection,
-    manner: Manner,
-    host: DomainName,
-    envelope: Envelope,
-    text: Iterable[bytes],
-    policy: TlsPolicy,
-) -> SessionReport:
-    """Carry out one transaction with `host`. The connection is closed in the end."""
-    sender = SmtpSender(manner.name, tls=policy)
-    report = SessionReport()
-    try:
-        async with asyncio.timeout(SESSION_SECONDS + envelope.size / TEXT_OCTETS_PER_SECOND):
-            await _converse(connection, sender, manner, host, envelope, text, report)
-    except TimeoutError:
-        sender.connection_lost("no answer in time")
-        _take_last(sender, report)
-    finally:
-        if report.results and not sender.ended:
-            await _say_farewell(connection, sender)
-        connection.close()
-    return report
+class Link:
+    """A session with one server, which carries one message after the other."""
 
+    def __init__(self, connection: Connection, manner: Manner, host: DomainName, policy: TlsPolicy) -> None:
+        self._connection, self._manner, self._host = connection, manner, host
+        self._sender = SmtpSender(manner.name, tls=policy)
+        self._ready = False
+        self.carried = 0  # transactions that came to an end
 
-async def _converse(
-    connection: Connection,
-    sender: SmtpSender,
-    manner: Manner,
-    host: DomainName,
-    envelope: Envelope,
-    text: Iterable[bytes],
-    report: SessionReport,
-) -> None:
-    while True:
-        event = sender.next_event()
-        await _flush(connection, sender)
-        match event:
-            case None:
-                if sender.ended:
-                    return
-                data = await connection.read(sender.patience * manner.reply_seconds / Awaited.MAIL.seconds)
-                if data:
-                    sender.receive_data(data)
-                else:
-                    sender.connection_lost()
-            case TlsWanted():
-                await _start_tls(connection, sender, manner, host, report)
-            case Ready():
-                sender.send(envelope)
-            case TextWanted():
-                await _send_text(connection, sender, text)
-            case TransactionEnded(results, passed):
-                report.results, report.wishes_passed = results, passed
-                if not sender.ended:
-                    return
-            case SessionEnded():
-                report.ended = event
+    @property
+    def usable(self) -> bool:
+        """Whether another message may be carried: the last one ended, and the server said nothing since."""
+        return self.carried > 0 and not self._sender.ended and not self._connection.buffered_or_ended
+
+    async def carry(self, envelope: Envelope, text: Iterable[bytes]) -> SessionReport:
+        """One transaction. The link is `usable` afterwards, or over; close it then."""
+        sender, report = self._sender, SessionReport()
+        try:
+            async with asyncio.timeout(SESSION_SECONDS + envelope.size / TEXT_OCTETS_PER_SECOND):
+                if self._ready:
+                    sender.send(envelope)
+                await self._converse(envelope, text, report)
+        except TimeoutError:
+            sender.connection_lost("no answer in time")
+            _take_last(sender, report)
+        self.carried += bool(report.results) and not sender.ended
+        return report
+
+    async def leave(self) -> None:
+        """QUIT, and a short wait for its reply: all outcomes are known already."""
+        try:
+            await _say_farewell(self._connection, self._sender)
+        finally:
+            self.close()
+
+    def close(self) -> None:
+        """Without a word."""
+        self._connection.close()
+
+    async def _converse(self, envelope: Envelope, text: Iterable[bytes], report: SessionReport) -> None:
+        connection, sender, manner = self._connection, self._sender, self._manner
+        while True:
+            event = sender.next_event()
+            await _flush(connection, sender)
+            match event:
+                case None:
+                    if sender.ended:
+                        return
+                    data = await connection.read(sender.patience * manner.reply_seconds / Awaited.MAIL.seconds)
+                    if data:
+                        sender.receive_data(data)
+                    else:
+                        sender.connection_lost()
+                case TlsWanted():
+                    await _start_tls(connection, sender, manner, self._host, report)
+                case Ready():
+                    self._ready = True
+                    sender.send(envelope)
+                case TextWanted():
+                    await _send_text(connection, sender, text)
+                case TransactionEnded(results, passed):
+                    report.results, report.wishes_passed = results, passed
+                    if not sender.ended:
+                        return
+                case SessionEnded():
+                    report.ended = event
 
 
 def _take_last(sender: SmtpSender, report: SessionReport) -> None:
