@@ -309,5 +309,34 @@ def test_capabilities_of_this_family_are_announced_after_login(raw: Raw) -> None
     (line,) = asked(raw, "CAPABILITY")
     assert {
         "LIST-EXTENDED", "LIST-STATUS", "SPECIAL-USE", "CREATE-SPECIAL-USE", "STATUS=SIZE", "QUOTA", "MULTIAPPEND",
+        "OBJECTID",
         "QUOTA=RES-STORAGE", "QUOTA=RES-MESSAGE", "APPENDLIMIT=67108864", "CHILDREN",
     } < set(line.split())  # fmt: skip
+
+
+def test_objects_have_ids_that_can_be_fetched_and_searched_for(cell: Cell, account: Account) -> None:
+    cell.deliver(account, message("1"), message("2"))
+    raw = cell.raw(account)
+    asked(raw, "SELECT INBOX")
+    lines = asked(raw, "FETCH 1:2 (EMAILID THREADID)")
+    ids = [re.fullmatch(r"\* [12] FETCH \(EMAILID \(([A-Za-z0-9_-]+)\) THREADID NIL\)", line) for line in lines]
+    assert ids[0] is not None and ids[1] is not None and ids[0][1] != ids[1][1]
+    assert asked(raw, f"SEARCH EMAILID {ids[1][1]}") == ["* SEARCH 2"]
+    asked(raw, "COPY 2 Trash")
+    asked(raw, "SELECT Trash")
+    assert ids[1][1] in asked(raw, "FETCH 1 EMAILID")[0]  # a copy is the same message
+
+
+@pytest.mark.parametrize("capability", ["UTF8=ACCEPT", "IMAP4rev2"])
+def test_names_are_utf8_once_that_is_enabled(raw: Raw, capability: str) -> None:
+    made(raw, "&U,BTFw-/&ZeU-", subscribe=("&U,BTFw-/&ZeU-",))
+    asked(raw, f"ENABLE {capability}")
+    name = '"台北/日"'
+    assert asked(raw, 'LIST "台北/" (%) RETURN (STATUS (MESSAGES))') == [
+        f'* LIST () "/" {name}', f"* STATUS {name} (MESSAGES 0)"
+    ]  # fmt: skip
+    assert asked(raw, 'LSUB "" "*"') == [f'* LSUB () "/" {name}']
+    assert asked(raw, f"STATUS {name} (UNSEEN)") == [f"* STATUS {name} (UNSEEN 0)"]
+    assert asked(raw, f"GETQUOTAROOT {name}")[0] == f'* QUOTAROOT {name} ""'
+    assert asked(raw, f'RENAME {name} "été"') == []
+    assert asked(raw, 'LIST "" "é*"') == ['* LIST (\\HasNoChildren) "/" "été"']

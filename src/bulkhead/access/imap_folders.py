@@ -50,7 +50,8 @@ async def list_mailboxes(session: "ImapSession", tag: bytes, command: c.ListMail
     rows = await folders.rows()
     output.resumed()
     for listed in await listing.list_mailboxes(command, rows, subscribed, output.breathe):
-        output.send(responses.list_line(listed.name, listed.attributes, child_info=listed.child_info))
+        utf8 = session.enabled.utf8
+        output.send(responses.list_line(listed.name, listed.attributes, child_info=listed.child_info, utf8=utf8))
         if command.status and listed.row is not None:
             output.send(_status_line(session, listed.name, command.status, listed.row))
         await output.breathe()
@@ -63,7 +64,8 @@ async def list_subscribed(session: "ImapSession", tag: bytes, command: c.ListSub
     subscribed, rows = await folders.subscriptions(), await folders.rows()
     output.resumed()
     for listed in await listing.list_subscribed(command, rows, subscribed, output.breathe):
-        output.send(responses.list_line(listed.name, listed.attributes, kind=b"LSUB"))
+        utf8 = session.enabled.utf8
+        output.send(responses.list_line(listed.name, listed.attributes, kind=b"LSUB", utf8=utf8))
         await output.breathe()
     return Ok("LSUB completed")
 
@@ -88,7 +90,7 @@ def _status_line(session: "ImapSession", name: str, items: Iterable[StatusItem],
     values: dict[StatusItem, int | bytes] = {
         item: session.limits.append if item is StatusItem.APPENDLIMIT else _STATUS[item](row) for item in items
     }
-    return responses.status_line(name, values)
+    return responses.status_line(name, values, utf8=session.enabled.utf8)
 
 
 async def create(session: "ImapSession", tag: bytes, command: c.Create) -> Ok:
@@ -133,7 +135,7 @@ async def get_quota(session: "ImapSession", tag: bytes, command: c.GetQuota) -> 
 async def get_quota_root(session: "ImapSession", tag: bytes, command: c.GetQuotaRoot) -> Ok:
     """GETQUOTAROOT, of a mailbox that need not exist (RFC 9208 section 4.1.2)."""
     line = await _quota_line(session)
-    session.output.send(responses.quota_root_line(command.mailbox) + line)
+    session.output.send(responses.quota_root_line(command.mailbox, utf8=session.enabled.utf8) + line)
     return Ok("GETQUOTAROOT completed")
 
 

@@ -285,6 +285,16 @@ def test_a_later_message_that_is_refused_is_dropped_with_what_follows_it() -> No
     assert receiver.next_event() == Received(b"y", c.Noop())
 
 
+def test_messages_in_utf8_parentheses_follow_each_other() -> None:
+    receiver = ImapReceiver(state=State.SELECTED)
+    receiver.utf8_accept = True
+    events = drive(receiver, [b"x APPEND INBOX UTF8 (~{1+}\r\na) {1+}\r\nb UTF8 (~{1+}\r\nc)\r\n"])
+    assert [event.data for event in events if isinstance(event, LiteralChunk)] == [b"a", b"b", b"c"]
+    assert events[-1] == AppendEnded(b"x")
+    (*_, rejected) = drive(receiver, [b"y APPEND INBOX UTF8 (~{1+}\r\na {1+}\r\nb)\r\n"])
+    assert isinstance(rejected, Rejected) and (rejected.tag, rejected.condition) == (b"y", Condition.BAD)
+
+
 def test_an_append_has_256_messages_and_not_one_more() -> None:
     most = b"x APPEND INBOX" + b" {1+}\r\na" * 256
     assert drive(ImapReceiver(state=State.SELECTED), [most + b"\r\n"])[-1] == AppendEnded(b"x")

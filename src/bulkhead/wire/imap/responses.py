@@ -87,6 +87,7 @@ CAPABILITIES: Final[tuple[tuple[bytes, frozenset[State]], ...]] = (
     (b"CREATE-SPECIAL-USE", frozenset((State.AUTHENTICATED, State.SELECTED))),
     (b"LIST-EXTENDED", frozenset((State.AUTHENTICATED, State.SELECTED))),
     (b"LIST-STATUS", frozenset((State.AUTHENTICATED, State.SELECTED))),
+    (b"OBJECTID", frozenset((State.AUTHENTICATED, State.SELECTED))),
     (b"MULTIAPPEND", frozenset((State.AUTHENTICATED, State.SELECTED))),
     (b"STATUS=SIZE", frozenset((State.AUTHENTICATED, State.SELECTED))),
     (b"QUOTA", frozenset((State.AUTHENTICATED, State.SELECTED))),
