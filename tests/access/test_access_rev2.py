@@ -67,3 +67,23 @@ def test_names_in_utf8_are_no_names_before_it_is_enabled(cell: Cell, account: Ac
     assert b" BAD " in raw.command('CREATE "日本語"')[-1]
     raw.command("ENABLE UTF8=ACCEPT")
     assert b" BAD " in raw.command(b'CREATE "\xff"')[-1]
+
+
+@pytest.mark.parametrize("name", ["IMAP4rev2", "UTF8=ACCEPT"])
+def test_names_are_listed_in_utf8_once_that_is_enabled(cell: Cell, account: Account, name: str) -> None:
+    raw = cell.raw(account)
+    assert f" {name} ".encode() in raw.command("CAPABILITY")[0]
+    raw.command("CREATE &ZeVnLIqe-/a")
+    raw.command("SUBSCRIBE &ZeVnLIqe-/a")
+    assert b" &ZeVnLIqe-/a\r\n" in raw.command('LIST "" *a')[0]
+    raw.command(f"ENABLE {name}")
+    for command in ('LIST "日本語/" *', 'LSUB "" "日本語/%"'):
+        assert raw.command(command)[0].endswith(' "/" "日本語/a"\r\n'.encode()), command
+    assert raw.command('STATUS "日本語/a" (MESSAGES SIZE)')[0] == '* STATUS "日本語/a" (MESSAGES 0 SIZE 0)\r\n'.encode()
+    assert raw.command('GETQUOTAROOT "日本語/a"')[0] == '* QUOTAROOT "日本語/a" ""\r\n'.encode()
+
+
+def test_rev2_tells_the_old_name_where_a_mailbox_gets_another(raw: Raw) -> None:
+    kept = '* LIST () "/" "é" ("OLDNAME" ("e\u0301"))\r\n'.encode()
+    assert raw.command('CREATE "e\u0301"')[0] == kept
+    assert raw.command('RENAME "é" b')[0] == '* LIST () "/" b ("OLDNAME" ("é"))\r\n'.encode()

@@ -4,6 +4,7 @@ from collections.abc import Awaitable, Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any, Final
 
 from bulkhead.access import listing
+from bulkhead.access.folders import canonical
 from bulkhead.access.outcome import Ok
 from bulkhead.boundary.messages.to_store import MailboxRow, Quota, ReadQuota, Role
 from bulkhead.errors import Refused
@@ -100,6 +101,8 @@ async def create(session: "ImapSession", tag: bytes, command: c.Create) -> Ok:
         raise Refused("no mailbox can be used so", code="bad-use")
     role = _USES[uses.pop()] if uses else Role.NONE
     row = await session.mailboxes.folders.create(command.mailbox, role)
+    if session.enabled.rev2 and canonical(command.mailbox) != command.mailbox:
+        session.output.send(responses.renamed_line(canonical(command.mailbox), command.mailbox))
     return Ok("CREATE completed", responses.mailbox_id_code(row.mailbox))
 
 
@@ -114,6 +117,8 @@ async def delete(session: "ImapSession", tag: bytes, command: c.Delete) -> Ok:
 async def rename(session: "ImapSession", tag: bytes, command: c.Rename) -> Ok:
     """RENAME."""
     await session.mailboxes.folders.rename(command.source, command.target)
+    if session.enabled.rev2:
+        session.output.send(responses.renamed_line(canonical(command.target), canonical(command.source)))
     session.changed()
     return Ok("RENAME completed")
 

@@ -51,7 +51,7 @@ async def select(session: "ImapSession", tag: bytes, command: c.Select) -> Ok:
     output.send(selected.flag_lines())
     output.send(selected.counts())
     if session.enabled.rev2:
-        output.send(responses.selected_line(canonical(command.mailbox), command.mailbox))
+        output.send(responses.renamed_line(canonical(command.mailbox), command.mailbox))
     elif unseen := await selected.first_unseen(output):
         output.send(_status("First unseen", responses.uid_code(b"UNSEEN", unseen)))
     output.send(_status("UIDs valid", responses.uid_code(b"UIDVALIDITY", selected.uid_validity)))

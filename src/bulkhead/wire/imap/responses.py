@@ -59,6 +59,7 @@ class Code(Enum):
 
 CAPABILITIES: Final[tuple[tuple[bytes, frozenset[State]], ...]] = (
     (b"IMAP4rev1", frozenset(State)),
+    (b"IMAP4rev2", frozenset(State)),
     (b"SASL-IR", frozenset((State.NOT_AUTHENTICATED,))),
     (b"AUTH=PLAIN", frozenset((State.NOT_AUTHENTICATED,))),
     (b"ID", frozenset(State)),
@@ -82,6 +83,7 @@ CAPABILITIES: Final[tuple[tuple[bytes, frozenset[State]], ...]] = (
     (b"QRESYNC", frozenset((State.AUTHENTICATED, State.SELECTED))),
     (b"COMPRESS=DEFLATE", frozenset((State.AUTHENTICATED, State.SELECTED))),
     (b"BINARY", frozenset((State.AUTHENTICATED, State.SELECTED))),
+    (b"UTF8=ACCEPT", frozenset((State.AUTHENTICATED, State.SELECTED))),
     (b"CHILDREN", frozenset((State.AUTHENTICATED, State.SELECTED))),
     (b"SPECIAL-USE", frozenset((State.AUTHENTICATED, State.SELECTED))),
     (b"CREATE-SPECIAL-USE", frozenset((State.AUTHENTICATED, State.SELECTED))),
@@ -275,10 +277,13 @@ def list_line(
     return b"* %s (%s) %s %s%s\r\n" % (kind, b" ".join(attributes), delimiter, mailbox(name, utf8=utf8), extended)
 
 
-def selected_line(name: str, asked: str) -> bytes:
-    """The LIST response of SELECT in IMAP4rev2 (RFC 9051 section 6.3.2); `asked` is told where it is another form."""
+def renamed_line(name: str, old_name: str) -> bytes:
+    """The LIST response that IMAP4rev2 sends unasked: what a mailbox is called, and what else it was called.
+
+    Source: RFC 9051 sections 6.3.2 and 6.3.9.7 (OLDNAME), where the names differ.
+    """
     delimiter = quoted(DELIMITER.encode("ascii"))
-    old = b"" if name == asked else b' ("OLDNAME" (%s))' % mailbox(asked, utf8=True)
+    old = b"" if name == old_name else b' ("OLDNAME" (%s))' % mailbox(old_name, utf8=True)
     return b"* LIST () %s %s%s\r\n" % (delimiter, mailbox(name, utf8=True), old)
 
 
