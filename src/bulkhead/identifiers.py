@@ -15,6 +15,7 @@ from typing import NewType
 from unicodedata import normalize
 
 from bulkhead.errors import PeerError
+from bulkhead.idna import to_ascii
 
 TenantId = NewType("TenantId", str)
 AccountId = NewType("AccountId", bytes)
@@ -80,10 +81,9 @@ def parse_domain(text: str) -> DomainName:
     U-labels are encoded (RFC 5891 section 4); address literals are refused.
     """
     if not text.isascii():
-        try:
-            text = text.encode("idna").decode("ascii")
-        except UnicodeError:
-            raise PeerError("domain name is not valid") from None
+        if len(text) > DOMAIN_MAX:
+            raise PeerError("domain name is not valid")
+        text = to_ascii(text)
     name = text.lower().removesuffix(".")
     if not name or len(name) > DOMAIN_MAX or not all(_LABEL.fullmatch(label) for label in name.split(".")):
         raise PeerError("domain name is not valid")

@@ -12,10 +12,18 @@ from bulkhead.boundary.processes import PROCESSES, Image
 
 SOURCE = Path(__file__).parents[2] / "src" / "bulkhead"
 PARTS = {"cffi", "typing_extensions", "cython_runtime"}  # of cryptography and argon2-cffi, of cryptography, of uvloop
-BASE = {"boundary", "config", "identifiers", "errors"}
+BASE = {"boundary", "config", "identifiers", "idna", "errors"}
 VAULT = BASE | {"holder", "records"}
 FRONT = BASE | {"wire", "gate", "records"}
-STANDARD_ONLY = ["errors.py", "identifiers.py", "config", "supervisor", "boundary/processes.py", "boundary/peers.py"]
+STANDARD_ONLY = [
+    "errors.py",
+    "identifiers.py",
+    "idna.py",
+    "config",
+    "supervisor",
+    "boundary/processes.py",
+    "boundary/peers.py",
+]
 VAULT_NEVER = {"ssl", "uvloop", "dns", "bulkhead.wire", "bulkhead.gate", "http", "urllib.request", "email", "smtplib"}
 LAZY = {
     ("supervisor/child.py", "uvloop"): "in the front image only, after the fork",
@@ -70,12 +78,14 @@ def test_pure_packages_import_no_socket_no_loop_and_no_compartment(name: str) ->
         for module in imports_of(path):
             assert module.partition(".")[0] not in {"socket", "asyncio", "ssl", "selectors", "threading"}, path
             if module.startswith("bulkhead."):
-                assert module.split(".")[1] in {name, "errors", "identifiers", "wire"}, f"{path} imports {module}"
+                assert module.split(".")[1] in {name, "errors", "identifiers", "idna", "wire"}, (
+                    f"{path} imports {module}"
+                )
 
 
 @pytest.mark.parametrize("name", STANDARD_ONLY)
 def test_what_the_supervisor_runs_on_imports_only_the_standard_library_and_our_own(name: str) -> None:
-    ours = {"errors", "identifiers", "config", "supervisor", "boundary"}
+    ours = {"errors", "identifiers", "idna", "config", "supervisor", "boundary"}
     for path in files_below(name):
         relative = str(path.relative_to(SOURCE))
         for module in imports_of(path):
