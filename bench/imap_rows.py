@@ -13,6 +13,7 @@ from bench.pop3_client import drain
 from bench.server import DOMAIN, PASSWORD, Server
 
 READ_ONE_BY_ONE = 300  # messages of BODY[] and STORE, one command each
+READ_TOGETHER = 1000  # messages of BODY[] in one command
 APPENDED = 300
 COPIED = 1000
 ENVELOPES = "FETCH 1:* (UID FLAGS RFC822.SIZE ENVELOPE)"
@@ -66,6 +67,10 @@ def one_by_one(server: Server, user: str, count: int) -> Iterator[Row]:
             "FETCH BODY[], one by one", "message",
             measure(server, len(chosen), lambda: [client.ask(f"FETCH {n} BODY.PEEK[]") for n in chosen]),
         )  # fmt: skip
+        many = min(READ_TOGETHER, count)
+        yield Row(
+            "FETCH BODY[], together", "message", measure(server, many, _asks(client, f"FETCH 1:{many} BODY.PEEK[]"))
+        )
         yield Row(
             "STORE, one by one", "message",
             measure(server, len(chosen), lambda: [client.ask(f"STORE {n} +FLAGS (\\Answered)") for n in chosen]),

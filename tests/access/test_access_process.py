@@ -48,7 +48,7 @@ def test_a_fault_of_ours_is_answered_logged_by_place_and_ends_no_session(
     def broken(*_: Any) -> None:
         raise RuntimeError("private subject of " + account.address)
 
-    monkeypatch.setattr(fetch, "in_batches", broken)
+    monkeypatch.setattr(fetch, "in_whole_batches", broken)
     with caplog.at_level(logging.DEBUG):
         assert b"NO [SERVERBUG]" in raw.command("FETCH 1 BODY[]")[-1]
         assert b" OK " in raw.command("FETCH 1 FLAGS")[-1]

@@ -9,7 +9,17 @@ from bulkhead.access.binary import content_of, decoded, measure
 from bulkhead.access.columns import batches
 from bulkhead.access.listing_lines import BATCH as LISTED_TOGETHER
 from bulkhead.access.listing_lines import ListingLines
-from bulkhead.access.mail import Message, header_size, in_batches, is_gone, open_messages, read_headers, read_rows
+from bulkhead.access.mail import (
+    Message,
+    header_size,
+    in_batches,
+    in_whole_batches,
+    is_gone,
+    open_messages,
+    open_whole,
+    read_headers,
+    read_rows,
+)  # fmt: skip
 from bulkhead.access.outcome import log_fault
 from bulkhead.access.output import Output
 from bulkhead.access.preview import Previews
@@ -28,6 +38,7 @@ from bulkhead.wire.imap.fetch import (
     BinarySize,
     BodySection,
     FetchItem,
+    Section,
     SectionText,
     item_label,
     sets_seen,
@@ -86,6 +97,7 @@ class Fetcher:
         self._with_flags = Attribute.FLAGS in command.items
         self._with_summary = any(map(_needs_summary, command.items))
         self._with_header = any(map(_needs_header, command.items))
+        self._with_whole = any(map(_is_whole, command.items))
         self._columns: Columns | None = None
         self._with_modseq = Attribute.MODSEQ in command.items
         self._with_uid = Attribute.UID in command.items
@@ -201,10 +213,13 @@ class Fetcher:
             for group in Summaries.batches(rows):
                 await self._send_group(group, None)
             return
-        for group in in_batches(rows):
-            messages = await open_messages(self._account, group)
-            if self._with_header:
-                await read_headers(self._account, messages)
+        for group in in_whole_batches(rows) if self._with_whole else in_batches(rows):
+            if self._with_whole:
+                messages = await open_whole(self._account, group)
+            else:
+                messages = await open_messages(self._account, group)
+                if self._with_header:
+                    await read_headers(self._account, messages)
             await self._send_group(group, messages)
 
     async def _send_group(self, rows: Sequence[MessageRow], messages: Sequence[Message] | None) -> None:
@@ -391,6 +406,11 @@ def _needs_summary(item: FetchItem) -> bool:
     if item is Attribute.PREVIEW or (isinstance(item, BodySection) and item.section.part):
         return True
     return source_of_item(item) is Source.SUMMARY
+
+
+def _is_whole(item: FetchItem) -> bool:
+    """Whether it is the message from its first octet to its last."""
+    return isinstance(item, BodySection) and item.partial is None and item.section == Section()
 
 
 def _needs_header(item: FetchItem) -> bool:

@@ -3,7 +3,8 @@
 Positions are octets of the message. Where header and body meet follows from the row, so nothing is read to know it.
 """
 
-from collections.abc import AsyncGenerator, Sequence
+import asyncio
+from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import aclosing
 
 from bulkhead.access.account import RESTARTING, Account
@@ -14,6 +15,7 @@ from bulkhead.boundary.messages.to_store import (
     ReadPart,
     ReadParts,
     ReadRows,
+    SizedParts,
     UidRange,
 )  # fmt: skip
 from bulkhead.errors import IntegrityError, Refused, TemporaryFailure
@@ -25,7 +27,7 @@ from bulkhead.records.record import HEADER_BYTES, TAG_BYTES
 ROWS_AT_ONCE = 500
 HEADERS_BYTES_MAX = 1 << 20  # octets of headers read together
 WHOLE_AT_ONCE = 64  # messages read whole together
-WHOLE_BYTES_MAX = 1 << 20  # octets of them
+WHOLE_BYTES_MAX = 512 * 1024  # octets of them; one that is larger is read as it is sent
 _RESUMES = 3
 
 
@@ -205,13 +207,29 @@ async def read_whole(account: Account, messages: Sequence[Message]) -> None:
 
     One that is gone stays unread, and says so when it is asked for.
     """
-    reply, sealed = await account.read(ReadMessages(account.handle, tuple(message.row.email for message in messages)))
+    _take_whole(messages, *await _ask_whole(account, [message.row for message in messages]))
+
+
+async def open_whole(account: Account, rows: Sequence[MessageRow]) -> list[Message]:
+    """Messages with their keys, and header and body of each, the two asked for at once. For a batch of whole ones."""
+    if sum(map(sealed_size, rows)) > WHOLE_BYTES_MAX:
+        return await open_messages(account, rows)
+    messages, (reply, sealed) = await asyncio.gather(open_messages(account, rows), _ask_whole(account, rows))
+    _take_whole(messages, reply, sealed)
+    return messages
+
+
+async def _ask_whole(account: Account, rows: Sequence[MessageRow]) -> tuple[SizedParts, bytes]:
+    return await account.read(ReadMessages(account.handle, tuple(row.email for row in rows)))
+
+
+def _take_whole(messages: Sequence[Message], reply: SizedParts, sealed: bytes) -> None:
     if len(reply.sizes) != len(messages) or sum(reply.sizes) != len(sealed):
         raise IntegrityError("messages are not of the length that was said")
     at = 0
     for message, size in zip(messages, reply.sizes, strict=True):
         if size:
-            if size != message.row.header_size + message.row.body_size:
+            if size != sealed_size(message.row):
                 raise IntegrityError("a message is not of the length that its row says")
             message.take_whole(sealed[at : at + size])
         at += size
@@ -223,27 +241,42 @@ def small_ones(messages: Sequence[Message]) -> list[list[Message]]:
     size = 0
     for message in messages:
         row = message.row
-        octets = row.header_size + row.body_size
-        if row.size - header_size(row) > CHUNK_BYTES or octets > WHOLE_BYTES_MAX:
+        if row.size - header_size(row) > CHUNK_BYTES or sealed_size(row) > WHOLE_BYTES_MAX:
             continue
-        if not batches or len(batches[-1]) >= WHOLE_AT_ONCE or size + octets > WHOLE_BYTES_MAX:
+        if not batches or len(batches[-1]) >= WHOLE_AT_ONCE or size + sealed_size(row) > WHOLE_BYTES_MAX:
             batches.append([])
             size = 0
         batches[-1].append(message)
-        size += octets
+        size += sealed_size(row)
     return batches
+
+
+def sealed_size(row: MessageRow) -> int:
+    """Bytes of header and body as they lie in the store."""
+    return row.header_size + row.body_size
 
 
 def in_batches(rows: Sequence[MessageRow]) -> list[list[MessageRow]]:
     """Rows in batches whose headers may be read together."""
+    return _batched(rows, 256, HEADERS_BYTES_MAX, lambda row: row.header_size)
+
+
+def in_whole_batches(rows: Sequence[MessageRow]) -> list[list[MessageRow]]:
+    """Rows in batches whose messages may be read together; one that is too large for that is alone in its batch."""
+    return _batched(rows, WHOLE_AT_ONCE, WHOLE_BYTES_MAX, sealed_size)
+
+
+def _batched(
+    rows: Sequence[MessageRow], count_max: int, bytes_max: int, size_of: Callable[[MessageRow], int]
+) -> list[list[MessageRow]]:
     batches: list[list[MessageRow]] = []
     size = 0
     for row in rows:
-        if not batches or len(batches[-1]) >= 256 or size + row.header_size > HEADERS_BYTES_MAX:
+        if not batches or len(batches[-1]) >= count_max or size + size_of(row) > bytes_max:
             batches.append([])
             size = 0
         batches[-1].append(row)
-        size += row.header_size
+        size += size_of(row)
     return batches
 
 
