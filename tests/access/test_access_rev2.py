@@ -83,7 +83,8 @@ def test_names_are_listed_in_utf8_once_that_is_enabled(cell: Cell, account: Acco
     assert raw.command('GETQUOTAROOT "日本語/a"')[0] == '* QUOTAROOT "日本語/a" ""\r\n'.encode()
 
 
-def test_rev2_tells_the_old_name_where_a_mailbox_gets_another(raw: Raw) -> None:
+def test_rev2_tells_the_name_that_a_mailbox_got_where_it_was_written_in_another_form(raw: Raw) -> None:
     kept = '* LIST () "/" "é" ("OLDNAME" ("e\u0301"))\r\n'.encode()
     assert raw.command('CREATE "e\u0301"')[0] == kept
-    assert raw.command('RENAME "é" b')[0] == '* LIST () "/" b ("OLDNAME" ("é"))\r\n'.encode()
+    assert len(raw.command('RENAME "é" b')) == 1
+    assert raw.command('RENAME b "e\u0301"')[0] == kept

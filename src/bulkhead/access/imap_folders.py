@@ -101,9 +101,14 @@ async def create(session: "ImapSession", tag: bytes, command: c.Create) -> Ok:
         raise Refused("no mailbox can be used so", code="bad-use")
     role = _USES[uses.pop()] if uses else Role.NONE
     row = await session.mailboxes.folders.create(command.mailbox, role)
-    if session.enabled.rev2 and canonical(command.mailbox) != command.mailbox:
-        session.output.send(responses.renamed_line(canonical(command.mailbox), command.mailbox))
+    _tell_name(session, command.mailbox)
     return Ok("CREATE completed", responses.mailbox_id_code(row.mailbox))
+
+
+def _tell_name(session: "ImapSession", asked: str) -> None:
+    """The name that a mailbox got, where the client wrote it in another form (RFC 9051 section 6.3.9.7)."""
+    if session.enabled.rev2 and canonical(asked) != asked:
+        session.output.send(responses.renamed_line(canonical(asked), asked))
 
 
 async def delete(session: "ImapSession", tag: bytes, command: c.Delete) -> Ok:
@@ -117,8 +122,7 @@ async def delete(session: "ImapSession", tag: bytes, command: c.Delete) -> Ok:
 async def rename(session: "ImapSession", tag: bytes, command: c.Rename) -> Ok:
     """RENAME."""
     await session.mailboxes.folders.rename(command.source, command.target)
-    if session.enabled.rev2:
-        session.output.send(responses.renamed_line(canonical(command.target), canonical(command.source)))
+    _tell_name(session, command.target)
     session.changed()
     return Ok("RENAME completed")
 
