@@ -1,6 +1,6 @@
 """COMPRESS=DEFLATE (RFC 4978): raw deflate both ways, with bounded memory whatever the client sends.
 
-What we compress with takes 102 KiB a session: a window of 8 KiB, memory level 7, level 1. Measured: a listing shrinks to
+What we compress with takes 102 KiB: a window of 8 KiB, memory level 7, level 1. Measured: a listing shrinks to
 15 per cent at 300 MB of it a second; a window of 32 KiB with 256 KiB of memory leaves 16, level 6 leaves 13 at half the
 speed. The client chooses its own window, so reading takes 40 KiB, with what came and is not inflated yet (at most
 twice `gate.connection.READ_HIGH`) and one piece.
