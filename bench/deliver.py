@@ -119,7 +119,7 @@ def start(options: argparse.Namespace, directory: Path, stack: ExitStack) -> lis
         stack.callback(servers[-1].stop)
     if "bulkhead" in options.servers:
         say(f"setting up a Bulkhead cell with {len(USERS)} accounts")
-        servers.append(BulkheadCell(directory / "cell", f"{network}.1", UID_BASE))
+        servers.append(BulkheadCell(directory / "cell", f"{network}.1", UID_BASE, workers=options.workers))
         stack.callback(servers[-1].stop)
     return servers
 
@@ -135,6 +135,7 @@ def main() -> None:
     parser.add_argument("--messages", type=int, default=3000, help="of one repetition (default: 3000)")
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--connections", type=int, default=16)
+    parser.add_argument("--workers", type=int, default=0, help="processes of mx (default: one a processor)")
     parser.add_argument("--servers", nargs="+", choices=("peer", "bulkhead"), default=["peer", "bulkhead"])
     parser.add_argument("--directory", default=None, help="where the servers keep their mail (default: /tmp)")
     parser.add_argument("--output", type=Path, default=None, help="a file for the raw figures, JSON")
@@ -162,6 +163,7 @@ def main() -> None:
         "machine": machine,
         "servers": about,
         "parameters": {"messages": options.messages, "repeats": options.repeats, "connections": options.connections,
+                       "mx_workers": options.workers,
                        "users": len(USERS), "mix": "70 % 4 KB, 25 % 30 KB, 5 % 300 KB", "tls": False},
         "runs": runs,
         "medians": by_server,
