@@ -114,7 +114,7 @@ class Cell:
             "access": {
                 "connections_max": 512, "connections_per_source_max": 500, "idle_seconds": 1800,
                 "pop3_idle_seconds": 600, "preauth_seconds": 60, "append_bytes_max": 64 << 20, "errors_max": 10,
-                "mode": "default", "sessions_max": 512, "recycle_sessions": 0,
+                "mode": "default", "workers": 1, "sessions_max": 512, "recycle_sessions": 0,
             } | access,
         }  # fmt: skip
         ca = make_ca("Test CA", now=datetime.now(UTC))

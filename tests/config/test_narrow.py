@@ -86,7 +86,7 @@ def test_a_gate_knows_its_own_name_only(installation: Installation, gate: str, n
 
 def test_listeners_and_slots_stay_with_the_supervisor() -> None:
     for key, setting in TENANT_SETTINGS.items():
-        if setting.section == "listen" or key == "slot" or setting.name == "workers":
+        if setting.section == "listen" or key == "slot" or setting.name == "workers_max":
             assert not setting.receivers
 
 

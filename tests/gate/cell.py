@@ -280,6 +280,7 @@ SECTION: dict[str, Any] = {
     "connections_max": 64,
     "connections_per_source_max": 32,
     "mode": "default",
+    "workers": 1,
     "recycle_sessions": 0,
     "message_bytes_max": 36_700_160,
     "recipients_max": 100,

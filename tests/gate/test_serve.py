@@ -31,7 +31,7 @@ from tests.gate.cell import (
 from bulkhead.boundary.host import Load
 from bulkhead.cli.certificates import issue
 from bulkhead.gate.message import worker
-from bulkhead.gate.serve import source_key
+from bulkhead.gate.serve import YIELD_STEP, source_key
 
 NAME = HOSTNAMES["mx"]
 Run = Callable[..., None]
@@ -424,6 +424,26 @@ def test_a_worker_accepts_no_more_after_its_number_of_sessions_and_says_so(run: 
         waiting.cancel()
 
     run(test, recycle_sessions=3)
+
+
+def test_workers_that_share_a_socket_leave_clients_to_those_with_fewer(run: Run) -> None:
+    async def test(cell: Cell) -> None:
+        clients = [await Client.open(cell.ports["mx"]) for _ in range(YIELD_STEP)]
+        listener = cell.service._listeners[0]
+        other = listener._sock.dup()  # as another worker has it
+        loop, taken = asyncio.get_running_loop(), asyncio.Event()
+        loop.add_reader(other.fileno(), taken.set)
+        late = asyncio.create_task(Client.open(cell.ports["mx"]))
+        await taken.wait()  # it sees the client while this worker holds back
+        loop.remove_reader(other.fileno())
+        other.close()
+        await (await late).expect("NOOP", "250")  # nobody else took it
+        for client in clients:
+            await client.expect("QUIT", "221")
+        await until(lambda: cell.service._crowd.count == 1)
+        await cell.service.stop()
+
+    run(test, workers=2)
 
 
 def test_a_strict_worker_has_one_connection(run: Run) -> None:

@@ -146,7 +146,7 @@ _IDENTITY: tuple[_Row, ...] = (
 )  # fmt: skip
 
 _GATE_ROWS: tuple[_Row, ...] = (
-    ("mx.workers", Kind.INTEGER, 0, _between(0, 64), (),
+    ("mx.workers", Kind.INTEGER, 0, _between(0, 64), ("mx",),
      "How many processes receive mail from other servers and accept at any time; 0 is one a processor, 8 at most."),
     ("mx.workers_max", Kind.INTEGER, 16, _between(1, 128), (),
      "The most processes of this gate, at least `workers`: one more is forked whenever too few accept because others "
@@ -183,7 +183,7 @@ _GATE_ROWS: tuple[_Row, ...] = (
      "Transactions in one connection, announced as MAILMAX (RFC 9422 section 4), then 421; 0: no limit."),
     ("mx.errors_max", Kind.INTEGER, 10, _between(1, 1000), ("mx",),
      "Refused commands in one connection after which it is closed with 421."),
-    ("submit.workers", Kind.INTEGER, 0, _between(0, 64), (),
+    ("submit.workers", Kind.INTEGER, 0, _between(0, 64), ("submit",),
      "How many processes receive mail from subscribers and accept at any time; 0 is one a processor, 8 at most."),
     ("submit.workers_max", Kind.INTEGER, 32, _between(1, 128), (),
      "The most processes of this gate, at least `workers`: one more is forked whenever too few accept because others "
@@ -215,7 +215,7 @@ _GATE_ROWS: tuple[_Row, ...] = (
      "Transactions in one connection, announced as MAILMAX (RFC 9422 section 4), then 421; 0: no limit."),
     ("submit.errors_max", Kind.INTEGER, 10, _between(1, 1000), ("submit",),
      "Refused commands in one connection after which it is closed with 421."),
-    ("access.workers", Kind.INTEGER, 0, _between(0, 64), (),
+    ("access.workers", Kind.INTEGER, 0, _between(0, 64), ("access",),
      "How many processes serve IMAP and POP3 and accept at any time; 0 is one a processor, 8 at most. The fewer "
      "sessions share one, the less a flaw in it can reach."),
     ("access.workers_max", Kind.INTEGER, 32, _between(1, 128), (),

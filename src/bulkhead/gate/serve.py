@@ -23,6 +23,9 @@ __all__ = [
 ]  # fmt: skip
 
 LINGER_SECONDS = 2.0
+BATCH_ALONE = 64
+YIELD_STEP, YIELD_MAX = 4, 3  # a ms that other workers go first for each 4 connections that this one has, 3 ms at most
+BATCH_STEP = 16  # then it takes one client, and one more for each 16 that it has
 
 _log = logging.getLogger("bulkhead.gate")
 
@@ -31,7 +34,8 @@ _log = logging.getLogger("bulkhead.gate")
 class Limits:
     """What one gate process takes on.
 
-    sessions: at once, and begun: in all, after which it accepts no more; 0 is without limit.
+    sessions: at once, and begun: in all, after which it accepts no more; 0 is without limit. shared: whether other
+    workers accept on the same sockets.
     """
 
     connections: int
@@ -39,15 +43,17 @@ class Limits:
     idle_seconds: float
     sessions: int = 0
     begun: int = 0
+    shared: bool = False
 
     @classmethod
     def of(cls, section: Mapping[str, Any], idle_seconds: float) -> "Limits":
         """From a gate's section of the settings. Where its mode is strict, a process has one session in its life."""
         if section["mode"] == "strict":
-            return cls(1, 1, idle_seconds, 1, 1)
+            return cls(1, 1, idle_seconds, 1, 1, shared=True)
         return cls(
             section["connections_max"], section["connections_per_source_max"], idle_seconds,
             section.get("sessions_max", 0), section["recycle_sessions"],
+            section["workers"] != 1,
         )  # fmt: skip
 
 
@@ -146,6 +152,7 @@ class Listener:
         self._tasks: set[asyncio.Task[None]] = set()
         self._connections: set[Connection] = set()
         self._accepting = self._started = self._starved = False
+        self._yielding: asyncio.TimerHandle | None = None
 
     def start(self) -> None:
         """Accept."""
@@ -162,6 +169,9 @@ class Listener:
     def close(self) -> None:
         """Accept no more, for good: what waits in the kernel's queue is for other workers."""
         self._started = False
+        if self._yielding is not None:
+            self._yielding.cancel()
+            self._yielding = None
         self.update()
         self._sock.close()
 
@@ -187,7 +197,7 @@ class Listener:
 
     def update(self) -> None:
         """Accept, or leave clients in the kernel's queue, as the crowd's limits say."""
-        accepting = self._started and not self._starved and not self._crowd.full
+        accepting = self._started and not self._starved and not self._crowd.full and self._yielding is None
         if accepting != self._accepting:
             self._accepting = accepting
             if accepting:
@@ -196,8 +206,26 @@ class Listener:
                 self._loop.remove_reader(self._sock.fileno())
 
     def _on_acceptable(self) -> None:
-        for _ in range(64):
-            if not self._accepting:
+        """All workers of a gate wake for one client. Those with many connections leave it to one with fewer."""
+        if not self._crowd.limits.shared:
+            self._accept(BATCH_ALONE)
+            return
+        delay = min(self._crowd.count // YIELD_STEP, YIELD_MAX)
+        if delay:
+            self._yielding = self._loop.call_later(delay / 1000, self._after_yielding)
+            self.update()
+        else:
+            self._accept(1)
+
+    def _after_yielding(self) -> None:
+        self._yielding = None
+        if self._started and not self._starved and not self._crowd.full:
+            self._accept(1 + self._crowd.count // BATCH_STEP)
+        self.update()
+
+    def _accept(self, most: int) -> None:
+        for _ in range(most):
+            if self._crowd.full or not self._started:
                 return
             try:
                 client, address = self._sock.accept()
