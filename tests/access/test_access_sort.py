@@ -167,3 +167,10 @@ def test_bodies_are_read_many_at_a_time(cell: Cell, account: Account) -> None:
         assert raw.command("SEARCH TEXT needle")[0] == b"* SEARCH 41\r\n"
     reads = [type(request).__name__ for request in requests if type(request).__name__ in ("ReadPart", "ReadMessages")]
     assert reads.count("ReadMessages") == 2 and reads.count("ReadPart") <= 3
+
+
+def test_what_sort_saves_is_a_set(saving: Raw) -> None:
+    assert saving.command("SORT RETURN (SAVE) (REVERSE ARRIVAL REVERSE SUBJECT) UTF-8 2:4")[:-1] == []
+    assert kept(saving) == [2, 3, 4]
+    assert saving.command("SORT RETURN (SAVE MIN) (REVERSE SUBJECT) UTF-8 2:4")[0].endswith(b" MIN 4\r\n")
+    assert kept(saving) == [4]

@@ -77,7 +77,7 @@ async def _answer(
     await answer(tag, command, session.mailbox, places, session.output)
     returns = command.program.returns
     if returns is not None and returns.saves and not unreadable:  # RFC 5182 section 2.1: after NO it is empty
-        save(returns, session.mailbox, places)
+        await save(returns, session.mailbox, places, session.output)
     return _done("SEARCH" if isinstance(command, c.Search) else "SORT", unreadable)
 
 

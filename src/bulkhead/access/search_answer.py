@@ -77,9 +77,14 @@ def _highest(command: c.Search | c.Sort, selected: Selected, places: list[int]) 
     return max((selected.modseq_at(at) for at in named), default=0)
 
 
-def save(returns: Returns, selected: Selected, places: list[int]) -> None:
+async def save(returns: Returns, selected: Selected, places: list[int], output: Output) -> None:
     """Keep as `$` what RETURN names of the result."""
-    selected.saved = array("I", sorted(selected.uids[places[at]] for at in returns.named(len(places))))
+    named = returns.named(len(places))
+    uids = array("I")
+    for start in range(0, len(named), SLICE):
+        uids.extend([selected.uids[places[at]] for at in named[start : start + SLICE]])
+        await output.breathe()
+    selected.saved = uids
 
 
 # --- putting `$` in place --------------------------------------------------------------------------------------------

@@ -8,7 +8,8 @@ import re
 from collections.abc import Generator, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
-from itertools import pairwise
+from heapq import merge
+from itertools import chain, pairwise
 from typing import Final
 
 STEP: Final = 500  # messages, or steps of a walk, between two yields
@@ -98,8 +99,7 @@ def by_subject(messages: Sequence[Threaded]) -> Threads:
         roots.append(root)
         if len(roots) % STEP == 0:
             yield
-    roots.sort(key=lambda root: (messages[root.at].sent, root.at))
-    return roots
+    return (yield from _in_order(roots, messages))
 
 
 # --- REFERENCES: the numbers are those of the steps in RFC 5256 section 3 ---------------------------------------------
@@ -109,10 +109,9 @@ def by_references(messages: Sequence[Threaded]) -> Threads:
     """Threads by Message-ID, References and In-Reply-To, gathered by base subject."""
     roots = yield from _linked(messages)  # 1 and 2
     roots = yield from _without_dummies(roots)  # 3
-    yield from _sort_roots(roots, messages)  # 4
+    roots = yield from _sorted_roots(roots, messages)  # 4
     roots = yield from _gathered(roots, messages)  # 5
-    yield from _sort_siblings(roots, messages)  # 6
-    return roots
+    return (yield from _sorted_siblings(roots, messages))  # 6
 
 
 def _linked(messages: Sequence[Threaded]) -> Threads:
@@ -133,21 +132,19 @@ def _linked(messages: Sequence[Threaded]) -> Threads:
         if at % STEP == 0:
             yield
     for at, message in enumerate(messages):
-        chain = [nodes[identifier] for identifier in message.references]
-        for parent, child in pairwise(chain):  # 1 A
+        line = [nodes[identifier] for identifier in message.references]
+        for parent, child in pairwise(line):  # 1 A
             if child.parent is None:
                 yield from _link(parent, child)
         node = own[at]  # 1 B
-        if node.parent is not None and (not chain or node.parent is not chain[-1]):
+        if node.parent is not None and (not line or node.parent is not line[-1]):
             node.parent = None
-        if chain and node.parent is None:
-            yield from _link(chain[-1], node)
+        if line and node.parent is None:
+            yield from _link(line[-1], node)
         if at % STEP == 0:
             yield
-    everyone = {id(node): node for node in own}
-    everyone.update((id(node), node) for node in nodes.values())
     roots: list[Node] = []
-    for count, node in enumerate(everyone.values()):
+    for count, node in enumerate(chain(own, (node for node in nodes.values() if node.at == DUMMY))):
         if node.parent is None:
             roots.append(node)
         else:
@@ -171,7 +168,7 @@ def _link(parent: Node, child: Node) -> Generator[None, None, None]:
     child.parent = parent
 
 
-def _postorder(roots: Sequence[Node]) -> list[Node]:
+def _postorder(roots: Sequence[Node]) -> Threads:
     """Every node, children before their parents."""
     order: list[Node] = []
     stack = list(roots)
@@ -179,14 +176,15 @@ def _postorder(roots: Sequence[Node]) -> list[Node]:
         node = stack.pop()
         order.append(node)
         stack += node.children
+        if len(order) % STEP == 0:
+            yield
     order.reverse()
     return order
 
 
 def _without_dummies(roots: list[Node]) -> Threads:
     """3: dummies make way for their children, but not where several would come to the top."""
-    yield
-    for count, node in enumerate(_postorder(roots)):
+    for count, node in enumerate((yield from _postorder(roots))):
         if any(child.at == DUMMY for child in node.children):
             kept: list[Node] = []
             for child in node.children:
@@ -195,7 +193,9 @@ def _without_dummies(roots: list[Node]) -> Threads:
         if count % STEP == 0:
             yield
     tops: list[Node] = []
-    for root in roots:
+    for count, root in enumerate(roots):
+        if count % STEP == 0:
+            yield
         if root.at != DUMMY or len(root.children) > 1:
             tops.append(root)
         else:
@@ -208,19 +208,33 @@ def _first(node: Node) -> int:
     return node.at if node.at != DUMMY else node.children[0].at
 
 
-def _sort(nodes: list[Node], messages: Sequence[Threaded]) -> None:
-    nodes.sort(key=lambda node: (messages[at := _first(node)].sent, at))
+def _in_order(nodes: list[Node], messages: Sequence[Threaded]) -> Threads:
+    """The nodes by date, and those of one date as they stand in the mailbox: sorted in runs, which are merged."""
+    runs: list[list[tuple[int, int, Node]]] = []
+    for start in range(0, len(nodes), STEP):
+        run = [(messages[at := _first(node)].sent, at, node) for node in nodes[start : start + STEP]]
+        run.sort()  # no two have one `at`, so that nodes are never compared
+        runs.append(run)
+        if len(nodes) > STEP:
+            yield
+    if len(runs) == 1:
+        return [node for _, _, node in runs[0]]
+    ordered: list[Node] = []
+    for _, _, node in merge(*runs):
+        ordered.append(node)
+        if len(ordered) % STEP == 0:
+            yield
+    return ordered
 
 
-def _sort_roots(roots: list[Node], messages: Sequence[Threaded]) -> Generator[None, None, None]:
+def _sorted_roots(roots: list[Node], messages: Sequence[Threaded]) -> Threads:
     """4: the threads by date, those of a dummy by its first child."""
-    yield
     for count, root in enumerate(roots):
         if root.at == DUMMY:
-            _sort(root.children, messages)
+            root.children = yield from _in_order(root.children, messages)
         if count % STEP == 0:
             yield
-    _sort(roots, messages)
+    return (yield from _in_order(roots, messages))
 
 
 def _gathered(roots: list[Node], messages: Sequence[Threaded]) -> Threads:
@@ -258,15 +272,14 @@ def _gathered(roots: list[Node], messages: Sequence[Threaded]) -> Threads:
     return [added.get(id(root), root) for root in roots if id(root) not in moved]
 
 
-def _sort_siblings(roots: list[Node], messages: Sequence[Threaded]) -> Generator[None, None, None]:
+def _sorted_siblings(roots: list[Node], messages: Sequence[Threaded]) -> Threads:
     """6: every set of siblings by date, the youngest generation first."""
-    yield
-    for count, node in enumerate(_postorder(roots)):
+    for count, node in enumerate((yield from _postorder(roots))):
         if len(node.children) > 1:
-            _sort(node.children, messages)
+            node.children = yield from _in_order(node.children, messages)
         if count % STEP == 0:
             yield
-    _sort(roots, messages)
+    return (yield from _in_order(roots, messages))
 
 
 # --- the response ----------------------------------------------------------------------------------------------------
