@@ -170,9 +170,9 @@ def test_appends_beyond_the_memory_of_a_worker_are_put_off(cell: Cell, victim: A
     assert raw.line().startswith(b"+")
 
 
-def test_two_messages_in_one_append_are_refused_and_nothing_is_stored(cell: Cell, account: Account) -> None:
+def test_an_append_with_text_behind_its_message_is_refused_and_nothing_is_stored(cell: Cell, account: Account) -> None:
     raw = cell.raw(account)
-    raw.send(b"A APPEND INBOX {3+}\r\nabc {3+}\r\ndef\r\n")
+    raw.send(b"A APPEND INBOX {3+}\r\nabc {3+}\r\ndef more\r\n")
     assert raw.until(b"A ")[-1].startswith(b"A BAD")
     assert b"MESSAGES 0" in raw.command("STATUS INBOX (MESSAGES)")[0]
 
