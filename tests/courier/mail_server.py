@@ -14,7 +14,7 @@ from cryptography.x509.oid import NameOID
 from bulkhead.errors import PeerError
 from bulkhead.identifiers import parse_domain
 from bulkhead.wire.smtp import SmtpReceiver
-from bulkhead.wire.smtp_codes import TIMED_OUT, Reply
+from bulkhead.wire.smtp_codes import TIMED_OUT, Limits, Reply
 from bulkhead.wire.smtp_events import DataChunk, DataEnd, DataStart, Greeted, MailFrom, RcptTo, StartTls
 from bulkhead.wire.smtp_states import Role
 
@@ -67,6 +67,7 @@ class MailServer:
         self.injects = b""  # sent in clear behind the 220 to STARTTLS
         self.silent_after_greeting = False
         self.farewells = 0  # MAIL commands answered 421
+        self.limits = Limits()
         self.dsn = False
         self._writers: set[asyncio.StreamWriter] = set()
         self.without: frozenset[str] = frozenset()  # keywords that EHLO does not name
@@ -108,7 +109,9 @@ class MailServer:
         return b"".join(b"250%b%b\r\n" % (b" " if at == last else b"-", line[4:]) for at, line in enumerate(lines))
 
     async def _session(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        receiver = SmtpReceiver(parse_domain("mx.far.example"), Role.MX, tls_offered=self.tls is not None, dsn=self.dsn)
+        receiver = SmtpReceiver(
+            parse_domain("mx.far.example"), Role.MX, tls_offered=self.tls is not None, dsn=self.dsn, limits=self.limits
+        )
         tls = False
         reverse_path, recipients, text = "", [], b""  # type: tuple[str, list[str], bytes]
         if self.greeting is not None:

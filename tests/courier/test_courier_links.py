@@ -10,7 +10,7 @@ from bulkhead.courier import links
 from bulkhead.courier.links import HostSlots
 from bulkhead.courier.route import is_private
 from bulkhead.identifiers import DomainName
-from bulkhead.wire.smtp_codes import Reply
+from bulkhead.wire.smtp_codes import Limits, Reply
 
 FAR = DomainName("mx.far.example")
 
@@ -51,7 +51,7 @@ def test_a_session_that_the_server_ended_meanwhile_costs_no_attempt(tmp_path: Pa
             else:
                 one.farewells = 1  # 421 in answer to MAIL, as servers do that were idle too long
             await cell.send("b@far.example")
-            counts = await cell.until(lambda c: c.delivered == 2)
+            counts = await cell.until(lambda c: c.delivered == 2 and c.messages == 0)
             assert (counts.messages, counts.unknown, one.connections, two.connections) == (0, 0, 2, 0)
 
     run(test)
@@ -120,3 +120,27 @@ def test_an_mx_of_private_addresses_waits_for_the_operator(tmp_path: Path) -> No
 )
 def test_private_is_what_may_be_a_network_of_the_installation(address: str, private: bool) -> None:
     assert is_private(address) is private
+
+
+def test_more_recipients_than_every_server_takes_go_in_transactions_of_a_hundred(tmp_path: Path) -> None:
+    async def test() -> None:
+        async with world(tmp_path) as (cell, one, two):
+            one.limits = Limits(recipients=100)
+            one.recipients["r7@far.example"] = Reply(550, "5.1.1", ("no",))
+            await cell.send(*(f"r{number}@far.example" for number in range(250)))
+            counts = await cell.until(lambda c: c.messages == 0)
+            assert (counts.delivered, counts.failed, one.connections, two.connections) == (249, 1, 1, 0)
+            assert [len(taken.recipients) for taken in one.taken] == [99, 100, 50]
+
+    run(test)
+
+
+def test_a_text_with_smtp_in_it_arrives_as_one_message(tmp_path: Path) -> None:
+    async def test() -> None:
+        async with world(tmp_path) as (cell, one, _):
+            text = b"Subject: x\r\n\r\n.\r\nMAIL FROM:<evil@kddi.example>\r\nRCPT TO:<b@far.example>\r\nDATA\r\n..\r\n"
+            await cell.send("a@far.example", text=text)
+            await cell.until(lambda c: c.messages == 0)
+            assert [(taken.recipients, taken.text) for taken in one.taken] == [(("a@far.example",), text)]
+
+    run(test)

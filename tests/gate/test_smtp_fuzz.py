@@ -120,6 +120,7 @@ COMMANDS = st.sampled_from(
     [
         b"EHLO client.example\r\n", b"HELO x\r\n", b"MAIL FROM:<a@b.example>\r\n", b"MAIL FROM:<>\r\n",
         b"RCPT TO:<u@kddi.example>\r\n", b"RCPT TO:<Postmaster>\r\n", b"DATA\r\n", b"Subject: x\r\n\r\nbody\r\n",
+        b"BDAT 3\r\nx\r\n", b"BDAT 5000\r\n", b"BDAT 0 LAST\r\n", b"BDAT 7 LAST\r\nx: y\r\n\r\n", b"BDAT\r\n",
         b".\r\n", b"RSET\r\n", b"NOOP\r\n", b"QUIT\r\n", b"STARTTLS\r\n", b"AUTH PLAIN AGEAYg==\r\n", b"AUTH LOGIN\r\n",
         b"AUTH PLAIN\r\n", b"AGEAYg==\r\n", b"*\r\n", b"BDAT 3 LAST\r\nabc", b"VRFY x\r\n", b"x" * 3000 + b"\r\n",
         b"y" * 5000 + b"\r\n", b"\n", b"\r", b"\0", b".\n", b"\xff\xfe\r\n", b"MAIL FROM:<a@b> SIZE=99999999\r\n",

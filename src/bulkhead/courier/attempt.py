@@ -46,6 +46,7 @@ from bulkhead.wire.smtp_outcome import Envelope, Outcome
 from bulkhead.wire.trace import return_path_field
 
 DOMAINS_AT_ONCE = 8  # of one message
+RECIPIENTS_AT_ONCE = 100  # of one transaction: what every server takes (RFC 5321 section 4.5.3.1.8)
 RESOLVE_SECONDS = 120.0
 PATIENCE = (0.5, 1.0, 2.0, 4.0)  # seconds between tries while a neighbour restarts
 CUT_SHORT = Result(Outcome.DEFERRED, "4.3.0", "this system could not try the domain now")
@@ -153,7 +154,7 @@ class Attempt:
             if target.host in answered:
                 continue
             try:
-                report = await self._meet(target, pending, text)
+                await self._offer(target, pending, last, text)
             except Refused:  # dialer's rules: it goes nowhere, or not as this installation is set up
                 if is_private(target.address):
                     not_allowed = NOT_ALLOWED_HERE
@@ -167,15 +168,26 @@ class Attempt:
                 continue
             allowed = True
             answered.add(target.host)
-            for number, result in zip(list(pending), _results(report, target.host, len(pending)), strict=True):
-                if not report.results:
-                    _note(last, number, result)
-                    continue
+        for number, _ in addressees:
+            self.results[number] = last[number] if allowed else not_allowed
+
+    async def _offer(self, target: Target, pending: dict[int, Address], last: dict[int, Result], text: Text) -> None:
+        """Offer the recipients in transactions of as many as every server takes; those settled leave `pending`.
+
+        Raises Refused and TemporaryFailure where there is no connection.
+        """
+        numbers = list(pending)
+        for start in range(0, len(numbers), RECIPIENTS_AT_ONCE):
+            batch = {number: pending[number] for number in numbers[start : start + RECIPIENTS_AT_ONCE]}
+            report = await self._meet(target, batch, text)
+            if not report.results:
+                for number in pending:
+                    _note(last, number, _without_transaction(report, target.host))
+                break
+            for number, result in zip(batch, _results(report, target.host), strict=True):
                 last[number] = result
                 if result.outcome is not Outcome.DEFERRED:
                     del pending[number]
-        for number, _ in addressees:
-            self.results[number] = last[number] if allowed else not_allowed
 
     async def _meet(self, target: Target, pending: Mapping[int, Address], text: Text) -> SessionReport:
         """One session, or a second in clear where the handshake of the first failed."""
@@ -269,17 +281,18 @@ def _note(last: dict[int, Result], number: int, result: Result) -> None:
         last[number] = result
 
 
-def _results(report: SessionReport, host: DomainName, recipients: int) -> list[Result]:
-    """One Result for each recipient offered; a session without a transaction means the same for all."""
-    if report.results:
-        passed = report.wishes_passed
-        return [
-            Result(found.outcome, found.status, found.reason, found.reply, host, passed) for found in report.results
-        ]
+def _results(report: SessionReport, host: DomainName) -> list[Result]:
+    """One Result for each recipient offered."""
+    passed = report.wishes_passed
+    return [Result(found.outcome, found.status, found.reason, found.reply, host, passed) for found in report.results]
+
+
+def _without_transaction(report: SessionReport, host: DomainName) -> Result:
+    """What a session in which no transaction took place means for every recipient."""
     ended = report.ended
     if ended is None or ended.outcome is None:
-        return [Result(Outcome.DEFERRED, "4.4.2", "the connection ended", None, host)] * recipients
+        return Result(Outcome.DEFERRED, "4.4.2", "the connection ended", None, host)
     status = "5.0.0" if ended.outcome is Outcome.FAILED else "4.4.2"
     if ended.reply is not None and ended.reply.status.startswith(status[0]):
         status = ended.reply.status
-    return [Result(ended.outcome, status, ended.reason, ended.reply, host)] * recipients
+    return Result(ended.outcome, status, ended.reason, ended.reply, host)
