@@ -26,8 +26,8 @@ MIGRATIONS = ("CREATE TABLE item (number INTEGER PRIMARY KEY, text TEXT)",)
 
 
 @asynccontextmanager
-async def opened(path: Path, migrations: tuple[str, ...] = MIGRATIONS) -> AsyncIterator[Database]:
-    database = Database(path / "holder.sqlite", migrations, secure_delete=True)
+async def opened(path: Path, migrations: tuple[str, ...] = MIGRATIONS, gather: float = 0.0) -> AsyncIterator[Database]:
+    database = Database(path / "holder.sqlite", migrations, secure_delete=True, gather_seconds=gather)
     try:
         yield database
     finally:
@@ -107,6 +107,25 @@ async def test_what_came_during_a_transaction_is_the_next_one(tmp_path: Path) ->
             assert await hold.go_on(tasks) == list(range(100))
         assert database.transactions == before + 2  # the held one, and one for all the others
         assert items(database) == list(range(100))
+
+
+async def test_after_a_shared_transaction_the_next_waits_for_more_and_after_a_lone_one_it_does_not(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    naps: list[float] = []
+    async with opened(tmp_path, gather=0.125) as database:
+        monkeypatch.setattr(module.time, "sleep", naps.append)
+        await database.write(add(0))
+        await database.write(add(1))
+        assert naps == []
+        with held(database) as hold:
+            await hold.entered()
+            await hold.go_on(await hold.queue(add(2), add(3)))
+        await database.write(add(4))
+        assert naps == [0.125]
+        await database.write(add(5))
+        assert naps == [0.125]
+        assert items(database) == list(range(6))
 
 
 async def test_a_transaction_holds_batch_max_mutations_and_not_one_more(tmp_path: Path) -> None:

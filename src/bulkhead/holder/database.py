@@ -87,12 +87,17 @@ def connect(path: Path, *, secure_delete: bool) -> sqlite3.Connection:
 class Database:
     """A holder's database. Reads run at once on the loop's thread; mutations wait for their durable commit.
 
+    gather_seconds: where the transaction before was shared, more is on its way: the next one waits so long for it. A
+    mutation that comes alone never waits.
     migrations[i] brings schema version i to i + 1, wholly or not at all. Raises IntegrityError for a database from a
     newer build and for a damaged one.
     """
 
-    def __init__(self, path: Path, migrations: Sequence[str], *, secure_delete: bool = False) -> None:
+    def __init__(
+        self, path: Path, migrations: Sequence[str], *, secure_delete: bool = False, gather_seconds: float = 0.0
+    ) -> None:
         self.path = path
+        self._gather_seconds = gather_seconds
         self._loop = asyncio.get_running_loop()
         self._jobs: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
         self._pending = 0
@@ -193,10 +198,13 @@ class Database:
     # --- writer thread -----------------------------------------------------------------------------------------------
 
     def _write_forever(self) -> None:
+        shared = False  # whether the last transaction had several mutations
         while True:
             job = self._jobs.get()
             if job is None:
                 return
+            if shared:
+                time.sleep(self._gather_seconds)
             batch = [job]
             stop = False
             while len(batch) < BATCH_MAX and not self._jobs.empty():
@@ -205,6 +213,7 @@ class Database:
                     stop = True
                     break
                 batch.append(job)
+            shared = len(batch) > 1 and self._gather_seconds > 0
             outcomes = self._commit(batch)
             self._loop.call_soon_threadsafe(self._deliver, batch, outcomes)
             if stop:
