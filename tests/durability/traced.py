@@ -132,6 +132,12 @@ async def _load(ends: list[socket.socket]) -> tuple[list[bytes], set[bytes]]:
             copy = _copy(accounts[0], 500 + turn)
             await access.call(to_store.AppendMessage(stamp(), handle, inbox, copy, 1), _payload(copy))
             emails.add(copy.email)
+            pair = (_copy(accounts[0], 300 + turn), _copy(accounts[0], 70_000))
+            body = b"".join(map(_payload, pair))
+            await access.call(to_store.AppendMessages(stamp(), handle, inbox, pair, (0, 8)), body)
+            emails.update(copy.email for copy in pair)
+            if turn == 3:
+                await access.call(to_store.RenameInbox(stamp(), handle, new_id(), b"sealed name", new_id()))
             _, reader = await access.open(to_store.StoreFlags(stamp(), handle, inbox, ((1, 5),), 1, 2 << (turn % 4)))
             await reader.read_all()
 
@@ -152,7 +158,7 @@ def _acknowledged(calls: list[Call]) -> dict[bytes, int]:
     """Email to the line at which its reply began to leave the store."""
     found: dict[bytes, int] = {}
     for turn in turns_of(calls, requests_to("store")):
-        if isinstance(turn.request, to_store.DeliverMail):
+        if isinstance(turn.request, to_store.DeliverMail | to_store.AppendMessages):
             found |= dict.fromkeys((copy.email for copy in turn.request.copies), turn.answered)
         elif isinstance(turn.request, to_store.AppendMessage):
             found[turn.request.copy.email] = turn.answered
