@@ -11,12 +11,15 @@ import atheris
 INPUT_MAX = 4096  # octets
 INPUT_SECONDS = 5  # libFuzzer ends the run at one input that takes longer
 MEMORY_MB = 1024
+MODULES = [
+    "bulkhead.wire", "bulkhead.access.deflate", "bulkhead.resolver", "bulkhead.boundary.codec", "bulkhead.records",
+    "bulkhead.ledger", "bulkhead.config",
+]  # fmt: skip
 
 
 def main() -> None:
     name, folder, seconds = sys.argv[1:]
-    with atheris.instrument_imports(include=["bulkhead.wire", "bulkhead.resolver", "bulkhead.boundary.codec",
-                                             "bulkhead.records", "bulkhead.ledger", "bulkhead.config"]):  # fmt: skip
+    with atheris.instrument_imports(include=MODULES):
         from tests.fuzz.harness import CORPUS
         from tests.fuzz.targets import HARNESSES
     options = {"max_total_time": seconds, "max_len": INPUT_MAX, "timeout": INPUT_SECONDS, "rss_limit_mb": MEMORY_MB}

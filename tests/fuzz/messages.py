@@ -1,5 +1,6 @@
 """What reads messages: structure, summary, headers, addresses, dates, charsets, transfer encodings, bounces."""
 
+from collections.abc import Generator
 from datetime import UTC, datetime
 from typing import Any
 
@@ -12,13 +13,14 @@ from bulkhead.wire.dsn import Action, RecipientReport, Report, compose_notificat
 from bulkhead.wire.encoded_word import decode_words
 from bulkhead.wire.header import field_block, header_end, scan_fields, unfold
 from bulkhead.wire.imap.sort import base_subject
-from bulkhead.wire.imap.thread import message_ids, references_of
+from bulkhead.wire.imap.thread import Node, Threaded, by_references, by_subject, message_ids, references_of, render
 from bulkhead.wire.internet_date import internal_date, message_date, parse_date, parse_internal_date
 from bulkhead.wire.mime import DEPTH_MAX, PARTS_MAX, Part, scan
 from bulkhead.wire.pop3_responses import MessageRenderer, TopCut
+from bulkhead.wire.preview import PREVIEW_CHARACTERS, preview
 from bulkhead.wire.smtp_codes import Reply
 from bulkhead.wire.summary import Summary, section_range, summarize
-from bulkhead.wire.transfer_encoding import Base64
+from bulkhead.wire.transfer_encoding import Base64, QuotedPrintable
 
 _MOMENT = datetime(2026, 1, 1, tzinfo=UTC)
 _SECTIONS = ("HEADER", "TEXT", "1", "1.MIME", "2", "1.1", "1.HEADER", "2.TEXT", "9.9.9")
@@ -98,6 +100,51 @@ def base64(pieces: Pieces) -> Any:
     return b"".join([*map(decoder.feed, pieces), decoder.finish()])
 
 
+def preview_text(data: bytes) -> None:
+    """One short line of whatever a part begins with; encoding, charset and type are the first line."""
+    label, _, body = data.partition(b"\n")
+    encoding, charset, media = ([*label.decode("latin-1").split(" "), "", "", ""])[:3]
+    for whole in (True, False):
+        made = preview(body, encoding, charset, media, whole=whole)
+        assert len(made) <= PREVIEW_CHARACTERS and "\n" not in made and "\r" not in made
+
+
+def quoted_printable(pieces: Pieces) -> Any:
+    """The octets of a quoted-printable body."""
+    decoder = QuotedPrintable()
+    return b"".join([*map(decoder.feed, pieces), decoder.finish()])
+
+
+def thread(data: bytes) -> None:
+    """Every message is in exactly one place of its threads, and no thread is a circle; a line is one message."""
+    fields = [[*line.split(b"\t"), b"", b""][:3] for line in data.split(b"\n")]
+    messages = [
+        Threaded(at + 1, subject.decode("latin-1"), at % 3 == 0, len(subject), (message_ids(own) or [b""])[0],
+                 references_of(references, b""))
+        for at, (own, references, subject) in enumerate(fields)
+    ]  # fmt: skip
+    for make in (by_subject, by_references):
+        roots = _result(make(messages))
+        found: list[int] = []
+        left = list(roots)
+        while left:
+            node = left.pop()
+            found += [node.at] if node.at >= 0 else []
+            left += node.children
+            assert len(found) <= len(messages)
+        assert sorted(found) == list(range(len(messages)))
+        line = b"".join(render(roots, [message.number for message in messages]))
+        assert line.count(b"(") == line.count(b")")
+
+
+def _result(steps: Generator[None, None, list[Node]]) -> list[Node]:
+    while True:
+        try:
+            next(steps)
+        except StopIteration as end:
+            return list(end.value)
+
+
 def pop3_body(pieces: Pieces) -> Any:
     """What RETR sends is undone by what RFC 1939 section 3 says, and ends where it says."""
     renderer = MessageRenderer()
@@ -132,6 +179,9 @@ MESSAGES = (
     Harness("date", date),
     Harness("text", text),
     Harness("base64", nothing, base64),
+    Harness("quoted-printable", nothing, quoted_printable),
+    Harness("thread", thread),
+    Harness("preview", preview_text),
     Harness("pop3-body", nothing, pop3_body),
     Harness("bounce", bounce),
 )

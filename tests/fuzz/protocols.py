@@ -8,6 +8,7 @@ import dns.name
 from tests.fuzz.harness import Harness, Pieces, nothing
 from tests.wire.smtp_peer import Peer
 
+from bulkhead.access.deflate import PIECE_MAX, Inflater
 from bulkhead.errors import PeerError
 from bulkhead.identifiers import parse_address, parse_domain
 from bulkhead.resolver.response import Type, read_response
@@ -136,6 +137,22 @@ def imap_receiver(pieces: Pieces) -> Any:
     return events
 
 
+def inflate(pieces: Pieces) -> Any:
+    """What a compressed stream says, in pieces of bounded size; of what is none, that it is none."""
+    inflater, found = Inflater(), bytearray()
+    try:
+        for piece in pieces:
+            inflater.feed(piece)
+            while text := inflater.take():
+                assert len(text) <= PIECE_MAX
+                found += text
+                if len(found) > 1 << 22:
+                    return "a bomb"
+    except PeerError as error:
+        return error.public
+    return bytes(found)
+
+
 _GRAMMARS = (
     search.parse_search,
     fetch.parse_fetch_items,
@@ -235,6 +252,7 @@ PROTOCOLS = (
     Harness("smtp-replies", nothing, smtp_replies),
     Harness("smtp-sender", smtp_sender),
     Harness("imap-receiver", nothing, imap_receiver),
+    Harness("inflate", nothing, inflate),
     Harness("imap-grammar", imap_grammar),
     Harness("imap-names", imap_names),
     Harness("pop3-receiver", nothing, pop3_receiver),
