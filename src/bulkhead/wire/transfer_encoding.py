@@ -94,10 +94,13 @@ class QuotedPrintable:
     def _decode(text: bytes) -> bytes:
         if any(end in text for end in _SPACE_ENDS):
             lines = text.split(b"\n")
-            text = b"\n".join(
-                [line.rstrip(b" \t\r") + (b"\r" if line.endswith(b"\r") else b"") for line in lines[:-1]] + lines[-1:]
-            )
+            text = b"\n".join([*map(_without_spaces, lines[:-1]), lines[-1]])
         return binascii.a2b_qp(text)
+
+
+def _without_spaces(line: bytes) -> bytes:
+    """A line without the spaces before its end, of which at most one CR is left here."""
+    return line[:-1].rstrip(b" \t") + b"\r" if line.endswith(b"\r") else line.rstrip(b" \t")
 
 
 DECODERS: Final[Mapping[str, Callable[[], Decoder]]] = {
