@@ -170,7 +170,8 @@ class BigBox:
         memory.stop()
         threads[0].join()
         self.rows.append({
-            "row": name, "units": units, "wall_s": round(wall, 3), "rss_mib": {k: round(v, 1) for k, v in memory.peak.items()},
+            "row": name, "units": units, "wall_s": round(wall, 3),
+            "rss_mib": {compartment: round(size, 1) for compartment, size in memory.peak.items()},
             "neighbour_read_ms": reads, "neighbour_write_ms": writes, "cpu_s": cpu, "refused": refused,
         })  # fmt: skip
         say(json.dumps(self.rows[-1]))
@@ -208,7 +209,8 @@ class BigBox:
 
 def table(rows: list[dict[str, Any]]) -> str:
     """Markdown."""
-    lines = ["| operation | messages | wall, s | store CPU, s | access CPU, s | access RSS, MiB | store RSS, MiB | neighbour reads p99 / max, ms "
+    lines = ["| operation | messages | wall, s | store CPU, s | access CPU, s | access RSS, MiB | store RSS, MiB "
+             "| neighbour reads p99 / max, ms "
              "| neighbour writes p99 / max, ms |", "|---|---:|---:|---:|---:|---:|---:|---:|---:|"]  # fmt: skip
     for row in rows:
         memory, reads, writes = row["rss_mib"], row["neighbour_read_ms"], row["neighbour_write_ms"]
@@ -237,7 +239,7 @@ def main() -> None:
         directory = Path(name)
         directory.chmod(0o755)
         machine = describe(directory)
-        cell = BulkheadCell(directory / "cell", f"{loopback_network(os.getpid())}.1", UID_BASE)
+        cell = BulkheadCell(directory / "cell", f"{loopback_network(os.getpid())}.1", UID_BASE, quota_bytes=1 << 40)
         try:
             box = BigBox(cell, options.messages)
             box.fill()

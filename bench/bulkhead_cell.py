@@ -27,11 +27,19 @@ class BulkheadCell:
     smtp, imaps, pop3s = PORTS["listen.mx"], PORTS["listen.imaps"], PORTS["listen.pop3s"]
 
     def __init__(
-        self, directory: Path, address: str, uid_base: int, connections: int = 1024, *, workers: int = 0
+        self,
+        directory: Path,
+        address: str,
+        uid_base: int,
+        connections: int = 1024,
+        *,
+        workers: int = 0,
+        quota_bytes: int = 0,
     ) -> None:
         """connections: to IMAP at once, all from one address, which the shipped settings would not let it.
 
         workers: of mx, 0 is one a processor; IMAP has one, so that its figures are those of one process.
+        quota_bytes: of each account, 0 is what is shipped.
         """
         limits = {
             "access.connections_per_source_max": connections, "access.connections_max": connections,
@@ -39,6 +47,8 @@ class BulkheadCell:
             "access.workers_max": 1, "submit.workers": 1, "mx.workers": workers,
             "auth.attempts_per_source_minute": 10_000,
         }  # fmt: skip
+        if quota_bytes:
+            limits["directory.default_quota_bytes"] = quota_bytes
         self.address, self._directory = address, directory
         new = NewTenant(TenantId(TENANT), 0, DomainName(DOMAIN), address, "Benchmark", {**PORTS, **limits})
         make_installation(directory, "Benchmark", [new])

@@ -29,12 +29,13 @@ class MailboxChange:
     mailbox: int  # mailbox.seq
     modseq: int
     added: list[AddedRow] = field(default_factory=list)
-    flagged: list[tuple[int, int]] = field(default_factory=list)  # UID and flags
+    flagged: list[tuple[int, int]] = field(default_factory=list)  # UID and flags, ascending
     expunged: list[int] = field(default_factory=list)  # UIDs, ascending
     dropped: bool = False  # the mailbox itself is gone
+    unlisted: int = 0  # rows changed that are not listed here, because they are too many
 
     def __len__(self) -> int:
-        return len(self.added) + len(self.flagged) + len(self.expunged)
+        return len(self.added) + len(self.flagged) + len(self.expunged) + self.unlisted
 
 
 @dataclass(slots=True)

@@ -1,7 +1,7 @@
 """Packed arrays of a mailbox, as they are answered: a cached projection of its rows, exact after every commit.
 
 All of it lives on the loop's thread. A projection is loaded from one snapshot of the database and remembers the
-account's MODSEQ of that snapshot, so a change that it already holds is not applied twice. A change of more than 4,096
+account's MODSEQ of that snapshot, so a change that it already holds is not applied twice. A change of more than 8,192
 messages throws the projection away instead of holding the loop.
 """
 
@@ -14,6 +14,7 @@ from collections import OrderedDict, deque
 from collections.abc import Callable, Iterable
 from concurrent.futures import Executor
 from dataclasses import dataclass, field
+from itertools import compress, count
 from pathlib import Path
 from typing import Any
 
@@ -25,9 +26,11 @@ from bulkhead.store.rows import row_slices
 
 ROW_BYTES = 4 + 8 + 4 + 8 + 8 + 16
 CACHE_BYTES = 64 << 20
-CHANGE_MAX = 4096  # messages of one change that is applied; more: the projection is loaded anew
+CHANGE_MAX = 8192  # messages of one change that is applied; more: the projection is loaded anew
 INLINE_MAX = 1000  # messages that are loaded on the loop's thread
 RECENT_MAX = 512  # changes whose UIDs are remembered
+RECENT_UIDS_MAX = 1 << 15  # of all of those
+RUNS_MAX = 16  # of messages taken out one after another; more are taken out in one go
 
 _HEAD = (
     "SELECT m.uid_validity, m.uid_next, m.modseq, a.modseq"
@@ -53,7 +56,8 @@ class MailboxColumns:
     dates: "array[int]" = field(default_factory=lambda: array("q"))
     modseqs: "array[int]" = field(default_factory=lambda: array("q"))
     emails: bytearray = field(default_factory=bytearray)
-    recent: "deque[tuple[int, tuple[int, ...]]]" = field(default_factory=deque)  # MODSEQ, UIDs added or flagged
+    recent: "deque[tuple[int, array[int]]]" = field(default_factory=deque)  # MODSEQ, UIDs added or flagged
+    recent_uids: int = 0  # in `recent`
     recent_floor: int = 0  # `recent` holds every change above this MODSEQ
 
     @property
@@ -78,22 +82,52 @@ class MailboxColumns:
         if change.modseq <= self.as_of:
             return
         self.as_of = self.modseq = change.modseq
-        for start, end in _runs_of(self.uids, change.expunged):
-            for column in (self.uids, self.flags, self.sizes, self.dates, self.modseqs):
-                del column[start:end]
-            del self.emails[16 * start : 16 * end]
-        for uid, flags in change.flagged:
-            at = bisect_left(self.uids, uid)
-            self.flags[at] = flags
-            self.modseqs[at] = change.modseq
+        self._take_out(_runs_of(self.uids, change.expunged))
+        self._set_flags(change.flagged, change.modseq)
         if change.added:
             self.extend((row.uid, row.flags, row.size, row.date, change.modseq, row.email) for row in change.added)
             self.uid_next = change.added[-1].uid + 1
-        changed = (*(uid for uid, _ in change.flagged), *(row.uid for row in change.added))
+        changed = array("I", [uid for uid, _ in change.flagged])
+        changed.extend([row.uid for row in change.added])
         if changed:
             self.recent.append((change.modseq, changed))
-            if len(self.recent) > RECENT_MAX:
-                self.recent_floor = self.recent.popleft()[0]
+            self.recent_uids += len(changed)
+            while len(self.recent) > RECENT_MAX or self.recent_uids > RECENT_UIDS_MAX:
+                self.recent_floor, gone = self.recent.popleft()
+                self.recent_uids -= len(gone)
+
+    def _take_out(self, runs: list[tuple[int, int]]) -> None:
+        """Places [start, end), the last first, without which the columns are from now on."""
+        if len(runs) <= RUNS_MAX:
+            for start, end in runs:
+                for column in (self.uids, self.flags, self.sizes, self.dates, self.modseqs):
+                    del column[start:end]
+                del self.emails[16 * start : 16 * end]
+            return
+        kept, at = list[tuple[int, int]](), 0
+        for start, end in reversed(runs):
+            kept.append((at, start))
+            at = end
+        kept.append((at, len(self.uids)))
+        self.uids, self.flags, self.sizes, self.dates, self.modseqs = (
+            _only(column, kept) for column in (self.uids, self.flags, self.sizes, self.dates, self.modseqs)
+        )
+        emails = memoryview(self.emails)
+        self.emails = bytearray(b"".join([emails[16 * start : 16 * end] for start, end in kept]))
+
+    def _set_flags(self, flagged: list[tuple[int, int]], modseq: int) -> None:
+        if not flagged:
+            return
+        start = bisect_left(self.uids, flagged[0][0])
+        stop = start + len(flagged)
+        if stop <= len(self.uids) and self.uids[stop - 1] == flagged[-1][0]:  # all from first to last: one run
+            self.flags[start:stop] = array("q", [flags for _, flags in flagged])
+            self.modseqs[start:stop] = array("q", [modseq]) * len(flagged)
+            return
+        for uid, flags in flagged:
+            at = bisect_left(self.uids, uid)
+            self.flags[at] = flags
+            self.modseqs[at] = modseq
 
     def packed(self, columns: int, first_uid: int) -> tuple[int, list[bytes]]:
         """How many messages from `first_uid` on, and the chosen columns (bits of Column), little-endian."""
@@ -114,7 +148,7 @@ class MailboxColumns:
         if since >= self.modseq:
             return []
         if since < self.recent_floor:
-            return [at for at, modseq in enumerate(self.modseqs) if modseq > since]
+            return list(compress(count(), map(since.__lt__, self.modseqs)))
         uids: set[int] = set()
         for modseq, changed in reversed(self.recent):
             if modseq <= since:
@@ -126,6 +160,14 @@ class MailboxColumns:
             if at < len(self.uids) and self.uids[at] == uid:
                 places.append(at)
         return places
+
+
+def _only(column: "array[int]", places: list[tuple[int, int]]) -> "array[int]":
+    """These places [start, end) of a column."""
+    kept = array(column.typecode)
+    for start, end in places:
+        kept += column[start:end]
+    return kept
 
 
 def packed(column: "array[int]") -> bytes:

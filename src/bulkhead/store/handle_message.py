@@ -1,9 +1,14 @@
-"""A session changes messages: StoreFlags, Expunge, CopyMessages. Each is one transaction under one MODSEQ."""
+"""A session changes messages: StoreFlags, Expunge, CopyMessages. Up to 8,000 rows are one transaction and one MODSEQ.
+
+More are swept (sweep.py): a transaction and a MODSEQ for each 8,000, a COPY in one transaction.
+"""
 
 import json
 import sqlite3
 from array import array
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from itertools import compress
 
 from bulkhead.boundary.body import BodyReader
 from bulkhead.boundary.messages.to_store import (
@@ -14,11 +19,12 @@ from bulkhead.boundary.messages.to_store import (
     FlagMode,
     FlagsStored,
     StoreFlags,
+    UidRange,
 )  # fmt: skip
 from bulkhead.boundary.terms import Answer
 from bulkhead.errors import Refused
 from bulkhead.store.changes import AddedRow, Effects, MailboxChange
-from bulkhead.store.columns import packed
+from bulkhead.store.columns import CHANGE_MAX, packed
 from bulkhead.store.grants import WRITE, Session
 from bulkhead.store.rows import (
     ALL_UIDS,
@@ -28,11 +34,11 @@ from bulkhead.store.rows import (
     Row,
     by_count,
     find_mailbox,
+    flag_rows,
     number_list,
     over_quota,
     release_emails,
     require_keywords,
-    select_rows,
     signed,
     take_modseq,
     take_rows,
@@ -40,6 +46,7 @@ from bulkhead.store.rows import (
 )  # fmt: skip
 from bulkhead.store.sessions import by_handle
 from bulkhead.store.state import State
+from bulkhead.store.sweep import STEP_ROWS, Rest, sweep
 
 
 @by_handle(WRITE)
@@ -47,33 +54,48 @@ async def store_flags(state: State, session: Session, request: StoreFlags, body:
     """New flags; a message that has them already keeps its MODSEQ."""
     if request.mode not in (FlagMode.REPLACE, FlagMode.ADD, FlagMode.REMOVE):
         raise Refused("there is no such way to combine flags", code="bad-mode")
+    work = _Flagging(session.account_seq, request)
+    return await sweep(state, session, request, work, mailbox=request.mailbox, uids=request.uids)
 
-    def work(connection: sqlite3.Connection, effects: Effects) -> FlagsStored:
-        mailbox = find_mailbox(connection, session.account_seq, request.mailbox)
+
+class _Flagging:
+    """The work of StoreFlags."""
+
+    def __init__(self, account: int, request: StoreFlags) -> None:
+        self._account, self._request, self._rest = account, request, Rest(request.uids)
+        self._listed, self._flags, self._refused = array("I"), array("q"), array("I")
+        self._modseq = 0
+
+    def step(self, connection: sqlite3.Connection, effects: Effects) -> bool:
+        mailbox = find_mailbox(connection, self._account, self._request.mailbox)
         keywords, modseq = connection.execute(
-            "SELECT keywords, modseq FROM account WHERE seq = ?", (session.account_seq,)
+            "SELECT keywords, modseq FROM account WHERE seq = ?", (self._account,)
         ).fetchone()
-        if request.mode != FlagMode.REMOVE:
-            require_keywords(request.flags, keywords)
-        rows = select_rows(connection, mailbox.seq, request.uids)
-        limit = request.unchanged_since
-        refused = [row.uid for row in rows if limit and row.modseq > limit]
-        listed = [(row, _combined(row.flags, request)) for row in rows if not limit or row.modseq <= limit]
-        changed = [(row, flags) for row, flags in listed if flags != row.flags]
+        self._modseq = max(self._modseq, modseq)
+        if self._request.mode != FlagMode.REMOVE:
+            require_keywords(self._request.flags, keywords)
+        ranges = self._rest.ranges
+        uids, flags, modseqs = flag_rows(connection, mailbox.seq, ranges, STEP_ROWS)
+        more = len(uids) == STEP_ROWS
+        self._rest.passed(uids[-1] if more else None)
+        limit = self._request.unchanged_since
+        if limit:
+            self._refused.extend([uid for uid, modseq in zip(uids, modseqs, strict=True) if modseq > limit])
+            fits = [modseq <= limit for modseq in modseqs]
+            uids, flags = list(compress(uids, fits)), list(compress(flags, fits))
+        new = {old: _combined(old, self._request) for old in set(flags)}
+        self._listed.extend(uids)
+        self._flags.extend(map(new.__getitem__, flags))
+        changed = [(uid, old) for uid, old in zip(uids, flags, strict=True) if new[old] != old]
         if changed:
-            modseq = take_modseq(connection, effects, session.account_seq)
-            effects.changes.append(_write_flags(connection, mailbox, changed, modseq))
-        effects.body = b"".join(
-            packed(column)
-            for column in (
-                array("I", [row.uid for row, _ in listed]),
-                array("q", [flags for _, flags in listed]),
-                array("I", refused),
-            )
-        )
-        return FlagsStored(modseq, len(listed), len(refused))
+            self._modseq = take_modseq(connection, effects, self._account)
+            whole = len(ranges) == 1 and not limit
+            effects.changes.append(_write_flags(connection, mailbox, changed, new, self._modseq, whole=whole))
+        return more
 
-    return await state.commit_with_body(request, work)
+    def finish(self, connection: sqlite3.Connection, effects: Effects) -> FlagsStored:
+        effects.body = b"".join(map(packed, (self._listed, self._flags, self._refused)))
+        return FlagsStored(self._modseq, len(self._listed), len(self._refused))
 
 
 def _combined(old: int, request: StoreFlags) -> int:
@@ -86,89 +108,137 @@ def _combined(old: int, request: StoreFlags) -> int:
 
 
 def _write_flags(
-    connection: sqlite3.Connection, mailbox: MailboxHead, changed: Sequence[tuple[Row, int]], modseq: int
+    connection: sqlite3.Connection,
+    mailbox: MailboxHead,
+    changed: Sequence[tuple[int, int]],
+    new: Mapping[int, int],
+    modseq: int,
+    *,
+    whole: bool,
 ) -> MailboxChange:
-    by_flags: dict[int, list[int]] = {}
-    for row, flags in changed:
-        by_flags.setdefault(flags, []).append(row.uid)
-    for flags, uids in by_flags.items():
+    """New flags for (UID, old flags). `whole`: all with such flags between the first and the last are among them."""
+    counts = Counter(old for _, old in changed)
+    for old in counts:
+        if whole:
+            connection.execute(
+                "UPDATE message SET flags = ?, modseq = ? WHERE mailbox = ? AND uid BETWEEN ? AND ? AND flags = ?",
+                (new[old], modseq, mailbox.seq, changed[0][0], changed[-1][0], old),
+            )
+            continue
         connection.execute(
             "UPDATE message SET flags = ?, modseq = ? WHERE mailbox = ? AND uid IN (SELECT value FROM json_each(?))",
-            (flags, modseq, mailbox.seq, number_list(uids)),
+            (new[old], modseq, mailbox.seq, number_list(uid for uid, flags in changed if flags == old)),
         )
-    unseen = sum((row.flags & SEEN) - (flags & SEEN) for row, flags in changed)
-    deleted = sum((flags & DELETED) - (row.flags & DELETED) for row, flags in changed) // DELETED
-    deleted_size = sum(((flags & DELETED) - (row.flags & DELETED)) * row.size for row, flags in changed) // DELETED
+    unseen = sum(((old & SEEN) - (new[old] & SEEN)) * count for old, count in counts.items())
+    deleted = sum(((new[old] & DELETED) - (old & DELETED)) * count for old, count in counts.items()) // DELETED
+    turned = [uid for uid, old in changed if (old ^ new[old]) & DELETED]
+    deleted_size = _size_of(connection, mailbox.seq, turned) * (1 if deleted >= 0 else -1) if turned else 0
     connection.execute(
         "UPDATE mailbox SET unseen = unseen + ?, deleted = deleted + ?, deleted_size = deleted_size + ?, modseq = ?"
         " WHERE seq = ?",
         (unseen, deleted, deleted_size, modseq, mailbox.seq),
     )
-    return MailboxChange(mailbox.seq, modseq, flagged=[(row.uid, flags) for row, flags in changed])
+    return MailboxChange(mailbox.seq, modseq, flagged=[(uid, new[old]) for uid, old in changed])
+
+
+def _size_of(connection: sqlite3.Connection, mailbox: int, uids: Iterable[int]) -> int:
+    """RFC822.SIZE of these messages together."""
+    (size,) = connection.execute(
+        "SELECT coalesce(sum(e.size), 0) FROM message m CROSS JOIN email e"
+        " WHERE m.mailbox = ? AND m.uid IN (SELECT value FROM json_each(?)) AND e.seq = m.email",
+        (mailbox, number_list(uids)),
+    ).fetchone()
+    return int(size)
 
 
 @by_handle(WRITE)
 async def expunge(state: State, session: Session, request: Expunge, body: BodyReader | None) -> Answer:
     """Removed UIDs. Without `deleted_only` only UIDs that were named go: no UIDs then means none."""
+    uids = request.uids or (ALL_UIDS if request.deleted_only else ())
+    work = _Expunging(session.account_seq, request, uids)
+    return await sweep(state, session, request, work, mailbox=request.mailbox, uids=uids)
 
-    def work(connection: sqlite3.Connection, effects: Effects) -> Expunged:
-        mailbox = find_mailbox(connection, session.account_seq, request.mailbox)
-        rows = _rows_to_expunge(connection, mailbox, request)
+
+class _Expunging:
+    """The work of Expunge."""
+
+    def __init__(self, account: int, request: Expunge, uids: Sequence[UidRange]) -> None:
+        self._account, self._request, self._rest = account, request, Rest(uids)
+        self._gone = array("I")
+        self._modseq = 0
+
+    def step(self, connection: sqlite3.Connection, effects: Effects) -> bool:
+        mailbox = find_mailbox(connection, self._account, self._request.mailbox)
+        rows: list[Row] = []
+        if mailbox.deleted or not self._request.deleted_only:
+            flags = DELETED if self._request.deleted_only else 0
+            rows = self._rest.take(connection, mailbox.seq, flags)
         if not rows:
-            effects.body = b""
-            (modseq,) = connection.execute(
-                "SELECT modseq FROM account WHERE seq = ?", (session.account_seq,)
-            ).fetchone()
-            return Expunged(modseq, 0)
-        modseq = take_modseq(connection, effects, session.account_seq)
-        change = MailboxChange(mailbox.seq, modseq)
-        take_rows(connection, mailbox, rows, modseq, change)
-        release_emails(connection, effects, session.account_seq, rows)
+            return False
+        self._modseq = take_modseq(connection, effects, self._account)
+        change = MailboxChange(mailbox.seq, self._modseq)
+        take_rows(connection, mailbox, rows, self._modseq, change)
+        release_emails(connection, effects, self._account, rows)
         effects.changes.append(change)
-        effects.body = packed(array("I", change.expunged))
-        return Expunged(modseq, len(rows))
+        self._gone.extend(change.expunged)
+        return bool(self._rest.ranges)
 
-    return await state.commit_with_body(request, work)
+    def finish(self, connection: sqlite3.Connection, effects: Effects) -> Expunged:
+        effects.body = packed(self._gone)
+        return Expunged(self._modseq or _modseq_of(connection, self._account), len(self._gone))
 
 
-def _rows_to_expunge(connection: sqlite3.Connection, mailbox: MailboxHead, request: Expunge) -> list[Row]:
-    if request.deleted_only and not mailbox.deleted:
-        return []
-    if request.uids:
-        rows = select_rows(connection, mailbox.seq, request.uids)
-    else:
-        rows = select_rows(connection, mailbox.seq, ALL_UIDS) if request.deleted_only else []
-    return [row for row in rows if row.flags & DELETED] if request.deleted_only else rows
+def _modseq_of(connection: sqlite3.Connection, account: int) -> int:
+    (modseq,) = connection.execute("SELECT modseq FROM account WHERE seq = ?", (account,)).fetchone()
+    return int(modseq)
 
 
 @by_handle(WRITE)
 async def copy_messages(state: State, session: Session, request: CopyMessages, body: BodyReader | None) -> Answer:
     """Source UIDs and their target UIDs. The rows are copied, never the bytes; a move takes the source rows away."""
+    work = _Copying(session.account_seq, request, state.messages_max)
+    return await sweep(
+        state, session, request, work, mailbox=request.mailbox, uids=request.uids, whole=not request.move
+    )
 
-    def work(connection: sqlite3.Connection, effects: Effects) -> Copied:
-        source = find_mailbox(connection, session.account_seq, request.mailbox)
-        target = find_mailbox(connection, session.account_seq, request.target)
-        rows = select_rows(connection, source.seq, request.uids)
+
+class _Copying:
+    """The work of CopyMessages."""
+
+    def __init__(self, account: int, request: CopyMessages, messages_max: int) -> None:
+        self._account, self._request, self._messages_max = account, request, messages_max
+        self._rest: Rest | None = None
+        self._from, self._to = array("I"), array("I")
+        self._modseq = 0
+
+    def step(self, connection: sqlite3.Connection, effects: Effects) -> bool:
+        source = find_mailbox(connection, self._account, self._request.mailbox)
+        target = find_mailbox(connection, self._account, self._request.target)
+        if self._rest is None:
+            self._rest = Rest(self._request.uids)
+            self._rest.cut(source.uid_next - 1)
+        rows = self._rest.take(connection, source.seq)
         if not rows:
-            effects.body = b""
-            (modseq,) = connection.execute(
-                "SELECT modseq FROM account WHERE seq = ?", (session.account_seq,)
-            ).fetchone()
-            return Copied(target.uid_validity, modseq, 0)
-        modseq = take_modseq(connection, effects, session.account_seq)
-        if request.move:
-            change = move_rows(connection, effects, source, target, rows, modseq)
+            return False
+        self._modseq = take_modseq(connection, effects, self._account)
+        if self._request.move:
+            change = move_rows(connection, effects, source, target, rows, self._modseq)
         else:
-            change = MailboxChange(target.seq, modseq)
-            _reference_again(connection, session.account_seq, rows, state.messages_max)
-            _put_rows(connection, target, rows, modseq, change)
+            change = MailboxChange(target.seq, self._modseq)
+            _reference_again(connection, self._account, rows, self._messages_max)
+            _put_rows(connection, target, rows, self._modseq, change)
             effects.changes.append(change)
-        effects.body = packed(array("I", [row.uid for row in rows])) + packed(
-            array("I", [row.uid for row in change.added])
-        )
-        return Copied(target.uid_validity, modseq, len(rows))
+        self._from.extend([row.uid for row in rows])
+        self._to.extend([row.uid for row in change.added])
+        if len(self._from) > CHANGE_MAX and not self._request.move:  # one transaction: a list of it all is too much
+            effects.changes = [MailboxChange(target.seq, self._modseq, unlisted=len(self._from))]
+        return bool(self._rest.ranges)
 
-    return await state.commit_with_body(request, work)
+    def finish(self, connection: sqlite3.Connection, effects: Effects) -> Copied:
+        target = find_mailbox(connection, self._account, self._request.target)
+        effects.body = packed(self._from) + packed(self._to)
+        modseq = self._modseq or _modseq_of(connection, self._account)
+        return Copied(target.uid_validity, modseq, len(self._from))
 
 
 def move_rows(

@@ -212,7 +212,10 @@ SELECT_STORED = (
 SELECT_PLACES = "SELECT m.uid, e.page, e.place" + _FROM_RANGES
 _SELECT_SLICE = (
     "SELECT json_group_array(json_array(uid, seq, flags, modseq, size, date, hex(email))) FROM"
-    " (SELECT m.uid, e.seq, m.flags, m.modseq, e.size, e.date, e.email" + _FROM_RANGES + ")"
+    " (SELECT m.uid, e.seq, m.flags, m.modseq, e.size, e.date, e.email FROM json_each(?1) r CROSS JOIN message m"
+    " CROSS JOIN email e"
+    " WHERE m.mailbox = ?2 AND m.uid BETWEEN json_extract(r.value, '$[0]') AND json_extract(r.value, '$[1]')"
+    " AND m.flags & ?4 = ?4 AND e.seq = m.email LIMIT ?3)"
 )
 
 
@@ -222,21 +225,41 @@ def range_list(ranges: Sequence[UidRange]) -> str:
 
 
 def row_slices(
-    connection: sqlite3.Connection, mailbox: int, ranges: Sequence[UidRange] = ALL_UIDS
+    connection: sqlite3.Connection, mailbox: int, ranges: Sequence[UidRange] = ALL_UIDS, flags: int = 0
 ) -> Iterator[list[Row]]:
-    """The message rows of these UIDs, in UID order, 2,000 at a time; missing ones are left out.
+    """The message rows of these UIDs that have all of `flags`, in UID order, 2,000 at a time; missing ones left out.
 
     A slice is one step of SQLite: each step gives up the interpreter's lock, and a busy loop is slow to give it back.
     """
     left = merged(ranges)
     while left:
-        (text,) = connection.execute(_SELECT_SLICE, (json.dumps(left), mailbox, SLICE)).fetchone()
+        (text,) = connection.execute(_SELECT_SLICE, (json.dumps(left), mailbox, SLICE, flags)).fetchone()
         rows = [Row(*row) for row in json.loads(text)]
         yield rows
         if len(rows) < SLICE:
             return
-        last = rows[-1].uid
-        left = [(max(start, last + 1), end) for start, end in left if end > last]
+        left = after(left, rows[-1].uid)
+
+
+_FLAG_ROWS = (
+    "SELECT json_group_array(uid), json_group_array(flags), json_group_array(modseq) FROM"
+    " (SELECT m.uid, m.flags, m.modseq FROM json_each(?1) r CROSS JOIN message m"
+    " WHERE m.mailbox = ?2 AND m.uid BETWEEN json_extract(r.value, '$[0]') AND json_extract(r.value, '$[1]') LIMIT ?3)"
+)
+
+
+def flag_rows(
+    connection: sqlite3.Connection, mailbox: int, ranges: Sequence[UidRange], limit: int
+) -> tuple[list[int], list[int], list[int]]:
+    """UIDs, signed flags and MODSEQs of at most `limit` messages of merged ranges, in UID order."""
+    found = connection.execute(_FLAG_ROWS, (json.dumps(ranges), mailbox, limit)).fetchone()
+    uids, flags, modseqs = map(json.loads, found)
+    return uids, flags, modseqs
+
+
+def after(ranges: Sequence[UidRange], uid: int) -> list[UidRange]:
+    """What of merged ranges lies above `uid`."""
+    return [(max(first, uid + 1), last) for first, last in ranges if last > uid]
 
 
 def select_rows(connection: sqlite3.Connection, mailbox: int, ranges: Sequence[UidRange]) -> list[Row]:

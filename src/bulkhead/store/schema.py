@@ -139,6 +139,9 @@ MIGRATIONS = (
     UPDATE mailbox SET deleted_size = coalesce((SELECT sum(e.size) FROM message m JOIN email e ON e.seq = m.email
         WHERE m.mailbox = mailbox.seq AND m.flags & 8 != 0), 0) WHERE deleted != 0;
     """,
+    """
+    ALTER TABLE answer_body ADD COLUMN packed INTEGER NOT NULL DEFAULT 0;  -- 1: by place of octet, deflated
+    """,
 )
 
 DATABASE = "store.sqlite"
