@@ -5,6 +5,8 @@ import re
 import pytest
 from tests.access.cell import Account, Cell, Raw, message
 
+from bulkhead.access import imap_mailbox
+
 
 @pytest.fixture
 def raw(cell: Cell, account: Account) -> Raw:
@@ -87,3 +89,18 @@ def test_search_finds_by_modseq_and_tells_the_highest(raw: Raw) -> None:
 )  # fmt: skip
 def test_what_is_not_the_grammar_is_refused(raw: Raw, command: str) -> None:
     assert b" BAD " in raw.command(command)[-1]
+
+
+def test_a_store_on_very_many_tells_of_each_message_once_as_it_goes(
+    cell: Cell, account: Account, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(imap_mailbox, "PORTION", 3)
+    cell.deliver(account, *(message(f"{n}") for n in range(8)))
+    raw = cell.raw(account)
+    raw.command("SELECT INBOX")
+    lines = raw.command("STORE 1:4,6:8 +FLAGS (\\Seen)")
+    assert [int(line.split()[1]) for line in lines[:-1]] == [1, 2, 3, 4, 6, 7, 8]
+    assert all(b"\\Seen" in line for line in lines[:-1])
+    assert lines[-1].endswith(b"OK STORE completed\r\n")
+    assert raw.command("STORE 1:* +FLAGS.SILENT (\\Flagged)")[-1].endswith(b"OK STORE completed\r\n")
+    assert len(raw.command("SEARCH FLAGGED")[0].split()) == 10

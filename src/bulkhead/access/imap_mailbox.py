@@ -1,6 +1,6 @@
 """SELECT, and the commands on the selected mailbox."""
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
 from bulkhead.access.columns import unpack
@@ -23,6 +23,8 @@ from bulkhead.wire.imap.sequence import SequenceSet, compress, resolve_numbers, 
 
 if TYPE_CHECKING:
     from bulkhead.access.imap_session import ImapSession
+
+PORTION: Final = 100_000  # messages that one STORE changes before it tells of them
 
 _MODES: Final[Mapping[StoreMode, tuple[int, Callable[[int, int], int]]]] = {
     StoreMode.REPLACE: (FlagMode.REPLACE, lambda mask, old: mask),
@@ -141,12 +143,15 @@ async def store(session: "ImapSession", tag: bytes, command: c.Store) -> Ok:
     since = command.unchanged_since or 0
     if command.unchanged_since == 0:  # every MODSEQ is above 0, and to the store 0 means: whatever it is
         refused, places = [selected.uids[at] for place in places for at in place], []
-    for uids in selected.uid_ranges(places):
-        request = StoreFlags(account.stamp(), account.handle, selected.mailbox, uids, mode, mask, since)
-        reply, body = await account.read(request)
-        session.output.resumed()
-        done += await selected.stored(body, reply.changed, session.output, expected)
-        refused += unpack("I", body, 12 * reply.changed, reply.refused)
+    for number, portion in enumerate(_portions(places)):
+        if number:  # told as it goes: the news of a million messages at once would fill the memory
+            await session.tell(expunge=False, now=True)
+        for uids in selected.uid_ranges(portion):
+            request = StoreFlags(account.stamp(), account.handle, selected.mailbox, uids, mode, mask, since)
+            reply, body = await account.read(request)
+            session.output.resumed()
+            done += await selected.stored(body, reply.changed, session.output, expected)
+            refused += unpack("I", body, 12 * reply.changed, reply.refused)
     if refused:
         failed = [at + 1 for uid in refused if (at := selected.index(uid)) is not None]
         code = responses.modified_code(compress(refused if command.uid else failed))
@@ -154,6 +159,22 @@ async def store(session: "ImapSession", tag: bytes, command: c.Store) -> Ok:
     if done < wanted and not command.uid:
         return Ok("Some messages were expunged", Code.EXPUNGEISSUED)
     return Ok("STORE completed")
+
+
+def _portions(places: Sequence[range]) -> Iterator[list[range]]:
+    """The places in order, at most 100,000 messages together; without any, none."""
+    portion, room = list[range](), PORTION
+    for place in places:
+        start = place.start
+        while start < place.stop:
+            taken = range(start, min(place.stop, start + room))
+            portion.append(taken)
+            start, room = taken.stop, room - len(taken)
+            if not room:
+                yield portion
+                portion, room = [], PORTION
+    if portion:
+        yield portion
 
 
 async def copy(session: "ImapSession", tag: bytes, command: c.Copy) -> Ok:

@@ -465,7 +465,7 @@ class FlagMode:
 
 
 class StoreFlags(Mutation[FlagsStored], frozen=True, tag=40):
-    """Change flags of messages; one MODSEQ for all that changed. Lists every message named, changed or not."""
+    """Change flags of messages; one MODSEQ for each 8,000 that changed. Lists every message named, changed or not."""
 
     reply_body_max: ClassVar[int] = COLUMNS_BYTES_MAX
     handle: Handle
