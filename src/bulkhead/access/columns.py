@@ -6,6 +6,7 @@ from bisect import bisect_left
 from collections.abc import Iterator, Sequence
 
 from bulkhead.errors import IntegrityError
+from bulkhead.wire.imap.sequence import runs
 
 
 def unpack(typecode: str, body: bytes, start: int, count: int) -> "array[int]":
@@ -51,3 +52,8 @@ def batches(places: Sequence[range], size: int) -> Iterator[list[range]]:
                 batch, room = [], size
     if batch:
         yield batch
+
+
+def ranges_of(places: Sequence[int]) -> list[range]:
+    """Ascending places as ranges."""
+    return [range(first, last + 1) for first, last in runs(places)]

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from bulkhead.access.account import Account
 from bulkhead.access.binary import content_of, decoded, measure
 from bulkhead.access.columns import batches
-from bulkhead.access.listing_lines import BATCH as LISTED_TOGETHER
+from bulkhead.access.filed import BATCH as LISTED_TOGETHER
 from bulkhead.access.listing_lines import ListingLines
 from bulkhead.access.mail import (
     Message,

@@ -7,27 +7,21 @@ are not filed yet, whose summary cannot be read here, or of which the client has
 """
 
 from array import array
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Final, TypeAlias
 
-import msgspec
-
 from bulkhead.access.account import Account
-from bulkhead.access.columns import unpack
+from bulkhead.access.filed import STEP, Filed, groups_by_page, read_filed
 from bulkhead.access.output import Output
 from bulkhead.access.selected import Selected
-from bulkhead.access.summaries import PAGES_AT_ONCE, Summaries
-from bulkhead.boundary.messages.to_store import ReadPlaces
+from bulkhead.access.summaries import Summaries
 from bulkhead.records.page import Page
 from bulkhead.wire.header import FieldCutter
 from bulkhead.wire.imap.fetch import Attribute, BodySection, FetchItem, SectionText, item_label
 from bulkhead.wire.imap.search_plan import Columns
 from bulkhead.wire.imap.sources import SUMMARY_FIELDS
 from bulkhead.wire.internet_date import internal_date
-from bulkhead.wire.summary import LISTED_VERSION
-
-BATCH = 2000  # messages whose places are read together
-STEP = 256  # messages whose lines are made in one step
+from bulkhead.wire.summary import Glance
 
 _OF_VIEW: Final = frozenset(
     (Attribute.UID, Attribute.FLAGS, Attribute.RFC822_SIZE, Attribute.INTERNALDATE, Attribute.MODSEQ)
@@ -35,24 +29,7 @@ _OF_VIEW: Final = frozenset(
 _OF_SUMMARY: Final = frozenset((Attribute.ENVELOPE, Attribute.BODY, Attribute.BODYSTRUCTURE))
 
 
-class _Glance(msgspec.Struct, array_like=True, frozen=True, gc=False):
-    """The fields of an encoded summary that listings ask for; what is Raw is skipped, not decoded."""
-
-    size: int
-    header_size: int
-    envelope: bytes
-    body: bytes
-    bodystructure: bytes
-    sections: msgspec.Raw
-    fields: bytes
-    omitted: tuple[bytes, ...] = ()
-    listed: int = 0
-
-
-_glance = msgspec.msgpack.Decoder(_Glance).decode
-
 _Column: TypeAlias = Sequence[bytes] | Sequence[int]
-_Filed: TypeAlias = tuple[int, int, int]  # place in the view, page, index in the page
 
 
 class ListingLines:
@@ -82,11 +59,11 @@ class ListingLines:
                 self._put(place, columns, ())
                 await self._output.breathe()
             return []
-        found = await self._places(batch)
+        found = await read_filed(self._account, self._selected, batch)
         self._output.resumed()
         left = {at for place in batch for at in place}
-        for group in _groups(found):
-            opened = await self._summaries.pages_numbered({page for _, page, _ in group if page})
+        for group in groups_by_page(found):
+            opened = await self._summaries.pages_numbered({filed.page for filed in group})
             self._output.resumed()
             for start in range(0, len(group), STEP):
                 answered = self._put_known(group[start : start + STEP], opened, columns)
@@ -96,10 +73,10 @@ class ListingLines:
 
     # --- lines ----------------------------------------------------------------------------------------------------
 
-    def _put_known(self, group: Sequence[_Filed], opened: Mapping[int, Page], columns: Columns | None) -> Sequence[int]:
+    def _put_known(self, group: Sequence[Filed], opened: Mapping[int, Page], columns: Columns | None) -> Sequence[int]:
         """Send what the opened pages can answer; the places that were answered."""
         places: list[int] = []
-        glances: list[_Glance] = []
+        glances: list[Glance] = []
         for at, number, index in group:
             page = opened.get(number)
             known = self._known(page.entries[index]) if page is not None and index < len(page.entries) else None
@@ -109,7 +86,7 @@ class ListingLines:
         self._put(places, columns, glances)
         return places
 
-    def _put(self, places: Sequence[int], columns: Columns | None, glances: Sequence[_Glance]) -> None:
+    def _put(self, places: Sequence[int], columns: Columns | None, glances: Sequence[Glance]) -> None:
         filled: list[_Column] = [[at + 1 for at in places]]
         for item, cutter in zip(self._items, self._cut, strict=True):
             filled += self._columns(item, cutter, places, columns, glances)
@@ -122,7 +99,7 @@ class ListingLines:
         cutter: "FieldCutter | None",
         places: Sequence[int],
         columns: Columns | None,
-        glances: Sequence[_Glance],
+        glances: Sequence[Glance],
     ) -> list[_Column]:
         """What fills an item's slot: one value of each message, or a literal's size and octets."""
         selected = self._selected
@@ -148,48 +125,12 @@ class ListingLines:
                 return [[one.bodystructure for one in glances]]
         raise ValueError("an item without its source")
 
-    def _known(self, entry: bytes) -> _Glance | None:
+    def _known(self, entry: bytes) -> Glance | None:
         """The summary where it can answer here; a caller that reads more finds out why not."""
-        if not entry:
-            return None
-        try:
-            found = _glance(entry)
-        except msgspec.DecodeError:
-            return None
-        if any(self._cut) and (found.omitted or found.listed != LISTED_VERSION):
-            return None
-        return found
+        found = Glance.of(entry)
+        return None if found is None or (any(self._cut) and not found.whole) else found
 
     # --- reading --------------------------------------------------------------------------------------------------
-
-    async def _places(self, batch: Sequence[range]) -> list[_Filed]:
-        """Where the summaries of these messages are; nothing of one that is gone or not filed."""
-        selected = self._selected
-        uids, pages, indices = array("I"), array("I"), bytearray()
-        for ranges in selected.uid_ranges(batch):
-            reply, body = await self._account.read(ReadPlaces(self._account.handle, selected.mailbox, ranges))
-            count = reply.messages
-            uids += unpack("I", body, 0, count)
-            pages += unpack("I", body, 4 * count, count)
-            indices += body[8 * count : 9 * count]
-        places: Iterable[int | None] = [at for place in batch for at in place]
-        if [selected.uids[at] for place in batch for at in place] != uids.tolist():  # some are gone
-            places = map(selected.index, uids)
-        return [
-            (at, page, index) for at, page, index in zip(places, pages, indices, strict=True) if at is not None and page
-        ]
-
-
-def _groups(found: Sequence[_Filed]) -> Iterator[Sequence[_Filed]]:
-    """The messages in order, in groups whose pages may be read together."""
-    start, pages = 0, set[int]()
-    for end, (_, page, _) in enumerate(found):
-        if page not in pages and len(pages) == PAGES_AT_ONCE:
-            yield found[start:end]
-            start, pages = end, set()
-        pages.add(page)
-    if start < len(found):
-        yield found[start:]
 
 
 def _of(column: "array[int]", places: Sequence[int]) -> Sequence[int]:

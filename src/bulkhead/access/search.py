@@ -1,10 +1,13 @@
 """SEARCH: cheapest keys first; summaries, headers and bodies only of messages that are still undecided."""
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 
 from bulkhead.access.account import Account
+from bulkhead.access.columns import batches, ranges_of
+from bulkhead.access.filed import BATCH as FILED_TOGETHER
+from bulkhead.access.filed import STEP, Filed, groups_by_page, read_filed
 from bulkhead.access.mail import (
     Message,
     in_batches,
@@ -22,6 +25,7 @@ from bulkhead.access.selected import Selected
 from bulkhead.access.summaries import Summaries
 from bulkhead.boundary.messages.to_store import MessageRow
 from bulkhead.errors import IntegrityError, Refused
+from bulkhead.records.page import Page
 from bulkhead.wire.imap.search import (
     Age,
     And,
@@ -42,8 +46,11 @@ from bulkhead.wire.imap.search_plan import (
     compile_search,
     source_of_key,
 )  # fmt: skip
+from bulkhead.wire.imap.search_screen import Screen, screen_of
 from bulkhead.wire.imap.sources import Source
+from bulkhead.wire.summary import Glance
 
+SCREENED_MIN = 64  # undecided messages; fewer are read at once
 SLICE = 1000  # messages tested between two pauses
 BATCH = 256  # undecided messages whose rows are read together
 
@@ -77,9 +84,27 @@ class Searcher:
                     elif answer:
                         self._found.append(at)
                 await self._output.breathe()
+        undecided = await self._screened(undecided)
         for start in range(0, len(undecided), BATCH):
             await self._decide(undecided[start : start + BATCH], test)
         return sorted(self._found)
+
+    async def _screened(self, undecided: list[int]) -> list[int]:
+        """Without those messages whose summary shows at a glance that they do not match."""
+        screen = screen_of(self._key)
+        if screen is None or len(undecided) < SCREENED_MIN:
+            return undecided
+        left = set(undecided)
+        for batch in batches(ranges_of(undecided), FILED_TOGETHER):
+            found = await read_filed(self._account, self._selected, batch)
+            self._output.resumed()
+            for group in groups_by_page(found):
+                opened = await self._summaries.pages_numbered({filed.page for filed in group})
+                self._output.resumed()
+                for start in range(0, len(group), STEP):
+                    left.difference_update(_excluded(group[start : start + STEP], opened, screen))
+                    await self._output.breathe()
+        return [at for at in undecided if at in left]
 
     async def _columns(self) -> Columns:
         if any(isinstance(key, (Larger, Smaller, Dated, Age)) for key in _leaves(self._key)):
@@ -156,6 +181,15 @@ class Searcher:
                 raise
         finally:
             await self._output.breathe()
+
+
+def _excluded(group: Sequence[Filed], opened: Mapping[int, Page], screen: Screen) -> Iterator[int]:
+    """The places of messages that cannot match."""
+    for filed in group:
+        page = opened.get(filed.page)
+        known = Glance.of(page.entries[filed.entry]) if page and filed.entry < len(page.entries) else None
+        if known is not None and known.whole and not screen(known.fields):
+            yield filed.at
 
 
 def _leaves(key: SearchKey) -> Iterator[SearchKey]:

@@ -8,6 +8,7 @@ from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
 
 from bulkhead.access.account import Account
+from bulkhead.access.columns import ranges_of
 from bulkhead.access.mail import in_batches, is_gone, open_messages, read_headers, read_rows
 from bulkhead.access.outcome import log_fault
 from bulkhead.access.output import Output
@@ -150,7 +151,7 @@ class FieldReader:
     ) -> None:
         selected = self._selected
         rows: list[MessageRow] = []
-        for ranges in selected.uid_ranges(_runs(places)):
+        for ranges in selected.uid_ranges(ranges_of(places)):
             rows += await read_rows(self._account, selected.mailbox, ranges)
         self._output.resumed()
         long: list[MessageRow] = []  # their summaries left out a field that is asked for
@@ -184,14 +185,3 @@ class FieldReader:
 
 def _field_of(key: SortKey) -> bytes:
     return _FIELDS.get(key.field, b"")
-
-
-def _runs(places: Sequence[int]) -> list[range]:
-    """Ascending places as ranges."""
-    runs: list[range] = []
-    for at in places:
-        if runs and runs[-1].stop == at:
-            runs[-1] = range(runs[-1].start, at + 1)
-        else:
-            runs.append(range(at, at + 1))
-    return runs

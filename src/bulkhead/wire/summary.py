@@ -86,8 +86,36 @@ class Summary(msgspec.Struct, frozen=True, array_like=True):
         return all((low := name.lower()) in complete and low not in self.omitted for name in names)
 
 
+class Glance(msgspec.Struct, array_like=True, frozen=True, gc=False):
+    """The first fields of an encoded summary, as listings and searches ask for them; what is Raw is not decoded."""
+
+    size: int
+    header_size: int
+    envelope: bytes
+    body: bytes
+    bodystructure: bytes
+    sections: msgspec.Raw
+    fields: bytes
+    omitted: tuple[bytes, ...] = ()
+    listed: int = 0
+
+    @staticmethod
+    def of(data: bytes) -> "Glance | None":
+        """What the bytes of Summary.encode begin with; None of any other bytes."""
+        try:
+            return _GLANCE.decode(data)
+        except msgspec.DecodeError:
+            return None
+
+    @property
+    def whole(self) -> bool:
+        """Whether `fields` has everything of every field that is listed now."""
+        return not self.omitted and self.listed == LISTED_VERSION
+
+
 _ENCODER = msgspec.msgpack.Encoder()
 _DECODER = msgspec.msgpack.Decoder(Summary)
+_GLANCE = msgspec.msgpack.Decoder(Glance)
 
 
 def summarize(message: bytes) -> Summary:
