@@ -1,8 +1,8 @@
 """Semantic probes: what a compromised compartment gains from neighbours that keep every rule, as a table of rows.
 
 A row says what it attempts, what success would mean, and how the same act is shown to work for whom it is meant for.
-Its function does both and gives back the canaries that were reached, by column of the matrix. To add rows, write a module
-`semantic_<subject>.py` in this package with a tuple PROBES: it is found by its name.
+Its function does both and gives back the canaries that were reached, by column of the matrix. To add rows, write a
+module `semantic_<subject>.py` in this package with a tuple PROBES: it is found by its name.
 
     PROBES = (
         SemanticProbe(
