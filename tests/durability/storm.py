@@ -50,7 +50,7 @@ class Book:
         self.order: list[tuple[str, list[str]]] = []  # mailbox, names in the order in which one client had their yes
         self.ended: list[tuple[float, str, str]] = []  # when, which client, why
         self.refusals: list[tuple[float, str, str]] = []
-        self.unflagged: list[str] = []
+        self.faults: list[str] = []  # clients that stopped for another reason than the end of a connection
 
     def hand(self, letters: Sequence[Letter]) -> None:
         with self._lock:
@@ -80,7 +80,11 @@ class Storm:
         self._names = count()
 
     def start(
-        self, name: str, connect: Callable[[], AbstractContextManager[object]], turn: Callable[..., None]
+        self,
+        name: str,
+        connect: Callable[[], AbstractContextManager[object]],
+        turn: Callable[..., None],
+        pause: float = PAUSE,
     ) -> None:
         """A client: turn(connection) again and again, on a new connection where the old one died."""
 
@@ -90,11 +94,14 @@ class Storm:
                     with connect() as connection:
                         while not self.stopping.is_set():
                             turn(connection)
-                            self.stopping.wait(PAUSE)
+                            self.stopping.wait(pause)
                 except _ENDED as error:
                     if not self.stopping.is_set():
                         self.book.ended.append((time.monotonic(), name, f"{type(error).__name__}: {error}"))
                         self.stopping.wait(PAUSE)
+                except Exception as error:
+                    self.book.faults.append(f"{name}: {type(error).__name__}: {error}")
+                    raise
 
         thread = threading.Thread(target=run, name=name, daemon=True)
         self._threads.append(thread)
@@ -112,15 +119,15 @@ class Storm:
 
     # --- clients ------------------------------------------------------------------------------------------------------
 
-    def deliver(self, client: str, to: Sequence[Mailbox]) -> None:
+    def deliver(self, client: str, to: Sequence[Mailbox], *, chunked: bool = False) -> None:
         """Deliveries to a tenant's MX; every one to all of `to`. What died is handed over once more."""
-        sender = _Sender(self, client, "a@elsewhere.example", [(box, "mx", True) for box in to])
+        sender = _Sender(self, client, "a@elsewhere.example", [(box, "mx", True) for box in to], chunked)
         self.start(client, lambda: self.live.mx(to[0].tenant), sender.turn)
 
-    def submit(self, client: str, author: Mailbox, to: Sequence[Mailbox]) -> None:
+    def submit(self, client: str, author: Mailbox, to: Sequence[Mailbox], *, chunked: bool = False) -> None:
         """Submissions to own and other cells."""
         roads = [(box, "submit", box.tenant == author.tenant) for box in to]
-        sender = _Sender(self, client, author.address, roads)
+        sender = _Sender(self, client, author.address, roads, chunked)
         self.start(client, lambda: self.live.submission(author), sender.turn)
 
     def append(self, client: str, box: Mailbox) -> None:
@@ -160,10 +167,12 @@ class Storm:
 
 
 class _Sender:
-    """One SMTP client's transactions."""
+    """One SMTP client's transactions. chunked: by BDAT, in two pieces."""
 
-    def __init__(self, storm: Storm, client: str, author: str, roads: Sequence[tuple[Mailbox, str, bool]]) -> None:
-        self._storm, self._client, self._author, self._roads = storm, client, author, roads
+    def __init__(
+        self, storm: Storm, client: str, author: str, roads: Sequence[tuple[Mailbox, str, bool]], chunked: bool
+    ) -> None:
+        self._storm, self._client, self._author, self._roads, self._chunked = storm, client, author, roads, chunked
         self._again: list[Letter] = []
         self._accepted: list[str] = []
         storm.book.order += [(box.address, self._accepted) for box, _, local in roads if local]
@@ -176,22 +185,27 @@ class _Sender:
         name = letters[0].name
         smtp.ehlo_or_helo_if_needed()
         smtp.rset()
-        for code, text in (
-            smtp.mail(self._author),
-            *(smtp.rcpt(letter.address) for letter in letters),
-            smtp.docmd("DATA"),
-        ):
+        text = _text(name, self._author, LARGE if name.endswith("77") else 300)
+        last = text + b".\r\n"
+        replies = [smtp.mail(self._author), *(smtp.rcpt(letter.address) for letter in letters)]
+        if self._chunked:
+            first, rest = text[: len(text) // 3], text[len(text) // 3 :]
+            smtp.send(b"BDAT %d\r\n" % len(first) + first)
+            replies.append(smtp.getreply())
+            last = b"BDAT %d LAST\r\n" % len(rest) + rest
+        else:
+            replies.append(smtp.docmd("DATA"))
+        for code, why in replies:
             if code >= 400:
-                book.refusals.append((time.monotonic(), self._client, f"{code} {text!r}"))
+                book.refusals.append((time.monotonic(), self._client, f"{code} {why!r}"))
                 if code == 421:
-                    raise smtplib.SMTPServerDisconnected(text.decode())
+                    raise smtplib.SMTPServerDisconnected(why.decode())
                 return
-        size = LARGE if name.endswith("77") else 300
         self._again = letters
         book.hand(letters)
         try:
-            smtp.send(_text(name, self._author, size) + b".\r\n")
-            code, text = smtp.getreply()
+            smtp.send(last)
+            code, why = smtp.getreply()
         except (smtplib.SMTPException, OSError):
             book.die(letters)
             raise
@@ -200,8 +214,8 @@ class _Sender:
             book.accept(letters)
             self._accepted.append(name)
         else:
-            book.refuse(letters, f"{code} {text!r}")
-            book.refusals.append((time.monotonic(), self._client, f"{code} {text!r}"))
+            book.refuse(letters, f"{code} {why!r}")
+            book.refusals.append((time.monotonic(), self._client, f"{code} {why!r}"))
 
 
 def _text(name: str, author: str, size: int) -> bytes:

@@ -281,6 +281,8 @@ _HOLDER_ROWS: tuple[_Row, ...] = (
      "How long ciphertext whose key is gone may lie in a segment before that is compacted whatever its share."),
     ("store.compact_bytes_per_minute", Kind.INTEGER, 480 << 20, _between(1 << 20, 1 << 36), ("store",),
      "How much compaction copies while others write; in quiet times four times as much."),
+    ("store.compact_period_seconds", Kind.INTEGER, 60, _between(1, 3600), ("store",),
+     "How long the store waits between two looks for segments that are worth compacting."),
     ("ledger.origin", Kind.TEXT, "", _NONE, ("ledger",),
      "The name of the log on the first line of its checkpoints; empty: bulkhead/<id>."),
 )  # fmt: skip

@@ -60,6 +60,7 @@ def _policy(settings: Mapping[str, Any]) -> Policy:
         dead_percent=int(settings.get("dead_percent_max", usual.dead_percent)),
         dead_seconds=int(settings.get("dead_seconds_max", usual.dead_seconds)),
         bytes_per_second=int(settings.get("compact_bytes_per_minute", usual.bytes_per_second * 60)) // 60,
+        period=int(settings.get("compact_period_seconds", usual.period)),
     )
 
 
