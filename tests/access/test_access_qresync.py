@@ -64,7 +64,8 @@ def test_others_expunges_vanish_too_but_not_while_numbers_are_used(cell: Cell, a
     other.command("UID STORE 5 +FLAGS (\\Deleted)")
     raw.command("NOOP")
     other.command("EXPUNGE")
-    assert b"VANISHED" not in b"".join(raw.command("FETCH 1 FLAGS"))
+    for command in ("FETCH 1 FLAGS", "UID SEARCH NOT 1:3", "UID SORT (SIZE) UTF-8 OR 1 2"):
+        assert b"VANISHED" not in b"".join(raw.command(command))
     assert raw.command("NOOP")[0] == b"* VANISHED 5\r\n"
 
 

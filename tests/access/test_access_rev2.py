@@ -36,12 +36,20 @@ def test_rev2_names_are_utf8_and_one_in_another_form_is_told_as_it_is_kept(raw: 
     )
 
 
-def test_rev2_appends_octets_with_nul(raw: Raw) -> None:
-    body = message() + b"\0"
-    raw.send(b"a APPEND INBOX ~{%d+}\r\n%s\r\n" % (len(body), body))
+def test_octets_with_nul_are_appended_and_come_back_decoded(raw: Raw) -> None:
+    header = b"Subject: x\r\nContent-Type: a/b\r\nContent-Transfer-Encoding: binary\r\n\r\n"
+    raw.send(b"a APPEND INBOX ~{%d+}\r\n%s\r\n" % (len(header) + 4, header + b"\0-\xe4\n"))
     assert b"a OK [APPENDUID " in raw.until(b"a ")[-1]
     raw.command("SELECT INBOX")
-    assert raw.command("FETCH 4 BINARY[]")[0].endswith(body + b" UID 4 FLAGS (\\Seen))\r\n")
+    lines = raw.command("FETCH 4 (BINARY.PEEK[1] BINARY.SIZE[1] BODY.PEEK[1])")
+    assert lines[0].startswith(b"* 4 FETCH (BINARY[1] ~{4}\r\n\0-\xe4\n BINARY.SIZE[1] 4 BODY[1] {10}\r\nAC3kCg==\r\n")
+    assert b"\0" not in raw.command("FETCH 4 BODY.PEEK[]")[0]
+
+
+@pytest.mark.parametrize("text", [b"Subject: \0\r\n\r\nx", b"Content-Transfer-Encoding: base64\r\n\r\nAA\0A", b"\0"])
+def test_nul_that_no_encoding_can_hold_is_refused(raw: Raw, text: bytes) -> None:
+    raw.send(b"a APPEND INBOX ~{%d+}\r\n%s\r\n" % (len(text), text))
+    assert raw.until(b"a ")[-1].startswith(b"a NO [UNKNOWN-CTE] ")
 
 
 def test_utf8_is_accepted_in_names_and_messages(cell: Cell, account: Account) -> None:

@@ -52,7 +52,8 @@ def test_sort_orders_as_the_standard_says(raw: Raw, keys: str, found: str) -> No
 def test_sort_tells_windows_and_ends_in_its_order(raw: Raw) -> None:
     line = raw.command("SORT RETURN (MIN MAX ALL COUNT) (SUBJECT) UTF-8 ALL")[0]
     assert line.endswith(b") MIN 2 MAX 3 COUNT 4 ALL 2,4,1,3\r\n")
-    assert raw.command("UID SORT RETURN (PARTIAL 2:3) (SIZE) UTF-8 ALL")[0].endswith(b") UID PARTIAL (2:3 1,2)\r\n")
+    assert raw.command("SORT RETURN (ALL) (REVERSE ARRIVAL) UTF-8 ALL")[0].endswith(b") ALL 1:4\r\n")
+    assert raw.command("UID SORT RETURN (PARTIAL 2:3) (SIZE) UTF-8 ALL")[0].endswith(b") UID PARTIAL (2:3 1:2)\r\n")
     assert raw.command("SORT (SIZE) UTF-8 LARGER 99999999")[0] == b"* SORT\r\n"
     assert b"MODSEQ" in raw.command("SORT (SIZE) UTF-8 MODSEQ 1")[0]
 

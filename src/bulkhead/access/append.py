@@ -13,10 +13,11 @@ from bulkhead.boundary.exchange import CALL_SECONDS
 from bulkhead.boundary.messages.to_store import AppendedMessages, AppendMessage, AppendMessages, ReadQuota
 from bulkhead.errors import Refused, TemporaryFailure
 from bulkhead.gate.delivery import SealedCopy
-from bulkhead.gate.message import MessageText
+from bulkhead.gate.message import MessageText, run_aside
 from bulkhead.identifiers import MailboxId
 from bulkhead.wire.imap.commands import Append
 from bulkhead.wire.imap.grammar import CommandError, Condition
+from bulkhead.wire.nul import GROWTH, ROOM, without_nul
 
 OCTETS_A_SECOND = 10_000_000  # what the store can be expected to write
 TOGETHER_MAX = 128 << 20  # octets of all messages of one command
@@ -30,6 +31,7 @@ class Incoming:
         self._worker, self._account, self._mailbox = worker, account, mailbox
         self._held = 0
         self._text = MessageText()
+        self._nul = False
         self._copies: list[SealedCopy] = []
 
     async def begin(self, append: Append) -> None:
@@ -44,9 +46,7 @@ class Incoming:
             raise CommandError("The messages are too large together", condition=Condition.NO, response_code=b"TOOBIG")
         await self._seal()
         await self._require_room(append.size)
-        if not self._worker.budget.take(append.size):
-            raise TemporaryFailure("too many messages under way", code="busy")
-        self._held += append.size
+        self._take_memory(append.size)
         self.appends.append(append)
 
     async def _require_room(self, octets: int) -> None:
@@ -57,23 +57,37 @@ class Incoming:
 
     def take(self, data: bytes) -> None:
         """The next octets."""
+        self._nul = self._nul or b"\0" in data
         self._text.add(data)
 
     async def _seal(self) -> None:
-        """The message that is whole now, if there is one. Raises Refused (`header-too-large`)."""
+        """The message that is whole now, if there is one. Raises Refused (`header-too-large`, `unknown-cte`)."""
         if len(self._copies) == len(self.appends):
             return
         text, self._text = self._text, MessageText()
         text.header()  # refused before anything is sealed where it is too large
         message = await text.join(b"")
+        if self._nul:
+            message, self._nul = await self._encode(message), False
         sealer = self._worker.sealer
         summary = await sealer.summarize(message)
         date = self.appends[-1].internal_date
         date = int(time.time()) if date is None else date
         self._copies.append(sealer.seal_copy(self._account.binding, message, summary, date))
 
+    async def _encode(self, message: bytes) -> bytes:
+        """The message in octets that FETCH may send. Raises Refused (`unknown-cte`), TemporaryFailure (`busy`)."""
+        more = len(message) * GROWTH[0] // GROWTH[1] + ROOM
+        self._take_memory(more)
+        return await run_aside(len(message), lambda: without_nul(message))
+
+    def _take_memory(self, octets: int) -> None:
+        if not self._worker.budget.take(octets):
+            raise TemporaryFailure("too many messages under way", code="busy")
+        self._held += octets
+
     async def store(self, flags: list[int]) -> AppendedMessages:
-        """Store all, durable on return. flags: of each. Raises Refused (`over-quota`, `header-too-large`, ...)."""
+        """Store all, durable on return. flags: of each. Raises Refused (`over-quota`, `unknown-cte`, ...)."""
         await self._seal()
         copies, account = self._copies, self._account
         seconds = CALL_SECONDS + self._held / OCTETS_A_SECOND

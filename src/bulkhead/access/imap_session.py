@@ -43,6 +43,7 @@ from bulkhead.wire.imap.receiver import (
     Received,
     Rejected,
 )  # fmt: skip
+from bulkhead.wire.imap.search_plan import names_numbers
 
 RETRY_SECONDS = 2.0  # after a sync that failed, while the client idles
 
@@ -61,6 +62,11 @@ _NO_EXPUNGE: Final = (
     c.Thread,
 )  # while they answer by number (RFC 3501 section 7.4.1)
 _SYNC_ALWAYS: Final = (c.Noop, c.Check, c.Store, c.Copy, c.Expunge)
+
+
+def _searches_numbers(command: c.Command) -> bool:
+    """Whether EXPUNGE would change what a UID command meant by numbers (RFC 7162 section 3.2.10.2)."""
+    return isinstance(command, c.Search | c.Sort | c.Thread) and names_numbers(command.program.key)
 
 
 class SessionOver(Error):
@@ -274,7 +280,7 @@ class ImapSession:
                 raise SessionOver("The session has ended; log in again") from None
             reply = answer(tag, error)
         if self.selected is not None:
-            by_number = isinstance(command, _NO_EXPUNGE) and not command.uid
+            by_number = isinstance(command, _NO_EXPUNGE) and (not command.uid or _searches_numbers(command))
             if command is None or isinstance(command, _SYNC_ALWAYS):
                 self._changed.set()
             up_to_date = await self.tell(expunge=not by_number)

@@ -14,6 +14,7 @@ _REFUSALS: dict[str, tuple[Code, str]] = {
     "over-quota": (Code.OVERQUOTA, "Not enough room in the mailbox"),
     "too-large": (Code.LIMIT, "The message is too large"),
     "header-too-large": (Code.LIMIT, "The message's header is too large"),
+    "unknown-cte": (Code.UNKNOWN_CTE, "NUL stands where no encoding can hold it"),
     "no-such-mailbox": (Code.NONEXISTENT, "No such mailbox"),
     "mailbox-exists": (Code.ALREADYEXISTS, "There is such a mailbox"),
     "too-many-mailboxes": (Code.LIMIT, "Too many mailboxes"),

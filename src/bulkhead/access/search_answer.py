@@ -14,7 +14,7 @@ from bulkhead.wire.imap import responses
 from bulkhead.wire.imap.search import And, Not, Numbers, Or, SearchKey, SearchProgram, Uids
 from bulkhead.wire.imap.search_plan import asks_modseq
 from bulkhead.wire.imap.search_returns import ReturnOption, Returns
-from bulkhead.wire.imap.sequence import SequenceSet, compress
+from bulkhead.wire.imap.sequence import SequenceSet, compress, in_order
 
 SLICE = 1000  # messages handled between two pauses
 
@@ -59,11 +59,11 @@ async def _plain(name: bytes, numbers: Sequence[int], highest: int, output: Outp
 
 
 async def _set(numbers: Sequence[int], output: Output, *, ordered: bool) -> bytes:
-    """The numbers as a sequence set; `ordered`: each by itself, since its place tells something."""
+    """The numbers as a sequence set; `ordered`: in this order, in which their place tells something."""
     parts = []
     for start in range(0, len(numbers), SLICE):
         part = numbers[start : start + SLICE]
-        parts.append(b",".join([b"%d" % number for number in part]) if ordered else compress(part))
+        parts.append(in_order(part) if ordered else compress(part))
         await output.breathe()
     return b",".join(parts)
 

@@ -12,6 +12,7 @@ from bulkhead.wire.imap.sequence import (
     SequenceSet,
     compress,
     count,
+    in_order,
     parse_sequence_set,
     resolve_numbers,
     resolve_uids,
@@ -102,6 +103,11 @@ def test_20000_ranges_are_taken_and_one_more_is_not() -> None:
     assert len(parse(b",".join([b"1"] * 20_000)).ranges) == 20_000
     with pytest.raises(CommandError, match="too many"):
         parse(b",".join([b"1"] * 20_001))
+
+
+def test_a_list_in_order_keeps_its_order() -> None:
+    assert in_order([1, 2, 3, 5, 4, 3, 8, 9]) == b"1:3,5,4,3,8:9"
+    assert in_order([]) == b"" and in_order([7]) == b"7"
 
 
 def test_all_of_a_million_uids_resolves_and_compresses_without_looking_at_each() -> None:

@@ -68,6 +68,17 @@ def asks_modseq(key: SearchKey) -> bool:
             return isinstance(key, ModSeq)
 
 
+def names_numbers(key: SearchKey) -> bool:
+    """Whether message numbers are in the program, UID SEARCH or not."""
+    match key:
+        case And(keys) | Or(keys):
+            return any(map(names_numbers, keys))
+        case Not(inner):
+            return names_numbers(inner)
+        case _:
+            return isinstance(key, Numbers)
+
+
 def cheapest_first(key: SearchKey, summary_fields: AbstractSet[bytes] = SUMMARY_FIELDS) -> SearchKey:
     """The same search with groups flattened, double NOT gone, and each group's keys in the order of their price."""
     match key:

@@ -134,6 +134,17 @@ def compress(numbers: Sequence[int]) -> bytes:
     return b",".join(runs)
 
 
+def in_order(numbers: Sequence[int]) -> bytes:
+    """`5,1:3,2` for numbers in whatever order: only those that follow each other upwards make a range."""
+    found: list[list[int]] = []
+    for number in numbers:
+        if found and found[-1][1] + 1 == number:
+            found[-1][1] = number
+        else:
+            found.append([number, number])
+    return b",".join(b"%d" % first if first == last else b"%d:%d" % (first, last) for first, last in found)
+
+
 def runs(numbers: Sequence[int]) -> Iterator[tuple[int, int]]:
     """First and last of each run of consecutive numbers; they ascend."""
     at = 0
