@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from bulkhead.access.account import Account
 from bulkhead.access.binary import content_of, decoded, measure
 from bulkhead.access.columns import batches
+from bulkhead.access.fetch_needs import Needs
 from bulkhead.access.filed import BATCH as LISTED_TOGETHER
 from bulkhead.access.listing_lines import ListingLines
 from bulkhead.access.mail import (
@@ -38,11 +39,9 @@ from bulkhead.wire.imap.fetch import (
     BinarySize,
     BodySection,
     FetchItem,
-    Section,
     SectionText,
     item_label,
     sets_seen,
-    source_of_item,
 )  # fmt: skip
 from bulkhead.wire.imap.flags import SystemFlag
 from bulkhead.wire.imap.search_plan import Columns
@@ -93,14 +92,8 @@ class Fetcher:
         self._account, self._selected, self._output = account, selected, output
         self._summaries, self._previews = summaries, previews
         self._items, self._uid, self._messages = command.items, command.uid, command.messages
-        self._source = max(source_of_item(item) for item in command.items)
-        self._with_flags = Attribute.FLAGS in command.items
-        self._with_summary = any(map(_needs_summary, command.items))
-        self._with_header = any(map(_needs_header, command.items))
-        self._with_whole = any(map(_is_whole, command.items))
+        self._needs = Needs.of(command.items)
         self._columns: Columns | None = None
-        self._with_modseq = Attribute.MODSEQ in command.items
-        self._with_uid = Attribute.UID in command.items
         self._since, self._window = command.changed_since, command.window
         self._missed = Missed()
 
@@ -123,7 +116,7 @@ class Fetcher:
         for batch in batches(places, BATCH):
             if seen:
                 await self._set_seen(batch)
-            if self._source is Source.ARRAYS and not _BY_EMAIL.intersection(self._items):
+            if self._needs.source is Source.ARRAYS and not _BY_EMAIL.intersection(self._items):
                 await self._send_arrays(batch)
             else:
                 await self._send_stored(batch)
@@ -157,10 +150,10 @@ class Fetcher:
         told = self._selected.take_flagged(self._selected.uids[at])
         if not told:
             return []
-        news = [] if self._with_flags else [b"FLAGS", self._selected.flag_list(at)]
-        if self._selected.modseqs is not None and not self._with_modseq:
+        news = [] if self._needs.flags else [b"FLAGS", self._selected.flag_list(at)]
+        if self._selected.modseqs is not None and not self._needs.modseq:
             news += (b"MODSEQ", b"(%d)" % self._selected.modseq_at(at))
-        if news and not self._with_uid:  # RFC 7162 section 3.2.4: flags that were not asked for come with the UID
+        if news and not self._needs.uid:  # RFC 7162 section 3.2.4: flags that were not asked for come with the UID
             news[:0] = (b"UID", b"%d" % self._selected.uids[at])
         return news
 
@@ -209,28 +202,28 @@ class Fetcher:
             rows += await read_rows(self._account, selected.mailbox, ranges)
         self._missed.gone += sum(map(len, batch)) - len(rows)
         self._output.resumed()
-        if self._source <= Source.SUMMARY and not self._with_header:
+        if self._needs.source <= Source.SUMMARY and not self._needs.header:
             for group in Summaries.batches(rows):
                 await self._send_group(group, None)
             return
-        for group in in_whole_batches(rows) if self._with_whole else in_batches(rows):
-            if self._with_whole:
+        for group in in_whole_batches(rows) if self._needs.whole else in_batches(rows):
+            if self._needs.whole:
                 messages = await open_whole(self._account, group)
             else:
                 messages = await open_messages(self._account, group)
-                if self._with_header:
+                if self._needs.header:
                     await read_headers(self._account, messages)
             await self._send_group(group, messages)
 
     async def _send_group(self, rows: Sequence[MessageRow], messages: Sequence[Message] | None) -> None:
-        for start, group in _numbered(Summaries.batches(rows) if self._with_summary else [list(rows)]):
+        for start, group in _numbered(Summaries.batches(rows) if self._needs.summary else [list(rows)]):
             summaries: Sequence[Summary | None] = [None] * len(group)
-            if self._with_summary:
+            if self._needs.summary:
                 summaries = await self._read_summaries(group)
             self._output.resumed()
             for offset, (row, summary) in enumerate(zip(group, summaries, strict=True)):
                 at = self._selected.index(row.uid)
-                if at is None or (self._with_summary and summary is None):
+                if at is None or (self._needs.summary and summary is None):
                     continue
                 message = messages[start + offset] if messages is not None else None
                 await self._send_message(at, row, summary, message)
@@ -398,26 +391,6 @@ def _section(item: BodySection, row: MessageRow, summary: Summary | None) -> tup
     if section.text is SectionText.TEXT:
         return header_size(row), row.size
     return 0, header_size(row)
-
-
-def _needs_summary(item: FetchItem) -> bool:
-    if isinstance(item, BinarySection | BinarySize):
-        return bool(item.part)
-    if item is Attribute.PREVIEW or (isinstance(item, BodySection) and item.section.part):
-        return True
-    return source_of_item(item) is Source.SUMMARY
-
-
-def _is_whole(item: FetchItem) -> bool:
-    """Whether it is the message from its first octet to its last."""
-    return isinstance(item, BodySection) and item.partial is None and item.section == Section()
-
-
-def _needs_header(item: FetchItem) -> bool:
-    """Whether the whole header is surely read for this item."""
-    if not isinstance(item, BodySection) or item.section.part or item.partial is not None:
-        return False
-    return item.section.text is not SectionText.TEXT and source_of_item(item) >= Source.HEADER
 
 
 def _numbered(groups: Sequence[list[MessageRow]]) -> Iterator[tuple[int, list[MessageRow]]]:
