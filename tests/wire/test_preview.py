@@ -22,6 +22,8 @@ from bulkhead.wire.preview import PREVIEW_CHARACTERS, preview
         (b"a < b and <b>bold</b", "7bit", "", "text/html", "a < b and bold"),
         (b"<style>never closed", "7bit", "", "text/html", ""),
         (b"\x00\x1b[0mred", "7bit", "", "text/plain", "[0mred"),
+        (b"<p>&#" + b"9" * 6000 + b"; after", "7bit", "", "text/html", "\ufffd after"),
+        (b"&#" + b"0" * 6000 + b"65;&#x0000000042;", "7bit", "", "text/html", "\ufffdB"),
     ],
 )  # fmt: skip
 def test_a_preview_is_the_text_on_one_line(body: bytes, encoding: str, charset: str, media: str, text: str) -> None:

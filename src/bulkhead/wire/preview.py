@@ -13,6 +13,7 @@ READ_MAX: Final = 16 * 1024  # octets of a part, as it is stored, that a preview
 _HIDDEN = re.compile(r"(?is)<(style|script|head|title)\b[^>]*+>.*?(?:</\1\s*+>|\Z)|<!--.*?(?:-->|\Z)")
 _TAG = re.compile(r"<[A-Za-z/!?][^>]*+(?:>|\Z)")
 _BREAK = re.compile(r"(?i)<(?:br|/?p|/?div|/?t[rdh]|/?li|/?h[1-6])\b")
+_LONG_NUMBER = re.compile(r"&#[0-9]{100,}+;?")  # a reference to no character, which Python may refuse to read
 _SPACES = re.compile(r"[\s\x00-\x1f\x7f\u200b\ufeff\u034f\u00ad]+")
 
 
@@ -30,7 +31,8 @@ def preview(body: bytes, encoding: str, charset: str, media: str, *, whole: bool
     if not whole:  # ISO-2022-JP without a line end may be cut within a character
         text = text.rstrip(REPLACEMENT)
     if media == "text/html":
-        text = unescape(_TAG.sub("", _BREAK.sub(r" \g<0>", _HIDDEN.sub(" ", text))))
+        text = _TAG.sub("", _BREAK.sub(r" \g<0>", _HIDDEN.sub(" ", text)))
+        text = unescape(_LONG_NUMBER.sub(REPLACEMENT, text))
     return _SPACES.sub(" ", text).strip()[:PREVIEW_CHARACTERS].rstrip()
 
 
