@@ -4,6 +4,7 @@ import asyncio
 import sqlite3
 import subprocess
 import sys
+import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from functools import partial
@@ -18,7 +19,7 @@ from bulkhead.boundary.messages.to_auth import LiftTenantStop, StopTenantLogins
 from bulkhead.errors import Refused, TemporaryFailure
 from bulkhead.holder import outbox, stop
 from bulkhead.holder.database import Database
-from bulkhead.holder.stop import EPOCH_MAX, TenantStop
+from bulkhead.holder.stop import EPOCH_AHEAD_MS, TenantStop
 from bulkhead.identifiers import new_id
 
 MIGRATIONS = (f"{outbox.SCHEMA}; {stop.SCHEMA}",)
@@ -122,16 +123,16 @@ async def test_an_epoch_that_is_not_above_the_last_one_is_refused_without_effect
         assert await cell.entries() == []  # nor did the ledger hear of a lift that was not to be
 
 
-async def test_the_largest_epoch_that_an_event_holds_is_taken_and_one_above_is_refused_without_effect(
-    make_cell: Any,
-) -> None:
+async def test_an_epoch_of_now_is_taken_and_one_of_the_future_is_refused_without_effect(make_cell: Any) -> None:
     async with make_cell() as cell, holding(cell) as holder:
-        assert await refused(holder, stopping(EPOCH_MAX + 1)) == "bad-epoch"
-        assert await refused(holder, lifting(EPOCH_MAX + 1)) == "bad-epoch"
+        now = int(time.time() * 1000)
+        for epoch in (now + 2 * EPOCH_AHEAD_MS, 2**53 - 1, 2**63 - 1):
+            assert await refused(holder, stopping(epoch)) == "bad-epoch"
+            assert await refused(holder, lifting(epoch)) == "bad-epoch"
         assert holder.now() == (0, False, 0) and holder.effects == 0
-        await holder.ask(stopping(EPOCH_MAX - 1))
-        await holder.ask(lifting(EPOCH_MAX))
-        assert holder.now() == holder.disk() == (EPOCH_MAX, False, 0)
+        await holder.ask(stopping(now))
+        await holder.ask(lifting(now + 1))
+        assert holder.now() == holder.disk() == (now + 1, False, 0)
 
 
 async def test_a_stop_of_sessions_alone_leaves_logins_as_they_were(make_cell: Any) -> None:

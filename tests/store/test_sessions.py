@@ -177,6 +177,19 @@ def test_the_epoch_is_durable_and_only_goes_up():
     asyncio.run(main())
 
 
+def test_an_epoch_of_the_future_is_refused_so_no_keyring_can_lock_out_its_successor(run):
+    async def scenario(world):
+        client = await world.session(await world.account())
+        for epoch in (2**63 - 1, 2**53 - 1, int(time.time() * 1000) + 120_000):
+            for request in (to_store.GrantSessions((), True, epoch), to_store.RevokeSessions((), False, epoch)):
+                await refused_with("bad-epoch", world.peer(KEYRING).call(request))
+        await client.ask(to_store.ReadQuota)
+        await world.grant(epoch=int(time.time() * 1000))
+        await refused_with("no-session", client.ask(to_store.ReadQuota))
+
+    run(scenario)
+
+
 def test_watchers_are_told_once_in_50_ms_and_never_too_few_times(run):
     async def scenario(world):
         account = await world.account()

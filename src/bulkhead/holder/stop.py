@@ -6,6 +6,7 @@ ledger. Lifting widens it: the ledger first, then the database, then memory. The
 
 import asyncio
 import sqlite3
+import time
 from collections.abc import Callable
 from functools import partial
 from typing import TypeVar
@@ -26,7 +27,7 @@ CREATE TABLE stop (
 );
 INSERT INTO stop VALUES (1, 0, 0, 0)
 """
-EPOCH_MAX = 2**53 - 1  # the largest integer that an event may hold
+EPOCH_AHEAD_MS = 30_000  # an epoch is a time: so far ahead of our clock it may lie. store takes twice as much
 R = TypeVar("R", bound=Reply)
 
 
@@ -124,8 +125,8 @@ class TenantStop:
             raise _old(max(self.epoch, self._durable))
 
     def _check(self, epoch: int) -> None:
-        if epoch > EPOCH_MAX:
-            raise Refused(f"an epoch is at most {EPOCH_MAX}", code="bad-epoch")
+        if epoch > time.time() * 1000 + EPOCH_AHEAD_MS:
+            raise Refused("an epoch is a time, ms since 1970, and that one is to come", code="bad-epoch")
         if epoch <= self._durable:
             raise _old(self._durable)
 

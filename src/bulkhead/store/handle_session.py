@@ -10,6 +10,8 @@ from bulkhead.boundary.terms import Channel
 from bulkhead.errors import Refused
 from bulkhead.store.state import State, now_ms
 
+EPOCH_AHEAD_MS = 60_000  # how far in the future an epoch, which is a time, may lie
+
 
 def grant_sessions(
     state: State, peer: Channel, request: GrantSessions, body: BodyReader | None
@@ -36,7 +38,11 @@ def revoke_sessions(
 
 
 def _require_epoch(state: State, epoch: int) -> bool:
-    """Whether the epoch is higher than the one known. Raises Refused (`old-epoch`) where it is lower."""
+    """Whether the epoch is higher than the one known. Raises Refused: `old-epoch` where it is lower, `bad-epoch` where
+    it lies in the future: a compromised keyring would end all sessions for ever, and its successor could not mend it.
+    """
+    if epoch > now_ms() + EPOCH_AHEAD_MS:
+        raise Refused("an epoch is a time, ms since 1970, and that one is not yet", code="bad-epoch")
     (known,) = state.database.first("SELECT value FROM meta WHERE name = 'epoch'")
     if epoch < known:
         raise Refused("that epoch is over", code="old-epoch")
