@@ -1,12 +1,15 @@
 """Changes to more messages than one transaction takes."""
 
 import asyncio
+import struct
 
 import pytest
 from tests.store.world import copy_for, stamp, u32s
 
 from bulkhead.boundary.messages import to_store
+from bulkhead.boundary.terms import Channel
 from bulkhead.errors import Refused
+from bulkhead.identifiers import new_id
 from bulkhead.store.columns import CHANGE_MAX, RUNS_MAX
 from bulkhead.store.state import PACKED_MIN, _kept_body, _restored_body
 from bulkhead.store.sweep import STEP_ROWS
@@ -184,3 +187,68 @@ def test_a_kept_body_comes_back_as_it_was(size):
     assert _restored_body(kept, packed) == body
     assert packed == (size >= PACKED_MIN and size % 4 == 0)
     assert not packed or len(kept) * 10 < len(body)
+
+
+def test_a_mailbox_that_is_deleted_and_an_inbox_that_is_renamed_are_done_in_slices_and_add_up(run):
+    async def scenario(world):
+        client = await large(world)
+        renamed = new_id()
+        reply = await client.change(to_store.RenameInbox, renamed, b"sealed name", new_id())
+        assert (reply.messages, reply.uid_next) == (MANY, MANY + 1)
+        assert (await client.row(client.inbox)).messages == 0
+        row = await client.row(renamed)
+        assert (row.messages, row.unseen, row.recent, row.uid_next) == (MANY, MANY, MANY, MANY + 1)
+        columns = await client.columns(renamed)
+        assert list(columns) == list(range(1, MANY + 1)) and len({row[3] for row in columns.values()}) == 1
+        assert (await world.check()).problems == ()
+        await client.change(to_store.DeleteMailbox, renamed)
+        quota = await client.ask(to_store.ReadQuota)
+        assert (quota.used, quota.messages) == (0, 0)
+        assert (await world.check()).problems == ()
+
+    run(scenario)
+
+
+def test_a_maildrop_of_many_is_emptied_in_slices_and_adds_up(run):
+    async def scenario(world):
+        client = await large(world)
+        before = (await client.row(client.inbox)).modseq
+        await client.columns()
+        await client.ask(to_store.LockMaildrop)
+        runs = b"".join(struct.pack("<II", uid, uid) for uid in range(MANY, 1, -2))
+        reply = await client.change(to_store.UpdateMaildrop, client.inbox, body=runs)
+        assert reply.expunged == MANY // 2
+        assert list(await client.columns()) == list(range(1, MANY, 2))
+        changes, body = await client.open(to_store.ReadChanges, client.inbox, before)
+        assert changes.complete and u32s(body) == list(range(2, MANY + 1, 2))
+        assert (await client.ask(to_store.ReadQuota)).messages == MANY // 2
+        assert (await world.check()).problems == ()
+
+    run(scenario)
+
+
+def test_bodies_that_one_worker_never_sends_keep_no_other_waiting(run):
+    async def scenario(world):
+        slow = await world.session(await world.account())
+        honest = await world.session(await world.account(), Channel("access", 1, 1))
+        await world.deliver(copy_for(honest.account))
+        await honest.ask(to_store.LockMaildrop)
+        never = asyncio.Event()
+
+        async def body():
+            yield b"\0" * 8
+            await never.wait()
+
+        held = [
+            asyncio.create_task(slow.change(to_store.UpdateMaildrop, slow.inbox, body=body))
+            for _ in range(20)
+        ]
+        await asyncio.sleep(0.1)
+        async with asyncio.timeout(10):  # a third of what a body may take
+            reply = await honest.change(to_store.UpdateMaildrop, honest.inbox, body=struct.pack("<II", 1, 1))
+        assert reply.expunged == 1
+        for task in held:
+            task.cancel()
+        await asyncio.gather(*held, return_exceptions=True)
+
+    run(scenario)

@@ -70,7 +70,7 @@ async def file_messages(state: State, session: Session, request: FileMessages, b
         _write_page(connection, session.account_seq, request, request.used, live, held, len(data), place)
         return Done()
 
-    async with state.filing:
+    async with state.filing.of(session.channel):
         data = await _page_of(body)
         return await state.commit(request, work, with_segments=True)
 
@@ -129,7 +129,7 @@ async def rewrite_page(state: State, session: Session, request: RewritePage, bod
         _write_page(connection, session.account_seq, request, old.used, old.live, len(request.kept), len(data), place)
         return Done()
 
-    async with state.filing:
+    async with state.filing.of(session.channel):
         data = await _page_of(body)
         return await state.commit(request, work, with_segments=True)
 

@@ -27,10 +27,9 @@ from bulkhead.errors import Refused
 from bulkhead.store.changes import Effects, MailboxChange
 from bulkhead.store.grants import READ, WRITE, Session
 from bulkhead.store.rows import (
-    ALL_UIDS,
     find_mailbox,
     release_emails,
-    select_rows,
+    row_slices,
     signed,
     take_modseq,
     take_uid_validity,
@@ -135,9 +134,9 @@ async def delete_mailbox(state: State, session: Session, request: DeleteMailbox,
         if mailbox.seq == _inbox(connection, session):
             raise Refused("INBOX cannot be deleted", code="is-inbox")
         modseq = take_modseq(connection, effects, session.account_seq)
-        rows = select_rows(connection, mailbox.seq, ALL_UIDS)
-        connection.execute("DELETE FROM message WHERE mailbox = ?", (mailbox.seq,))
-        release_emails(connection, effects, session.account_seq, rows)
+        for rows in filter(None, row_slices(connection, mailbox.seq)):  # memory is that of one slice
+            connection.execute("DELETE FROM message WHERE mailbox = ? AND uid <= ?", (mailbox.seq, rows[-1].uid))
+            release_emails(connection, effects, session.account_seq, rows)
         connection.execute("DELETE FROM expunged WHERE mailbox = ?", (mailbox.seq,))
         connection.execute("DELETE FROM mailbox WHERE seq = ?", (mailbox.seq,))
         effects.changes.append(MailboxChange(mailbox.seq, modseq, dropped=True))

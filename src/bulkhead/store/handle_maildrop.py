@@ -29,9 +29,10 @@ from bulkhead.store.changes import Effects, MailboxChange
 from bulkhead.store.columns import unpacked
 from bulkhead.store.grants import READ, WRITE, Session
 from bulkhead.store.handle_read import joined, part_of, place_of
-from bulkhead.store.rows import find_mailbox, merged, release_emails, select_rows, take_modseq, take_rows
+from bulkhead.store.rows import find_mailbox, merged, take_modseq
 from bulkhead.store.sessions import by_handle
 from bulkhead.store.state import State, now_ms
+from bulkhead.store.sweep import add_up, remove_all
 
 BODY_SECONDS = 30.0  # the runs must have arrived by then
 
@@ -58,27 +59,24 @@ async def update_maildrop(
 
     def work(connection: sqlite3.Connection, effects: Effects) -> MaildropUpdated:
         state.maildrops.require(session, now_ms())
-        mailbox = find_mailbox(connection, session.account_seq, request.mailbox)
-        rows = [
-            row
-            for start in range(0, len(runs), RANGES_MAX)
-            for row in select_rows(connection, mailbox.seq, runs[start : start + RANGES_MAX])
-        ]
-        if rows:
-            modseq = take_modseq(connection, effects, session.account_seq)
-            change = MailboxChange(mailbox.seq, modseq)
-            take_rows(connection, mailbox, rows, modseq, change)
-            release_emails(connection, effects, session.account_seq, rows)
+        account = session.account_seq
+        mailbox = find_mailbox(connection, account, request.mailbox)
+        modseq = take_modseq(connection, effects, account)
+        change = MailboxChange(mailbox.seq, modseq)
+        for start in range(0, len(runs), RANGES_MAX):
+            part = runs[start : start + RANGES_MAX]
+            add_up(change, remove_all(connection, effects, account, mailbox, part, modseq))
+        if len(change):
             effects.changes.append(change)
-        return MaildropUpdated(len(rows))
+        return MaildropUpdated(len(change))
 
-    async with state.filing:
-        runs = await _read_runs(body)
+    async with state.filing.of(session.channel):
+        runs = await _read_runs(state, body)
         with state.maildrops.updating(session):
             return await state.commit(request, work)
 
 
-async def _read_runs(body: BodyReader | None) -> Sequence[UidRange]:
+async def _read_runs(state: State, body: BodyReader | None) -> Sequence[UidRange]:
     """The runs, ascending and apart. Raises Refused (`bad-runs`), TemporaryFailure where they do not come in time."""
     try:
         async with asyncio.timeout(BODY_SECONDS):
@@ -87,6 +85,11 @@ async def _read_runs(body: BodyReader | None) -> Sequence[UidRange]:
         raise TemporaryFailure("the runs did not arrive in time", code="timeout") from None
     if len(data) % 8:
         raise Refused("those are no runs of UIDs", code="bad-runs")
+    return await asyncio.get_running_loop().run_in_executor(state.executor, _merged_runs, data)
+
+
+def _merged_runs(data: bytes) -> Sequence[UidRange]:
+    """In a thread: half a million runs take a third of a second."""
     numbers: array[int] = unpacked("I", data)
     return merged(list(zip(numbers[::2], numbers[1::2], strict=True)))
 

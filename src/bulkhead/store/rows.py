@@ -262,11 +262,6 @@ def after(ranges: Sequence[UidRange], uid: int) -> list[UidRange]:
     return [(max(first, uid + 1), last) for first, last in ranges if last > uid]
 
 
-def select_rows(connection: sqlite3.Connection, mailbox: int, ranges: Sequence[UidRange]) -> list[Row]:
-    """All of them at once."""
-    return [row for rows in row_slices(connection, mailbox, ranges) for row in rows]
-
-
 def number_list(numbers: Iterable[int]) -> str:
     """Numbers as the parameter of `IN (SELECT value FROM json_each(?))`: one statement, however many there are."""
     return json.dumps(list(numbers))

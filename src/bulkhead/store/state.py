@@ -25,6 +25,7 @@ from bulkhead.store.loans import Loans
 from bulkhead.store.maildrops import Maildrops
 from bulkhead.store.rows import MESSAGES_MAX
 from bulkhead.store.segment import Segments
+from bulkhead.store.turns import Turns
 
 PACKED_MIN = 1 << 16  # octets of a kept body from which on it is packed
 
@@ -81,8 +82,8 @@ class State:
         self.maildrops = Maildrops(self.grants)
         self.messages_max = messages_max  # message rows of one account
         self.compactor = Compactor(self, policy)
-        self.sweeping = asyncio.Semaphore(2)  # changes to very many messages that go on side by side
-        self.filing = asyncio.Semaphore(8)  # pages on their way in, each whole in memory
+        self.sweeping = Turns(2)  # changes to very many messages that go on side by side
+        self.filing = Turns(4)  # pages and runs on their way in, each whole in memory
         self.buffered = 0  # bytes of small deliveries in memory
         self.checking = 0  # running checks, during which no segment is removed
         self._committed: deque[Effects] = deque()
@@ -105,6 +106,8 @@ class State:
     def depart(self, channel: Channel) -> None:
         """An edge has ended: what lives and dies with it goes, grants a while later unless the process comes back."""
         handles = self.grants.depart(channel)
+        self.sweeping.forget(channel)
+        self.filing.forget(channel)
         for handle in handles:
             self.watchers.unwatch(handle)
         if handles:

@@ -15,9 +15,19 @@ from typing import Protocol, TypeVar
 from bulkhead.boundary.messages.fields import Mutation, Reply
 from bulkhead.boundary.messages.to_store import UidRange
 from bulkhead.boundary.terms import Answer
-from bulkhead.store.changes import Effects
+from bulkhead.store.changes import Effects, MailboxChange
+from bulkhead.store.columns import CHANGE_MAX
 from bulkhead.store.grants import Session
-from bulkhead.store.rows import SLICE, Row, after, merged, row_slices
+from bulkhead.store.rows import (
+    SLICE,
+    MailboxHead,
+    Row,
+    after,
+    merged,
+    release_emails,
+    row_slices,
+    take_rows,
+)  # fmt: skip
 from bulkhead.store.state import State
 
 STEP_SLICES = 4
@@ -51,7 +61,7 @@ async def sweep(
     if whole or not _is_large(state, session, mailbox, uids):
         return await state.commit_with_body(request, at_once)
     if await state.database.answered(request) is None:
-        async with state.sweeping:
+        async with state.sweeping.of(session.channel):
             while await state.commit_step(work.step):
                 state.require_session(session.channel, session.handle)
     return await state.commit_with_body(request, work.finish)
@@ -88,3 +98,31 @@ class Rest:
     def passed(self, uid: int | None) -> None:
         """Everything up to this UID is done; None: everything."""
         self.ranges = [] if uid is None else after(self.ranges, uid)
+
+
+def remove_all(
+    connection: sqlite3.Connection,
+    effects: Effects,
+    account: int,
+    mailbox: MailboxHead,
+    ranges: Sequence[UidRange],
+    modseq: int,
+) -> MailboxChange:
+    """Take the messages of these UIDs out for good, all in this transaction; memory is that of one slice."""
+    removed = MailboxChange(mailbox.seq, modseq)
+    for rows in filter(None, row_slices(connection, mailbox.seq, ranges)):
+        change = MailboxChange(mailbox.seq, modseq)
+        take_rows(connection, mailbox, rows, modseq, change)
+        release_emails(connection, effects, account, rows)
+        add_up(removed, change)
+    return removed
+
+
+def add_up(whole: MailboxChange, part: MailboxChange) -> None:
+    """Count a slice's change in; of more than columns follow only their number is kept."""
+    if len(whole) + len(part) > CHANGE_MAX:
+        whole.unlisted = len(whole) + len(part)
+        whole.added, whole.expunged = [], []
+    else:
+        whole.added += part.added
+        whole.expunged += part.expunged
