@@ -239,10 +239,7 @@ def test_bodies_that_one_worker_never_sends_keep_no_other_waiting(run):
             yield b"\0" * 8
             await never.wait()
 
-        held = [
-            asyncio.create_task(slow.change(to_store.UpdateMaildrop, slow.inbox, body=body))
-            for _ in range(20)
-        ]
+        held = [asyncio.create_task(slow.change(to_store.UpdateMaildrop, slow.inbox, body=body)) for _ in range(20)]
         await asyncio.sleep(0.1)
         async with asyncio.timeout(10):  # a third of what a body may take
             reply = await honest.change(to_store.UpdateMaildrop, honest.inbox, body=struct.pack("<II", 1, 1))
