@@ -109,7 +109,7 @@ class Cell:
             "keyring": {"session_seconds": 3600, "failures_per_hour": 600},
             "auth": {
                 "failure_seconds": 0.1, "argon2_threads": 1, "argon2_queue_max": 64, "attempts_per_minute": 6000,
-                "attempts_per_source_minute": 60000,
+                "attempts_per_source_minute": 60000, "cache_minutes": 60,
             },
             "access": {
                 "connections_max": 512, "connections_per_source_max": 500, "idle_seconds": 1800,

@@ -32,7 +32,7 @@ from bulkhead.boundary.messages.to_auth import (
     SetLoginState,
     StopTenantLogins,
 )
-from bulkhead.boundary.messages.to_keyring import CheckHalf, CheckKeyring, Release
+from bulkhead.boundary.messages.to_keyring import CheckCached, CheckHalf, CheckKeyring, Release
 from bulkhead.errors import Refused, TemporaryFailure
 from bulkhead.identifiers import AccountId, new_id
 from bulkhead.keyring.logins import GATE_SCOPES as KEYRING_GATE_SCOPES
@@ -166,7 +166,7 @@ def test_a_keyring_that_lies_admits_nobody(tmp_path: Path) -> None:
     async def work(cell: TwoHalves) -> None:
         account = await cell.add_account(PASSWORD)
         cell.exchanges["keyring"]._handlers = {
-            CheckHalf: lambda *_: Release(secrets.token_bytes(32)),
+            message: lambda *_: Release(secrets.token_bytes(32)) for message in (CheckHalf, CheckCached)
         }
         with refused("bad-credentials"):
             nonce = secrets.token_bytes(16)

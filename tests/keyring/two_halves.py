@@ -47,6 +47,7 @@ SETTINGS: dict[str, dict[str, Any]] = {
         "argon2_queue_max": 64,
         "attempts_per_minute": 60,
         "attempts_per_source_minute": 600,
+        "cache_minutes": 60,
     },
     "keyring": {"session_seconds": 3600, "failures_per_hour": 20},
 }

@@ -61,6 +61,7 @@ class Auth:
             MinuteCount(settings["attempts_per_source_minute"]),
             settings["failure_seconds"],
             LoginCounts(),
+            settings["cache_minutes"] > 0,
         )
         passwords = Passwords(database, rows, stretching, exchange)
         return cls(database, rows, Outbox(database, exchange), stop, stretching, logins, passwords)

@@ -34,6 +34,7 @@ class AuthService:
         auth.logins.failure_seconds = section["failure_seconds"]
         auth.logins.by_account.limit = section["attempts_per_minute"]
         auth.logins.by_source.limit = section["attempts_per_source_minute"]
+        auth.logins.caching = section["cache_minutes"] > 0
         auth.stretching.queue_max = section["argon2_queue_max"]
 
     async def stop(self) -> None:

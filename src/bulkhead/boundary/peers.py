@@ -62,7 +62,7 @@ PEERS: tuple[Peering, ...] = (
     Peering("courier", "resolver", ("FindMailHosts",)),
     Peering("courier", "dialer", ("DialTcp",), descriptors=True),
     Peering("resolver", "dialer", ("DialTcp", "DialUdp"), descriptors=True),
-    Peering("auth", "keyring", ("CheckHalf", "AddHalf", "DropHalves")),
+    Peering("auth", "keyring", ("CheckHalf", "AddHalf", "DropHalves", "CheckCached")),
     Peering("auth", "ledger", ("AppendEvents",)),
     Peering("keyring", "store", ("GrantSessions", "RevokeSessions")),
     Peering("keyring", "ledger", ("AppendEvents",)),

@@ -108,7 +108,7 @@ _TABLE = (
         "second half of the password check; opens message keys for granted sessions; makes mailbox keys",
         Reach.NOTHING, Disk.DATA, holds="tight tags, wrapped mailbox keys; no address, no salt",
         falls="keys of sessions live while it is compromised; no ciphertext, no password at rest",
-        settings=("keyring",), threads=8, modules=_VAULT,
+        settings=("auth", "keyring"), threads=8, modules=_VAULT,
     ),
     Process(
         "store", 13, Image.VAULT, "mailboxes, messages, flags, UIDs, quota", Reach.NOTHING, Disk.DATA,

@@ -261,6 +261,9 @@ _HOLDER_ROWS: tuple[_Row, ...] = (
      "Logins tried on one account in a minute before the next are refused unread."),
     ("auth.attempts_per_source_minute", Kind.INTEGER, 600, _between(1, 1_000_000), ("auth",),
      "Logins tried from one IPv4 address or one IPv6 /64 in a minute before the next are refused unread."),
+    ("auth.cache_minutes", Kind.INTEGER, 60, _between(0, 60), ("auth", "keyring"),
+     "How long after a login the same password is checked without a hash, for programs that poll; 0: never. The memory "
+     "of auth and keyring, stolen together meanwhile, can be searched for that password faster than with Argon2id."),
     ("keyring.session_seconds", Kind.INTEGER, 86_400, _between(60, 604_800), ("keyring",),
      "How long a session may open message keys before its client must log in again."),
     ("keyring.failures_per_hour", Kind.INTEGER, 600, _between(1, 1_000_000), ("keyring",),

@@ -13,6 +13,7 @@ falls       keys of sessions live while it is compromised; no ciphertext, no pas
     process.py   starts it                              sessions.py   handles, bound to channels
     handle.py    one function per message type          grants.py     what store is told of them
     logins.py    START HERE: the check, nonces          openings.py   message keys, counted, in slices
+    cache.py     logins of programs that poll
     failures.py  its own durable limit on guesses       mailboxes.py  new keys, states, tombstones
     halves.py    setting and dropping halves            recovery.py   orders, tokens
     create.py    keys of a new tenant                   check.py      fsck and counts

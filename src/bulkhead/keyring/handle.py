@@ -13,6 +13,7 @@ from bulkhead.errors import Refused
 from bulkhead.holder.database import Database
 from bulkhead.holder.outbox import Outbox
 from bulkhead.holder.stop import TenantStop
+from bulkhead.keyring.cache import LoginCache
 from bulkhead.keyring.check import check_records
 from bulkhead.keyring.failures import Failures
 from bulkhead.keyring.grants import Grants
@@ -51,7 +52,9 @@ class Keyring:
     session_seconds: float
 
     @classmethod
-    def opened(cls, database: Database, keys: Keys, exchange: Exchange, settings: Mapping[str, Any]) -> "Keyring":
+    def opened(
+        cls, database: Database, keys: Keys, exchange: Exchange, settings: Mapping[str, Any], cache: LoginCache
+    ) -> "Keyring":
         """Everything in its place. settings: the section `keyring`."""
         stop, tokens = TenantStop(database, exchange), Tokens()
         failures = Failures(database, settings["failures_per_hour"])
@@ -62,7 +65,7 @@ class Keyring:
             Outbox(database, exchange),
             stop,
             failures,
-            Logins(database, keys, failures, stop),
+            Logins(database, keys, failures, stop, cache),
             grants,
             grants.sessions,
             Openings(keys.tenant, grants.sessions),
@@ -79,6 +82,11 @@ class Keyring:
 async def check_half(keyring: Keyring, _: Channel, request: m.CheckHalf, __: _Body) -> m.Release:
     """The second half of the check."""
     return await keyring.logins.check(request)
+
+
+def check_cached(keyring: Keyring, _: Channel, request: m.CheckCached, __: _Body) -> m.Release:
+    """The second half of the check, by a cached login."""
+    return keyring.logins.check_cached(request)
 
 
 async def add_half(keyring: Keyring, _: Channel, request: m.AddHalf, __: _Body) -> m.HalfAdded:
@@ -235,6 +243,7 @@ HANDLERS: Mapping[type[Request[Any]], Handler] = {
     m.CheckHalf: check_half,
     m.AddHalf: add_half,
     m.DropHalves: drop_halves,
+    m.CheckCached: check_cached,
     m.RedeemLogin: redeem_login,
     m.EndSession: end_session,
     m.OpenArrived: open_arrived,

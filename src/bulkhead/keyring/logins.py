@@ -3,7 +3,8 @@
 auth sends the two outputs of the stretched password and a nonce that the gate drew. Whatever is wrong (no such
 account, suspended, wrong password, too many wrong ones, a stop) walks one path: a row or a decoy is opened, its tag
 compared, a failure made durable, one refusal given. Only a match is unwrapped, because AES-GCM-SIV does not commit to
-its key. On a match (nonce, account, scope, seed) stay in memory for 10 seconds, to be redeemed once.
+its key. On a match (nonce, account, scope, seed) stay in memory for 10 seconds, to be redeemed once. A cached login is
+held to the same: account, half and scope are read again, and whatever does not fit is left to the path above.
 """
 
 import asyncio
@@ -11,17 +12,18 @@ import secrets
 from dataclasses import dataclass, field
 
 from bulkhead.boundary.messages.to_auth import Scope
-from bulkhead.boundary.messages.to_keyring import CheckHalf, Release
+from bulkhead.boundary.messages.to_keyring import CheckCached, CheckHalf, Release
 from bulkhead.errors import Refused, TemporaryFailure
 from bulkhead.holder.database import Database
 from bulkhead.holder.stop import TenantStop
 from bulkhead.identifiers import AccountId
+from bulkhead.keyring.cache import LoginCache
 from bulkhead.keyring.failures import NO_ACCOUNT, Failures
 from bulkhead.keyring.keys import Keys
 from bulkhead.keyring.schema import AccountState
 from bulkhead.records import credential
 from bulkhead.records.credential import State, Stretched
-from bulkhead.records.halves import KeyringHalf
+from bulkhead.records.halves import KeyringHalf, Wrapped
 from bulkhead.records.seed import MailboxSeed
 
 NONCE_SECONDS = 10.0
@@ -53,8 +55,9 @@ class _Row:
 class Logins:
     """Checks halves, and keeps what was right until it is redeemed."""
 
-    def __init__(self, database: Database, keys: Keys, failures: Failures, stop: TenantStop) -> None:
+    def __init__(self, database: Database, keys: Keys, failures: Failures, stop: TenantStop, cache: LoginCache) -> None:
         self._database, self._keys, self._failures, self._stop = database, keys, failures, stop
+        self.cache = cache
         self._checked: dict[bytes, Checked] = {}
         decoy = KeyringHalf(credential.Scope.IMAP, State.ACTIVE, secrets.token_bytes(32), secrets.token_bytes(103))
         self._decoy_bid = secrets.token_bytes(16)
@@ -68,20 +71,29 @@ class Logins:
         place = bid if rows else self._decoy_bid
         halves = [_Row(keys.open_half(record, place, g), g) for g, record in rows or [(0, self._decoy)]]
         right = [row for row in halves if _matches(row.half, keys.tight, request.tight)]
-        waiting = self._checked.get(request.nonce)  # there where auth restarted and its gate asked again
-        fresh = waiting is None or (waiting.account, waiting.scope) == (account, request.scope)
-        may = self._admits(mid) and bool(rows) and fresh
+        may = self._admits(mid, request) and bool(rows)
         if not right or not may or not _may(right[0].half, request.scope):
             await self._failures.count(mid if rows and not self._stop.stopped else NO_ACCOUNT)
             raise bad_credentials()
         row = right[0]
         stretched = Stretched(request.tight, request.wrap_key)
         wrapped = row.half.unwrap(keys.tight, stretched, keys.tenant, account, cred, row.g)
-        seed = None
-        if request.scope != Scope.SUBMIT and wrapped.seed is not None:
-            seed = MailboxSeed(keys.tenant, account, wrapped.generation, wrapped.seed)
-        self._keep(request.nonce, Checked(account, request.scope, seed))
-        return Release(wrapped.release)
+        answer = self._keep(request, wrapped)
+        if request.x is not None:
+            self.cache.keep(mid, request.x, account, cred, row.g, wrapped)
+        return answer
+
+    def check_cached(self, request: CheckCached) -> Release:
+        """The same by a cached login. Raises Refused (`not-cached`), whatever the cause; no failure is counted here."""
+        keys, account, cred = self._keys, request.account, request.cred
+        bid, mid = keys.bid(account, cred), keys.mid(account)
+        found = self.cache.open(mid, request.x, account, cred) if self._admits(mid, request) else None
+        if found is not None:
+            g, wrapped = found
+            row = self._database.first("SELECT record FROM half WHERE bid = ? AND g = ?", (bid, g))
+            if row is not None and _may(keys.open_half(row[0], bid, g), request.scope):
+                return self._keep(request, wrapped)
+        raise Refused("no cached login", code="not-cached")
 
     def take(self, nonce: bytes, account: AccountId, scope: int, compartment: str) -> Checked:
         """What was checked under this nonce, once. Raises Refused for another account, scope or kind of gate."""
@@ -93,22 +105,33 @@ class Logins:
         return checked
 
     def forget(self, account: AccountId | None = None) -> None:
-        """Void every login that waits, or those of one account."""
+        """Void every login that waits or is cached, or those of one account."""
+        if account is None:
+            self.cache.end_all()
+        else:
+            self.cache.end(self._keys.mid(account))
         for nonce, checked in list(self._checked.items()):
             if account is None or checked.account == account:
                 del self._checked[nonce]
 
-    def _admits(self, mid: bytes) -> bool:
+    def _admits(self, mid: bytes, request: CheckHalf | CheckCached) -> bool:
         row = self._database.first("SELECT state FROM account WHERE mid = ?", (mid,))
         is_open = row is not None and row[0] == AccountState.OPEN
-        return is_open and not self._stop.stopped and not self._failures.exhausted(mid)
+        waiting = self._checked.get(request.nonce)  # there where auth restarted and its gate asked again
+        fresh = waiting is None or (waiting.account, waiting.scope) == (request.account, request.scope)
+        return is_open and fresh and not self._stop.stopped and not self._failures.exhausted(mid)
 
-    def _keep(self, nonce: bytes, checked: Checked) -> None:
+    def _keep(self, request: CheckHalf | CheckCached, wrapped: Wrapped) -> Release:
+        """Let the gate redeem it, and auth see the release."""
         if len(self._checked) >= CHECKED_MAX:
             raise TemporaryFailure("too many logins are under way", code="busy")
-        self._checked[nonce] = checked
+        seed = None
+        if request.scope != Scope.SUBMIT and wrapped.seed is not None:
+            seed = MailboxSeed(self._keys.tenant, request.account, wrapped.generation, wrapped.seed)
+        self._checked[request.nonce] = Checked(request.account, request.scope, seed)
         # The timer knows the nonce alone: what it voids must not live on in it.
-        asyncio.get_running_loop().call_later(NONCE_SECONDS, self._checked.pop, nonce, None)
+        asyncio.get_running_loop().call_later(NONCE_SECONDS, self._checked.pop, request.nonce, None)
+        return Release(wrapped.release)
 
 
 def _matches(half: KeyringHalf, k_tight: bytes, tight: bytes) -> bool:

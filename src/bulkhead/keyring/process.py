@@ -12,6 +12,7 @@ from bulkhead.errors import Error
 from bulkhead.holder.database import Database
 from bulkhead.holder.keys import load_keys
 from bulkhead.holder.outbox import note
+from bulkhead.keyring.cache import LoginCache
 from bulkhead.keyring.handle import HANDLERS, Keyring
 from bulkhead.keyring.keys import Keys
 from bulkhead.keyring.openings import Opened
@@ -35,6 +36,9 @@ class KeyringService:
         section = settings["keyring"]
         self._keyring.failures.limit = section["failures_per_hour"]
         self._keyring.session_seconds = section["session_seconds"]
+        cache = self._keyring.logins.cache
+        cache.seconds = settings["auth"]["cache_minutes"] * MINUTE
+        cache.end_old()
 
     async def stop(self) -> None:
         """End what runs; what is committed is durable."""
@@ -61,6 +65,7 @@ class KeyringService:
         while True:
             await asyncio.sleep(MINUTE)
             self._keyring.sessions.end_expired()
+            self._keyring.logins.cache.end_old()
             try:
                 await self._keyring.failures.forget_old()
                 await self.note_openings()
@@ -72,6 +77,7 @@ async def start(host: Host) -> Service:
     """Open keys and database, and serve."""
     keys = Keys.of(host.tenant, load_keys(host))
     database = Database(DATABASE, MIGRATIONS, secure_delete=True)
-    keyring = Keyring.opened(database, keys, host.exchange, host.settings["keyring"])
+    cache = LoginCache(host.settings["auth"]["cache_minutes"] * MINUTE)
+    keyring = Keyring.opened(database, keys, host.exchange, host.settings["keyring"], cache)
     host.exchange.serve(keyring, HANDLERS)
     return KeyringService(keyring)

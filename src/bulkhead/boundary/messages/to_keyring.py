@@ -45,7 +45,10 @@ class Release(_Secret, frozen=True):
 
 
 class CheckHalf(Request[Release], frozen=True, tag=1):
-    """Second half of the check; keeps (nonce, account, scope) for 10 s on a match. Refused (`bad-credentials`)."""
+    """Second half of the check; keeps (nonce, account, scope) for 10 s on a match. Refused (`bad-credentials`).
+
+    x: what CheckCached may bring the next time, so that no password is stretched; None: nothing is kept for that.
+    """
 
     account: AccountId
     cred: U32
@@ -53,6 +56,7 @@ class CheckHalf(Request[Release], frozen=True, tag=1):
     wrap_key: Key32
     scope: U8
     nonce: Nonce
+    x: Key32 | None = None
 
     def __repr__(self) -> str:
         return "CheckHalf(...)"
@@ -86,6 +90,22 @@ class DropHalves(Mutation[Done], frozen=True, tag=3):
     account: AccountId
     cred: U32
     keep_g: U32
+
+
+class CheckCached(Request[Release], frozen=True, tag=4):
+    """Second half by a cached login, answered as CheckHalf is. Refused (`not-cached`), whatever the cause.
+
+    x: HMAC(key of auth's running start, account, credential, password). A wrong one ends what was cached.
+    """
+
+    account: AccountId
+    cred: U32
+    x: Key32
+    scope: U8
+    nonce: Nonce
+
+    def __repr__(self) -> str:
+        return "CheckCached(...)"
 
 
 # --- from gates --------------------------------------------------------------------------------------------------
