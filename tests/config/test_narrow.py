@@ -11,11 +11,13 @@ from bulkhead.config.schema import COMPARTMENTS, SETTINGS, TENANT_SETTINGS, Sett
 from bulkhead.errors import ConfigError
 
 SHARED = {
+    "auth.cache_minutes": {"keyring"},
     "courier.port": {"dialer"},
     "courier.allow_networks": {"dialer"},
     "resolver.nameservers": {"dialer"},
 }
-"""Settings that another compartment than the section's own may see: dialer obeys the limits of those it dials for."""
+"""Settings that another compartment than the section's own may see: dialer obeys the limits of those it dials for,
+keyring holds the other half of a cached login."""
 
 
 @pytest.fixture
