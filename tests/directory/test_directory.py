@@ -34,8 +34,8 @@ from bulkhead.boundary.peers import PEERS
 from bulkhead.directory.book import DirectoryBook
 from bulkhead.directory.handle import HANDLERS
 from bulkhead.directory.transitions import TRANSITIONS, Status
-from bulkhead.errors import Refused
-from bulkhead.identifiers import new_id
+from bulkhead.errors import Refused, TemporaryFailure
+from bulkhead.identifiers import AccountId, new_id
 
 With = Callable[..., None]
 
@@ -266,6 +266,28 @@ def test_a_page_of_the_longest_addresses_fits_into_one_message(with_directory: W
         assert len(await _all(directory, "", 1000)) == 1000
 
     with_directory(test)
+
+
+def test_a_worker_that_asked_for_too_many_unknown_addresses_is_told_nothing_until_the_next_minute(
+    with_directory: With,
+) -> None:
+    async def scenario(directory: Running) -> None:
+        await directory.add("known@kddi.example")
+        for number in range(3):
+            found = await directory.ask(ResolveRecipient(f"u{number}@kddi.example"), "mx")
+            assert found.verdict == RecipientVerdict.NO_SUCH_ADDRESS
+        for address in ("known@kddi.example", "other@kddi.example"):  # the right one too: it would be confirmed
+            with pytest.raises(TemporaryFailure):
+                await directory.ask(ResolveRecipient(address), "mx")
+        found = await directory.ask(ResolveRecipient("known@kddi.example"), "submit")
+        assert found.verdict == RecipientVerdict.LOCAL
+        for number in range(4):
+            with pytest.raises(Refused if number < 3 else TemporaryFailure):
+                await directory.ask(CheckSender(AccountId(new_id()), "known@kddi.example"), "submit")
+        directory.service._directory.guesses._clock = lambda: 60.0 * 10**6
+        assert (await directory.ask(ResolveRecipient("known@kddi.example"), "mx")).verdict == RecipientVerdict.LOCAL
+
+    with_directory(scenario, {"id": "kddi", "directory": SETTINGS["directory"] | {"unknown_per_worker_minute": 3}})
 
 
 def test_a_check_tells_of_rows_that_contradict_each_other(with_directory: With, tmp_path: Path) -> None:

@@ -271,6 +271,9 @@ _HOLDER_ROWS: tuple[_Row, ...] = (
      "that it also holds against a compromised auth."),
     ("directory.default_quota_bytes", Kind.INTEGER, 1 << 30, _between(1 << 20, 1 << 50), ("directory",),
      "The quota of an account that was given none, counted in RFC822.SIZE."),
+    ("directory.unknown_per_worker_minute", Kind.INTEGER, 60_000, _between(0, 100_000_000), ("directory",),
+     "Addresses that do not exist for which one worker of a gate may ask in a minute; past it that worker is told to "
+     "ask again later, whatever it asks for, so that a compromised gate cannot guess them all; 0: no limit."),
     ("directory.postmaster", Kind.TEXT, "", _NONE, ("directory",),
      "The address that gets mail for postmaster of a hosted domain where that is no account of its own (RFC 5321 "
      "section 4.5.1); empty: the tenant's first account."),

@@ -3,7 +3,7 @@
 import asyncio
 import sqlite3
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 from bulkhead.boundary.body import BodyReader
@@ -27,13 +27,16 @@ from bulkhead.boundary.messages.to_directory import (
     ListDomains,
     LoginAccount,
     Recipient,
+    RecipientVerdict,
     ResolveRecipient,
     SetAccountStatus,
     ShowAccount,
 )
 from bulkhead.directory.book import DirectoryBook
 from bulkhead.directory.check import check_directory
+from bulkhead.directory.guesses import Guesses
 from bulkhead.directory.transitions import Status
+from bulkhead.errors import Refused
 from bulkhead.holder.outbox import Outbox
 
 R = TypeVar("R", bound=Reply)
@@ -46,11 +49,18 @@ class Directory:
 
     book: DirectoryBook
     outbox: Outbox
+    guesses: Guesses = field(default_factory=Guesses)
 
 
-def resolve_recipient(directory: Directory, _: Channel, request: ResolveRecipient, __: BodyReader | None) -> Recipient:
+def resolve_recipient(
+    directory: Directory, peer: Channel, request: ResolveRecipient, _: BodyReader | None
+) -> Recipient:
     """Where mail goes."""
-    return directory.book.resolve(request.address)
+    directory.guesses.require(peer)
+    found = directory.book.resolve(request.address)
+    if found.verdict == RecipientVerdict.NO_SUCH_ADDRESS:
+        directory.guesses.count(peer)
+    return found
 
 
 def find_login(directory: Directory, _: Channel, request: FindLogin, __: BodyReader | None) -> LoginAccount:
@@ -58,9 +68,14 @@ def find_login(directory: Directory, _: Channel, request: FindLogin, __: BodyRea
     return LoginAccount(directory.book.find_login(request.login))
 
 
-def check_sender(directory: Directory, _: Channel, request: CheckSender, __: BodyReader | None) -> Done:
+def check_sender(directory: Directory, peer: Channel, request: CheckSender, _: BodyReader | None) -> Done:
     """Whether an account owns an address."""
-    directory.book.check_sender(request.account, request.address)
+    directory.guesses.require(peer)
+    try:
+        directory.book.check_sender(request.account, request.address)
+    except Refused:
+        directory.guesses.count(peer)
+        raise
     return Done()
 
 

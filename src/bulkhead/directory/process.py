@@ -7,6 +7,7 @@ from typing import Any
 from bulkhead.boundary.host import Host, Service
 from bulkhead.directory.book import DirectoryBook
 from bulkhead.directory.create import DECOY, TOMBSTONE
+from bulkhead.directory.guesses import UNKNOWN_PER_MINUTE, Guesses
 from bulkhead.directory.handle import HANDLERS, Directory
 from bulkhead.directory.schema import DATABASE, MIGRATIONS
 from bulkhead.errors import ConfigError, PeerError
@@ -23,9 +24,10 @@ class DirectoryService:
         self._directory = directory
 
     async def reload(self, settings: Mapping[str, Any]) -> None:
-        """New default quota and postmaster."""
+        """New default quota, postmaster and limit of guesses."""
         quota, postmaster = _settings(settings)
         self._directory.book.default_quota, self._directory.book.postmaster = quota, postmaster
+        self._directory.guesses.limit = _unknown(settings)
 
     async def stop(self) -> None:
         """Write what waits."""
@@ -39,9 +41,13 @@ async def start(host: Host) -> Service:
     quota, postmaster = _settings(host.settings)
     database = Database(Path(DATABASE), MIGRATIONS, secure_delete=True)
     book = DirectoryBook(database, keys.current(DECOY)[1], keys.current(TOMBSTONE)[1], quota, postmaster)
-    directory = Directory(book, Outbox(database, host.exchange))
+    directory = Directory(book, Outbox(database, host.exchange), Guesses(_unknown(host.settings)))
     host.exchange.serve(directory, HANDLERS)
     return DirectoryService(directory)
+
+
+def _unknown(settings: Mapping[str, Any]) -> int:
+    return int(settings["directory"].get("unknown_per_worker_minute", UNKNOWN_PER_MINUTE))
 
 
 def _settings(settings: Mapping[str, Any]) -> tuple[int, str]:
