@@ -219,8 +219,7 @@ class Filer:
             items.append(item)
         after.folders[name].fresh = tuple(items)
         if answer := self._ask(imap, "append" if len(items) == 1 else "multiappend", after, *parts):
-            _, told = answer.code("APPENDUID")
-            self._settle(name, list(uids_of(told)))
+            self._settle(name, _told(answer, "APPENDUID"))
 
     def _flagged(self, name: str, uids: list[int], sign: str, flags: list[str]) -> State:
         after = self.state.copy()
@@ -273,7 +272,7 @@ class Filer:
         target, after = self._place(), self.state.copy()
         after.folders[target].fresh = tuple(Item(items[uid].token, items[uid].flags) for uid in uids)
         if answer := self._ask(imap, "copy", after, b"UID COPY " + set_of(uids) + f" {target}".encode()):
-            self._settle(target, list(uids_of(answer.code("COPYUID")[2])))
+            self._settle(target, _told(answer, "COPYUID"))
 
     def _move(self, imap: Imap) -> None:
         names = self._filled()
@@ -285,7 +284,7 @@ class Filer:
         items = [after.folders[name].items.pop(uid) for uid in uids]
         after.folders[target].fresh = tuple(Item(item.token, item.flags) for item in items)
         if answer := self._ask(imap, "move", after, b"UID MOVE " + set_of(uids) + f" {target}".encode()):
-            self._settle(target, list(uids_of(answer.code("COPYUID")[2])))
+            self._settle(target, _told(answer, "COPYUID"))
 
     def _expunge(self, imap: Imap) -> None:
         names = self._filled()
@@ -368,6 +367,12 @@ class Filer:
         kind = "unsubscribe" if name in after.subscribed else "subscribe"
         after.subscribed = after.subscribed ^ {name}
         self._ask(imap, kind, after, f"{kind.upper()} {name}".encode())
+
+
+def _told(answer: Answer, code: str) -> list[int]:
+    """The new UIDs in APPENDUID or COPYUID; none where the code is missing."""
+    words = answer.code(code)
+    return list(uids_of(words[-1])) if words else []
 
 
 def _listed(answer: Answer, kind: bytes) -> list[str]:
