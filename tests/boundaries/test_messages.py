@@ -79,7 +79,7 @@ def test_peers_names_only_compartments_messages_and_sides_that_exist() -> None:
 def test_every_receiver_of_requests_has_its_module_and_every_module_its_receiver() -> None:
     assert set(RECEIVERS) == {peering.server for peering in PEERS}
     folder = Path(registry.__file__).parent
-    assert {path.stem for path in folder.glob("to_*.py")} == {f"to_{name}" for name in RECEIVERS}
+    assert {path.stem for path in folder.glob("to_*")} == {f"to_{name}" for name in RECEIVERS}
 
 
 def test_requests_form_no_cycle_so_that_no_two_compartments_wait_for_each_other() -> None:

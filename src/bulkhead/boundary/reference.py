@@ -37,9 +37,14 @@ def messages_of(module: ModuleType, kind: type[Any]) -> list[type[Any]]:
     own = (
         item
         for item in vars(module).values()
-        if isinstance(item, type) and issubclass(item, kind) and item.__module__ == module.__name__
+        if isinstance(item, type) and issubclass(item, kind) and _defines(module, item)
     )
     return sorted(own, key=lambda item: item.__struct_config__.tag)
+
+
+def _defines(module: ModuleType, item: type[Any]) -> bool:
+    """Whether the type is defined in this module, or below it where the module is a package."""
+    return item.__module__ == module.__name__ or item.__module__.startswith(module.__name__ + ".")
 
 
 def messages_page() -> str:

@@ -1,0 +1,52 @@
+"""From the command line: accounts, counts and checks."""
+
+from typing import Annotated
+
+from msgspec import Meta
+
+from bulkhead.boundary.messages.fields import U63, AccountId, Done, Mutation, Reply, Request, Text
+
+
+class OpenAccount(Mutation[Done], frozen=True, tag=50):
+    """Make an account's INBOX, or set its quota (octets, 0: no limit)."""
+
+    account: AccountId
+    quota_bytes: U63
+
+
+class DestroyAccount(Mutation[Done], frozen=True, tag=51):
+    """Remove every row, page and part of an account."""
+
+    account: AccountId
+
+
+class StoreCounts(Reply, frozen=True):
+    """What is stored."""
+
+    accounts: U63
+    mailboxes: U63
+    messages: U63
+    bytes_stored: U63
+    segments: U63
+    reads: U63  # parts and pages read from segments since start
+    syncs: U63  # fdatasync and commit syncs since start
+    transactions: U63
+
+
+class CountStore(Request[StoreCounts], frozen=True, tag=52):
+    """Counts for `status`, `exposure` and tests."""
+
+
+class StoreReport(Reply, frozen=True):
+    """What `fsck` found; `unreferenced` bytes in segments are waste, not a fault."""
+
+    accounts: U63
+    messages: U63
+    unreferenced: U63
+    problems: Annotated[tuple[Text, ...], Meta(max_length=100)]
+
+
+class CheckStore(Request[StoreReport], frozen=True, tag=53):
+    """Check database and segments against each other. `deep`: read every part."""
+
+    deep: bool
