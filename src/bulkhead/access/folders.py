@@ -147,8 +147,8 @@ class Folders:
 
     async def make_defaults(self) -> None:
         """At the first login: the mailboxes that clients look for, subscribed."""
-        if len(await self.rows()) > 1:
-            return
+        if len((await self._account.ask(ListMailboxes(self._account.handle))).rows) > 1:
+            return  # no name was opened for that: most logins of a program that polls need none
         await asyncio.gather(*(self._make_default(name, role) for name, role in DEFAULTS.items()))
         await self.subscribe(INBOX, on=True)
 

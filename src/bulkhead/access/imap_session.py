@@ -187,7 +187,7 @@ class ImapSession:
     @property
     def capabilities(self) -> bytes:
         """What works in this state."""
-        hidden = {b"COMPRESS=DEFLATE"} if self.compressed else set[bytes]()
+        hidden = frozenset((b"COMPRESS=DEFLATE",)) if self.compressed else frozenset[bytes]()
         return responses.capability_list(self.receiver.state, self.limits, hidden, secure=self.context is None)
 
     def compress(self) -> None:

@@ -5,8 +5,8 @@ An argument that would break a line is our own bug and raises ValueError.
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from collections.abc import Set as AbstractSet
 from enum import Enum
+from functools import lru_cache
 from typing import Final
 
 from bulkhead.wire.imap.command_table import State
@@ -99,8 +99,9 @@ CAPABILITIES: Final[tuple[tuple[bytes, frozenset[State]], ...]] = (
 """Capability and the states that show it; LITERAL+ or LITERAL- and APPENDLIMIT follow from the limits."""
 
 
+@lru_cache(maxsize=64)  # a login shows it three times
 def capability_list(
-    state: State, limits: Limits, hidden: AbstractSet[bytes] = frozenset(), *, secure: bool = True
+    state: State, limits: Limits, hidden: frozenset[bytes] = frozenset(), *, secure: bool = True
 ) -> bytes:
     """The capabilities of `state` but those hidden, for the CAPABILITY response or response code.
 
