@@ -401,4 +401,25 @@ _DEMO = (
     ),
 )  # fmt: skip
 
-COMMANDS: tuple[Command, ...] = (*_INSTALLATION, *_FILES, *_DIRECTORY, *_MAIL, *_DEMO)
+_DRILL = (
+    Command(
+        ("drill",), "Break into every compartment of a scratch installation, and count what each one reaches.",
+        "bulkhead.cli.drill:drill",
+        (
+            option("--rows", "A,B", "Only these: compartments, probes or compartment/probe, with * and ?.", default=""),
+            option("--budget", "FILE", "What is accepted, and why (default: the one that is shipped).", default=""),
+            Argument(
+                ("--json",), "Write the result as one JSON document; without FILE to standard output.",
+                {"metavar": "FILE", "nargs": "?", "const": "-", "default": ""},
+            ),
+            flag("--all", "The slow probes too."),
+            flag("--quiet", "Do not say what is being done."),
+        ),
+        in_installation=False, exits=(ExitCode.FINDING, *_LIVE),
+        text="Makes an installation of six tenants in a temporary directory, on loopback addresses and user ids of its "
+        "own, and removes it at the end; no other installation is touched. Exits with 1 when a number is over the "
+        "budget. The document is `bulkhead/drill/1`, explained in docs/drill.md.",
+    ),
+)  # fmt: skip
+
+COMMANDS: tuple[Command, ...] = (*_INSTALLATION, *_FILES, *_DIRECTORY, *_MAIL, *_DEMO, *_DRILL)

@@ -5,7 +5,7 @@ What counts as reached is decided here and nowhere else, from what the acts gave
 
 import os
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence, Set
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -109,15 +109,15 @@ def strike_unlocked(goals: Sequence[Goal], compartment: str) -> Findings:
     return found
 
 
-def strike_locked(twin: TwinClient, goals: Sequence[Goal], compartment: str) -> Findings:
-    """The goals and probes inside the twin."""
+def strike_locked(twin: TwinClient, goals: Sequence[Goal], compartment: str, names: Set[str] | None = None) -> Findings:
+    """The goals and probes inside the twin. names: of the probes, all where it is None."""
     found = strike(goals, lambda name, arguments: twin.ask(f"reach.{name}", **arguments))
     with canaries(lock_of(compartment)) as targets:
-        found.probes = _probe(twin, targets, compartment)
+        found.probes = _probe(twin, targets, compartment, names)
     return found
 
 
-def _probe(twin: TwinClient, targets: Targets, compartment: str) -> dict[str, str]:
+def _probe(twin: TwinClient, targets: Targets, compartment: str, names: Set[str] | None) -> dict[str, str]:
     twin.ask("targets", **write_targets(targets))
     return {
         probe.name: twin.ask(
@@ -125,6 +125,7 @@ def _probe(twin: TwinClient, targets: Targets, compartment: str) -> dict[str, st
             target=probe.target.value,
         )["answer"]
         for probe in probes_for(compartment)
+        if names is None or probe.name in names
     }  # fmt: skip
 
 

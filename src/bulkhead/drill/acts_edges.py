@@ -74,16 +74,16 @@ async def _drain(exchange: Exchange, compartment: str, request: Request[Any]) ->
     return "succeeded", bytes(body)
 
 
-async def log_in(exchange: Exchange, address: str, password: str) -> Found:
-    """Log a subscriber in who typed name and password here, as the gate itself would."""
+async def log_in(exchange: Exchange, address: str, password: str, scope: int = Scope.IMAP) -> Found:
+    """Log a subscriber in who typed name and password here, as the gate itself would. scope: of Scope."""
     code, found = await _ask(exchange, "directory", FindLogin(address))
     if found is None:
         return {"answer": code}
     nonce = secrets.token_bytes(16)
-    code, _ = await _ask(exchange, "auth", Authenticate(found.account, password.encode(), Scope.IMAP, _SOURCE, nonce))
+    code, _ = await _ask(exchange, "auth", Authenticate(found.account, password.encode(), scope, _SOURCE, nonce))
     if code != "succeeded":
         return {"answer": code}
-    code, session = await _ask(exchange, "keyring", RedeemLogin(nonce, found.account, Scope.IMAP))
+    code, session = await _ask(exchange, "keyring", RedeemLogin(nonce, found.account, scope))
     if session is None:
         return {"answer": code}
     return {"answer": code, "account": found.account.hex(), "handle": session.handle.hex()}
@@ -195,7 +195,9 @@ async def check_sender(exchange: Exchange, addresses: list[str]) -> Found:
     return {"answer": "succeeded", "allowed": sum(code == "succeeded" for code, _ in answers)}
 
 
-async def guess_passwords(exchange: Exchange, addresses: list[str], passwords: list[str]) -> Found:
+async def guess_passwords(
+    exchange: Exchange, addresses: list[str], passwords: list[str], scope: int = Scope.IMAP
+) -> Found:
     """Try passwords online, past the gate's own limits; how many were accepted."""
 
     async def one(address: str, password: str) -> str:
@@ -203,7 +205,7 @@ async def guess_passwords(exchange: Exchange, addresses: list[str], passwords: l
         if found is None:
             return "no-account"
         nonce = secrets.token_bytes(16)
-        request = Authenticate(found.account, password.encode(), Scope.IMAP, _SOURCE, nonce)
+        request = Authenticate(found.account, password.encode(), scope, _SOURCE, nonce)
         return (await _ask(exchange, "auth", request))[0]
 
     answers = await asyncio.gather(*(one(a, p) for a in addresses for p in passwords))

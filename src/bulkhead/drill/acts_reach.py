@@ -9,7 +9,7 @@ import errno
 import os
 import socket
 import struct
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,7 @@ from bulkhead.supervisor.syscalls import syscall
 READ_MAX = 256  # octets of one canary
 NAMES_MAX = 200
 FILES_MAX = 10_000
+SEARCH_MAX = 64 << 20  # octets of one file
 _TIMEOUT = 1.0
 _MAGIC = 4  # octets of a mapped program that prove a memory was read
 
@@ -96,6 +97,62 @@ def search_own_disk(token: str) -> dict[str, int]:
     return {"files": files, "octets": octets, "found": found}
 
 
+def find_tokens(tokens: list[str]) -> dict[str, Any]:
+    """Which of the tokens (hex) stand anywhere in the files below the own root, and how many files there are."""
+    return search_tokens(own_root(), tokens)
+
+
+def own_root() -> Path:
+    """The own directory: the root where it was changed, else the working directory."""
+    return Path("/" if not Path("/proc/self").exists() else ".")
+
+
+def search_tokens(folder: Path, tokens: Sequence[str]) -> dict[str, Any]:
+    """The same in any folder. At most FILES_MAX files of SEARCH_MAX octets each."""
+    wanted = {bytes.fromhex(token): token for token in tokens}
+    found: set[str] = set()
+    files = 0
+    for path in _plain_files(folder):
+        files += 1
+        with path.open("rb") as file:
+            content = file.read(SEARCH_MAX)
+        found |= {text for token, text in wanted.items() if token in content}
+    return {"files": files, "tokens": sorted(found)}
+
+
+def open_own_files() -> dict[str, int]:
+    """How many of the own files could be written: each is opened for it, and nothing is written."""
+    files, writable = 0, 0
+    for path in _plain_files(own_root()):
+        files += 1
+        try:
+            os.close(os.open(path, os.O_WRONLY))
+        except OSError:
+            continue
+        writable += 1
+    return {"files": files, "writable": writable}
+
+
+def own_layout() -> dict[str, int]:
+    """Where the program, the C library and the heap lie in this process: the same in every fork of one image."""
+    library = ctypes.CDLL(None)
+    return {
+        "libc": ctypes.cast(library.getpid, ctypes.c_void_p).value or 0,
+        "python": ctypes.cast(ctypes.pythonapi.Py_Initialize, ctypes.c_void_p).value or 0,
+        "heap": id(ACTS),
+    }
+
+
+def _plain_files(folder: Path) -> Iterator[Path]:
+    count = 0
+    for here, _, names in os.walk(folder):
+        for name in names:
+            path = Path(here, name)
+            if count < FILES_MAX and not path.is_symlink() and path.is_file():
+                count += 1
+                yield path
+
+
 ACTS: Mapping[str, Callable[..., Any]] = {
     "read_file": read_file,
     "list_folder": list_folder,
@@ -105,6 +162,9 @@ ACTS: Mapping[str, Callable[..., Any]] = {
     "connect_unix": connect_unix,
     "send_udp": send_udp,
     "search_own_disk": search_own_disk,
+    "find_tokens": find_tokens,
+    "open_own_files": open_own_files,
+    "own_layout": own_layout,
 }
 
 

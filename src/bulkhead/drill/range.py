@@ -119,6 +119,13 @@ class Range:
         """The account at home that never has a session in a hostile worker."""
         return self.accounts(self.home)[-1]
 
+    def owner(self, name: str) -> str:
+        """The tenant whose canary this is: by its address or its first part; whoever is at home where neither says."""
+        head = name.partition("/")[0]
+        if head in self.tenants:
+            return head
+        return next((account.tenant for account in self._canaries if account.address == head), self.home)
+
     # --- the hostile side -----------------------------------------------------------------------------------------
 
     def twin(self, compartment: str, tenant: str = "") -> TwinClient:

@@ -109,7 +109,7 @@ def _fill(range_: Range) -> tuple[list[Account], dict[str, list[Letter]]]:
         if account.status == ACTIVE else account
         for account in range_.accounts(status="")
     ]  # fmt: skip
-    queued = {tenant: [_letter(f"queue of {tenant}", n) for n in range(QUEUED)] for tenant in range_.tenants}
+    queued = {tenant: [_letter(f"{tenant}/queue", n) for n in range(QUEUED)] for tenant in range_.tenants}
     active = [account for account in full if account.status == ACTIVE]
 
     def send(tenant: str) -> None:

@@ -110,6 +110,7 @@ class SemanticProbe:
     by_mode: what it reaches depends on how many live sessions a worker has: it is run once for each Mode.
     slow: for `make test-all` and `--all` only: over about three seconds.
     disturbs: it leaves its cell other than it was (something restarted, full or stopped): it runs after all others.
+    by_charter: nothing is measured: all that the compartment has by its charter counts as reached.
     """
 
     name: str
@@ -122,6 +123,7 @@ class SemanticProbe:
     by_mode: bool = False
     slow: bool = False
     disturbs: bool = False
+    by_charter: bool = False
 
 
 @functools.cache

@@ -1,0 +1,126 @@
+"""The budget: which non-zero cells of the matrix are accepted, up to what, and why. PURE but for reading the file."""
+
+import tomllib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from bulkhead.boundary.processes import PROCESSES
+from bulkhead.drill.matrix import Cell, Line
+from bulkhead.drill.semantic import Column, Mode
+from bulkhead.errors import ConfigError
+
+SHIPPED = Path(__file__).with_name("budget.toml")
+OWN_FILE = "budget.toml"  # in the installation's directory, in the place of the shipped one
+WALL = "wall"
+BUDGET_BYTES_MAX = 1 << 20
+SESSIONS, OWN = "sessions", "own"
+_KEYS = {"compartment", "column", "mode", "ceiling", "reason"}
+_NEVER = frozenset({Column.OTHER_TENANTS.value, Column.VERIFIERS.value})
+
+
+@dataclass(frozen=True, slots=True)
+class Allowance:
+    """One entry. mode: None for both.   ceiling: a count, `sessions` or `own`."""
+
+    compartment: str
+    column: str
+    mode: Mode | None
+    ceiling: int | str
+    reason: str
+
+    def covers(self, cell: Cell) -> bool:
+        """Whether the cell stays within it."""
+        if self.ceiling == SESSIONS:
+            return cell.reached == cell.sessions
+        return cell.others == 0 if self.ceiling == OWN else cell.reached <= int(self.ceiling)
+
+
+@dataclass(frozen=True, slots=True)
+class Budget:
+    """The file and its entries."""
+
+    path: Path
+    entries: tuple[Allowance, ...]
+
+    def entry(self, compartment: str, column: str, mode: Mode) -> Allowance | None:
+        """What is allowed there, if anything."""
+        for entry in self.entries:
+            if (entry.compartment, entry.column) == (compartment, column) and entry.mode in {None, mode}:
+                return entry
+        return None
+
+
+@dataclass(frozen=True, slots=True)
+class Excess:
+    """A cell over its budget. allowed: its ceiling, "nothing" where it has no entry."""
+
+    compartment: str
+    column: str
+    mode: Mode
+    reached: int
+    allowed: str
+    names: tuple[str, ...]
+
+    def document(self) -> dict[str, Any]:
+        """For JSON."""
+        return {
+            "compartment": self.compartment, "column": self.column, "mode": self.mode.value, "reached": self.reached,
+            "allowed": self.allowed, "names": list(self.names),
+        }  # fmt: skip
+
+
+def read_budget(path: Path) -> Budget:
+    """The entries of a file. Raises ConfigError with the entry that is wrong."""
+    try:
+        content = path.read_bytes()[: BUDGET_BYTES_MAX + 1]
+        document = tomllib.loads(content.decode("utf-8"))
+    except OSError as error:
+        raise ConfigError(f"{path}: {error.strerror}") from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path}: {error}") from None
+    rows = document.get("allow", [])
+    if len(content) > BUDGET_BYTES_MAX or set(document) - {"allow"} or not isinstance(rows, list):
+        raise ConfigError(f"{path}: holds [[allow]] entries alone, at most {BUDGET_BYTES_MAX} bytes")
+    return Budget(path, tuple(_entry(path, number, row) for number, row in enumerate(rows, 1)))
+
+
+def _entry(path: Path, number: int, row: Any) -> Allowance:
+    where = f"{path}: entry {number}"
+    if not isinstance(row, dict) or set(row) - _KEYS or not {"compartment", "column", "ceiling", "reason"} <= set(row):
+        raise ConfigError(f"{where}: must have compartment, column, ceiling and reason, and may have mode")
+    compartment, column, ceiling = row["compartment"], row["column"], row["ceiling"]
+    if compartment not in PROCESSES:
+        raise ConfigError(f"{where}: no compartment {compartment!r}")
+    if column not in {WALL, *(c.value for c in Column)}:
+        raise ConfigError(f"{where}: no column {column!r}")
+    if column in _NEVER:
+        raise ConfigError(f"{where}: {column!r} is zero for every compartment; no reason would do")
+    if ceiling not in {SESSIONS, OWN} and (isinstance(ceiling, bool) or not isinstance(ceiling, int) or ceiling < 0):
+        raise ConfigError(f'{where}: ceiling is a count, "sessions" or "own"')
+    if column == Column.STORED_MAIL.value and ceiling != SESSIONS:
+        raise ConfigError(f'{where}: stored mail is budgeted for live sessions alone: ceiling = "sessions"')
+    if row.get("mode") not in {None, *(mode.value for mode in Mode)}:
+        raise ConfigError(f"{where}: mode is default or strict")
+    if not isinstance(row["reason"], str) or len(row["reason"]) < 10:
+        raise ConfigError(f"{where}: a reason of a sentence")
+    return Allowance(compartment, column, Mode(row["mode"]) if "mode" in row else None, ceiling, row["reason"])
+
+
+def over_budget(budget: Budget, lines: Sequence[Line]) -> list[Excess]:
+    """Every cell that is over, in the matrix's order."""
+    found = []
+    for line in lines:
+        for column, cell in line.cells.items():
+            entry = budget.entry(line.compartment, column.value, line.mode)
+            if cell.reached and (entry is None or not entry.covers(cell)):
+                allowed = "nothing" if entry is None else str(entry.ceiling)
+                names = tuple(sorted(cell.count.reached)[:5])
+                found.append(Excess(line.compartment, column.value, line.mode, cell.reached, allowed, names))
+        entry = budget.entry(line.compartment, WALL, line.mode)
+        if len(line.wall.reached) > (int(entry.ceiling) if entry and isinstance(entry.ceiling, int) else 0):
+            allowed = "nothing" if entry is None else str(entry.ceiling)
+            reached = line.wall.reached
+            found.append(Excess(line.compartment, WALL, line.mode, len(reached), allowed, reached[:5]))
+    return found

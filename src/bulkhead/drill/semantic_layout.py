@@ -1,0 +1,38 @@
+"""Address layouts: every compartment of a cell knows its image's own, and nothing of another cell's.
+
+Whoever finds a hole in one cell must not know from it where to jump in the next: each cell has images of its own.
+"""
+
+from functools import partial
+
+from bulkhead.boundary.processes import PROCESSES
+from bulkhead.drill.range import Range
+from bulkhead.drill.semantic import Column, Reached, SemanticProbe
+
+
+def compare_layouts(compartment: str, range_: Range) -> Reached:
+    """The tenants whose image of the same kind has any of the bases of this one."""
+    image = PROCESSES[compartment].image
+    first = next(process.name for process in PROCESSES.values() if process.image is image)
+    own = _layout(range_, compartment, range_.home)
+    twin_of_image = _layout(range_, first, range_.home)
+    same = {tenant for tenant in range_.others if set(own.values()) & set(_layout(range_, first, tenant).values())}
+    control = "" if own and own == twin_of_image else "two forks of one image do not agree, so the bases say nothing"
+    note = f"bases of {', '.join(own)} compared with {len(range_.others)} other cells: {len(same)} share one"
+    return Reached.one(Column.OTHER_TENANTS, reached=same, of=range_.others, control=control, note=note)
+
+
+def _layout(range_: Range, compartment: str, tenant: str) -> dict[str, int]:
+    found = range_.twin(compartment, tenant).ask("reach.own_layout").get("found") or {}
+    return {name: int(address) for name, address in found.items() if address}
+
+
+PROBES = tuple(
+    SemanticProbe(
+        f"{name}-knows-layouts", name, (Column.OTHER_TENANTS,),
+        attempts="compare where its program, C library and heap lie with other cells",
+        success_means="an address learnt in one cell is good in another",
+        control="two forks of one image agree", run=partial(compare_layouts, name),
+    )
+    for name in PROCESSES
+)  # fmt: skip
