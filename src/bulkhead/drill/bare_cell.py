@@ -31,6 +31,7 @@ from bulkhead.boundary.messages.to_directory import AccountStatus, AddAccount, A
 from bulkhead.boundary.messages.to_keyring import CreateMailboxKeys, Session
 from bulkhead.boundary.messages.to_store import OpenAccount
 from bulkhead.boundary.peers import PEERS, between
+from bulkhead.config.schema import SETTINGS, Required
 from bulkhead.directory import create as create_directory
 from bulkhead.directory import process as directory_process
 from bulkhead.errors import BoundaryViolation, Error, TemporaryFailure
@@ -56,22 +57,26 @@ SOURCE = "192.0.2.66"  # of the net that is for documentation: RFC 5737 section 
 FAILURE_SECONDS = 0.1
 SECONDS = 10.0
 _CHEAP = StretchParameters(8, 1, 1)
-_SETTINGS: Mapping[str, Any] = {
+_CHANGED: Mapping[str, Mapping[str, Any]] = {
     "store": {"segment_bytes": 1 << 22},
-    "directory": {"default_quota_bytes": 1 << 30, "postmaster": ""},
-    "keyring": {"session_seconds": 3600, "failures_per_hour": 600},
     "auth": {
         "failure_seconds": FAILURE_SECONDS, "argon2_threads": 1, "argon2_queue_max": 256,
         "attempts_per_minute": 10_000, "attempts_per_source_minute": 100_000,
     },
-    "ledger": {"origin": ""},
     "queue": {
-        "retry_first_seconds": 1800, "retry_max_seconds": 14_400, "expire_seconds": 432_000, "warn_seconds": 14_400,
         "messages_max": 1000, "messages_per_account_hour": 0, "recipients_per_account_hour": 0,
         "recipients_per_account_day": 0,
     },
 }  # fmt: skip
 R = TypeVar("R", bound=Reply)
+
+
+def _defaults(section: str) -> dict[str, Any]:
+    """What a section holds where nobody set anything."""
+    return {
+        setting.name: setting.default for setting in SETTINGS
+        if setting.section == section and not isinstance(setting.default, Required)
+    }  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,7 +120,7 @@ class BareCell:
                 "binding_key": base64.b64encode(keys.binding_key).decode(),
                 "queue_key": base64.b64encode(keys.queue_key).decode(),
             },
-        } | {name: {**section, **changes.get(name, {})} for name, section in _SETTINGS.items()}
+        } | {name: {**_defaults(name), **_CHANGED.get(name, {}), **changes.get(name, {})} for name in HOLDERS}
 
     # --- processes ---------------------------------------------------------------------------------------------------
 

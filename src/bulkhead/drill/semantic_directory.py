@@ -190,7 +190,7 @@ ACTS = (
         swap_account,
     ),
     SemanticAct(
-        "directory-allows-sender", "directory", (Column.ORDERS,), "yes to a sender's address of another account",
+        "directory-allows-sender", "directory", (Column.MAIL_ALTERED,), "yes to a sender's address of another account",
         "submit takes the transaction", "the real directory says no", allow_sender, 1,
         "submit has no other word for whose an address is; bounded by the cell's own domains",
     ),

@@ -275,7 +275,7 @@ ACTS = (
         "an honest call of access takes over 1 s or fails", "the same calls without a flood", starve,
     ),
     SemanticAct(
-        "submit-speaks-for-others", "submit", (Column.ORDERS,), "envelope and From under another's address",
+        "submit-speaks-for-others", "submit", (Column.MAIL_ALTERED,), "envelope and From under another's address",
         "queue takes it", "directory refuses the address", speak_for_others, 1,
         "queue believes submit about the sender; until signer asks for a session",
     ),

@@ -179,19 +179,19 @@ def check_halves(range_: Range) -> Reached:
 
 PROBES = (
     SemanticProbe(
-        "access-live-sessions", "access", (Column.TYPED_PASSWORDS, Column.STORED_MAIL, Column.KEYS),
+        "access-live-worker", "access", (Column.TYPED_PASSWORDS, Column.STORED_MAIL, Column.KEYS),
         attempts="log in with the passwords that are typed there, and open all that these sessions may",
         success_means="passwords typed there, and the mail of its live sessions, are in the attacker's hands",
         control="none needed: it is the gate's duty", run=live_sessions, by_mode=True,
     ),
     SemanticProbe(
-        "submit-live-sessions", "submit", (Column.TYPED_PASSWORDS, Column.KEYS),
+        "submit-live-worker", "submit", (Column.TYPED_PASSWORDS, Column.KEYS),
         attempts="log in with the passwords that are typed there",
         success_means="passwords typed there, and sessions that send, are in the attacker's hands",
         control="none needed: it is the gate's duty", run=sending_sessions, by_mode=True,
     ),
     SemanticProbe(
-        "access-strangers-mail", "access", (Column.STORED_MAIL, Column.MAIL_DESTROYED),
+        "access-live-strangers", "access", (Column.STORED_MAIL, Column.MAIL_DESTROYED),
         attempts="a handle stolen from another worker, a stranger's message named under an own handle, guessed handles",
         success_means="reads or destroys mail of who never had a session in that worker",
         control="the stranger's own worker opens the same message", run=strangers_mail,
