@@ -175,3 +175,18 @@ def test_what_sort_saves_is_a_set(saving: Raw) -> None:
     assert kept(saving) == [2, 3, 4]
     assert saving.command("SORT RETURN (SAVE MIN) (REVERSE SUBJECT) UTF-8 2:4")[0].endswith(b" MIN 4\r\n")
     assert kept(saving) == [4]
+
+
+def test_keys_that_would_fill_the_memory_are_refused_and_the_session_goes_on(
+    raw: Raw, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as small:
+        small.setattr("bulkhead.access.sort.KEYS_BYTES_MAX", 40)
+        assert b"NO [LIMIT]" in raw.command("SORT (SUBJECT) UTF-8 ALL")[-1]
+    assert raw.command("SORT (SUBJECT) UTF-8 ALL")[0] == b"* SORT 2 4 1 3\r\n"
+
+
+def test_of_very_many_references_each_message_keeps_its_parent(raw: Raw, monkeypatch: pytest.MonkeyPatch) -> None:
+    whole = raw.command("THREAD REFERENCES UTF-8 ALL")[0]
+    monkeypatch.setattr("bulkhead.access.sort.REFERENCES_MAX", 0)
+    assert raw.command("THREAD REFERENCES UTF-8 ALL")[0] == whole

@@ -50,11 +50,13 @@ async def thread(session: "ImapSession", tag: bytes, command: c.Thread) -> Ok:
     messages = await reader.threaded(places)
     roots = await _threads(_ALGORITHMS[command.algorithm](messages), output)
     numbers = [selected.uids[message.number] if command.uid else message.number + 1 for message in messages]
+    output.inside = True
     output.send(b"* THREAD " if roots else b"* THREAD")
     for piece in render(roots, numbers):
         output.send(piece)
         await output.breathe()
     output.send(b"\r\n")
+    output.inside = False
     return _done("THREAD", unreadable + reader.unreadable)
 
 

@@ -6,6 +6,7 @@ Of each message only its key is kept, so memory is the number of messages found 
 import heapq
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
+from dataclasses import replace
 
 from bulkhead.access.account import Account
 from bulkhead.access.columns import ranges_of
@@ -18,12 +19,16 @@ from bulkhead.boundary.messages.to_store import MessageRow
 from bulkhead.errors import IntegrityError, Refused
 from bulkhead.wire.address_list import parse_address_list
 from bulkhead.wire.header import scan_fields, unfold
+from bulkhead.wire.imap.grammar import CommandError, Condition
+from bulkhead.wire.imap.responses import Code
 from bulkhead.wire.imap.sort import IN_ARRAYS, TEXT_MAX, SortField, SortKey, base_subject, order_key, place_of
 from bulkhead.wire.imap.thread import Threaded, message_ids, references_of
 from bulkhead.wire.search_text import collate, header_text
 from bulkhead.wire.summary import Summary
 
 BATCH = 256  # messages whose rows are read together
+KEYS_BYTES_MAX = 256 << 20  # octets of the keys of one SORT
+REFERENCES_MAX = 1 << 20  # ids that the messages of one THREAD refer to, all together; past it each one's parent counts
 RUN = 2000  # keys sorted in one step; runs are then merged
 SLICE = 500  # merged keys between two pauses
 _FIELDS = {
@@ -101,20 +106,24 @@ class FieldReader:
         self.unreadable = 0
 
     async def sorted(self, places: Sequence[int], keys: Sequence[SortKey]) -> list[int]:
-        """The places in the order of `keys`."""
-        output = self._output
+        """The places in the order of `keys`. Raises CommandError (NO) where the keys would fill the memory."""
+        output, octets = self._output, 0
         runs: list[list[bytes]] = [[]]
         async with aclosing(self._opened(places, frozenset(map(_field_of, keys)) - {b""}, keys)) as opened:
             async for at, fields in opened:
-                runs[-1].append(order_key(keys, fields, at))
+                key = order_key(keys, fields, at)
+                octets += len(key)
+                if octets > KEYS_BYTES_MAX:
+                    raise CommandError("too much to sort", condition=Condition.NO, response_code=Code.LIMIT.value)
+                runs[-1].append(key)
                 if len(runs[-1]) == RUN:
                     runs[-1].sort()
                     runs.append([])
                 await output.breathe()
         runs[-1].sort()
         found: list[int] = []
-        for key in heapq.merge(*runs):
-            found.append(place_of(key))
+        for merged in heapq.merge(*runs):
+            found.append(place_of(merged))
             if len(found) % SLICE == 0:
                 await output.breathe()
         return found
@@ -122,9 +131,14 @@ class FieldReader:
     async def threaded(self, places: Sequence[int]) -> list[Threaded]:
         """What threading asks of the messages at these places."""
         found: list[Threaded] = []
+        left = REFERENCES_MAX
         async with aclosing(self._opened(places, _THREAD_FIELDS, None)) as opened:
             async for at, fields in opened:
-                found.append(fields.threaded(at))
+                message = fields.threaded(at)
+                if len(message.references) > left:
+                    message = replace(message, references=message.references[-1:])
+                left -= len(message.references)
+                found.append(message)
                 await self._output.breathe()
         return found
 

@@ -4,6 +4,7 @@ from hypothesis import strategies as st
 
 from bulkhead.wire.imap.sort import base_subject
 from bulkhead.wire.imap.thread import (
+    DEPTH_MAX,
     DUMMY,
     Node,
     Threaded,
@@ -192,3 +193,45 @@ def test_no_step_is_long_however_many_messages_there_are() -> None:
     for algorithm in (by_references, by_subject):
         steps = algorithm(messages)
         assert sum(1 for _ in steps) >= len(messages) // 500
+
+
+def steps_of(messages: list[Threaded]) -> tuple[int, list[Node]]:
+    steps, count = by_references(messages), 0
+    while True:
+        try:
+            next(steps)
+        except StopIteration as ended:
+            return count, ended.value
+        count += 1
+
+
+def test_a_chain_of_missing_messages_costs_its_length_however_many_hang_from_its_end() -> None:
+    line = [b"%d" % number for number in range(1000)]
+    chain = [Threaded(at, "", False, at, b"m%d" % at, tuple(line[200 * at : 200 * at + 201])) for at in range(5)]
+    many = [Threaded(5 + at, "", False, 5 + at, b"n%d" % at, (line[-1],)) for at in range(2000)]
+    count, roots = steps_of(chain + many)
+    assert count < 100 and len(roots) == 1 and len(roots[0].children) == 2005
+
+
+def test_replies_that_come_in_order_are_linked_without_a_look_at_all_above() -> None:
+    count, roots = steps_of(
+        [Threaded(at, "", False, at, b"%d" % at, (b"%d" % (at - 1),) if at else ()) for at in range(10_000)]
+    )
+    assert count < 200 and len(roots) == 1
+
+
+def test_a_thread_is_not_hung_under_more_generations_than_are_looked_at() -> None:
+    deep = [Threaded(at, "", False, at, b"%d" % at, (b"%d" % (at - 1),) if at else ()) for at in range(DEPTH_MAX + 9)]
+    size = len(deep)
+    leading = [
+        Threaded(size, "", False, size, b"child", (b"top",)),
+        Threaded(size + 1, "", False, size + 1, b"top", (b"%d" % (size - 1),)),
+    ]
+    _, roots = steps_of(deep + leading)
+    assert [root.at for root in roots] == [0, size + 1]
+
+
+def test_a_very_long_id_is_known_by_its_hash() -> None:
+    long = b"<" + b"x" * 5000 + b"@example.org>"
+    (known,) = message_ids(long)
+    assert len(known) == 16 and references_of(long + b" <a@b>", b"") == (known, b"a@b")

@@ -4,6 +4,7 @@ The algorithms are generators that yield between steps of bounded work, so that 
 threads. Nothing recurses: a thread may be as deep as the mailbox has messages.
 """
 
+import hashlib
 import re
 from collections.abc import Generator, Sequence
 from dataclasses import dataclass, field
@@ -14,6 +15,8 @@ from typing import Final
 
 STEP: Final = 500  # messages, or steps of a walk, between two yields
 REFERENCES_MAX: Final = 200  # of one message; of more, the last ones count
+ID_MAX: Final = 128  # octets of a message id that are kept; a longer one is known by its hash
+DEPTH_MAX: Final = 2000  # generations above a message under which a thread is hung as a whole
 DUMMY: Final = -1  # a node without message: it is known by reference only
 
 _ID = re.compile(rb'<\s*((?:"(?:[^"\\]++|\\.)*+"|[^<>@\s"]++)@[^<>@\s]++)\s*>')
@@ -49,32 +52,36 @@ class Threaded:
 
 @dataclass(slots=True, eq=False)
 class Node:
-    """A message, or a dummy, and its children. at: index among the messages given, or DUMMY."""
+    """A message, or a dummy, and its children. at: index among the messages given, or DUMMY.
+
+    leads: something hangs from it, or did.
+    """
 
     at: int
     parent: "Node | None" = None
     children: list["Node"] = field(default_factory=list)
+    leads: bool = False
 
 
 Threads = Generator[None, None, list[Node]]
 
 
 def message_ids(value: bytes) -> list[bytes]:
-    """The message ids in a field's value, without brackets, quotes of the local part removed where none are needed."""
-    return [_normalised(found) for found in _ID.findall(value)]
+    """The last 200 message ids in a field's value, without brackets and without quotes that none needs."""
+    return [_normalised(found) for found in _ID.findall(value)[-REFERENCES_MAX:]]
 
 
 def _normalised(identifier: bytes) -> bytes:
-    """`"a"@b` is `a@b` (RFC 5256 section 3, step 1 of REFERENCES)."""
+    """`"a"@b` is `a@b` (RFC 5256 section 3, step 1 of REFERENCES); of a very long one its hash."""
     quoted = _QUOTED_LOCAL.match(identifier)
-    if quoted is None:
-        return identifier
-    return _ESCAPED.sub(rb"\1", quoted[1]) + identifier[quoted.end() - 1 :]
+    if quoted is not None:
+        identifier = _ESCAPED.sub(rb"\1", quoted[1]) + identifier[quoted.end() - 1 :]
+    return identifier if len(identifier) <= ID_MAX else hashlib.blake2b(identifier, digest_size=16).digest()
 
 
 def references_of(references: bytes, in_reply_to: bytes) -> tuple[bytes, ...]:
     """The ids of References, or where it has none, the first one of In-Reply-To."""
-    found = message_ids(references)[-REFERENCES_MAX:]
+    found = message_ids(references)
     return tuple(found or message_ids(in_reply_to)[:1])
 
 
@@ -155,17 +162,20 @@ def _linked(messages: Sequence[Threaded]) -> Threads:
 
 
 def _link(parent: Node, child: Node) -> Generator[None, None, None]:
-    """Make `child` a child of `parent`, unless it is above it already."""
-    above: Node | None = parent
+    """Make `child` a child of `parent`, unless it is above it already, or that cannot be seen in DEPTH_MAX steps.
+
+    What nothing hangs from is above nothing, so that the replies of the longest talk, as they came, cost no look at it.
+    """
+    above: Node | None = parent if child.leads or child is parent else None
     steps = 0
     while above is not None:
-        if above is child:
+        steps += 1
+        if above is child or steps == DEPTH_MAX:
             return
         above = above.parent
-        steps += 1
         if steps % STEP == 0:
             yield
-    child.parent = parent
+    child.parent, parent.leads = parent, True
 
 
 def _postorder(roots: Sequence[Node]) -> Threads:
@@ -184,13 +194,24 @@ def _postorder(roots: Sequence[Node]) -> Threads:
 
 def _without_dummies(roots: list[Node]) -> Threads:
     """3: dummies make way for their children, but not where several would come to the top."""
-    for count, node in enumerate((yield from _postorder(roots))):
-        if any(child.at == DUMMY for child in node.children):
-            kept: list[Node] = []
-            for child in node.children:
-                kept += [child] if child.at != DUMMY else child.children
-            node.children = kept
-        if count % STEP == 0:
+    work = 0
+    for node in (yield from _postorder(roots)):
+        if node.at == DUMMY and node.parent is not None:
+            continue  # it goes, with all the dummies around it, where the message above them is looked at
+        kept: list[Node] = []
+        left = node.children[::-1]
+        while left:
+            child = left.pop()
+            if child.at == DUMMY:
+                left += child.children[::-1]
+            else:
+                kept.append(child)
+            work += 1
+            if work % STEP == 0:
+                yield
+        node.children = kept
+        work += 1
+        if work % STEP == 0:
             yield
     tops: list[Node] = []
     for count, root in enumerate(roots):
@@ -241,6 +262,8 @@ def _gathered(roots: list[Node], messages: Sequence[Threaded]) -> Threads:
     """5: threads of one subject become one."""
     table: dict[str, Node] = {}
     for count, root in enumerate(roots):  # 5 B
+        if count % STEP == 0:
+            yield
         subject = messages[_first(root)].subject
         if not subject:
             continue
@@ -250,11 +273,11 @@ def _gathered(roots: list[Node], messages: Sequence[Threaded]) -> Threads:
             and (root.at == DUMMY or (messages[before.at].is_reply and not messages[root.at].is_reply))
         ):
             table[subject] = root
-        if count % STEP == 0:
-            yield
     moved: set[int] = set()
     added: dict[int, Node] = {}  # by the root in whose place the dummy stands
     for count, root in enumerate(roots):  # 5 C
+        if count % STEP == 0:
+            yield
         subject = messages[_first(root)].subject
         other = table.get(subject)
         if not subject or other is None or other is root:
@@ -267,8 +290,6 @@ def _gathered(roots: list[Node], messages: Sequence[Threaded]) -> Threads:
             dummy = table[subject] = Node(DUMMY, None, [other, root])
             added[id(other)] = dummy
         moved.add(id(root))
-        if count % STEP == 0:
-            yield
     return [added.get(id(root), root) for root in roots if id(root) not in moved]
 
 
