@@ -20,6 +20,7 @@ from tests.durability.filer import Filer
 from tests.durability.imap_session import Imap, fetched
 from tests.durability.onlookers import Drainer, Watcher
 from tests.durability.storm import Neighbour, Storm
+from tests.durability.tally import Tally
 from tests.durability.test_kills import BACK_SECONDS, TREE, drain, state_of
 from tests.live import Live, Mailbox
 
@@ -52,6 +53,7 @@ class Storms:
     filers: list[Filer]
     watchers: list[Watcher]
     drainer: Drainer
+    tally: Tally
     neighbour: Neighbour
     kills: list[tuple[float, str]]
     calm: tuple[float, float]
@@ -70,7 +72,8 @@ def begin(live: Live, calm_seconds: float) -> Storms:
         Filer(live, bob, "work", inbox=True, seed=3), Filer(live, dan, "work", inbox=True, seed=4),
     ]  # fmt: skip
     watchers = [Watcher(live, ann, "INBOX"), Watcher(live, bob, "work/keep"), Watcher(live, dan, "INBOX")]
-    drainer = Drainer(live, pat)
+    drainer, tally = Drainer(live, pat), Tally(live, bob)
+    tally.begin()
     storm.deliver("mx data", [ann, pat])
     storm.deliver("mx bdat", [bob, pat], chunked=True)
     storm.deliver("mx other", [dan], chunked=True)
@@ -85,11 +88,13 @@ def begin(live: Live, calm_seconds: float) -> Storms:
             lambda watcher=watcher: contextlib.nullcontext(watcher.connect()),
             watcher.turn,
         )
+    for number in range(3):
+        storm.start(f"tally {number} t0", tally.connect, tally.turn)
     storm.start("drainer t0", contextlib.nullcontext, lambda _: drainer.turn())
     neighbour = Neighbour(live, eve)
     start = time.monotonic()
     time.sleep(calm_seconds)
-    return Storms(live, storm, filers, watchers, drainer, neighbour, [], (start, time.monotonic()))
+    return Storms(live, storm, filers, watchers, drainer, tally, neighbour, [], (start, time.monotonic()))
 
 
 def pids_of(live: Live, what: str, chance: random.Random) -> list[int]:
@@ -167,6 +172,7 @@ def finish(storms: Storms) -> None:
         filer.finish(storms.live)
     for watcher in storms.watchers:
         watcher.finish()
+    storms.tally.finish()
     with contextlib.suppress(OSError):
         storms.drainer.turn()
 
@@ -216,14 +222,14 @@ def check_letters(storms: Storms) -> str:
 
 def check_clients(storms: Storms) -> None:
     """No client saw what must not be, and sessions ended only with their gate or with keyring."""
-    faults = [*storms.storm.book.faults, *storms.drainer.faults, *storms.neighbour.errors]
+    faults = [*storms.storm.book.faults, *storms.drainer.faults, *storms.tally.faults, *storms.neighbour.errors]
     for client in (*storms.filers, *storms.watchers):
         faults += client.faults
     assert not faults, "\n".join(faults)
     wrong = []
     for moment, client, why in storms.storm.book.ended:
         causes = {what for when, what in storms.kills if moment - BEFORE_SECONDS <= when <= moment}
-        session = client.startswith(("filer", "watcher", "drainer")) and why.startswith("Ended")
+        session = client.startswith(("filer", "watcher", "tally", "drainer")) and why.startswith("Ended")
         if session and (client.endswith("t1") or not causes & ENDS_SESSIONS):
             wrong.append((client, causes, why))
     assert not wrong
@@ -236,6 +242,7 @@ def report(storms: Storms, letters: str) -> str:
         done.update(filer.acknowledged)
     undecided = sum(filer.undecided for filer in storms.filers) + storms.drainer.undecided
     refused = sum(len(filer.refusals) for filer in storms.filers)
+    tally = storms.tally
     neighbour, (start, end) = storms.neighbour, storms.stormy
     return (
         f"\n{len(storms.kills)} kills in {end - start:.0f} s: {dict(Counter(what for _, what in storms.kills))}\n"
@@ -245,6 +252,8 @@ def report(storms: Storms, letters: str) -> str:
         f"{refused} refused; {sum(filer.checks for filer in storms.filers)} QRESYNC views compared, "
         f"{sum(watcher.told for watcher in storms.watchers)} changes told to watchers, "
         f"{sum(watcher.resyncs for watcher in storms.watchers)} times anew; {storms.compacted} segments went\n"
+        f"counted together: {tally.acknowledged} acknowledged, {tally.modified} times another was ahead, "
+        f"{tally.missing} without reply\n"
         f"the other tenant: {len(neighbour.done)} rounds, {len(neighbour.errors)} errors, longest gap "
         f"{neighbour.gap(*storms.calm):.2f} s, with kills {neighbour.gap(*storms.stormy):.2f} s"
     )
