@@ -10,7 +10,7 @@ from bulkhead.boundary.edge import Channel
 from bulkhead.boundary.exchange import Exchange
 from bulkhead.boundary.messages.fields import Done, Request
 from bulkhead.boundary.messages.to_auth import Scope
-from bulkhead.boundary.messages.to_keyring import CheckHalf, EndSession, RedeemLogin, Release, Session
+from bulkhead.boundary.messages.to_keyring import CheckCached, CheckHalf, EndSession, RedeemLogin, Release, Session
 from bulkhead.boundary.messages.to_store import (
     CheckRoom,
     Expunge,
@@ -48,13 +48,14 @@ class HostileKeyring:
     cell: BareCell
     releases: dict[bytes, bytes] = field(default_factory=dict)
     believed: bytes | None = None
-    seen: list[CheckHalf] = field(default_factory=list)
+    seen: list[CheckHalf | CheckCached] = field(default_factory=list)
     exchange: Exchange = field(init=False)
 
     async def take_over(self) -> None:
         """Be keyring from now on."""
         handlers: dict[type[Request[Any]], Any] = {
             CheckHalf: _check,
+            CheckCached: _check,
             RedeemLogin: _redeem,
             EndSession: lambda *_: Done(),
         }
@@ -71,7 +72,7 @@ class HostileKeyring:
         return handle
 
 
-def _check(hostile: HostileKeyring, _: Channel, request: CheckHalf, __: object) -> Release:
+def _check(hostile: HostileKeyring, _: Channel, request: CheckHalf | CheckCached, __: object) -> Release:
     hostile.seen.append(request)
     return Release(hostile.releases.get(request.account, secrets.token_bytes(32)))
 
@@ -127,6 +128,7 @@ async def _note_releases(cell: BareCell, releases: dict[bytes, bytes], *people: 
 
     with weakened(logins, "check", noting):
         for person in people:
+            logins.forget(person.account)  # a cached login would not be checked
             await cell.log_in("access", person)
 
 

@@ -18,7 +18,7 @@ from bulkhead.drill.in_bare_cell import Finding, SemanticAct, probes_of
 from bulkhead.drill.semantic import Column
 from bulkhead.drill.semantic_access import EVERY_UID
 from bulkhead.errors import Error, Refused
-from bulkhead.identifiers import AccountId, EmailId
+from bulkhead.identifiers import AccountId, EmailId, MailboxId
 from bulkhead.records.message import open_body, open_header, open_summary, seal_head
 from bulkhead.records.page import Page
 
@@ -47,7 +47,7 @@ class HostileStore:
 
 
 def _list(hostile: HostileStore, _: Channel, __: s.ListMailboxes, ___: object) -> s.MailboxPage:
-    return s.MailboxPage((s.MailboxRow(bytes(16), s.Role.INBOX, b"", 1, 9, 1, 0, 0, 0, 1, 1),))  # type: ignore[arg-type]
+    return s.MailboxPage((s.MailboxRow(MailboxId(bytes(16)), s.Role.INBOX, b"", 1, 9, 1, 0, 0, 0, 1, 1),))
 
 
 def _read_part(hostile: HostileStore, _: Channel, request: s.ReadPart, __: object) -> Answer:
