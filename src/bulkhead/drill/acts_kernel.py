@@ -20,7 +20,7 @@ EXECUTED = 42
 
 _CLONE_NEWNS, _CLONE_NEWUTS, _CLONE_NEWUSER = 0x20000, 0x04000000, 0x10000000
 _AT_EMPTY_PATH = 0x1000
-_PR_SET_DUMPABLE = 4
+_PR_GET_DUMPABLE, _PR_SET_DUMPABLE = 3, 4
 _ADDR_NO_RANDOMIZE = 0x0040000
 _EXIT_42 = {  # mov edi, 42; mov eax, 60; syscall  |  mov x0, #42; mov x8, #93; svc #0
     "x86_64": (62, bytes.fromhex("bf2a000000b83c0000000f05")),
@@ -61,7 +61,7 @@ def fork(targets: Targets, victim: Victim) -> None:
     pid = os.fork()
     if pid == 0:
         os._exit(0)
-    os.waitpid(pid, 0)
+    _forget(pid)
 
 
 def clone_user_namespace(targets: Targets, victim: Victim) -> None:
@@ -70,7 +70,7 @@ def clone_user_namespace(targets: Targets, victim: Victim) -> None:
     pid = syscall("clone3", arguments, len(arguments))
     if pid == 0:
         os._exit(0)
-    os.waitpid(pid, 0)
+    _forget(pid)
 
 
 def new_user_namespace(targets: Targets, victim: Victim) -> None:
@@ -188,6 +188,18 @@ def become_dumpable(targets: Targets, victim: Victim) -> None:
 def change_personality(targets: Targets, victim: Victim) -> None:
     """Switch address randomisation off for what it would execute."""
     syscall("personality", _ADDR_NO_RANDOMIZE)
+
+
+def stay_dumpable(targets: Targets, victim: Victim) -> None:
+    """Be open to /proc and ptrace of any process under the same uid."""
+    if syscall("prctl", _PR_GET_DUMPABLE, 0, 0, 0, 0) != 1:
+        raise PermissionError(errno.EPERM, "not dumpable")
+
+
+def _forget(pid: int) -> None:
+    """Reap a child that was made, where that is allowed: the act has succeeded either way."""
+    with contextlib.suppress(OSError):
+        os.waitpid(pid, 0)
 
 
 def _present(call: Callable[[], int]) -> int:
