@@ -2,6 +2,7 @@
 
 import asyncio
 import struct
+import threading
 
 import pytest
 from tests.store.world import copy_for, stamp, u32s
@@ -10,7 +11,7 @@ from bulkhead.boundary.messages import to_store
 from bulkhead.boundary.terms import Channel
 from bulkhead.errors import Refused
 from bulkhead.identifiers import new_id
-from bulkhead.store.columns import CHANGE_MAX, RUNS_MAX
+from bulkhead.store.columns import CHANGE_MAX, RUNS_MAX, places_above
 from bulkhead.store.state import PACKED_MIN, _kept_body, _restored_body
 from bulkhead.store.sweep import STEP_ROWS
 
@@ -247,5 +248,34 @@ def test_bodies_that_one_worker_never_sends_keep_no_other_waiting(run):
         for task in held:
             task.cancel()
         await asyncio.gather(*held, return_exceptions=True)
+
+    run(scenario)
+
+
+def test_what_changed_long_ago_is_looked_for_beside_other_work_and_is_of_one_moment(run, monkeypatch):
+    async def scenario(world):
+        client = await large(world, 2000)
+        world.store.state.columns._cached.clear()
+        began, go_on = threading.Event(), threading.Event()
+
+        def slowly(modseqs, since):
+            began.set()
+            assert go_on.wait(10)
+            return places_above(modseqs, since)
+
+        monkeypatch.setattr("bulkhead.store.handle_read.places_above", slowly)
+        asked = asyncio.create_task(client.open(to_store.ReadChanges, client.inbox, 1))
+        while not began.is_set():
+            await asyncio.sleep(0.001)
+        await client.change_open(to_store.StoreFlags, client.inbox, ((5, 5),), 1, 1)  # others are answered
+        await client.change_open(to_store.Expunge, client.inbox, ((1, 3),), deleted_only=False)
+        go_on.set()
+        reply, body = await asked
+        changes = struct.unpack("<2000I2000Q2000Q", body)
+        assert (reply.messages, reply.changed, reply.expunged) == (2000, 2000, 0)
+        assert changes[:2000] == tuple(range(1, 2001)) and set(changes[2000:4000]) == {0}
+        assert max(changes[4000:]) == reply.modseq
+        after, _ = await client.open(to_store.ReadChanges, client.inbox, reply.modseq)
+        assert (after.changed, after.expunged) == (1, 3)
 
     run(scenario)

@@ -143,12 +143,16 @@ class MailboxColumns:
             parts.append(bytes(self.emails[16 * start :]))
         return len(self.uids) - start, parts
 
+    def remembers(self, since: int) -> bool:
+        """Whether `changed_since` need not look at every message."""
+        return since >= self.recent_floor or since >= self.modseq
+
     def changed_since(self, since: int) -> list[int]:
         """The places, ascending, of messages whose MODSEQ is above `since`."""
         if since >= self.modseq:
             return []
         if since < self.recent_floor:
-            return list(compress(count(), map(since.__lt__, self.modseqs)))
+            return places_above(self.modseqs, since)
         uids: set[int] = set()
         for modseq, changed in reversed(self.recent):
             if modseq <= since:
@@ -160,6 +164,11 @@ class MailboxColumns:
             if at < len(self.uids) and self.uids[at] == uid:
                 places.append(at)
         return places
+
+
+def places_above(modseqs: "array[int]", since: int) -> list[int]:
+    """The places whose MODSEQ is above `since`: of a million a fifth of a second."""
+    return list(compress(count(), map(since.__lt__, modseqs)))
 
 
 def _only(column: "array[int]", places: list[tuple[int, int]]) -> "array[int]":

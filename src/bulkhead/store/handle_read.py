@@ -1,5 +1,6 @@
 """A session reads: columns, changes, rows, parts, pages."""
 
+import asyncio
 import sqlite3
 from array import array
 from collections.abc import Iterator, Sequence
@@ -29,7 +30,7 @@ from bulkhead.boundary.messages.to_store import (
 )  # fmt: skip
 from bulkhead.boundary.terms import Answer
 from bulkhead.errors import Refused
-from bulkhead.store.columns import MailboxColumns, packed
+from bulkhead.store.columns import INLINE_MAX, MailboxColumns, packed, places_above
 from bulkhead.store.grants import READ, Session
 from bulkhead.store.loans import Loan
 from bulkhead.store.rows import SELECT_PLACES, SELECT_STORED, range_list
@@ -69,7 +70,6 @@ async def read_changes(state: State, session: Session, request: ReadChanges, bod
     mailbox = state.mailbox_seq(session, request.mailbox)
     recent_from = await _recent(state, session, mailbox, request.claim_recent)
     columns, loan = await _columns(state, session, mailbox)
-    places = columns.changed_since(request.since)
     (floor,) = state.database.first("SELECT log_floor FROM mailbox WHERE seq = ?", (mailbox,)) or (columns.modseq,)
     expunged: list[int] = []
     if columns.modseq > request.since >= floor:
@@ -78,20 +78,28 @@ async def read_changes(state: State, session: Session, request: ReadChanges, bod
             (mailbox, request.since, columns.modseq),
         )
         expunged = sorted(uid for (uid,) in rows)
+    uid_next, modseq = columns.uid_next, columns.modseq
+    now = columns.uids[:], columns.flags[:], columns.modseqs[:]
+    if len(columns.uids) <= INLINE_MAX or columns.remembers(request.since):
+        places = columns.changed_since(request.since)
+    else:  # in a thread, of the columns as they are now: others are answered meanwhile
+        loop = asyncio.get_running_loop()
+        places = await loop.run_in_executor(state.executor, places_above, now[2], request.since)
+        state.require_session(session.channel, session.handle)
     reply = Changes(
-        columns.uid_next, columns.modseq, len(columns.uids), len(expunged), len(places), recent_from,
-        request.since >= floor,
+        uid_next, modseq, len(now[0]), len(expunged), len(places), recent_from, request.since >= floor
     )  # fmt: skip
-    return Answer(reply, _changed(expunged, places, columns, loan))
+    return Answer(reply, _changed(expunged, places, now, loan))
 
 
-def _changed(expunged: list[int], places: list[int], columns: MailboxColumns, loan: Loan) -> Loan:
-    """The body of Changes, of the columns as they are now, packed in slices while it leaves."""
-    uids, flags, modseqs = columns.uids[:], columns.flags[:], columns.modseqs[:]
+def _changed(
+    expunged: list[int], places: list[int], columns: "tuple[array[int], array[int], array[int]]", loan: Loan
+) -> Loan:
+    """The body of Changes, packed in slices while it leaves. columns: UIDs, flags and MODSEQs of one moment."""
 
     def slices() -> Iterator[bytes]:
         yield packed(array("I", expunged))
-        for column in (uids, flags, modseqs):
+        for column in columns:
             for start in range(0, len(places), SLICE):
                 yield packed(array(column.typecode, [column[at] for at in places[start : start + SLICE]]))
 
