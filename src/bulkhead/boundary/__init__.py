@@ -4,6 +4,6 @@ processes.py   PROCESSES: every compartment, its image, duty, reach and what it 
 peers.py       PEERS: the one list of edges, and the messages each may carry
 messages/      the messages, one module (or package) per receiver
 codec.py       frames and strict decoding: unknown, oversized or leftover bytes end the edge
-edge.py        one side of an edge: calls, replies, bodies with credits, deadlines
+edge.py        one side of an edge; asking.py its calls, serving.py the peer's, sending.py frames and bodies out
 exchange.py    all edges of one process: generations, handlers, quotas
 """

@@ -13,6 +13,8 @@ from bulkhead.errors import BoundaryViolation
 if TYPE_CHECKING:
     from bulkhead.boundary.edge import Edge
 
+CALLS_MAX = 256  # requests in flight on one edge
+
 
 class Channel(NamedTuple):
     """Who is at the other end: the same name on every edge of that process, given by the supervisor."""
