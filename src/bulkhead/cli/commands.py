@@ -1,7 +1,8 @@
 """COMMANDS: the rows of the tree. Standard library only."""
 
+from bulkhead.cli.directory_commands import DIRECTORY_COMMANDS
 from bulkhead.cli.exit_codes import ExitCode
-from bulkhead.cli.tree import ADDRESS, TENANT, Argument, Command, flag, option, positional
+from bulkhead.cli.tree import LIVE, REASON, TENANT, Argument, Command, flag, option, positional
 
 GROUPS = {
     "cell": "One tenant's cell.",
@@ -14,10 +15,8 @@ GROUPS = {
     "demo": "Six tenants on loopback.",
 }
 
-_LIVE = (ExitCode.NOT_RUNNING, ExitCode.REFUSED)
 _ALL = Argument(("--all",), "Every tenant that is not disabled.", {"action": "store_true"})
 _MAYBE_TENANT = positional("tenant", "The tenant's id; or --all.", nargs="?")
-_REASON = option("--reason", "TEXT", "Why, for the ledger; no address in it.", default="")
 
 _INSTALLATION = (
     Command(
@@ -35,7 +34,7 @@ _INSTALLATION = (
         "recovery keys lie. In production the partner's never touches this host.",
     ),
     Command(
-        ("run",), "Run every cell in the foreground.", "bulkhead.cli.run:run", exits=_LIVE,
+        ("run",), "Run every cell in the foreground.", "bulkhead.cli.run:run", exits=LIVE,
         text="Probes the sandbox first, then prints one line, `ready`, when every listener of every cell accepts. "
         "SIGTERM and Ctrl-C stop it, SIGHUP reloads settings and certificates. With `production = true` it refuses "
         "below sandbox level B, and below A with several tenants unless `accept_level` names the level.",
@@ -46,7 +45,7 @@ _INSTALLATION = (
             TENANT,
             option("--levels-fd", "N", "A sealed memory file with what `run` found out by probing.", type=int),
         ),
-        exits=_LIVE, text="What a systemd unit or a pod of its own executes; `run` does so for every tenant.",
+        exits=LIVE, text="What a systemd unit or a pod of its own executes; `run` does so for every tenant.",
     ),
     Command(
         ("status",), "What runs where, as whom, and at which sandbox level.", "bulkhead.cli.status:status",
@@ -99,9 +98,9 @@ _INSTALLATION = (
             flag("--logins", "Refuse every login from now on."),
             flag("--sessions", "End every live session."),
             flag("--lift", "Admit logins again."),
-            _REASON,
+            REASON,
         ),
-        exits=_LIVE,
+        exits=LIVE,
         json_keys={
             "tenant": "the tenant's id",
             "epoch": "the new epoch, ms since 1970; epochs only go up",
@@ -119,7 +118,7 @@ _INSTALLATION = (
     Command(
         ("fsck",), "Check everything that a cell keeps, while it runs.", "bulkhead.cli.fsck:fsck",
         (_MAYBE_TENANT, _ALL, flag("--deep", "Read every stored part too.")),
-        exits=(ExitCode.FINDING, *_LIVE, ExitCode.INTEGRITY),
+        exits=(ExitCode.FINDING, *LIVE, ExitCode.INTEGRITY),
         json_keys={
             "sound": "whether nothing was found",
             "checks": "one object a compartment and tenant",
@@ -144,7 +143,7 @@ _INSTALLATION = (
     ),
     Command(
         ("exposure",), "How many accounts what is held here touches, by status, item and protection.",
-        "bulkhead.cli.exposure:exposure", (_MAYBE_TENANT, _ALL), exits=(ExitCode.FINDING, *_LIVE),
+        "bulkhead.cli.exposure:exposure", (_MAYBE_TENANT, _ALL), exits=(ExitCode.FINDING, *LIVE),
         json_keys={
             "as_of": "when it was counted, ms since 1970",
             "complete": "whether every tenant and compartment asked has answered",
@@ -207,108 +206,10 @@ _FILES = (
     ),
 )  # fmt: skip
 
-_DIRECTORY = (
-    Command(
-        ("domain", "list"), "List the domains that a tenant hosts.", "bulkhead.cli.domain:list_domains", (TENANT,),
-        exits=_LIVE,
-        json_keys={
-            "tenant": "the tenant's id",
-            "domains": "one object a domain",
-            "domains[].domain": "its name",
-            "domains[].accounts": "how many addresses it has",
-            "domains[].created": "since when it is hosted, ms since 1970",
-        },
-    ),
-    Command(
-        ("domain", "add"), "Host a domain.", "bulkhead.cli.domain:add_domain",
-        (TENANT, positional("domain", "Its name.")), exits=_LIVE,
-    ),
-    Command(
-        ("account", "list"), "List accounts in the order of their addresses.", "bulkhead.cli.account:list_accounts",
-        (TENANT, option("--domain", "NAME", "Only those of this domain.", default="")), exits=_LIVE,
-        json_keys={
-            "tenant": "the tenant's id",
-            "accounts": "one object an account",
-            "accounts[].account": "its id",
-            "accounts[].address": "its address",
-            "accounts[].status": "its status",
-            "accounts[].quota_bytes": "its quota, counted in RFC822.SIZE",
-            "accounts[].created": "when it was made, ms since 1970",
-        },
-    ),
-    Command(
-        ("account", "show"), "Show one account.", "bulkhead.cli.account:show", (TENANT, ADDRESS), exits=_LIVE,
-        json_keys={
-            "tenant": "the tenant's id",
-            "account": "its id",
-            "address": "its address",
-            "status": "its status",
-            "quota_bytes": "its quota, counted in RFC822.SIZE",
-            "created": "when it was made, ms since 1970",
-        },
-    ),
-    Command(
-        ("account", "add"), "Make an account with a mailbox and a password.", "bulkhead.cli.account:add",
-        (
-            TENANT,
-            positional("address", "The new address.", nargs="?"),
-            flag("--password-stdin", "Take the password from the first line of standard input."),
-            option("--from-file", "FILE", "Many accounts, one a line: JSON objects or `address,password`; - is "
-                   "standard input.", default=""),
-            option("--quota-bytes", "N", "The mailbox's size (default: directory.default_quota_bytes).", type=int),
-        ),
-        exits=(ExitCode.FINDING, *_LIVE),
-        text="A password never stands on the command line; on a terminal it is asked for. A line of a file is "
-        '`{"address": "a@b.example", "password": "...", "quota_bytes": 1073741824}` or `address,password`, at most '
-        "4,096 octets; a line that fails is named and the others go on. Run again, it finishes what was begun, and "
-        "leaves the accounts of a file that are there as they are.",
-    ),
-    Command(
-        ("account", "suspend"), "Stop an account's logins, sending and receiving; nothing is lost.",
-        "bulkhead.cli.account:suspend", (TENANT, ADDRESS, _REASON), exits=_LIVE,
-    ),
-    Command(
-        ("account", "dormant"), "As suspend, for an account that nobody has used for long.",
-        "bulkhead.cli.account:make_dormant", (TENANT, ADDRESS, _REASON), exits=_LIVE,
-    ),
-    Command(
-        ("account", "activate"), "Let a suspended or dormant account work again.", "bulkhead.cli.account:activate",
-        (TENANT, ADDRESS, _REASON), exits=_LIVE,
-    ),
-    Command(
-        ("account", "cancel"), "Destroy an account for ever: verifier, mailbox key and mail.",
-        "bulkhead.cli.account:cancel", (TENANT, ADDRESS, _REASON), exits=_LIVE,
-        text="The keyring's half goes first, so that whatever fails later, nothing can be read any more. The address "
-        "is never given to another person. Prints a receipt.",
-        json_keys={
-            "tenant": "the tenant's id",
-            "account": "its id",
-            "address": "its address",
-            "sessions_ended": "live sessions that ended",
-            "destroyed": "what was destroyed, in order",
-            "time": "when all of it was durable, ms since 1970",
-        },
-    ),
-    Command(
-        ("account", "passwd"), "Set a new password by recovery, with both recovery keys; no mail is lost.",
-        "bulkhead.cli.account:passwd",
-        (
-            TENANT,
-            ADDRESS,
-            flag("--password-stdin", "Take the password from the first line of standard input."),
-            option("--partner-key", "FILE", "The partner's recovery key (default: recovery/TENANT/partner.key).",
-                   default=""),
-            option("--operator-key", "FILE", "The operator's recovery key (default: recovery/TENANT/operator.key).",
-                   default=""),
-        ),
-        exits=(*_LIVE, ExitCode.INTEGRITY),
-    ),
-)  # fmt: skip
-
 _MAIL = (
     Command(
         ("queue", "list"), "List the messages that wait, oldest first.", "bulkhead.cli.queue:list_queue",
-        tenant_between=True, exits=_LIVE,
+        tenant_between=True, exits=LIVE,
         json_keys={
             "tenant": "the tenant's id",
             "messages": "one object a message",
@@ -325,7 +226,7 @@ _MAIL = (
     ),
     Command(
         ("queue", "retry"), "Try every message that waits again, now.", "bulkhead.cli.queue:retry",
-        tenant_between=True, exits=_LIVE,
+        tenant_between=True, exits=LIVE,
     ),
     Command(
         ("ledger", "list"), "List entries of the log.", "bulkhead.cli.ledger:list_entries",
@@ -333,7 +234,7 @@ _MAIL = (
             option("--first", "N", "From this entry on.", type=int, default=0),
             option("--limit", "N", "At most so many (default 1000; 0: all).", type=int, default=1000),
         ),
-        tenant_between=True, exits=(*_LIVE, ExitCode.INTEGRITY),
+        tenant_between=True, exits=(*LIVE, ExitCode.INTEGRITY),
         json_keys={
             "tenant": "the tenant's id",
             "size": "entries in the log",
@@ -351,7 +252,7 @@ _MAIL = (
         "bulkhead.cli.ledger:verify",
         (option("--since", "FILE", "A checkpoint kept from earlier: must be a prefix.", default=""),
          option("--keep", "FILE", "Write the verified checkpoint there, for the next --since.", default="")),
-        tenant_between=True, exits=(*_LIVE, ExitCode.INTEGRITY),
+        tenant_between=True, exits=(*LIVE, ExitCode.INTEGRITY),
         json_keys={
             "tenant": "the tenant's id",
             "origin": "the log's name",
@@ -364,7 +265,7 @@ _MAIL = (
     Command(
         ("ledger", "prove"), "Prove that one entry is in the log, for somebody else to check.",
         "bulkhead.cli.ledger:prove", (positional("index", "The entry's place, from 0.", type=int),),
-        tenant_between=True, exits=(*_LIVE, ExitCode.INTEGRITY),
+        tenant_between=True, exits=(*LIVE, ExitCode.INTEGRITY),
         json_keys={
             "tenant": "the tenant's id",
             "index": "the entry's place",
@@ -382,7 +283,7 @@ _DEMO = (
         ("demo",), "Make the example of six tenants where it is missing, run it and exchange mail.",
         "bulkhead.cli.demo:demo",
         (flag("--fresh", "Remove an earlier demonstration in that directory and make a new one."),),
-        exits=_LIVE,
+        exits=LIVE,
         text="Prints what runs where, one login, settings for mail clients and what to try next; runs until Ctrl-C. "
         "Mail is exchanged only when the demonstration is made. docs/demo.md says more.",
     ),
@@ -395,7 +296,7 @@ _DEMO = (
             option("--svg", "FILE", "Write them as a picture.", default=""),
             flag("--lift", "Admit the tenant's logins again at the end; without it the command to do so is printed."),
         ),
-        exits=(ExitCode.FINDING, *_LIVE),
+        exits=(ExitCode.FINDING, *LIVE),
         text="Needs a running demonstration: it stops the logins and sessions of one tenant. The document is "
         "`bulkhead/demo-breach/1`, explained in docs/demo.md.",
     ),
@@ -415,11 +316,11 @@ _DRILL = (
             flag("--all", "The slow probes too."),
             flag("--quiet", "Do not say what is being done."),
         ),
-        in_installation=False, exits=(ExitCode.FINDING, *_LIVE),
+        in_installation=False, exits=(ExitCode.FINDING, *LIVE),
         text="Makes an installation of six tenants in a temporary directory, on loopback addresses and user ids of its "
         "own, and removes it at the end; no other installation is touched. Exits with 1 when a number is over the "
         "budget. The document is `bulkhead/drill/1`, explained in docs/drill.md.",
     ),
 )  # fmt: skip
 
-COMMANDS: tuple[Command, ...] = (*_INSTALLATION, *_FILES, *_DIRECTORY, *_MAIL, *_DEMO, *_DRILL)
+COMMANDS: tuple[Command, ...] = (*_INSTALLATION, *_FILES, *DIRECTORY_COMMANDS, *_MAIL, *_DEMO, *_DRILL)

@@ -123,6 +123,8 @@ def flag(name: str, sentence: str) -> Argument:
 
 TENANT = positional("tenant", "The tenant's id.")
 ADDRESS = positional("address", "The account's address.")
+REASON = option("--reason", "TEXT", "Why, for the ledger; no address in it.", default="")
+LIVE = (ExitCode.NOT_RUNNING, ExitCode.REFUSED)  # how a command that needs a cell may end
 JSON = flag("--json", "Print one JSON document instead of a table.")
 DIRECTORY = Argument(
     ("-C", "--directory"), "The installation (default: the current directory).", {"metavar": "DIR", "default": "."}

@@ -1,0 +1,102 @@
+"""The rows of the tree for domains and accounts. Standard library only."""
+
+from bulkhead.cli.exit_codes import ExitCode
+from bulkhead.cli.tree import ADDRESS, LIVE, REASON, TENANT, Command, flag, option, positional
+
+DIRECTORY_COMMANDS = (
+    Command(
+        ("domain", "list"), "List the domains that a tenant hosts.", "bulkhead.cli.domain:list_domains", (TENANT,),
+        exits=LIVE,
+        json_keys={
+            "tenant": "the tenant's id",
+            "domains": "one object a domain",
+            "domains[].domain": "its name",
+            "domains[].accounts": "how many addresses it has",
+            "domains[].created": "since when it is hosted, ms since 1970",
+        },
+    ),
+    Command(
+        ("domain", "add"), "Host a domain.", "bulkhead.cli.domain:add_domain",
+        (TENANT, positional("domain", "Its name.")), exits=LIVE,
+    ),
+    Command(
+        ("account", "list"), "List accounts in the order of their addresses.", "bulkhead.cli.account:list_accounts",
+        (TENANT, option("--domain", "NAME", "Only those of this domain.", default="")), exits=LIVE,
+        json_keys={
+            "tenant": "the tenant's id",
+            "accounts": "one object an account",
+            "accounts[].account": "its id",
+            "accounts[].address": "its address",
+            "accounts[].status": "its status",
+            "accounts[].quota_bytes": "its quota, counted in RFC822.SIZE",
+            "accounts[].created": "when it was made, ms since 1970",
+        },
+    ),
+    Command(
+        ("account", "show"), "Show one account.", "bulkhead.cli.account:show", (TENANT, ADDRESS), exits=LIVE,
+        json_keys={
+            "tenant": "the tenant's id",
+            "account": "its id",
+            "address": "its address",
+            "status": "its status",
+            "quota_bytes": "its quota, counted in RFC822.SIZE",
+            "created": "when it was made, ms since 1970",
+        },
+    ),
+    Command(
+        ("account", "add"), "Make an account with a mailbox and a password.", "bulkhead.cli.account:add",
+        (
+            TENANT,
+            positional("address", "The new address.", nargs="?"),
+            flag("--password-stdin", "Take the password from the first line of standard input."),
+            option("--from-file", "FILE", "Many accounts, one a line: JSON objects or `address,password`; - is "
+                   "standard input.", default=""),
+            option("--quota-bytes", "N", "The mailbox's size (default: directory.default_quota_bytes).", type=int),
+        ),
+        exits=(ExitCode.FINDING, *LIVE),
+        text="A password never stands on the command line; on a terminal it is asked for. A line of a file is "
+        '`{"address": "a@b.example", "password": "...", "quota_bytes": 1073741824}` or `address,password`, at most '
+        "4,096 octets; a line that fails is named and the others go on. Run again, it finishes what was begun, and "
+        "leaves the accounts of a file that are there as they are.",
+    ),
+    Command(
+        ("account", "suspend"), "Stop an account's logins, sending and receiving; nothing is lost.",
+        "bulkhead.cli.account:suspend", (TENANT, ADDRESS, REASON), exits=LIVE,
+    ),
+    Command(
+        ("account", "dormant"), "As suspend, for an account that nobody has used for long.",
+        "bulkhead.cli.account:make_dormant", (TENANT, ADDRESS, REASON), exits=LIVE,
+    ),
+    Command(
+        ("account", "activate"), "Let a suspended or dormant account work again.", "bulkhead.cli.account:activate",
+        (TENANT, ADDRESS, REASON), exits=LIVE,
+    ),
+    Command(
+        ("account", "cancel"), "Destroy an account for ever: verifier, mailbox key and mail.",
+        "bulkhead.cli.account:cancel", (TENANT, ADDRESS, REASON), exits=LIVE,
+        text="The keyring's half goes first, so that whatever fails later, nothing can be read any more. The address "
+        "is never given to another person. Prints a receipt.",
+        json_keys={
+            "tenant": "the tenant's id",
+            "account": "its id",
+            "address": "its address",
+            "sessions_ended": "live sessions that ended",
+            "destroyed": "what was destroyed, in order",
+            "time": "when all of it was durable, ms since 1970",
+        },
+    ),
+    Command(
+        ("account", "passwd"), "Set a new password by recovery, with both recovery keys; no mail is lost.",
+        "bulkhead.cli.account:passwd",
+        (
+            TENANT,
+            ADDRESS,
+            flag("--password-stdin", "Take the password from the first line of standard input."),
+            option("--partner-key", "FILE", "The partner's recovery key (default: recovery/TENANT/partner.key).",
+                   default=""),
+            option("--operator-key", "FILE", "The operator's recovery key (default: recovery/TENANT/operator.key).",
+                   default=""),
+        ),
+        exits=(*LIVE, ExitCode.INTEGRITY),
+    ),
+)  # fmt: skip
