@@ -40,7 +40,7 @@ BRIEF = 0.005  # seconds between commands of a filer: about half of the time one
 BEFORE_SECONDS = 10.0  # of a session's end: what may have caused it
 SETTINGS: dict[str, Value] = {
     "access.workers": 2, "mx.workers": 2, "store.segment_bytes": 2 << 20, "store.dead_percent_max": 10,
-    "store.compact_period_seconds": 2,
+    "store.compact_period_seconds": 2, "queue.retry_max_seconds": 5,
 }  # fmt: skip
 
 
