@@ -7,7 +7,7 @@ import pytest
 from tests.queue.queue_host import QueueHost
 
 from bulkhead.boundary.messages.fields import Stamp
-from bulkhead.boundary.messages.to_queue import CountQueue, Enqueue
+from bulkhead.boundary.messages.to_queue import CheckQueue, CountQueue, Enqueue
 from bulkhead.errors import Refused
 from bulkhead.identifiers import AccountId, QueueId, new_id
 from bulkhead.queue.spending import HOUR
@@ -92,3 +92,13 @@ def test_what_was_sent_is_known_after_a_kill_and_a_repeated_request_counts_once(
         await refused(host, ONE)
 
     run(tmp_path, test, messages_per_account_hour=2)
+
+
+def test_what_is_refused_as_others_of_the_account_came_first_leaves_no_file(tmp_path: Path) -> None:
+    async def test(host: QueueHost) -> None:
+        outcomes = await asyncio.gather(*(send(host, ONE) for _ in range(8)), return_exceptions=True)
+        assert sum(isinstance(outcome, Refused) for outcome in outcomes) == 7
+        report = await host.ask(CheckQueue(), "cli")
+        assert (report.messages, report.problems) == (1, ())
+
+    run(tmp_path, test, messages_per_account_hour=1)

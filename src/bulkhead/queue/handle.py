@@ -52,7 +52,11 @@ async def enqueue(queue: Queue, _: Channel, request: Enqueue, body: BodyReader |
     receiving = queue.receiving[request.queue_id] = asyncio.get_running_loop().create_future()
     try:
         await _write_file(queue, request, body)
-        await _write_rows(queue, request)  # where this fails the file stays: the commit may yet prove durable
+        try:
+            await _write_rows(queue, request)  # where the disk fails the file stays: the commit may yet prove durable
+        except Refused:  # but of what was refused there is no row, and never will be
+            queue.files.remove(request.queue_id)
+            raise
     finally:
         del queue.receiving[request.queue_id]
         receiving.set_result(None)
