@@ -132,8 +132,8 @@ def test_a_transaction_is_forgotten_by_ehlo_and_by_rset():
 
 def test_noop_help_and_vrfy_are_answered_and_tell_nothing():
     peer = Peer()
-    answers = peer.say(b"NOOP x\r\nHELP\r\nVRFY root\r\nEXPN staff\r\n").split(b"\r\n")
-    assert [line[:3] for line in answers[:-1]] == [b"250", b"214", b"252", b"502"]
+    answers = peer.say(b"NOOP x\r\nHELP\r\nVRFY root\r\nVRFY\r\nEXPN staff\r\n").split(b"\r\n")
+    assert [line[:3] for line in answers[:-1]] == [b"250", b"214", b"252", b"501", b"502"]
 
 
 def test_quit_closes_and_nothing_after_it_is_read():

@@ -126,8 +126,10 @@ class ImapSession:
             self._bye("Idle for too long")
         except ConnectionEnded:
             pass
-        except (PeerError, SessionOver) as error:
+        except SessionOver as error:
             self._bye(error.public)
+        except PeerError as error:
+            self._bye(error.public, responses.Code.CLIENTBUG)
         finally:
             await self._leave()
 
@@ -156,9 +158,9 @@ class ImapSession:
             self.worker.leave(self._mailboxes.account)
             await self._mailboxes.account.leave()
 
-    def _bye(self, reason: str) -> None:
+    def _bye(self, reason: str, code: responses.Code = responses.Code.UNAVAILABLE) -> None:
         if not self.output.inside:
-            self.output.send(responses.untagged(Condition.BYE, reason, responses.Code.UNAVAILABLE))
+            self.output.send(responses.untagged(Condition.BYE, reason, code))
             self.output.push()
 
     def changed(self) -> None:

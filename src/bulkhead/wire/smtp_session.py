@@ -142,6 +142,8 @@ def _help(session: Session, argument: str) -> Event:
 
 
 def _vrfy(session: Session, argument: str) -> Event:
+    if not argument:
+        raise CommandError(codes.ARGUMENT_ERROR)
     if not argument.isascii() and not argument.upper().endswith(" SMTPUTF8"):  # RFC 6531 section 3.7.4.2
         raise CommandError(codes.NON_ASCII_ADDRESS)
     return Idle("VRFY", codes.CANNOT_VERIFY)  # RFC 5321 section 7.3: who exists is not told

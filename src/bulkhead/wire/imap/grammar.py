@@ -20,7 +20,7 @@ _LITERAL: Final = re.compile(rb"~?\{([0-9]{1,10})\+?\}\r\n")
 _NUMBER: Final = re.compile(rb"[0-9]{1,20}")
 _DATE: Final = re.compile(rb"([0-9]{1,2})-([A-Za-z]{3})-([0-9]{4})")
 _DATE_TIME: Final = re.compile(
-    rb'"([ 0-9][0-9])-([A-Za-z]{3})-([0-9]{4}) ([0-9]{2}):([0-9]{2}):([0-9]{2}) ([+-])([0-9]{2})([0-9]{2})"'
+    rb'"([ 0-9]?[0-9])-([A-Za-z]{3})-([0-9]{4}) ([0-9]{2}):([0-9]{2}):([0-9]{2}) ([+-])([0-9]{2})([0-9]{2})"'
 )
 
 MONTHS: Final = (b"JAN", b"FEB", b"MAR", b"APR", b"MAY", b"JUN", b"JUL", b"AUG", b"SEP", b"OCT", b"NOV", b"DEC")
@@ -197,7 +197,10 @@ class Scanner:
             raise CommandError("no such date") from None
 
     def date_time(self) -> int:
-        """A quoted date-time as seconds since 1970 UTC; times out of what every zone can show become the nearest."""
+        """A quoted date-time as seconds since 1970 UTC; times out of what every zone can show become the nearest.
+
+        A day below 10 may lack the space before it, as some clients write it.
+        """
         found = _DATE_TIME.match(self.data, self.pos)
         if found is None:
             raise CommandError('expected a date-time such as " 1-Feb-1994 21:52:25 -0800"')
