@@ -11,7 +11,7 @@ import pytest
 from bulkhead.boundary.processes import PROCESSES, Image
 
 SOURCE = Path(__file__).parents[2] / "src" / "bulkhead"
-PARTS = {"cffi", "typing_extensions", "cython_runtime"}  # of cryptography and argon2-cffi, of cryptography, of uvloop
+PARTS = {"cffi", "typing_extensions", "cython_runtime"}  # of cryptography and PyNaCl, of cryptography, of uvloop
 BASE = {"boundary", "config", "identifiers", "idna", "errors"}
 VAULT = BASE | {"holder", "records"}
 FRONT = BASE | {"wire", "gate", "records"}
@@ -152,5 +152,5 @@ def test_an_image_loads_what_the_rows_of_its_processes_list_and_nothing_more(ima
     if image is Image.VAULT:
         assert not {n for n in loaded if n in VAULT_NEVER or any(n.startswith(v + ".") for v in VAULT_NEVER)}
     else:
-        assert not {name for name in loaded if name.partition(".")[0] in {"sqlite3", "argon2"}}
+        assert not {name for name in loaded if name.partition(".")[0] in {"sqlite3", "nacl"}}
         assert "bulkhead.holder" not in loaded

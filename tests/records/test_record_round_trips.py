@@ -166,9 +166,9 @@ def loaded(modules, *, before="pass"):
     return set(run.stdout.split())
 
 
-def test_gates_load_the_message_formats_without_argon2_and_msgspec():
+def test_gates_load_the_message_formats_without_libsodium_and_msgspec():
     names = loaded(("message", "queued", "slot", "page", "name", "mailbox"))
-    assert not names & {"argon2", "msgspec", "ssl", "asyncio", "sqlite3"}
+    assert not names & {"nacl", "msgspec", "ssl", "asyncio", "sqlite3"}
 
 
 def test_the_vault_image_loads_every_format_with_ssl_forbidden():
@@ -185,4 +185,4 @@ def test_the_vault_image_loads_every_format_with_ssl_forbidden():
         "name",
     )
     names = loaded(modules, before="sys.modules['ssl'] = None")
-    assert {"argon2", "msgspec"} <= names and "dns" not in names
+    assert {"nacl", "msgspec"} <= names and "dns" not in names

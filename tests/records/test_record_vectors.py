@@ -56,6 +56,14 @@ def test_seed_vectors():
         assert tree.previous_seed_key() == case["previous_seed_key"]
 
 
+def test_a_password_is_stretched_in_several_lanes_as_the_reference_implementation_does_it():
+    out = credential.stretch(b"password", bytes(range(16)), credential.StretchParameters(64, 3, 4))
+    assert (out.tight + out.wrap_key).hex() == (
+        "bc06cbfc26b2ad9f7775876e6fb1124991b3ed31bf1658a17f4e19b80144a72a"
+        "d44764ca1bd7fb9e884688628f12b9bcd35432959631781f3b1bd98c85b31f25"
+    )
+
+
 def test_credential_vectors():
     for case in cases("credential"):
         account, number = case["account"], case["credential"]

@@ -12,7 +12,7 @@ from bulkhead.boundary.peers import PEERS
 from bulkhead.boundary.processes import OPERATOR_CONSOLE, PROCESSES, Image, Reach, compartment_uid
 from bulkhead.supervisor.cell import Cell, edge_count
 
-PART_OF = {"_cffi_backend": "cffi", "_argon2_cffi_bindings": "argon2"}
+PART_OF = {"_cffi_backend": "cffi"}
 SITE_PACKAGE = re.compile(r"/site-packages/([A-Za-z0-9_]+)")
 
 
@@ -62,7 +62,7 @@ def _assert_maps(cell: Cell) -> None:
         if image is Image.VAULT:
             assert not re.search(r"libssl|/_ssl\.|uvloop", text), name
         else:
-            assert not re.search(r"sqlite|argon2", text), name
+            assert not re.search(r"sqlite|/nacl/", text), name
 
 
 def _assert_edges(cell: Cell) -> None:

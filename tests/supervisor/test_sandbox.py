@@ -25,7 +25,6 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-import argon2.low_level
 import pytest
 import uvloop
 from cryptography import x509
@@ -36,6 +35,7 @@ from cryptography.x509.oid import NameOID
 from tests.forked import ORDINARY_UID, OWN_UID, in_fork
 
 from bulkhead.errors import ConfigError
+from bulkhead.records.credential import StretchParameters, stretch
 from bulkhead.supervisor import landlock
 from bulkhead.supervisor.sandbox import Lock, LockReport, Mechanism, Outcome, lock_down
 from bulkhead.supervisor.syscalls import syscall
@@ -311,8 +311,7 @@ def test_abort_and_signals_to_oneself_work_and_to_the_parent_do_not(room, start)
 
 
 def hash_password(_: object = None) -> int:
-    digest = argon2.low_level.hash_secret_raw(b"password", bytes(16), 2, 19456, 1, 32, argon2.low_level.Type.ID)
-    return len(digest)
+    return len(stretch(b"password", bytes(16), StretchParameters()).tight)
 
 
 def test_asyncio_hashes_in_threads_and_writes_streams_under_the_lock(room, start):

@@ -13,7 +13,7 @@ class Image(Enum):
     """The two programs of a cell, executed afresh; compartments fork from them after preloading."""
 
     FRONT = "front"  # TLS, wire parsers, dnspython
-    VAULT = "vault"  # msgspec, cryptography, argon2, sqlite; no ssl, no DNS, no wire parser
+    VAULT = "vault"  # msgspec, cryptography, libsodium, sqlite; no ssl, no DNS, no wire parser
 
 
 class Reach(Enum):
@@ -101,7 +101,7 @@ _TABLE = (
     Process(
         "auth", 10, Image.VAULT, "first half of the password check; limits", Reach.NOTHING, Disk.DATA,
         holds="salts; nothing to test a guess against", falls="passwords typed while it is compromised",
-        settings=("auth",), threads=8, modules=(*_VAULT, "argon2"),
+        settings=("auth",), threads=8, modules=(*_VAULT, "nacl"),
     ),
     Process(
         "keyring", 11, Image.VAULT,
