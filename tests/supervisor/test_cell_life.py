@@ -80,6 +80,30 @@ async def test_a_holders_report_restarts_the_sender_and_a_gates_report_only_itse
         assert {unit: unit.pid for unit in cell.units} == before
 
 
+async def test_a_worker_that_was_starting_when_the_settings_changed_takes_them_too(
+    solo: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with running(solo) as cell:
+        access, equip, send = unit_of(cell, "access"), cell._equip, cell._send_content
+        sent: list[tuple[Op, str]] = []
+
+        def equip_and_reload(unit: Unit) -> None:
+            equip(unit)
+            cell.reload(cell.installation)
+
+        def record(unit: Unit, op: Op, content: bytes) -> None:
+            if unit is access:
+                sent.append((op, unit.state))
+            send(unit, op, content)
+
+        monkeypatch.setattr(cell, "_equip", equip_and_reload)
+        monkeypatch.setattr(cell, "_send_content", record)
+        await comes_back(cell, access, lambda: os.kill(access.pid, signal.SIGKILL))
+        assert sent == [(Op.SETTINGS, "locked"), (Op.RELOAD, "started")]
+        await until(lambda: not access.reloading, 5)
+        assert not (solo / "cells" / "solo" / "access" / "gate.pem").exists()
+
+
 class Liar:
     """Takes the compartment's end of a live unit's control channel: what a compromised process could say."""
 

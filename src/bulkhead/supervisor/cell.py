@@ -210,6 +210,8 @@ class Cell:
             self._equip(unit)
         elif op is Op.STARTED and unit.state == "locked":
             unit.state = "started"
+            if unit.stale:
+                self._renew(unit)
             self._take_pem(unit.process)
             self.staff.tend(unit.process)
         elif op is Op.VIOLATION:
@@ -344,12 +346,17 @@ class Cell:
         self.staff.apply(self.tenant.settings)
         for unit in self.units:
             if unit.state == "started" and unit.channel is not None and not unit.twin:
-                if unit.process.certificate:
-                    layout.place_pem(self.layout, unit.process, self._uid_base, self.tenant.slot)
-                unit.reloading += 1
-                self._send_content(unit, Op.RELOAD, self._settings_of(unit))
+                self._renew(unit)
+            unit.stale = unit.state == "locked" and not unit.twin  # it has the old ones, and takes these once started
         for gate in crew.GATES:
             self.staff.tend(gate)
+
+    def _renew(self, unit: Unit) -> None:
+        if unit.process.certificate:
+            layout.place_pem(self.layout, unit.process, self._uid_base, self.tenant.slot)
+        unit.stale = False
+        unit.reloading += 1
+        self._send_content(unit, Op.RELOAD, self._settings_of(unit))
 
     async def stop(self, seconds: float = 4.0) -> None:
         """Stop everything: gates first, then holders; what does not stop in time is killed."""

@@ -31,6 +31,7 @@ class Unit:
     backoff: Backoff = field(default_factory=Backoff)
     edges: dict[tuple[str, int], int] = field(default_factory=dict)  # peer to generation
     reloading: int = 0  # RELOADs that it has not answered
+    stale: bool = False  # the settings changed while it was starting with the old ones
     messages: Allowance = field(default_factory=lambda: Allowance(MESSAGES_PER_MINUTE))
     lost: Allowance = field(default_factory=lambda: Allowance(LOST_PER_MINUTE))
     connections: int = 0  # of a gate, as it says: now open
@@ -56,7 +57,7 @@ class Unit:
         self.incarnation, self.born, self.busy = incarnation, now, now
         self.report, self.pid = None, 0
         self.connections = self.sessions = self.begun = 0
-        self.full = self.due = self.retiring = False
+        self.full = self.due = self.retiring = self.stale = False
 
     def as_row(self) -> dict[str, Any]:
         """What `status` says of it."""
