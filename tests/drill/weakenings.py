@@ -202,7 +202,73 @@ CREDENTIALS = (
     ),
 )  # fmt: skip
 
-NEIGHBOURS = (
+SESSIONS = (
+    _one(
+        "keyring-redeems-for-any-scope", "keyring/logins.py", " or checked.scope != scope or self._stop.stopped",
+        " or self._stop.stopped", "auth/auth-widens-scope",
+    ),
+    _one(
+        "submit-gets-keys", "keyring/logins.py", "if request.scope != Scope.SUBMIT and wrapped.seed is not None:",
+        "if wrapped.seed is not None:", "submit/submit-reads",
+    ),
+    _one(
+        "store-asks-no-channel", "store/grants.py", "if session is None or session.channel != channel:",
+        "if session is None:", "access/access-steals-handle",
+    ),
+    _one(
+        "keyring-asks-no-channel", "keyring/sessions.py", "if session is None or session.channel != channel or ",
+        "if session is None or ", "access/access-steals-handle",
+    ),
+    _one(
+        "store-checks-no-expiry", "store/grants.py", "        if session.expires <= now_ms:\n",
+        "        if session.expires <= 0:\n", "access/access-outlasts-expiry",
+    ),
+    _one(
+        "keyring-checks-no-expiry", "keyring/sessions.py", "session.expires <= time.time() * 1000:",
+        "session.expires <= 0:", "access/access-outlasts-expiry",
+    ),
+    _one(
+        "store-not-told-of-the-end", "keyring/sessions.py", "        if granted:\n", "        if not granted:\n",
+        "access/access-outlives-session",
+    ),
+    _one(
+        "epoch-not-checked", "store/handle_session.py", "if epoch < known:", "if epoch < 0:",
+        "keyring/keyring-old-epoch",
+    ),
+    _one(
+        "epoch-of-the-future", "store/handle_session.py", "if epoch > now_ms() + EPOCH_AHEAD_MS:", "if epoch < 0:",
+        "keyring/keyring-raises-epoch", slow=True,
+    ),
+)  # fmt: skip
+
+PEERS = (
+    _one(
+        "peer-added-mx-to-keyring", "boundary/peers.py", '    Peering("mx", "store", _LOOK_UP_AND_APPEND),\n',
+        '    Peering("mx", "store", _LOOK_UP_AND_APPEND),\n    Peering("mx", "keyring", ("OpenArrived",)),\n',
+        "mx/mx-delivers-elsewhere",
+    ),
+    _one(
+        "peer-added-queue-to-keyring", "boundary/peers.py", '    Peering("auth", "ledger", ("AppendEvents",)),\n',
+        '    Peering("auth", "ledger", ("AppendEvents",)),\n    Peering("queue", "keyring", ("OpenQueued",)),\n',
+        "queue/queue-asks-keys",
+    ),
+    _one(
+        "request-added-keyring-lists-mailboxes", "boundary/peers.py",
+        '("GrantSessions", "RevokeSessions")', '("GrantSessions", "RevokeSessions", "ListMailboxes")',
+        "keyring/keyring-reads-by-grant",
+    ),
+    _one(
+        "request-added-gates-count-the-store", "boundary/peers.py",
+        '_LOOK_UP_AND_APPEND = ("CheckRoom", "DeliverMail")',
+        '_LOOK_UP_AND_APPEND = ("CheckRoom", "DeliverMail", "CountStore")', "mx/mx-names-messages",
+    ),
+    _one(
+        "request-added-courier-lists-the-queue", "boundary/peers.py", '("TakeWork", "ReadQueued", "ReportAttempt"),',
+        '("TakeWork", "ReadQueued", "ReportAttempt", "ListQueue"),', "queue/queue-asks-keys",
+    ),
+)  # fmt: skip
+
+MAIL = (
     _one(
         "binding-signature-not-verified", "records/signed.py",
         "public_key.verify(bytes(record[-SIGNATURE_BYTES:]), _statement(header, fields))",
@@ -213,14 +279,96 @@ NEIGHBOURS = (
         "directory/directory-swaps-key",
     ),
     _one(
-        "peer-added-keyring-lists-mailboxes", "boundary/peers.py",
-        '("GrantSessions", "RevokeSessions")', '("GrantSessions", "RevokeSessions", "ListMailboxes")',
-        "keyring/keyring-reads-by-grant",
+        "store-finds-any-message", "store/handle_read.py", "FROM email WHERE account = ? AND email = ?",
+        "FROM email WHERE ? <> 0 AND email = ?", "access/access-strangers-mail",
     ),
     _one(
-        "epoch-of-the-future", "store/handle_session.py", "if epoch > now_ms() + EPOCH_AHEAD_MS:", "if epoch < 0:",
-        "keyring/keyring-raises-epoch", slow=True,
+        "store-changes-any-mailbox", "store/rows.py", "recent_from FROM mailbox WHERE account = ? AND mailbox = ?",
+        "recent_from FROM mailbox WHERE ? <> 0 AND mailbox = ?", "access/access-strangers-mail",
+    ),
+    _one(
+        "store-appends-copies-of-others", "store/handle_delivery.py", "if request.copy.account != session.account:",
+        "if not request.copy.account:", "access/access-strangers-mail",
+    ),
+    _one(
+        "store-counts-any-mailbox", "store/state.py", "SELECT seq FROM mailbox WHERE account = ? AND mailbox = ?",
+        "SELECT seq FROM mailbox WHERE ? <> 0 AND mailbox = ?", "access/access-strangers-mail",
+    ),
+    _one(
+        "page-keys-not-counted", "keyring/openings.py", "            self.opened.pages += len(part)\n", "",
+        "access/access-uncounted-pages",
+    ),
+    Weakening(
+        "slot-bound-to-no-message",
+        (
+            Edit("records/slot.py", "require_key(message_key), (account, email_id), nonce",
+                 "require_key(message_key), (account,), nonce"),
+            Edit("records/slot.py", "Kind.SLOT, slot_key, (account, email_id))", "Kind.SLOT, slot_key, (account,))"),
+        ),
+        ("store/store-swaps-slots",),
+    ),
+    Weakening(
+        "page-bound-to-no-version",
+        (
+            Edit("records/page.py", "fields = (account, u32(number), u32(version))", "fields = (account, u32(number))"),
+            Edit("records/page.py", "page_key, (account, u32(number), u32(version))))",
+                 "page_key, (account, u32(number))))"),
+        ),
+        ("store/store-swaps-slots",),
+    ),
+    _one(
+        "courier-compares-no-envelope", "records/queued.py",
+        "        if reverse_path != self.reverse_path or any(", "        if not places or all(",
+        "queue/queue-readdresses",
+    ),
+    _one(
+        "queue-box-bound-to-no-message", "records/queued.py",
+        "    fields = (tenant.encode(\"ascii\"), QUEUE_ACCOUNT, queue_id)\n    key =",
+        "    fields = (tenant.encode(\"ascii\"), QUEUE_ACCOUNT, queue_id)\n    return bytes(32)\n    key =",
+        "queue/queue-asks-keys",
+    ),
+    _one(
+        "anyone-reads-what-is-queued", "queue/handle.py", "    if not rows.exists(queue.database, request.queue_id):\n",
+        "    if not request.queue_id:\n", "queue/queue-asks-keys",
     ),
 )  # fmt: skip
 
-WEAKENINGS = (*WALLS, *CREDENTIALS, *NEIGHBOURS)
+NEIGHBOURS = (
+    _one(
+        "directory-counts-no-guesses", "directory/guesses.py", "        if self.limit and ",
+        "        if not self.limit and ",
+        "mx/mx-enumerates-addresses",
+    ),
+    _one(
+        "directory-answers-patterns", "directory/book.py",
+        "ON account.number = address.account WHERE address.key = ?\"",
+        "ON account.number = address.account WHERE address.key LIKE ?\"", "mx/mx-enumerates-addresses",
+    ),
+    _one(
+        "dialer-allows-loopback", "dialer/routes.py",
+        "        if not address.is_global or address.is_multicast",
+        "        if address.is_loopback:\n            return address\n"
+        "        if not address.is_global or address.is_multicast",
+        "courier/courier-reaches-inside", "resolver/resolver-lies",
+    ),
+    _one(
+        "lift-before-the-ledger-knows", "holder/stop.py",
+        '        await witness(self._exchange, request.stamp, "StopLifted", details)\n', "",
+        "ledger/ledger-stopped", "ledger/ledger-full",
+    ),
+    _one(
+        "history-not-compared", "ledger/verify.py", "if seen and seen.size == self._frontier.size and",
+        "if seen and seen.size < 0 and", "ledger/ledger-rewrites",
+    ),
+    _one(
+        "history-may-be-cut", "ledger/verify.py",
+        "if previous and (previous.origin != origin or previous.size > checkpoint.size):",
+        "if previous and previous.origin != origin:", "ledger/ledger-rewrites",
+    ),
+    _one(
+        "frames-of-any-length", "boundary/codec.py", "        if length > _LIMIT[kind]:\n            raise Bound",
+        "        if _LIMIT[kind] < 0:\n            raise Bound", "mx/mx-never-ends",
+    ),
+)  # fmt: skip
+
+WEAKENINGS = (*WALLS, *CREDENTIALS, *SESSIONS, *PEERS, *MAIL, *NEIGHBOURS)

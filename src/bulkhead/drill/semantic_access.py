@@ -181,8 +181,8 @@ async def go_at_stranger(cell: BareCell) -> Finding:
     for request, body in bodied:
         reached += not isinstance(await answer(own.worker, "store", request, body), str)
     await answer(own.worker, "store", s.FileMessages(stamp(), handle, 1, 1, 0, 1, (entry,)), b"page")
-    rows = await theirs.worker.to("store").call(s.ReadRows(theirs.handle, box, EVERY_UID))
-    reached += rows.rows[0] != row or len(rows.rows) != 2
+    rows = await answer(theirs.worker, "store", s.ReadRows(theirs.handle, box, EVERY_UID))
+    reached += isinstance(rows, str) or rows.rows[:1] != (row,) or len(rows.rows) != 2
     flags = s.StoreFlags(stamp(), handle, own.inbox, EVERY_UID, s.FlagMode.ADD, DELETED)
     control = await gets(own.worker, "store", flags) > 0
     control = control and await gets(own.worker, "store", s.Expunge(stamp(), handle, own.inbox, EVERY_UID)) > 0
