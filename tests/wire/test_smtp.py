@@ -330,16 +330,6 @@ def test_more_sent_ahead_than_the_limit_ends_the_session():
     assert receiver.data_to_send().count(b"421 ") == 1
 
 
-def test_a_runner_is_told_not_to_read_on_while_an_answer_is_due():
-    receiver = SmtpReceiver(HOSTNAME, Role.MX)
-    receiver.greet()
-    receiver.receive_data(b"EHLO c.example\r\n")
-    receiver.next_event()
-    assert receiver.wants_data
-    receiver.receive_data(b"NOOP\r\n" * 12000)
-    assert not receiver.wants_data
-
-
 # --- pipelining ---
 
 

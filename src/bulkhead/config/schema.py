@@ -65,7 +65,6 @@ class Setting:
 
 
 _NONE = Bounds()
-_GATES = ("mx", "submit", "access")
 
 
 def _between(minimum: float, maximum: float) -> Bounds:

@@ -14,12 +14,12 @@ from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 from bulkhead.errors import IntegrityError
 from bulkhead.identifiers import QueueId, TenantId
 from bulkhead.records import chunks
-from bulkhead.records.chunks import Buffer, ChunkOpener, ChunkSealer
+from bulkhead.records.chunks import Buffer, ChunkOpener
 from bulkhead.records.derive import derive, require_key
 from bulkhead.records.hpke import open_from, seal_to
 from bulkhead.records.mailbox import QUEUE_ACCOUNT, VerifiedBinding
 from bulkhead.records.message import HEADER_MAX
-from bulkhead.records.record import SUITES, Kind, encode_header, open_, seal
+from bulkhead.records.record import Kind, open_, seal
 
 _LENGTH = struct.Struct("<I")
 _VERSION = "\0002"  # no address has NUL
@@ -132,16 +132,6 @@ def seal_queue_header(key: bytes, queue_id: QueueId, header: bytes) -> bytes:
 def open_queue_header(key: bytes, queue_id: QueueId, record: Buffer) -> bytes:
     """The header of a queued message. Raises IntegrityError."""
     return open_(record, Kind.QUEUE_HEADER, _header_key(key), _fields(queue_id))
-
-
-def queue_body_header() -> bytes:
-    """The 7 bytes before the first piece that `queue_body_sealer` gives."""
-    return encode_header(Kind.QUEUE_BODY, SUITES[Kind.QUEUE_BODY][0], 0)
-
-
-def queue_body_sealer(key: bytes, queue_id: QueueId) -> ChunkSealer:
-    """Seals a body as it arrives; write `queue_body_header()` first. One sealer per message key, ever."""
-    return ChunkSealer(Kind.QUEUE_BODY, _body_key(key), _fields(queue_id))
 
 
 def queue_body_opener(key: bytes, queue_id: QueueId) -> ChunkOpener:

@@ -14,7 +14,6 @@ class Code(Enum):
 
     AUTH = b"AUTH"
     IN_USE = b"IN-USE"
-    LOGIN_DELAY = b"LOGIN-DELAY"
     SYS_PERM = b"SYS/PERM"
     SYS_TEMP = b"SYS/TEMP"
 

@@ -48,8 +48,6 @@ _AUTH: Final = Phase.AUTH
 _TLS: Final = Phase.TLS
 _CLOSED: Final = Phase.CLOSED
 
-READ_AHEAD: Final = 65536  # octets of inbox from which a runner stops reading while an answer is due
-
 
 class SmtpReceiver(Intake):
     """One session with an SMTP client.
@@ -88,11 +86,6 @@ class SmtpReceiver(Intake):
         self._lines = CommandLines(limits)
 
     # --- bytes -------------------------------------------------------------------------------------------------------
-
-    @property
-    def wants_data(self) -> bool:
-        """Whether the runner should read on; False while an answer is due and much was sent ahead."""
-        return self._awaiting is None or len(self._inbox) < READ_AHEAD
 
     def receive_data(self, data: bytes) -> None:
         """Take octets from the client. What is wrong with them, next_event tells."""

@@ -26,7 +26,6 @@ Nonce = Annotated[bytes, Meta(min_length=16, max_length=16)]
 Key32 = Annotated[bytes, Meta(min_length=32, max_length=32)]
 Digest32 = Annotated[bytes, Meta(min_length=32, max_length=32)]
 Tag16 = Annotated[bytes, Meta(min_length=16, max_length=16)]
-Signature = Annotated[bytes, Meta(min_length=64, max_length=64)]
 Sealed = Annotated[bytes, Meta(max_length=4096)]  # a small sealed record
 Name = Annotated[str, Meta(max_length=64)]
 Text = Annotated[str, Meta(max_length=1024)]
