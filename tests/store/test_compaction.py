@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import threading
 from pathlib import Path
 
 import pytest
@@ -9,6 +10,7 @@ from tests.store.world import MX, World, copy_for, payload, stamp
 
 from bulkhead.boundary.messages import to_store
 from bulkhead.errors import Error, Refused
+from bulkhead.store import compaction as module
 from bulkhead.store.compaction import DAY, SLICE_BYTES, Policy, Usage, choose
 from bulkhead.store.disk import Disk
 from bulkhead.store.segment import HEADER_BYTES, path_of, records_in
@@ -167,6 +169,31 @@ def test_a_message_expunged_while_its_copy_is_made_stays_expunged(run):
         assert len(await client.columns()) == 1
 
     run(scenario)
+
+
+def test_a_segment_that_is_expunged_whole_while_it_is_compacted_is_no_damage(run, caplog, monkeypatch):
+    async def scenario(world):
+        client, _ = await filled(world, 4)
+        await expunge(client, 1)
+        state, look = world.store.state, module._read_records
+        began, go_on = threading.Event(), threading.Event()
+
+        def slowly(*what):
+            began.set()
+            assert go_on.wait(10)
+            return look(*what)
+
+        monkeypatch.setattr(module, "_read_records", slowly)
+        looking = asyncio.create_task(state.compactor.look())
+        while not began.is_set():
+            await asyncio.sleep(0.001)
+        await expunge(client, 2, 3, 4)
+        assert await reaped() == []
+        go_on.set()
+        assert await looking == 0
+        assert not state.compactor._damaged and "fsck" not in caplog.text
+
+    run(scenario, policy=EAGER)
 
 
 def test_uploads_that_were_given_up_are_waste_that_goes(run):

@@ -203,15 +203,17 @@ class Compactor:
             while offset >= 0:
                 headers, offset = await loop.run_in_executor(state.executor, _headers, state.disk, number, offset)
                 await self._move_all(number, self._live(number, headers))
-            if state.database.first("SELECT 1 FROM segment WHERE number = ? AND live > 0", (number,)):
+            if _names(state, number):
                 # Behind a gap that a failed write left, a walk sees nothing: rows say where the rest lies.
                 headers = await loop.run_in_executor(state.executor, _named, state, number)
                 await self._move_all(number, self._live(number, headers))
         except (IntegrityError, FileNotFoundError) as error:
+            if not _names(state, number):
+                return 0  # all that was left in it was expunged, and the file went
             self._damaged.add(number)
             _log.error("segment %d is not compacted (%s); run `bulkhead fsck`", number, error)
             return 0
-        if state.database.first("SELECT 1 FROM segment WHERE number = ? AND live > 0", (number,)):
+        if _names(state, number):
             return 0
         state.reap()
         self.compacted += 1
@@ -309,6 +311,11 @@ _WHERE: Mapping[int, tuple[str, str]] = {  # by RecordKind: table and key
     RecordKind.MESSAGE: ("email", "seq = ?"),
     RecordKind.PAGE: ("page", "account = ? AND page = ?"),
 }
+
+
+def _names(state: "State", number: int) -> bool:
+    """Whether a row still names a record of this segment."""
+    return state.database.first("SELECT 1 FROM segment WHERE number = ? AND live > 0", (number,)) is not None
 
 
 def _is_named(connection: sqlite3.Connection, number: int, entry: _Found) -> bool:
