@@ -3,38 +3,55 @@
 import tomllib
 from collections.abc import Sequence
 from dataclasses import dataclass
+from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
 from bulkhead.boundary.processes import PROCESSES
 from bulkhead.drill.matrix import Cell, Line
-from bulkhead.drill.semantic import Column, Mode
+from bulkhead.drill.semantic import ATTEMPT, Column, Mode
 from bulkhead.errors import ConfigError
 
 SHIPPED = Path(__file__).with_name("budget.toml")
 OWN_FILE = "budget.toml"  # in the installation's directory, in the place of the shipped one
 WALL = "wall"
 BUDGET_BYTES_MAX = 1 << 20
+REASON_MIN = 10  # characters
 SESSIONS, OWN = "sessions", "own"
-_KEYS = {"compartment", "column", "mode", "ceiling", "reason"}
+_KEYS = {"compartment", "column", "mode", "ceiling", "probes", "reason"}
 _NEVER = frozenset({Column.OTHER_TENANTS.value, Column.VERIFIERS.value})
 
 
 @dataclass(frozen=True, slots=True)
 class Allowance:
-    """One entry. mode: None for both.   ceiling: a count, `sessions` or `own`."""
+    """One entry. mode: None for both.   ceiling: a count, `sessions` or `own`.
+
+    probes: those whose attempts, which reach no canary of the range, may succeed there.
+    """
 
     compartment: str
     column: str
     mode: Mode | None
     ceiling: int | str
+    probes: tuple[str, ...]
     reason: str
 
     def covers(self, cell: Cell) -> bool:
         """Whether the cell stays within it."""
+        if any(name.partition(ATTEMPT)[0] not in self.probes for name in cell.count.attempts.reached):
+            return False
         if self.ceiling == SESSIONS:
             return cell.reached == cell.sessions
         return cell.others == 0 if self.ceiling == OWN else cell.reached <= int(self.ceiling)
+
+
+@dataclass(frozen=True, slots=True)
+class Gap:
+    """A probe that shows nothing where `user` ("root", "user" or "any") starts the drill, and why that is accepted."""
+
+    probe: str
+    user: str
+    reason: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +60,12 @@ class Budget:
 
     path: Path
     entries: tuple[Allowance, ...]
+    gaps: tuple[Gap, ...] = ()
+
+    def accepts_gap(self, probe: str, user: str) -> bool:
+        """Whether it is accepted that this probe shows nothing. user: `root`, or anybody else."""
+        kind = "root" if user == "root" else "user"
+        return any(fnmatchcase(probe, gap.probe) and gap.user in {"any", kind} for gap in self.gaps)
 
     def entry(self, compartment: str, column: str, mode: Mode) -> Allowance | None:
         """What is allowed there, if anything."""
@@ -81,9 +104,19 @@ def read_budget(path: Path) -> Budget:
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ConfigError(f"{path}: {error}") from None
     rows = document.get("allow", [])
-    if len(content) > BUDGET_BYTES_MAX or set(document) - {"allow"} or not isinstance(rows, list):
-        raise ConfigError(f"{path}: holds [[allow]] entries alone, at most {BUDGET_BYTES_MAX} bytes")
-    return Budget(path, tuple(_entry(path, number, row) for number, row in enumerate(rows, 1)))
+    gaps = document.get("unproven", [])
+    known = not set(document) - {"allow", "unproven"} and isinstance(rows, list) and isinstance(gaps, list)
+    if len(content) > BUDGET_BYTES_MAX or not known:
+        raise ConfigError(f"{path}: holds [[allow]] and [[unproven]] entries, at most {BUDGET_BYTES_MAX} bytes")
+    entries = tuple(_entry(path, number, row) for number, row in enumerate(rows, 1))
+    return Budget(path, entries, tuple(_gap(path, number, row) for number, row in enumerate(gaps, 1)))
+
+
+def _gap(path: Path, number: int, row: Any) -> Gap:
+    whole = isinstance(row, dict) and set(row) == {"probe", "user", "reason"}
+    if not whole or row["user"] not in {"root", "user", "any"} or len(str(row["reason"])) < REASON_MIN:
+        raise ConfigError(f"{path}: unproven {number}: must have probe, user (root, user or any) and a reason")
+    return Gap(str(row["probe"]), row["user"], str(row["reason"]))
 
 
 def _entry(path: Path, number: int, row: Any) -> Allowance:
@@ -103,9 +136,13 @@ def _entry(path: Path, number: int, row: Any) -> Allowance:
         raise ConfigError(f'{where}: stored mail is budgeted for live sessions alone: ceiling = "sessions"')
     if row.get("mode") not in {None, *(mode.value for mode in Mode)}:
         raise ConfigError(f"{where}: mode is default or strict")
-    if not isinstance(row["reason"], str) or len(row["reason"]) < 10:
+    probes = row.get("probes", [])
+    if not isinstance(probes, list) or not all(isinstance(probe, str) for probe in probes):
+        raise ConfigError(f"{where}: probes is a list of names")
+    if not isinstance(row["reason"], str) or len(row["reason"]) < REASON_MIN:
         raise ConfigError(f"{where}: a reason of a sentence")
-    return Allowance(compartment, column, Mode(row["mode"]) if "mode" in row else None, ceiling, row["reason"])
+    mode = Mode(row["mode"]) if "mode" in row else None
+    return Allowance(compartment, column, mode, ceiling, tuple(probes), row["reason"])
 
 
 def over_budget(budget: Budget, lines: Sequence[Line]) -> list[Excess]:
@@ -114,13 +151,14 @@ def over_budget(budget: Budget, lines: Sequence[Line]) -> list[Excess]:
     for line in lines:
         for column, cell in line.cells.items():
             entry = budget.entry(line.compartment, column.value, line.mode)
-            if cell.reached and (entry is None or not entry.covers(cell)):
-                allowed = "nothing" if entry is None else str(entry.ceiling)
+            if cell.count.reached and (entry is None or not entry.covers(cell)):
+                allowed = "nothing" if entry is None else " and ".join([str(entry.ceiling), *entry.probes])
                 names = tuple(sorted(cell.count.reached)[:5])
-                found.append(Excess(line.compartment, column.value, line.mode, cell.reached, allowed, names))
+                reached = len(cell.count.reached)
+                found.append(Excess(line.compartment, column.value, line.mode, reached, allowed, names))
         entry = budget.entry(line.compartment, WALL, line.mode)
         if len(line.wall.reached) > (int(entry.ceiling) if entry and isinstance(entry.ceiling, int) else 0):
             allowed = "nothing" if entry is None else str(entry.ceiling)
-            reached = line.wall.reached
-            found.append(Excess(line.compartment, WALL, line.mode, len(reached), allowed, reached[:5]))
+            acts = line.wall.reached
+            found.append(Excess(line.compartment, WALL, line.mode, len(acts), allowed, acts[:5]))
     return found

@@ -40,13 +40,19 @@ class Cell:
     @property
     def reached(self) -> int:
         """How many canaries."""
-        return len(self.count.reached)
+        return len(self.count.canaries.reached)
+
+    @property
+    def hits(self) -> int:
+        """How many attempts besides gave what success means."""
+        return len(self.count.attempts.reached)
 
     def document(self) -> dict[str, Any]:
         """For JSON."""
         known = self.basis in {Basis.MEASURED, Basis.CHARTER}
         return {
-            "reached": self.reached if known else None, "of": len(self.count.of) if known else None,
+            "reached": self.reached if known else None, "of": len(self.count.canaries.of) if known else None,
+            "attempts": {"reached": self.hits, "of": len(self.count.attempts.of)},
             "sessions": self.sessions, "others": self.others, "basis": self.basis.value,
             "rows": self.rows, "unproven": self.unproven, "names": names_of(self.count),
         }  # fmt: skip
@@ -127,7 +133,7 @@ def _line(
             count |= Count(frozenset(foreign), frozenset())
         cells[column] = Cell(
             count=count,
-            sessions=sum(name.partition("/")[0] in live for name in count.reached),
+            sessions=sum(name.partition("/")[0] in live for name in count.canaries.reached),
             others=sum(owner(name) != home for name in count.reached) if column not in _OUTSIDE else 0,
             basis=_basis(column, touching, count),
             rows=len(touching),

@@ -33,8 +33,13 @@ class Result:
 
     @property
     def within(self) -> bool:
-        """Whether nothing is over budget."""
-        return not self.over
+        """Whether nothing is over budget, and no row shows nothing that the budget does not accept as such."""
+        return not self.over and not self.gaps
+
+    @property
+    def gaps(self) -> list[Row]:
+        """Rows that show nothing, unaccepted."""
+        return [row for row in self.unproven if not self.budget.accepts_gap(row.name, self.user)]
 
     @property
     def unproven(self) -> list[Row]:
@@ -61,10 +66,11 @@ class Result:
             "budget": [
                 {
                     "compartment": e.compartment, "column": e.column, "mode": e.mode.value if e.mode else None,
-                    "ceiling": e.ceiling, "reason": e.reason,
+                    "ceiling": e.ceiling, "probes": list(e.probes), "reason": e.reason,
                 }
                 for e in self.budget.entries
             ],
+            "gaps": [f"{row.compartment}/{row.name}" for row in self.gaps],
             "pairs": [pair.document() for pair in self.pairs],
             "rows": [row.document() for row in self.rows],
         }  # fmt: skip

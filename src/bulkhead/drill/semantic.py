@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from bulkhead.drill.range import Range
 
 NAMES_MAX = 20  # canaries named in a document, of each count
+ATTEMPT = ": attempt "  # in the name of what is no canary of the range
 _PREFIX = "semantic_"
 
 
@@ -70,11 +71,22 @@ class Mode(Enum):
 class Count:
     """Canaries by name: reached, of those that were tried. Names are unions over probes, so that none counts twice.
 
-    A name is stable over runs and says what it is: a tenant, an address, `address/message number`, `compartment/file`.
+    A name is stable over runs and says what it is: a tenant, an address, `address/message number`, `compartment/file`;
+    or, where what was tried is no canary of the range, `probe: attempt number`: the matrix counts those apart.
     """
 
     reached: frozenset[str]
     of: frozenset[str]
+
+    @property
+    def canaries(self) -> "Count":
+        """Without attempts."""
+        return Count(*(frozenset(n for n in names if ATTEMPT not in n) for names in (self.reached, self.of)))
+
+    @property
+    def attempts(self) -> "Count":
+        """Attempts alone."""
+        return Count(*(frozenset(n for n in names if ATTEMPT in n) for names in (self.reached, self.of)))
 
     def __or__(self, other: "Count") -> "Count":
         return Count(self.reached | other.reached, self.of | other.of | self.reached | other.reached)

@@ -15,14 +15,14 @@ SHORT = {
 
 
 def cell_text(cell: Cell) -> str:
-    """`3/12`; `3/12*` where it is by charter; `-` where nothing was tried; `none` where there is no such thing yet."""
+    """`3/12`; `3/12+2` with two attempts besides; `3/12*` where it is by charter; `-` where nothing was tried; `none` where there is no such thing yet."""
     if cell.basis is Basis.NOT_THERE_YET:
         return "none"
     if cell.basis is Basis.NOT_TRIED:
         return "-"
-    of = len(cell.count.of)
+    of = len(cell.count.canaries.of)
     text = f"{cell.reached}/{of}" if of else "0"
-    return text + "*" * (cell.basis is Basis.CHARTER)
+    return text + f"+{cell.hits}" * bool(cell.hits) + "*" * (cell.basis is Basis.CHARTER)
 
 
 def table(result: Result) -> tuple[tuple[str, ...], list[tuple[str, ...]]]:
@@ -41,13 +41,15 @@ def table(result: Result) -> tuple[tuple[str, ...], list[tuple[str, ...]]]:
 
 def remarks(result: Result) -> Iterator[str]:
     """What stands below the matrix."""
-    yield "reached/of how many canaries; * by charter, not measured; - nothing tried; none: there is no such thing yet"
+    yield "reached/of how many canaries, + acts that take none of them; * by charter, not measured; - nothing tried; none: there is no such thing yet"
     counted = ", ".join(f"{number} {name}" for name, number in result.canaries.items())
     yield f"canaries: {counted}; hostile compartments of {result.home}, run as {result.user}"
     unproven = [f"{row.compartment}/{row.name}: {row.control}" for row in result.unproven]
     yield f"unproven (the same act failed where it should work): {len(unproven)}"
     yield from (f"  {text}" for text in unproven[:40])
     yield ""
+    if result.gaps:
+        yield f"UNPROVEN AND NOT ACCEPTED ({result.budget.path}): {len(result.gaps)} rows"
     if result.over:
         yield f"OVER BUDGET ({result.budget.path}): {len(result.over)} cells"
         for excess in result.over:
@@ -56,6 +58,6 @@ def remarks(result: Result) -> Iterator[str]:
                 f"  {excess.compartment} / {excess.column} ({excess.mode.value}): {excess.reached} reached, "
                 f"{excess.allowed} allowed: {named}"
             )
-    else:
+    if result.within:
         yield f"within budget ({result.budget.path})"
     yield f"{len(result.rows)} rows in {result.seconds:.1f} s"
