@@ -56,6 +56,7 @@ def test_numbers_of_kinds_never_change() -> None:
         "EdgeViolation": 12,
         "CellStarted": 13,
         "CompartmentRestarted": 14,
+        "DrillRun": 15,
     }
     assert all(kind.doc.endswith(".") for kind in EVENTS.values())
 

@@ -92,7 +92,7 @@ PEERS: tuple[Peering, ...] = (
     Peering(
         "cli", "ledger",
         ("ReadCheckpoint", "ReadEntries", "ProveInclusion", "ProveConsistency",
-         "CheckLedger"),
+         "CheckLedger", "RecordDrill"),
     ),
 )  # fmt: skip
 

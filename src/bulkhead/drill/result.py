@@ -6,6 +6,7 @@ from typing import Any
 
 from bulkhead.drill.budget import Budget, Excess
 from bulkhead.drill.matrix import Line
+from bulkhead.drill.pairs import Pair
 from bulkhead.drill.rows import Row, Verdict
 
 SCHEMA = "bulkhead/drill/1"
@@ -29,7 +30,7 @@ class Result:
     rows: Sequence[Row]
     budget: Budget
     over: Sequence[Excess]
-    pairs: Sequence[Any] = ()
+    pairs: Sequence[Pair] = ()
 
     @property
     def within(self) -> bool:

@@ -4,21 +4,27 @@ import argparse
 import json
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import bulkhead
+from bulkhead.cli.drill_record import Counts, record_drill
 from bulkhead.cli.exit_codes import ExitCode
 from bulkhead.cli.output import print_table, say
+from bulkhead.config import Installation, load_installation
 from bulkhead.drill.budget import SHIPPED, over_budget, read_budget
+from bulkhead.drill.compare import changes, read_result
 from bulkhead.drill.matrix import build
+from bulkhead.drill.pairs import compute
+from bulkhead.drill.picture import html, svg
 from bulkhead.drill.range import Range
 from bulkhead.drill.reach import strike_range
 from bulkhead.drill.result import Result
-from bulkhead.drill.rows import Chosen, Kind, Row, verdict_of
+from bulkhead.drill.rows import Chosen, Kind, Row, Verdict, verdict_of
 from bulkhead.drill.scratch import scratch_range
-from bulkhead.drill.semantic import Count, Mode, SemanticProbe, load_semantic
+from bulkhead.drill.semantic import Column, Count, Mode, SemanticProbe, load_semantic
 from bulkhead.drill.text import remarks, table
 from bulkhead.drill.walls import starting_user, strike_walls
 from bulkhead.errors import Error
@@ -29,7 +35,8 @@ def run(options: argparse.Namespace) -> int:
     chosen = Chosen.of(options.rows)
     budget = read_budget(Path(options.budget) if options.budget else SHIPPED)
     begin = time.monotonic()
-    told = say if not options.quiet else (lambda _: None)
+    earlier = read_result(Path(options.compare)) if options.compare else None
+    told = (lambda _: None) if options.quiet else say
     with scratch_range(told) as range_:
         rows, levels = strike(range_, chosen, told, slow=options.all)
         live = {mode: _live(range_, mode) for mode in Mode}
@@ -54,8 +61,13 @@ def run(options: argparse.Namespace) -> int:
             rows=rows,
             budget=budget,
             over=over_budget(budget, lines),
+            pairs=compute(lines, everything(range_)) if not chosen.patterns else (),
         )
-    show(result, options)
+        document = json.dumps(result.document(), ensure_ascii=False)
+        told(f"into the ledgers: {_record(range_.installation, result, document)}")
+    if options.record:
+        say(f"into the ledgers: {_record(load_installation(Path(options.record)), result, document)}")
+    show(result, document, options, earlier)
     return ExitCode.OK if result.within else ExitCode.FINDING
 
 
@@ -104,13 +116,42 @@ def _live(range_: Range, mode: Mode) -> frozenset[str]:
         range_.mode = Mode.DEFAULT
 
 
-def show(result: Result, options: argparse.Namespace) -> None:
-    """Print it, or write it where it was asked for."""
-    if options.json:
-        print(json.dumps(result.document(), ensure_ascii=False))
+def everything(range_: Range) -> dict[Column, frozenset[str]]:
+    """All canaries at home, by column."""
+    home = range_.home
+    active = frozenset(account.address for account in range_.accounts(home))
+    stored = frozenset(letter.name for letter in range_.letters(home))
+    return {
+        Column.ADDRESSES: range_.addresses(home), Column.VERIFIERS: active, Column.TYPED_PASSWORDS: active,
+        Column.KEYS: active, Column.STORED_MAIL: stored, Column.MAIL_ALTERED: stored, Column.MAIL_DESTROYED: stored,
+        Column.MAIL_IN_TRANSIT: frozenset(letter.name for letter in range_.queued[home]),
+    }  # fmt: skip
+
+
+def _record(installation: Installation, result: Result, document: str) -> str:
+    reached = sum(row.verdict in {Verdict.REACHED, Verdict.GRANTED} for row in result.rows)
+    counts = Counts(len(result.rows), reached, len(result.unproven), len(result.over))
+    found = record_drill(installation, (document + "\n").encode(), counts, live=result.live)
+    return ", ".join(f"{tenant} entry {index}" for tenant, index in found.items())
+
+
+def show(result: Result, document: str, options: argparse.Namespace, earlier: Mapping[str, Any] | None) -> None:
+    """Print it, and write it where it was asked for."""
+    for name, content in ((options.svg, svg), (options.html, html)):
+        if name:
+            Path(name).write_text(content(result), encoding="utf-8")
+    if options.json == "-":
+        print(document)
         return
+    if options.json:
+        Path(options.json).write_text(document + "\n", encoding="utf-8")
     head, rows = table(result)
     print_table(head, rows)
     print()
     for line in remarks(result):
         print(line)
+    if earlier is not None:
+        found = list(changes(earlier, json.loads(document)))
+        print(f"\nchanged since {earlier['as_of']}: {len(found) or 'nothing'}")
+        for line in found:
+            print(f"  {line}")

@@ -15,7 +15,7 @@ SHORT = {
 
 
 def cell_text(cell: Cell) -> str:
-    """`3/12`; `3/12+2` with two attempts besides; `3/12*` where it is by charter; `-` where nothing was tried; `none` where there is no such thing yet."""
+    """`3/12` reached; `+2` acts that take no canary; `*` by charter; `-` not tried; `none`: no such thing yet."""
     if cell.basis is Basis.NOT_THERE_YET:
         return "none"
     if cell.basis is Basis.NOT_TRIED:
@@ -41,13 +41,21 @@ def table(result: Result) -> tuple[tuple[str, ...], list[tuple[str, ...]]]:
 
 def remarks(result: Result) -> Iterator[str]:
     """What stands below the matrix."""
-    yield "reached/of how many canaries, + acts that take none of them; * by charter, not measured; - nothing tried; none: there is no such thing yet"
+    yield "reached/of how many canaries, +n acts besides; * by charter, not measured; - not tried; none: not there"
     counted = ", ".join(f"{number} {name}" for name, number in result.canaries.items())
     yield f"canaries: {counted}; hostile compartments of {result.home}, run as {result.user}"
     unproven = [f"{row.compartment}/{row.name}: {row.control}" for row in result.unproven]
     yield f"unproven (the same act failed where it should work): {len(unproven)}"
     yield from (f"  {text}" for text in unproven[:40])
     yield ""
+    worst = [pair for pair in result.pairs if pair.means][:5]
+    if worst:
+        yield f"two together, computed from PEERS: the worst of {len(result.pairs)} pairs"
+    for pair in worst:
+        gains = ", ".join(f"{c.value} {both} of {of} (alone {one})" for c, (both, one, of) in pair.gains.items())
+        yield f"  {' + '.join(pair.compartments)}: {pair.means[0]}" + (f"; {gains}" if gains else "")
+    if worst:
+        yield ""
     if result.gaps:
         yield f"UNPROVEN AND NOT ACCEPTED ({result.budget.path}): {len(result.gaps)} rows"
     if result.over:

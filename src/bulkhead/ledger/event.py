@@ -64,6 +64,7 @@ EVENTS: Mapping[str, EventKind] = MappingProxyType(
             (12, "EdgeViolation", "A compartment sent what its peers do not allow; its edge was ended."),
             (13, "CellStarted", "The cell's supervisor started its compartments."),
             (14, "CompartmentRestarted", "A compartment ended and was started again."),
+            (15, "DrillRun", "The blast radius was measured: hash of the result and its counts."),
         )
     }
 )

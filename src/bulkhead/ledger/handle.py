@@ -31,6 +31,7 @@ from bulkhead.boundary.messages.to_ledger import (
     ProveInclusion,
     ReadCheckpoint,
     ReadEntries,
+    RecordDrill,
 )
 from bulkhead.errors import IntegrityError, Refused, TemporaryFailure
 from bulkhead.identifiers import ID_BYTES, AccountId
@@ -187,6 +188,16 @@ async def append_events(ledger: Ledger, peer: Channel, request: AppendEvents, _:
     return Appended(await ledger.append(peer, request))
 
 
+async def record_drill(ledger: Ledger, peer: Channel, request: RecordDrill, _: BodyReader | None) -> Appended:
+    """Append the drill's event, then answer."""
+    details: dict[str, str | int | bool | None] = {
+        "sha256": request.digest.hex(), "rows": request.rows, "reached": request.reached,
+        "unproven": request.unproven, "over": request.over, "live": request.live,
+    }  # fmt: skip
+    event = to_ledger.Event("DrillRun", request.time, request.stamp.actor, b"", details)
+    return Appended(await ledger.append(peer, AppendEvents(request.stamp, (event,))))
+
+
 async def read_checkpoint(ledger: Ledger, _: Channel, __: ReadCheckpoint, ___: BodyReader | None) -> CheckpointText:
     """The newest signed checkpoint."""
     note: str = await ledger.run(lambda: ledger.log.note.encode().decode())
@@ -259,4 +270,5 @@ HANDLERS: Mapping[type[Request[Any]], Handler] = {
     ProveInclusion: prove_inclusion,
     ProveConsistency: prove_consistency,
     CheckLedger: check_ledger,
+    RecordDrill: record_drill,
 }

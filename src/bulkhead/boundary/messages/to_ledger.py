@@ -4,7 +4,7 @@ from typing import Annotated
 
 from msgspec import Meta
 
-from bulkhead.boundary.messages.fields import U16, U63, Digest32, Mutation, Name, Reply, Request, Text
+from bulkhead.boundary.messages.fields import U16, U32, U63, Digest32, Mutation, Name, Reply, Request, Text
 
 EVENTS_MAX = 100
 EventBytes = Annotated[bytes, Meta(max_length=8192)]
@@ -84,6 +84,22 @@ class LedgerReport(Reply, frozen=True):
 
     entries: U63
     problems: Annotated[tuple[Text, ...], Meta(max_length=100)]
+
+
+class RecordDrill(Mutation[Appended], frozen=True, tag=7):
+    """Append what a drill found; durable and in a checkpoint before the answer.
+
+    digest: SHA-256 of the result's JSON document.   rows, reached, unproven: probes run, those that reached anything,
+    those that show nothing.   over: cells over budget.
+    """
+
+    time: U63  # ms, when it ended
+    digest: Digest32
+    rows: U32
+    reached: U32
+    unproven: U32
+    over: U32
+    live: bool = False  # whether it ran on this installation itself
 
 
 class CheckLedger(Request[LedgerReport], frozen=True, tag=6):
