@@ -92,7 +92,7 @@ WEIGHTS: Mapping[Column, int] = {
     Column.KEYS: 10, Column.MAIL_IN_TRANSIT: 10, Column.ADDRESSES: 8, Column.MAIL_ALTERED: 5,
     Column.MAIL_DESTROYED: 5, Column.ORDERS: 5, Column.NETWORK: 2, Column.PERSISTENCE: 1, Column.AVAILABILITY: 1,
 }  # fmt: skip
-"""How bad a column is, wholly reached: only for the order in which pairs are named."""
+"""How bad a column is that only both together reach: for the order in which pairs are named, and nothing else."""
 
 
 def holds(rule: Rule) -> bool:
@@ -121,9 +121,9 @@ def _pair(one: str, two: str, own: Mapping[str, Line], everything: Mapping[Colum
         of = len(both.of | everything.get(column, frozenset()))
         if both.reached:
             reached[column] = len(both.reached)
-            weight += WEIGHTS[column] * len(both.reached) / max(of, 1)
         if len(both.reached) > alone:
             gains[column] = (len(both.reached), alone, of)
+            weight += WEIGHTS[column] * (len(both.reached) - alone) / of
     means = [rule.means for rule in rules]
     outside = [name for name in (one, two) if PROCESSES[name].reach in {Reach.ACCEPTED, Reach.HANDED, Reach.DIALS}]
     if len(outside) == 1 and reached:

@@ -13,11 +13,11 @@ MARGIN = 44
 _FONT = "system-ui,-apple-system,'Segoe UI','Helvetica Neue','Noto Sans','DejaVu Sans',Arial,sans-serif"
 _INK, _SOFT, _LINE, _PAPER = "#16242e", "#5b6b76", "#d9e1e6", "#fbfcfc"
 _SAFE, _SOME, _MUCH, _OVER, _NONE, _GOOD = "#e4f0ec", "#fbe3b3", "#f3bd6b", "#c5352b", "#f1f3f4", "#1d7a5f"
-_LABEL_W, _CELL_W, _CELL_H, _GAP = 150, 87, 34, 4
-_TOP = 250
+_LABEL_W, _CELL_W, _CELL_H, _GAP = 146, 85, 34, 4
+_TOP = 204
 _WORDS = {
     Column.OTHER_TENANTS: ("other", "ISPs"), Column.ADDRESSES: ("addresses", ""),
-    Column.VERIFIERS: ("password", "verifiers"), Column.TYPED_PASSWORDS: ("passwords", "typed meanwhile"),
+    Column.VERIFIERS: ("password", "verifiers"), Column.TYPED_PASSWORDS: ("passwords", "typed there"),
     Column.STORED_MAIL: ("stored", "mail read"), Column.MAIL_IN_TRANSIT: ("mail in", "transit"),
     Column.MAIL_ALTERED: ("mail", "altered"), Column.MAIL_DESTROYED: ("mail", "destroyed"),
     Column.KEYS: ("keys", "in use"), Column.ORDERS: ("signed", "orders"), Column.NETWORK: ("network", "reached"),

@@ -171,7 +171,7 @@ ACTS = (
         "a stop waits, or a lift does not", "lifts with a ledger", full,
     ),
     SemanticAct(
-        "ledger-withholds", "ledger", (Column.ORDERS,), "a lift that the ledger says it wrote, and did not",
+        "ledger-withholds", "ledger", (Column.AVAILABILITY,), "a lift that the ledger says it wrote, and did not",
         "the lift takes effect", "before the lift nobody is admitted", withhold, 1,
         "new events can be withheld until witnesses cosign each checkpoint; what was exported cannot be changed",
     ),
