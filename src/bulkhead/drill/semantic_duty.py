@@ -172,5 +172,5 @@ PROBES = (
         "resolver-misleads", "resolver", (Column.MAIL_IN_TRANSIT,), "outbound mail goes where the attacker says",
         partial(_withheld, Column.MAIL_IN_TRANSIT),
     ),
-    _charter("store-shows-old-states", "store", (Column.MAIL_ALTERED,), "old states and other flags are shown", _rolled_back),
+    _charter("store-shows-old-states", "store", (Column.MAIL_ALTERED,), "old states and flags are shown", _rolled_back),
 )  # fmt: skip
