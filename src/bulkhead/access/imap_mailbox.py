@@ -1,9 +1,9 @@
 """SELECT, and the commands on the selected mailbox."""
 
-from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping
 from typing import TYPE_CHECKING, Any, Final
 
-from bulkhead.access.columns import unpack
+from bulkhead.access.columns import batches, unpack
 from bulkhead.access.fetch import Fetcher
 from bulkhead.access.folders import canonical
 from bulkhead.access.imap_folders import or_try_create
@@ -143,7 +143,7 @@ async def store(session: "ImapSession", tag: bytes, command: c.Store) -> Ok:
     since = command.unchanged_since or 0
     if command.unchanged_since == 0:  # every MODSEQ is above 0, and to the store 0 means: whatever it is
         refused, places = [selected.uids[at] for place in places for at in place], []
-    for number, portion in enumerate(_portions(places)):
+    for number, portion in enumerate(batches(places, PORTION)):
         if number:  # told as it goes: the news of a million messages at once would fill the memory
             await session.tell(expunge=False, now=True)
         for uids in selected.uid_ranges(portion):
@@ -159,22 +159,6 @@ async def store(session: "ImapSession", tag: bytes, command: c.Store) -> Ok:
     if done < wanted and not command.uid:
         return Ok("Some messages were expunged", Code.EXPUNGEISSUED)
     return Ok("STORE completed")
-
-
-def _portions(places: Sequence[range]) -> Iterator[list[range]]:
-    """The places in order, at most 100,000 messages together; without any, none."""
-    portion, room = list[range](), PORTION
-    for place in places:
-        start = place.start
-        while start < place.stop:
-            taken = range(start, min(place.stop, start + room))
-            portion.append(taken)
-            start, room = taken.stop, room - len(taken)
-            if not room:
-                yield portion
-                portion, room = [], PORTION
-    if portion:
-        yield portion
 
 
 async def copy(session: "ImapSession", tag: bytes, command: c.Copy) -> Ok:
