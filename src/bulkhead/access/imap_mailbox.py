@@ -166,15 +166,15 @@ async def copy(session: "ImapSession", tag: bytes, command: c.Copy) -> Ok:
     name = "MOVE" if command.move else "COPY"
     selected = _writable(session) if command.move else session.mailbox
     account = session.mailboxes.account
-    batches = selected.uid_ranges(_resolve(selected, command.messages, uid=command.uid))
-    if not batches:
+    requests = selected.uid_ranges(_resolve(selected, command.messages, uid=command.uid))
+    if not requests:
         return Ok(f"{name} completed; no messages")
-    if len(batches) > 1:  # all or none, so in one request
+    if len(requests) > 1:  # all or none, so in one request
         raise CommandError("too many ranges", condition=Condition.NO, response_code=Code.LIMIT.value)
     try:
         target = await session.mailboxes.folders.find(command.mailbox)
         request = CopyMessages(
-            account.stamp(), account.handle, selected.mailbox, batches[0], target.mailbox, command.move
+            account.stamp(), account.handle, selected.mailbox, requests[0], target.mailbox, command.move
         )
         reply, body = await account.read(request)
     except Exception as error:
