@@ -45,11 +45,34 @@ def test_recent_messages_are_claimed_by_one_session(run):
         assert (await client.row(client.inbox)).recent == 2
         for session, claim, expected in ((client, False, 1), (reader, True, 1), (client, True, 1), (client, True, 3)):
             reply, _ = await session.open(to_store.ReadColumns, client.inbox, 1, claim_recent=claim)
-            assert reply.recent_from == expected
+            assert (reply.recent_from, reply.recent_to) == (expected, 3)
         await world.deliver(copy_for(account))
         reply, _ = await client.open(to_store.ReadChanges, client.inbox, 0, claim_recent=True)
-        assert reply.recent_from == 3
+        assert (reply.recent_from, reply.recent_to) == (3, 4)
         assert (await client.row(client.inbox)).recent == 0
+
+    run(scenario)
+
+
+def test_no_message_is_recent_for_two_sessions_however_deliveries_fall_between(run):
+    async def scenario(world):
+        account = await world.account()
+        sessions = [await world.session(account) for _ in range(4)]
+        claimed: list[int] = []
+
+        async def deliver() -> None:
+            for _ in range(30):
+                await world.deliver(copy_for(account))
+
+        async def look(session) -> None:
+            for _ in range(30):
+                reply, _ = await session.open(to_store.ReadChanges, session.inbox, 0, claim_recent=True)
+                assert reply.recent_from <= reply.recent_to <= reply.uid_next
+                claimed.extend(range(reply.recent_from, reply.recent_to))
+
+        await asyncio.gather(deliver(), *map(look, sessions))
+        await look(sessions[0])
+        assert sorted(claimed) == list(range(1, 31))
 
     run(scenario)
 

@@ -65,7 +65,7 @@ class Selected:
         self.flags = unpack("Q", body, 4 * reply.messages, reply.messages)
         self.modseqs = unpack("Q", body, 12 * reply.messages, reply.messages) if modseqs else None
         self._recent = Recent()
-        self._recent.add(reply.recent_from, reply.uid_next - 1)
+        self._recent.add(reply.recent_from, reply.recent_to - 1)
         self._told = len(self.uids)
         self._sizes = self._dates = None
         self.arrived = True
@@ -84,6 +84,7 @@ class Selected:
         request = ReadChanges(handle, self.mailbox, self.modseq, claim_recent=not self.read_only)
         reply, body = await self._account.read(request)
         output.resumed()
+        self._recent.add(max(reply.recent_from, self.uid_next), reply.recent_to - 1)
         if not reply.complete:
             await self._resync(output)
             return
@@ -94,7 +95,6 @@ class Selected:
         modseqs = unpack("Q", body, start + 12 * reply.changed, reply.changed)
         await self._take_changed(uids, flags, modseqs, output)
         await self._take_gone(gone, output)
-        self._recent.add(max(reply.recent_from, self.uid_next), reply.uid_next - 1)
         self.uid_next, self.modseq = reply.uid_next, reply.modseq
 
     async def _resync(self, output: Output) -> None:
@@ -114,7 +114,7 @@ class Selected:
         modseqs = unpack("Q", body, 12 * reply.messages, reply.messages)
         await self._take_changed(uids, flags, modseqs, output)
         await self._take_gone(gone, output)
-        self._recent.add(max(reply.recent_from, self.uid_next), reply.uid_next - 1)
+        self._recent.add(max(reply.recent_from, self.uid_next), reply.recent_to - 1)
         self.uid_next, self.modseq = reply.uid_next, reply.modseq
 
     async def _take_changed(

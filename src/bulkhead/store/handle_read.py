@@ -47,12 +47,12 @@ _ROW_BYTES = 80  # of one row without its sealed key, encoded
 async def read_columns(state: State, session: Session, request: ReadColumns, body: BodyReader | None) -> Answer:
     """The mailbox as it is now, after the claim on its recent messages where one is made."""
     mailbox = state.mailbox_seq(session, request.mailbox)
-    recent_from = await _recent(state, session, mailbox, request.claim_recent)
+    recent = await _recent(state, session, mailbox, request.claim_recent)
     columns, loan = await _columns(state, session, mailbox)
     if request.watch:
         state.watchers.watch(session.handle, session.channel, session.account_seq)
     messages, loan.parts = columns.packed(request.columns, request.first_uid)
-    return Answer(Columns(columns.uid_validity, columns.uid_next, columns.modseq, messages, recent_from), loan)
+    return Answer(Columns(columns.uid_validity, columns.uid_next, columns.modseq, messages, *recent), loan)
 
 
 async def _columns(state: State, session: Session, mailbox: int) -> tuple[MailboxColumns, Loan]:
@@ -68,7 +68,7 @@ async def _columns(state: State, session: Session, mailbox: int) -> tuple[Mailbo
 async def read_changes(state: State, session: Session, request: ReadChanges, body: BodyReader | None) -> Answer:
     """UIDs expunged, then UIDs, flags and MODSEQs of what was added or flagged, after `since`."""
     mailbox = state.mailbox_seq(session, request.mailbox)
-    recent_from = await _recent(state, session, mailbox, request.claim_recent)
+    recent = await _recent(state, session, mailbox, request.claim_recent)
     columns, loan = await _columns(state, session, mailbox)
     (floor,) = state.database.first("SELECT log_floor FROM mailbox WHERE seq = ?", (mailbox,)) or (columns.modseq,)
     expunged: list[int] = []
@@ -87,7 +87,7 @@ async def read_changes(state: State, session: Session, request: ReadChanges, bod
         places = await loop.run_in_executor(state.executor, places_above, now[2], request.since)
         state.require_session(session.channel, session.handle)
     reply = Changes(
-        uid_next, modseq, len(now[0]), len(expunged), len(places), recent_from, request.since >= floor
+        uid_next, modseq, len(now[0]), len(expunged), len(places), recent[0], request.since >= floor, recent[1]
     )  # fmt: skip
     return Answer(reply, _changed(expunged, places, now, loan))
 
@@ -107,20 +107,23 @@ def _changed(
     return loan
 
 
-async def _recent(state: State, session: Session, mailbox: int, claim: bool) -> int:
-    """The first UID that is \\Recent for this session; claimed durably, where the session may write."""
+async def _recent(state: State, session: Session, mailbox: int, claim: bool) -> tuple[int, int]:
+    """The first UID that is \\Recent for this session, and the one after the last; claimed where it may write.
+
+    What comes after the claim is another's, also where the session is told of it in the same answer.
+    """
     row = state.database.first("SELECT recent_from, uid_next FROM mailbox WHERE seq = ?", (mailbox,))
     if row is None:
         raise Refused("there is no such mailbox", code="no-such-mailbox")
     if not claim or row[0] == row[1] or not session.rights & Rights.WRITE:
-        return int(row[0])
+        return row[0], row[1]
 
-    def work(connection: sqlite3.Connection) -> int:
-        found = connection.execute("SELECT recent_from FROM mailbox WHERE seq = ?", (mailbox,)).fetchone()
+    def work(connection: sqlite3.Connection) -> tuple[int, int]:
+        found = connection.execute("SELECT recent_from, uid_next FROM mailbox WHERE seq = ?", (mailbox,)).fetchone()
         if found is None:
             raise Refused("there is no such mailbox", code="no-such-mailbox")
         connection.execute("UPDATE mailbox SET recent_from = uid_next, recent = 0 WHERE seq = ?", (mailbox,))
-        return int(found[0])
+        return found[0], found[1]
 
     return await state.database.write(work)
 

@@ -36,7 +36,8 @@ class Columns(Reply, frozen=True):
     uid_next: U32
     modseq: U63  # the highest in this mailbox
     messages: U32
-    recent_from: U32  # UIDs from here on are \\Recent for this session
+    recent_from: U32  # UIDs from here up to recent_to are \\Recent for this session; those behind it are another's
+    recent_to: U32 = 0
 
 
 class ReadColumns(Request[Columns], frozen=True, tag=30):
@@ -67,6 +68,7 @@ class Changes(Reply, frozen=True):
     changed: U32
     recent_from: U32
     complete: bool
+    recent_to: U32 = 0  # the UID after the last that is \\Recent for this session
 
 
 class ReadChanges(Request[Changes], frozen=True, tag=31):
