@@ -59,3 +59,27 @@ def test_a_message_expunged_elsewhere_is_left_out_of_a_listing(cell: Cell, accou
     answer = filled.command("FETCH 1:* (UID ENVELOPE)")
     assert sum(b" FETCH (" in line for line in answer) == 32
     assert b"OK [EXPUNGEISSUED]" in answer[-1]
+
+
+def test_a_search_of_a_filed_folder_finds_what_one_message_by_message_finds(cell: Cell, account: Account) -> None:
+    subjects = [f"number {n}" for n in range(70)] + [
+        "=?utf-8?b?5pel5pys6Kqe?= number",
+        "日本語 number",
+        'a "quoted" number',
+    ]
+    cell.deliver(account, *(message(subject, b"body\r\n") for subject in subjects))
+    raw = cell.raw(account)
+    raw.command("SELECT INBOX")
+    cell.wait_filed(account)
+    sevens = [number for number, subject in enumerate(subjects[:70], 1) if "7" in subject]
+    for key, found in {
+        "SUBJECT 7": sevens,
+        "SUBJECT number": list(range(1, 74)),
+        "SUBJECT quoted": [73],
+        "NOT SUBJECT number": [],
+        'OR SUBJECT quoted SUBJECT "number 12"': [13, 73],
+        "SUBJECT quoted BODY absent": [],
+        "HEADER X-Absent x": [],
+    }.items():
+        answer = raw.command(f"SEARCH {key}")[0].split()[2:]
+        assert [int(number) for number in answer] == found, key

@@ -30,6 +30,7 @@ from bulkhead.wire.imap.search import (
     Age,
     And,
     Dated,
+    HasEmailId,
     HasField,
     InText,
     Larger,
@@ -46,11 +47,11 @@ from bulkhead.wire.imap.search_plan import (
     compile_search,
     source_of_key,
 )  # fmt: skip
-from bulkhead.wire.imap.search_screen import Screen, screen_of
+from bulkhead.wire.imap.search_screen import screen_of
 from bulkhead.wire.imap.sources import Source
-from bulkhead.wire.summary import Glance
+from bulkhead.wire.summary import Glance, Summary
 
-SCREENED_MIN = 64  # undecided messages; fewer are read at once
+PAGED_MIN = 64  # undecided messages; fewer are read one by one
 SLICE = 1000  # messages tested between two pauses
 BATCH = 256  # undecided messages whose rows are read together
 
@@ -67,6 +68,10 @@ class Searcher:
         self._fields = {key.field for key in _leaves(self._key) if isinstance(key, HasField)}
         self._reads_bodies = source_of_key(self._key) is Source.BODY
         self._any_text = any(isinstance(key, InText) for key in _leaves(self._key))
+        self._screen = screen_of(self._key)
+        self._by_summary = source_of_key(self._key) is Source.SUMMARY and not any(
+            isinstance(key, HasEmailId) for key in _leaves(self._key)
+        )
         self._found: list[int] = []  # places
         self.unreadable = 0
 
@@ -84,27 +89,52 @@ class Searcher:
                     elif answer:
                         self._found.append(at)
                 await self._output.breathe()
-        undecided = await self._screened(undecided)
+        undecided = await self._read_filed(undecided, test)
         for start in range(0, len(undecided), BATCH):
             await self._decide(undecided[start : start + BATCH], test)
         return sorted(self._found)
 
-    async def _screened(self, undecided: list[int]) -> list[int]:
-        """Without those messages whose summary shows at a glance that they do not match."""
-        screen = screen_of(self._key)
-        if screen is None or len(undecided) < SCREENED_MIN:
+    async def _read_filed(self, undecided: list[int], test: Test) -> list[int]:
+        """Decide what opened pages can decide; the places that are left."""
+        if len(undecided) < PAGED_MIN or (self._screen is None and not self._by_summary):
             return undecided
-        left = set(undecided)
+        left: list[int] = []
         for batch in batches(ranges_of(undecided), FILED_TOGETHER):
             found = await read_filed(self._account, self._selected, batch)
             self._output.resumed()
+            open_ = {at for place in batch for at in place}
             for group in groups_by_page(found):
                 opened = await self._summaries.pages_numbered({filed.page for filed in group})
                 self._output.resumed()
                 for start in range(0, len(group), STEP):
-                    left.difference_update(_excluded(group[start : start + STEP], opened, screen))
+                    open_.difference_update(self._decided(group[start : start + STEP], opened, test))
                     await self._output.breathe()
-        return [at for at in undecided if at in left]
+            left += sorted(open_)
+        return left
+
+    def _decided(self, group: Sequence[Filed], opened: Mapping[int, Page], test: Test) -> Iterator[int]:
+        """The places of those messages that are decided; the ones that match are found."""
+        for filed in group:
+            page = opened.get(filed.page)
+            entry = page.entries[filed.entry] if page is not None and filed.entry < len(page.entries) else b""
+            answer = self._by_entry(filed.at, entry, test)
+            if answer is not None:
+                yield filed.at
+            if answer:
+                self._found.append(filed.at)
+
+    def _by_entry(self, at: int, entry: bytes, test: Test) -> bool | None:
+        glance = Glance.of(entry) if entry else None
+        if glance is None or not glance.whole:
+            return None
+        if self._screen is not None and not self._screen(glance.fields):
+            return False
+        if not self._by_summary:
+            return None
+        try:
+            return test(at, Source.SUMMARY, ReadText(b"", Summary.decode(entry)))
+        except IntegrityError:
+            return None  # the message's own parts tell, or say why not
 
     async def _columns(self) -> Columns:
         if any(isinstance(key, (Larger, Smaller, Dated, Age)) for key in _leaves(self._key)):
@@ -181,15 +211,6 @@ class Searcher:
                 raise
         finally:
             await self._output.breathe()
-
-
-def _excluded(group: Sequence[Filed], opened: Mapping[int, Page], screen: Screen) -> Iterator[int]:
-    """The places of messages that cannot match."""
-    for filed in group:
-        page = opened.get(filed.page)
-        known = Glance.of(page.entries[filed.entry]) if page and filed.entry < len(page.entries) else None
-        if known is not None and known.whole and not screen(known.fields):
-            yield filed.at
 
 
 def _leaves(key: SearchKey) -> Iterator[SearchKey]:
