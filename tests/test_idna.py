@@ -22,6 +22,7 @@ from bulkhead.idna import to_ascii
         ("bu\u0308cher.example", "xn--bcher-kva.example"),
         ("straße.example", "xn--strae-oqa.example"),
         ("βόλος.example", "xn--nxasmm1c.example"),
+        ("ΒΌΛΟΣ.example", "xn--nxasmq6b.example"),
         ("فارسی.example", "xn--mgbug7c06b.example"),
         ("paral·lel.example", "xn--parallel-koa.example"),
     ],

@@ -31,8 +31,8 @@ def to_ascii(name: str) -> str:
 
 def _a_label(label: str) -> str:
     """Raises PeerError on a label that no registry may give out."""
-    label = "".join(_narrow(character) for character in label)
-    label = unicodedata.normalize("NFC", label.lower())
+    label = "".join(_narrow(character).lower() for character in label)  # each alone: Σ is σ at the end of a word too
+    label = unicodedata.normalize("NFC", label)
     if label.isascii():
         return label
     joined = label.startswith("-") or label.endswith("-") or label[2:4] == "--"
