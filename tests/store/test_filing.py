@@ -72,6 +72,17 @@ def test_of_two_sessions_that_file_at_once_one_is_refused_and_nothing_is_half_wr
     run(scenario)
 
 
+def test_no_more_messages_name_a_page_than_it_has_summaries(run):
+    async def scenario(world):
+        client, emails = await arrived(world, 4)
+        await refused_with("bad-page", file(client, 1, 1, 0, [(email, 0, b"a") for email in emails], used=3))
+        await file(client, 1, 1, 0, [(emails[0], 0, b"a"), (emails[1], 1, b"b")])
+        await refused_with("bad-page", file(client, 1, 2, 1, [(emails[2], 1, b"c")], used=2))
+        await file(client, 1, 2, 1, [(emails[2], 2, b"c")], used=3)
+
+    run(scenario)
+
+
 def test_a_message_filed_twice_lies_in_the_later_page(run):
     async def scenario(world):
         client, emails = await arrived(world, 2)

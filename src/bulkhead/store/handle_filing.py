@@ -58,6 +58,8 @@ async def file_messages(state: State, session: Session, request: FileMessages, b
         old = _old_page(connection, session.account_seq, request)
         filed = _file_entries(connection, effects, session.account_seq, request)
         live = filed + (old.live if old else 0)
+        if live > request.used:  # so that what names a page is never more than a page holds
+            raise Refused("more messages than summaries", code="bad-page")
         if old:
             forget_records(connection, effects, [(old.segment, 1, HEADER_BYTES + old.size)])
         if not live:  # all were expunged meanwhile, and there was no page: nothing to keep
