@@ -330,6 +330,7 @@ def test_literal_minus_takes_4096_octets_and_not_one_more() -> None:
         ImapReceiver(limits, state=State.SELECTED), [b"a APPEND x {4097+}\r\n", b"x" * 4097, b"\r\nb NOOP\r\n"]
     )
     assert [type(event) for event in events] == [Rejected, Received]
+    assert isinstance(events[0], Rejected) and events[0].response_code == b"TOOBIG"
 
 
 def test_more_bad_commands_than_allowed_before_login_end_the_connection() -> None:

@@ -273,7 +273,9 @@ class ImapReceiver:
         """Say where the announced literal goes. Raises CommandError if it may not come."""
         limits = self._limits
         if limits.literal_minus and not self._synchronizing and size > LITERAL_MINUS_MAX:
-            raise CommandError(f"a non-synchronizing literal has at most {LITERAL_MINUS_MAX} octets")
+            raise CommandError(
+                f"a non-synchronizing literal has at most {LITERAL_MINUS_MAX} octets", response_code=b"TOOBIG"
+            )
         append = self._parse_append()
         if append is not None:
             if size > limits.append:
