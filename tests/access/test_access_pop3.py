@@ -210,7 +210,7 @@ def test_a_failed_update_is_said_to_be_one_and_removes_nothing(
     drop.dele(1)
     drop.dele(4)
     with monkeypatch.context() as patch:
-        patch.setattr("bulkhead.store.handle_maildrop.release_emails", lambda *_: 1 / 0)
+        patch.setattr("bulkhead.store.handle_maildrop.remove_all", lambda *_: 1 / 0)
         with pytest.raises(poplib.error_proto, match=r"\[SYS/TEMP\]"):
             drop.quit()
     assert cell.pop(account).stat()[0] == 5

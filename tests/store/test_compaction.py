@@ -201,7 +201,7 @@ def test_uploads_that_were_given_up_are_waste_that_goes(run):
         account = await world.account()
         big = copy_for(account, sealed=(40, 60, 2 << 20))
         with pytest.raises(Error):
-            await world.peer(MX).call(to_store.DeliverMail(stamp(), (big,)), bytes(1 << 20))
+            await world.peer(MX).call(to_store.DeliverMail(stamp(), (big,)), bytes(1 << 20), timeout=0.5)
         world.violations.clear()
         state = world.store.state
         state.segments.retire(1)

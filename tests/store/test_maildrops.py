@@ -51,7 +51,11 @@ def test_one_session_of_all_workers_holds_a_maildrop(run: Callable[..., Any]) ->
     run(scenario)
 
 
-def test_a_hold_ends_with_its_worker_its_session_and_its_time(run: Callable[..., Any]) -> None:
+def test_a_hold_ends_with_its_worker_its_session_and_its_time(
+    run: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("bulkhead.store.state.ABSENT_SECONDS", 0.05)
+
     async def scenario(world: World) -> None:
         account, first = await filled(world)
         second = await world.session(account, OTHER_WORKER)
