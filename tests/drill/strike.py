@@ -2,7 +2,8 @@
 
 A program of its own, so that it can be run on a copy of the sources whose walls or checks were weakened. ROW is
 `compartment/probe`. Rows of the wall are struck in a process that is locked as the supervisor would lock it; semantic
-rows are played in a bare cell. --user: by an ordinary user. --missing A,B: as on a host that refuses these mechanisms.
+rows are played in a bare cell, or in a range of two cells where they need live processes.
+--user: by an ordinary user. --missing A,B: as on a host that refuses these mechanisms.
 """
 
 import argparse
@@ -55,7 +56,7 @@ def strike_walls(rows: list[str], missing: frozenset[Mechanism]) -> dict[str, An
 
 
 def strike_semantic(rows: list[str], directory: Path) -> dict[str, Any]:
-    """Findings of semantic rows."""
+    """Findings of semantic rows; those that have no act for a bare cell are struck in the range."""
     from bulkhead.drill.in_bare_cell import play_apart
 
     acts = {}
@@ -63,8 +64,9 @@ def strike_semantic(rows: list[str], directory: Path) -> dict[str, Any]:
         if module.name.startswith("semantic_"):
             for act in getattr(importlib.import_module(f"bulkhead.drill.{module.name}"), "ACTS", ()):
                 acts[f"{act.compartment}/{act.name}"] = act
-    found = {}
-    for number, row in enumerate(rows):
+    live = [row for row in rows if row not in acts]
+    found = strike_range(live) if live else {}
+    for number, row in enumerate(row for row in rows if row in acts):
         act = acts[row]
         (directory / str(number)).mkdir()
         finding = play_apart(act, directory / str(number))
@@ -72,6 +74,24 @@ def strike_semantic(rows: list[str], directory: Path) -> dict[str, Any]:
             "reached": finding.reached, "known": act.known, "control": finding.control,
             "shows": f"{finding.reached} of {finding.tried} reached, {act.known} known",
         }  # fmt: skip
+    return found
+
+
+def strike_range(rows: list[str]) -> dict[str, Any]:
+    """What rows of the live range reached, in two cells of the six."""
+    from bulkhead.drill import run, scratch
+    from bulkhead.drill.semantic import load_semantic
+
+    scratch.EXAMPLE_SIX = scratch.EXAMPLE_SIX[:2]
+    found = {}
+    with scratch.scratch_range() as range_:
+        for row in rows:
+            shown = run.strike_semantic(range_, load_semantic()[row.partition("/")[2]], None)
+            reached = sorted(name for count in shown.counts.values() for name in count.reached)
+            found[row] = {
+                "reached": len(reached), "known": 0, "control": not shown.control,
+                "shows": f"{shown.verdict.value}: {reached[:5]} {shown.note} {shown.control}",
+            }  # fmt: skip
     return found
 
 

@@ -371,4 +371,38 @@ NEIGHBOURS = (
     ),
 )  # fmt: skip
 
-WEAKENINGS = (*WALLS, *CREDENTIALS, *SESSIONS, *PEERS, *MAIL, *NEIGHBOURS)
+CELLS = (
+    _one(
+        "one-uid-for-keyring-and-store",
+        "boundary/processes.py",
+        "SLOTS_PER_CELL * cell_slot + process.slot",
+        'SLOTS_PER_CELL * cell_slot + (process.slot if process.name != "store" else 11)',
+        "keyring/keyring-shares-uid",
+        "store/store-shares-uid",
+    ),
+    _one(
+        "the-same-uids-in-every-cell", "boundary/processes.py", "return uid_base + SLOTS_PER_CELL * cell_slot + ",
+        "return uid_base + ", "store/store-shares-uid", "access/access-shares-uid",
+    ),
+    Weakening(
+        "environment-kept",  # a cell cleans it, and so does whoever starts the cell
+        (
+            Edit("supervisor/cell.py", 'env={"LANG": "C.UTF-8"}', "env=None"),
+            Edit("supervisor/installation.py", 'env={"LANG": "C.UTF-8"}', "env=None"),
+        ),
+        ("auth/auth-walls-stand", "courier/courier-walls-stand"),
+    ),
+    _one(
+        "no-filter-in-live-processes", _SANDBOX, "        seccomp.apply(seccomp.with_pid(",
+        '        if "asyncio.runners" not in sys.modules:\n            seccomp.apply(seccomp.with_pid(',
+        "queue/queue-walls-stand", "dialer/dialer-walls-stand",
+    ),
+    _one(
+        "one-address-layout", "supervisor/cell.py", 'env={"LANG": "C.UTF-8"}, cwd="/",',
+        'env={"LANG": "C.UTF-8"}, cwd="/",\n'
+        '                preexec_fn=lambda: __import__("ctypes").CDLL(None).personality(0x0040000),',
+        "keyring/keyring-knows-layouts", "mx/mx-knows-layouts",
+    ),
+)  # fmt: skip
+
+WEAKENINGS = (*WALLS, *CREDENTIALS, *SESSIONS, *PEERS, *MAIL, *NEIGHBOURS, *CELLS)
