@@ -21,6 +21,7 @@ from bulkhead.auth.stretching import Stretching
 from bulkhead.boundary.exchange import Exchange
 from bulkhead.boundary.messages.to_auth import Authenticate, Scope
 from bulkhead.boundary.messages.to_keyring import CheckCached, CheckHalf
+from bulkhead.boundary.wipe import wipe, wipe_fields
 from bulkhead.errors import Error, Refused, TemporaryFailure
 from bulkhead.holder.stop import TenantStop
 from bulkhead.records.credential import MAIN_PASSWORD, State, Stretched
@@ -91,15 +92,20 @@ class Logins:
         half = half or self.rows.decoy(request.account)
         x = self._x(request) if self.caching and admissible and not self.stop.stopped else None
         if x is not None and await self._is_cached(request, x, half):
+            wipe(x)
             return
         cost = half.parameters or self.rows.default
         stretched = await self.stretching.stretch(request.password, half.salt, cost, compartment)
         if not admissible or self.stop.stopped:
+            wipe_fields(stretched, ("tight", "wrap_key"))
             stretched = Stretched(secrets.token_bytes(32), secrets.token_bytes(32))
         check = CheckHalf(
             request.account, MAIN_PASSWORD, stretched.tight, stretched.wrap_key, request.scope, request.nonce, x
         )
-        answer = await self.exchange.to("keyring").call(check, timeout=CHECK_SECONDS)
+        try:
+            answer = await self.exchange.to("keyring").call(check, timeout=CHECK_SECONDS)
+        finally:
+            wipe_fields(check, check.secrets)
         half.check_release(answer.release)
         if not admissible or self.stop.stopped:
             raise Refused("not admitted")
@@ -117,7 +123,9 @@ class Logins:
         """What a cached login is found by. A stop of logins raises the epoch, so every earlier one is useless."""
         epoch = self.stop.epoch.to_bytes(8, "big")
         what = epoch + request.account + u32(MAIN_PASSWORD) + request.password
-        return hmac.digest(self._cache_key, what, "sha256")
+        x = hmac.digest(self._cache_key, what, "sha256")
+        wipe(what)
+        return x
 
     def _admits(self, half: AuthHalf, compartment: str, scope: int) -> bool:
         return half.state is State.ACTIVE and scope in GATE_SCOPES[compartment] and bool(half.scope & scope)

@@ -32,6 +32,7 @@ from bulkhead.boundary.exchange import Exchange
 from bulkhead.boundary.messages.fields import Done, Stamp
 from bulkhead.boundary.messages.to_auth import SetPassword
 from bulkhead.boundary.messages.to_keyring import AddHalf, DropHalves, HalfAdded
+from bulkhead.boundary.wipe import wipe_fields
 from bulkhead.errors import Error, Refused, TemporaryFailure
 from bulkhead.holder.database import Database
 from bulkhead.holder.outbox import note
@@ -96,7 +97,10 @@ class Passwords:
             request.token,
         )
         try:
-            added = await self._add(add, bid)
+            try:
+                added = await self._add(add, bid)
+            finally:
+                wipe_fields(add, add.secrets)
             state = State.SUSPENDED if self._rows.state(account) == LoginState.SUSPENDED else State.ACTIVE
             half = AuthHalf(Scope(request.scope), state, salt, cost, added.release_digest)
             record, owner = self._rows.keys.seal(half, bid, add.g), self._rows.owner(account)

@@ -10,6 +10,7 @@ from bulkhead.boundary.codec import FrameKind, decode_failure, decode_reply, enc
 from bulkhead.boundary.messages.fields import CHUNK_MAX, Reply, Request
 from bulkhead.boundary.sending import Sending
 from bulkhead.boundary.terms import CALLS_MAX, Channel, Handed, Terms
+from bulkhead.boundary.wipe import wipe
 from bulkhead.errors import BoundaryViolation, Error, TemporaryFailure
 
 _CANCEL = FrameKind.CANCEL  # names, as in sending.py
@@ -73,7 +74,11 @@ class Asking(Sending):
         call = self._calls[number] = _Call(type(request), self._loop.create_future(), ends)
         if ends < self._sweep_at:
             self._sweep_by(ends)
+        if request.secrets:
+            self._outlet.wipes = True
         self._send(_REQUEST if body is None else _REQUEST_BODY, number, payload)
+        if request.secrets:
+            wipe(payload)  # it was copied behind its head: a request with secrets is small
         try:
             if isinstance(body, bytes) and len(body) <= CHUNK_MAX:
                 self._send(_LAST, number, body)

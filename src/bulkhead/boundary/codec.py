@@ -16,6 +16,7 @@ import msgspec
 from msgspec import Meta
 
 from bulkhead.boundary.messages.fields import CHUNK_MAX, MESSAGE_MAX, U32, Fact, Reply, Request, reply_type
+from bulkhead.boundary.wipe import wipe, wipe_fields
 from bulkhead.errors import BoundaryViolation, Error, IntegrityError, PeerError, Refused, TemporaryFailure
 
 PROTOCOL = 1
@@ -92,11 +93,11 @@ _own_requests: dict[type[Request[Any]], msgspec.msgpack.Decoder[Request[Any]]] =
 class FrameReader:
     """Cuts a byte stream into frames: bytes in, frames out."""
 
-    __slots__ = ("_inbox", "_start")
+    __slots__ = ("_begin", "_inbox", "_start")
 
     def __init__(self) -> None:
         self._inbox: bytes | bytearray = b""  # one read as it came, or the rest of one and what came after it
-        self._start = 0
+        self._start = self._begin = 0
 
     def receive_data(self, data: bytes) -> None:
         """Take in bytes as they came."""
@@ -123,11 +124,18 @@ class FrameReader:
         end = begin + length
         if len(inbox) < end:
             return None
-        self._start = end
+        self._start, self._begin = end, begin
         if isinstance(inbox, bytes):
             return Frame(kind, call, inbox[begin:end])
         with memoryview(inbox) as view:  # a slice of a bytearray would be one more copy
             return Frame(kind, call, bytes(view[begin:end]))
+
+    def wipe_last(self) -> None:
+        """Overwrite the last frame's payload where it was read."""
+        if isinstance(self._inbox, bytes):
+            wipe(self._inbox, self._begin, self._start)
+        else:
+            self._inbox[self._begin : self._start] = bytes(self._start - self._begin)
 
 
 def frame(kind: FrameKind, call: int, payload: bytes = b"") -> bytes:
@@ -182,7 +190,7 @@ def encode_request(request: Request[Any]) -> bytes:
     if decoder is None:
         decoder = _own_requests[type(request)] = msgspec.msgpack.Decoder(type(request))
     try:
-        decoder.decode(payload)
+        wipe_fields(decoder.decode(payload), request.secrets)
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise ValueError(f"{type(request).__name__} breaks its own limits: {error}") from None
     if len(payload) > MESSAGE_MAX:

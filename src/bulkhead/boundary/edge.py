@@ -16,7 +16,6 @@ from bulkhead.boundary.codec import (
     Fact,
     Frame,
     FrameKind,
-    FrameReader,
     Hello,
     decode_credit,
     decode_hello,
@@ -60,7 +59,6 @@ class Edge(Asking, Serving):
         super().__init__(sock, peer, terms)
         self.generation = generation
         self._sock, self._held = sock, held
-        self._reader = FrameReader()
         self._greeted = False
         self._paused = True
         self._resting = False  # it has taken its few requests of this turn

@@ -9,6 +9,8 @@ import socket
 from collections import deque
 from collections.abc import Callable
 
+from bulkhead.boundary.wipe import wipe
+
 RUN_MAX = 128 * 1024  # bytes joined for one write: about what the kernel takes; the rest would be copied again
 OUTBOX_HIGH = 1 << 20  # bytes waiting: above it bodies wait, facts are dropped, and a server reads no requests
 
@@ -18,6 +20,7 @@ class Outlet:
 
     __slots__ = (
         "_broken", "_closed", "_drained", "_frames", "_loop", "_room", "_scheduled", "_sock", "_writing", "size",
+        "wipes",
     )  # fmt: skip
 
     def __init__(self, sock: socket.socket, broken: Callable[[], None], drained: Callable[[], None]) -> None:
@@ -27,6 +30,7 @@ class Outlet:
         self._room: asyncio.Future[None] | None = None
         self._scheduled = self._writing = self._closed = False
         self.size = 0
+        self.wipes = False  # whether frames are overwritten once they are sent
 
     @property
     def full(self) -> bool:
@@ -105,6 +109,10 @@ class Outlet:
                 if sent < len(data):
                     self._frames.appendleft((memoryview(data)[sent:], None))
                 self.size -= sent
+            if self.wipes and sent == len(data):
+                for piece in (data, *run):
+                    if isinstance(piece, bytes):
+                        wipe(piece)
             return sent == len(data)
         except (BlockingIOError, InterruptedError):
             return False

@@ -6,11 +6,12 @@ from collections.abc import Awaitable
 from typing import Any
 
 from bulkhead.boundary.body import BodyReader, BodyWriter
-from bulkhead.boundary.codec import FrameKind, decode_with, encode_failure, encode_reply, frame
+from bulkhead.boundary.codec import FrameKind, FrameReader, decode_with, encode_failure, encode_reply, frame
 from bulkhead.boundary.faults import log_fault
 from bulkhead.boundary.messages.fields import Reply, Request
 from bulkhead.boundary.sending import Sending
 from bulkhead.boundary.terms import CALLS_MAX, Answer, Channel, Handed, Served, Terms
+from bulkhead.boundary.wipe import wipe, wipe_fields
 from bulkhead.errors import BoundaryViolation, Error, TemporaryFailure
 
 _CANCEL = FrameKind.CANCEL  # names, as in sending.py
@@ -38,11 +39,15 @@ class Serving(Sending):
     def __init__(self, sock: socket.socket, peer: Channel, terms: Terms) -> None:
         super().__init__(sock, peer, terms)
         self._serving: dict[int, _Incoming] = {}
+        self._reader = FrameReader()
 
     def _on_request(self, number: int, payload: bytes, with_body: bool) -> None:
         if number in self._serving or len(self._serving) >= CALLS_MAX:
             raise BoundaryViolation("a call number in use, or too many calls")
         request = decode_with(self._terms.requests, payload)
+        if request.secrets:
+            wipe(payload)
+            self._reader.wipe_last()
         limit = type(request).body_max
         if with_body and not limit:
             raise BoundaryViolation("a body where none is allowed")
@@ -52,11 +57,15 @@ class Serving(Sending):
             result = self._terms.serve(self.peer, request, reader)
             if isinstance(result, (Reply, Handed)):
                 self._answer(number, served, result)
+                wipe_fields(request, request.secrets)
                 return
         except Exception as error:
             self._fail(number, served, error)
+            wipe_fields(request, request.secrets)
             return
         served.task = self._loop.create_task(self._run(number, served, result))
+        if request.secrets:
+            served.task.add_done_callback(lambda _: wipe_fields(request, request.secrets))
 
     async def _run(self, number: int, served: _Incoming, work: Answer | Awaitable[Served]) -> None:
         try:

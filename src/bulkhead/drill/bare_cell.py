@@ -228,9 +228,10 @@ class BareCell:
         """The honest `who` asks."""
         return await self.exchanges[who].to(whom).call(request, timeout=SECONDS)
 
-    async def add_person(self, name: str = "") -> Person:
-        """A subscriber with a mailbox and a password."""
-        address, password = f"{name or 'u'}{next(self._numbers)}@{self.domain}", secrets.token_hex(8).encode()
+    async def add_person(self, name: str = "", password: bytes = b"") -> Person:
+        """A subscriber with a mailbox and a password, a random one where none is given."""
+        address = f"{name or 'u'}{next(self._numbers)}@{self.domain}"
+        password = password or secrets.token_hex(8).encode()
         account = AccountId(new_id())
         created = await self.ask("cli", "keyring", CreateMailboxKeys(stamp(), account))
         await self.ask("cli", "store", OpenAccount(stamp(), account, 0))

@@ -232,22 +232,6 @@ async def take_pages_uncounted(cell: BareCell) -> Finding:
     return Finding(reached, given_out + boxes, given_out == PAGES and boxes == 256, note)
 
 
-async def keep_what_was_opened(cell: BareCell) -> Finding:
-    """Residue: what the live sessions of the worker open, and the keys of pages that are still to be written."""
-    people = [await cell.add_person() for _ in range(3)]
-    for person in people:
-        await cell.deliver(person, letter())
-    worker = cell.worker("access")
-    reached = 0
-    for person in people[:2]:
-        live = await begin(cell, worker, person)
-        act = OpenArrived(live.handle, (ArrivedKey(live.row.email, live.row.sealed_key),))
-        reached += await gets(worker, "keyring", act)
-    return Finding(reached, len(people), reached == 2, "two of three were logged in in that worker")
-
-
-_LIVE = "login and session share a worker: what its live sessions open is exposed; strict mode makes that one mailbox"
-
 ACTS = (
     SemanticAct(
         "access-steals-handle", "access", (Column.STORED_MAIL, Column.MAIL_DESTROYED),
@@ -273,10 +257,6 @@ ACTS = (
     SemanticAct(
         "access-uncounted-pages", "access", (Column.KEYS,), "1,024 page keys and 256 message keys at once",
         "a key that is not counted", "the keys come", take_pages_uncounted,
-    ),
-    SemanticAct(
-        "access-live-sessions", "access", (Column.KEYS,), "open what live sessions may, and what others may",
-        "a message opens", "those who are logged in there", keep_what_was_opened, 2, _LIVE,
     ),
 )  # fmt: skip
 

@@ -260,7 +260,7 @@ async def impersonate_the_typed(cell: BareCell) -> Finding:
 
 async def destroy_halves(cell: BareCell) -> Finding:
     """Residue: it can have keyring drop every half, so that logins wait for a recovery; the mail is not lost."""
-    people = [await cell.add_person() for _ in range(3)]
+    people = [await cell.add_person()]
     control = all([await cell.admits("access", person) for person in people])
     hostile = HostileAuth(cell)
     await hostile.take_over()
@@ -306,7 +306,7 @@ ACTS = (
     ),
     SemanticAct(
         "auth-drops-halves", "auth", (Column.AVAILABILITY,), "have keyring drop the halves of everyone",
-        "a right password is refused afterwards", "the same logins before", destroy_halves, 3,
+        "a right password is refused afterwards", "the same logins before", destroy_halves, 1,
         "auth must be able to drop an old half; recovery opens each account again, and no mail is lost",
     ),
 )  # fmt: skip

@@ -5,7 +5,8 @@ from dataclasses import dataclass, field
 from enum import Enum, IntEnum, IntFlag
 
 from cryptography.hazmat.primitives.kdf.argon2 import Argon2id
-from nacl.bindings import crypto_pwhash_alg, crypto_pwhash_ALG_ARGON2ID13
+from nacl._sodium import ffi, lib  # type: ignore[import-not-found]  # a C extension without types
+from nacl.bindings import crypto_pwhash_ALG_ARGON2ID13
 
 from bulkhead.identifiers import AccountId
 from bulkhead.records.derive import derive, require_key, u32
@@ -89,8 +90,20 @@ def stretch(password: bytes, salt: bytes, parameters: StretchParameters) -> Stre
         raise ValueError("a password has at most 1,024 octets and a salt 16")
     passes, kib, lanes = parameters.time_cost, parameters.memory_kib, parameters.lanes
     if lanes == 1:  # libsodium: it takes the widest registers of the processor, and half the time of OpenSSL
-        return _split(crypto_pwhash_alg(64, password, salt, passes, kib << 10, crypto_pwhash_ALG_ARGON2ID13))
+        return _stretch_alone(password, salt, passes, kib << 10)
     return _split(Argon2id(salt=salt, length=64, iterations=passes, lanes=lanes, memory_cost=kib).derive(password))
+
+
+def _stretch_alone(password: bytes, salt: bytes, passes: int, octets: int) -> Stretched:
+    """As nacl.bindings.crypto_pwhash_alg, which leaves a copy of the outcome in memory that it gives back."""
+    out = ffi.new("unsigned char[]", 64)
+    if lib.crypto_pwhash(out, 64, password, len(password), salt, passes, octets, crypto_pwhash_ALG_ARGON2ID13):
+        raise MemoryError("no memory for a password hash")
+    view = ffi.buffer(out)
+    try:
+        return Stretched(bytes(view[:32]), bytes(view[32:]))
+    finally:
+        view[:] = bytes(64)
 
 
 def stretch_app_password(secret: bytes, account: AccountId, credential: int) -> Stretched:

@@ -53,8 +53,12 @@ R_co = TypeVar("R_co", bound=Reply, covariant=True)
 
 
 class Request(msgspec.Struct, Generic[R_co], frozen=True, array_like=True, forbid_unknown_fields=True):
-    """Asks for a Reply. `body_max`: bytes of body that may follow; `reply_body_max`: that may follow the reply."""
+    """Asks for a Reply. `body_max`: bytes of body that may follow; `reply_body_max`: that may follow the reply.
 
+    `secrets`: fields that who answers overwrites afterwards; either side overwrites their frame.
+    """
+
+    secrets: ClassVar[tuple[str, ...]] = ()
     body_max: ClassVar[int] = 0
     reply_body_max: ClassVar[int] = 0
 

@@ -1,6 +1,6 @@
 """Messages to `auth`, which stretches passwords and holds salts but nothing to test a guess against."""
 
-from typing import Annotated
+from typing import Annotated, ClassVar
 
 from msgspec import Meta
 
@@ -38,6 +38,7 @@ class Authenticate(Request[Done], frozen=True, tag=1):
     account: from directory, perhaps a decoy. source: the client's IP address as text.
     """
 
+    secrets: ClassVar[tuple[str, ...]] = ("password",)
     account: AccountId
     password: Password
     scope: U8
@@ -54,6 +55,7 @@ class SetPassword(Mutation[Done], frozen=True, tag=10):
     token: from CreateMailboxKeys or from a recovery. Refused: `bad-token`, `weak-password`.
     """
 
+    secrets: ClassVar[tuple[str, ...]] = ("password",)
     account: AccountId
     password: Password
     token: Tag16

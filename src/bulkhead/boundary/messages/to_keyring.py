@@ -1,6 +1,6 @@
 """Messages to `keyring`, which holds tight tags and wrapped mailbox keys, and opens message keys for sessions."""
 
-from typing import Annotated
+from typing import Annotated, ClassVar
 
 from msgspec import Meta
 
@@ -50,6 +50,7 @@ class CheckHalf(Request[Release], frozen=True, tag=1):
     x: what CheckCached may bring the next time, so that no password is stretched; None: nothing is kept for that.
     """
 
+    secrets: ClassVar[tuple[str, ...]] = ("tight", "wrap_key", "x")
     account: AccountId
     cred: U32
     tight: Key32
@@ -72,6 +73,7 @@ class HalfAdded(Reply, frozen=True):
 class AddHalf(Mutation[HalfAdded], frozen=True, tag=2):
     """Add half `g` of a credential. `token`: one-time, from CreateMailboxKeys or a recovery. Refused (`bad-token`)."""
 
+    secrets: ClassVar[tuple[str, ...]] = ("tight", "wrap_key")
     account: AccountId
     cred: U32
     g: U32
@@ -98,6 +100,7 @@ class CheckCached(Request[Release], frozen=True, tag=4):
     x: HMAC(key of auth's running start, account, credential, password). A wrong one ends what was cached.
     """
 
+    secrets: ClassVar[tuple[str, ...]] = ("x",)
     account: AccountId
     cred: U32
     x: Key32
