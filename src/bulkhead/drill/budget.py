@@ -18,6 +18,7 @@ WALL = "wall"
 BUDGET_BYTES_MAX = 1 << 20
 REASON_MIN = 10  # characters
 SESSIONS, OWN = "sessions", "own"
+EVERY = "*"  # compartment of an entry that holds for all
 _KEYS = {"compartment", "column", "mode", "ceiling", "probes", "reason"}
 _NEVER = frozenset({Column.OTHER_TENANTS.value, Column.VERIFIERS.value})
 
@@ -70,7 +71,8 @@ class Budget:
     def entry(self, compartment: str, column: str, mode: Mode) -> Allowance | None:
         """What is allowed there, if anything."""
         for entry in self.entries:
-            if (entry.compartment, entry.column) == (compartment, column) and entry.mode in {None, mode}:
+            here = entry.compartment in {compartment, EVERY} and entry.column == column
+            if here and entry.mode in {None, mode}:
                 return entry
         return None
 
@@ -124,15 +126,15 @@ def _entry(path: Path, number: int, row: Any) -> Allowance:
     if not isinstance(row, dict) or set(row) - _KEYS or not {"compartment", "column", "ceiling", "reason"} <= set(row):
         raise ConfigError(f"{where}: must have compartment, column, ceiling and reason, and may have mode")
     compartment, column, ceiling = row["compartment"], row["column"], row["ceiling"]
-    if compartment not in PROCESSES:
+    if compartment not in {EVERY, *PROCESSES}:
         raise ConfigError(f"{where}: no compartment {compartment!r}")
     if column not in {WALL, *(c.value for c in Column)}:
         raise ConfigError(f"{where}: no column {column!r}")
-    if column in _NEVER:
+    if column in _NEVER and ceiling != 0:
         raise ConfigError(f"{where}: {column!r} is zero for every compartment; no reason would do")
     if ceiling not in {SESSIONS, OWN} and (isinstance(ceiling, bool) or not isinstance(ceiling, int) or ceiling < 0):
         raise ConfigError(f'{where}: ceiling is a count, "sessions" or "own"')
-    if column == Column.STORED_MAIL.value and ceiling != SESSIONS:
+    if column == Column.STORED_MAIL.value and ceiling not in {SESSIONS, 0}:
         raise ConfigError(f'{where}: stored mail is budgeted for live sessions alone: ceiling = "sessions"')
     if row.get("mode") not in {None, *(mode.value for mode in Mode)}:
         raise ConfigError(f"{where}: mode is default or strict")

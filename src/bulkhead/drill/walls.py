@@ -83,7 +83,8 @@ def strike_walls(range_: Range | None, chosen: Chosen, say: Callable[[str], None
         begin = time.monotonic()
         found, own_level = _strike_own(process, names, control)
         inside = _strike_twin(range_, process.name, names) if range_ is not None else {}
-        levels[process.name] = own_level
+        if len(names) == len(load_probes()):  # a part of them shows no level
+            levels[process.name] = own_level
         share = (time.monotonic() - begin) / len(names)
         rows += [_row(process.name, result, inside.get(result.name, ""), share) for result in found]
     return rows, levels
