@@ -120,6 +120,15 @@ def test_pairs_are_computed_for_every_two_compartments_and_the_worst_comes_first
     assert worst["gains"]["verifiers"]["alone"] == 0 < worst["gains"]["verifiers"]["together"]
 
 
+def test_three_pairs_are_tried_live_and_do_together_what_neither_does_alone(whole: Run) -> None:
+    sampled = {frozenset(pair["compartments"]): pair["sampled"] for pair in whole.document["pairs"] if pair["sampled"]}
+    assert set(sampled) == {frozenset(two) for two in (("auth", "keyring"), ("access", "auth"), ("access", "keyring"))}
+    for text in sampled.values():
+        assert re.search(r": [1-9]\d* of ", text), text
+        assert "unproven" not in text
+        assert "alone does it too" not in text
+
+
 def test_every_key_of_the_document_is_in_its_page(whole: Run) -> None:
     page = PAGE.read_text(encoding="utf-8")
     shapes = [whole.document, whole.document["matrix"][0], whole.document["matrix"][0]["cells"]["addresses"],

@@ -36,6 +36,7 @@ class Pair:
     reached: Mapping[Column, int]
     means: tuple[str, ...]
     weight: int
+    sampled: str = ""  # what came of trying it live; empty where it was computed alone
 
     def document(self) -> dict[str, Any]:
         """For JSON."""
@@ -48,6 +49,7 @@ class Pair:
                 for column, (together, alone, of) in self.gains.items()
             },
             "means": list(self.means),
+            "sampled": self.sampled,
         }
 
 

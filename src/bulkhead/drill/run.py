@@ -17,6 +17,7 @@ from bulkhead.config import Installation, load_installation
 from bulkhead.drill.budget import SHIPPED, over_budget, read_budget
 from bulkhead.drill.compare import changes, read_result
 from bulkhead.drill.matrix import build
+from bulkhead.drill.pair_samples import sample
 from bulkhead.drill.pairs import compute
 from bulkhead.drill.picture import html, svg
 from bulkhead.drill.range import Range
@@ -41,6 +42,7 @@ def run(options: argparse.Namespace) -> int:
         rows, levels = strike(range_, chosen, told, slow=options.all)
         live = {mode: _live(range_, mode) for mode in Mode}
         lines = build(rows, levels, range_.home, range_.owner, live)
+        pairs = [] if chosen.patterns else sample(range_, compute(lines, everything(range_)), told)
         result = Result(
             as_of=datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
             version=bulkhead.__version__,
@@ -61,7 +63,7 @@ def run(options: argparse.Namespace) -> int:
             rows=rows,
             budget=budget,
             over=over_budget(budget, lines),
-            pairs=compute(lines, everything(range_)) if not chosen.patterns else (),
+            pairs=pairs,
         )
         document = json.dumps(result.document(), ensure_ascii=False)
         told(f"into the ledgers: {_record(range_.installation, result, document)}")

@@ -54,6 +54,8 @@ def remarks(result: Result) -> Iterator[str]:
     for pair in worst:
         gains = ", ".join(f"{c.value} {both} of {of} (alone {one})" for c, (both, one, of) in pair.gains.items())
         yield f"  {' + '.join(pair.compartments)}: {pair.means[0]}" + (f"; {gains}" if gains else "")
+        if pair.sampled:
+            yield f"    live: {pair.sampled}"
     if worst:
         yield ""
     if result.gaps:
