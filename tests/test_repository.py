@@ -109,3 +109,11 @@ def test_the_licence_is_apache_2() -> None:
     assert "Apache License" in text
     assert "Version 2.0, January 2004" in text
     assert "END OF TERMS AND CONDITIONS" in text
+
+
+def test_the_changelog_says_nothing_twice_and_every_entry_stands_under_a_heading() -> None:
+    unreleased = (ROOT / "CHANGELOG.md").read_text().split("\n## ")[1]
+    groups = re.split(r"^#### ", unreleased, flags=re.M)
+    assert "\n- " not in groups[0], "an entry above the first heading"
+    labels = re.findall(r"^- (\*\*.+?\*\*)", unreleased, re.M)
+    assert sorted(labels) == sorted(set(labels))
