@@ -59,13 +59,14 @@ async def live_a_day(cell: BareCell, size: int) -> tuple[list[Person], Dumps]:
     draw = random.Random(SEED)  # noqa: S311  # repeatable on purpose
     async with lone_holders(cell, ("keyring", "auth"), COST) as (keyring, auth):
         clean = auth.memory() + keyring.memory()
-        usual = [word for word in draw.sample(common_passwords(), 2 * size + 2) if word not in clean]
+        usual = [word for word in draw.sample(common_passwords(), 2 * size + 8) if word not in clean]
+        wrong = usual[:size]
         people = [await cell.add_person("p", usual.pop()) for _ in range(size)]
         for number, person in enumerate(people):
             for gate, scope in (("access", Scope.IMAP), ("access", Scope.IMAP), ("submit", Scope.SUBMIT)):
                 await cell.log_in(gate, person, scope=scope)
             if number % 2:
-                await cell.admits("access", person, usual[number])
+                await cell.admits("access", person, wrong[number])
             if number % 4 == 1:
                 await _change(cell, person, changed := usual.pop())
                 people[number] = replace(person, password=changed)
