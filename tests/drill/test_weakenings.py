@@ -11,6 +11,8 @@ import pytest
 from tests.drill.weakened_copy import Edit, make_copy
 from tests.drill.weakenings import CELLS, WALLS, WEAKENINGS, Weakening
 
+from bulkhead.cli.exit_codes import ExitCode
+
 STRIKE = Path(__file__).with_name("strike.py")
 IS_ROOT = os.geteuid() == 0
 SECONDS = 120.0
@@ -68,3 +70,23 @@ def test_the_same_rows_hold_on_the_same_host_where_nothing_is_weakened(host: Hos
     assert set(found) == rows
     assert {row: shown["shows"] for row, shown in found.items() if shown["reached"] != shown["known"]} == {}
     assert {row: shown["shows"] for row, shown in found.items() if not shown["control"]} == {}
+
+
+def whole_matrix_sees(weakening: Weakening) -> bool:
+    """Not what only a host without another wall would show, nor what another user would."""
+    return not weakening.missing and (not needs_root(weakening) if not IS_ROOT else not weakening.user)
+
+
+@pytest.mark.slow  # half a minute each
+@pytest.mark.timeout(300)
+@pytest.mark.parametrize("weakening", [pytest.param(w, id=w.name) for w in WEAKENINGS if whole_matrix_sees(w)])
+def test_a_weakening_takes_the_whole_matrix_over_its_budget(weakening: Weakening, tmp_path: Path) -> None:
+    python, written = copy_of(tmp_path, weakening.edits), tmp_path / "drill.json"
+    command = [str(python), "-I", "-B", "-m", "bulkhead.cli.main", "drill", "--quiet", "--json", str(written)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=2 * SECONDS, check=False)
+    assert done.returncode == ExitCode.FINDING, done.stderr[-2000:]
+    document = json.loads(written.read_text(encoding="utf-8"))
+    shown = {f"{row['compartment']}/{row['name']}": row["verdict"] for row in document["rows"]}
+    assert {shown[row] for row in weakening.caught_by} <= {"reached", "granted"}
+    over = {excess["compartment"] for excess in document["over"]}
+    assert over >= {row.partition("/")[0] for row in weakening.caught_by}

@@ -26,10 +26,12 @@ def shared_uid(compartment: str, range_: Range) -> Reached:
     home = range_.home
     own = uids[home, compartment]
     siblings = {name: uids[home, name] for name in PROCESSES if name != compartment}
-    with_us = frozenset(f"{home}/{name}" for name, found in siblings.items() if found & own)
+    with_us = frozenset(name for name, found in siblings.items() if found & own)
     tenants = frozenset(tenant for (tenant, _), found in uids.items() if tenant != home and found & own)
     counts = {
-        Column.KEYS: Count(with_us, frozenset(f"{home}/{name}" for name in siblings)),
+        Column.KEYS: Count(
+            *(frozenset(f"{compartment}-shares-uid{ATTEMPT}{name}" for name in names) for names in (with_us, siblings))
+        ),
         Column.OTHER_TENANTS: Count(tenants, frozenset(range_.others)),
     }
     control = "" if own and own == uids[home, compartment] and 0 not in own else "its own user id cannot be told"
