@@ -160,6 +160,24 @@ SYSTEM_CALLS = (
     ),
 )  # fmt: skip
 
+NEIGHBOUR_CALLS = (
+    _one(
+        "any-kill", _ALLOWED, '"kill": one_of(0, pid)', f'"kill": {_ALWAYS}', "access/signal-worker",
+        missing=("landlock",),
+    ),
+    _one(
+        "any-tgkill", _ALLOWED, '"tgkill": one_of(0, pid)', f'"tgkill": {_ALWAYS}', "access/signal-worker-thread",
+        missing=("landlock",),
+    ),
+    _one(
+        "ptrace-allowed", _ALLOWED, _FREE, _FREE + '    "ptrace",\n', "access/ptrace-worker", missing=("landlock",),
+    ),
+    _one(
+        "programs-run-from-memory", _ALLOWED, _FREE, _FREE + '    "memfd_create", "execveat",\n',
+        "mx/run-memory-file",
+    ),
+)  # fmt: skip
+
 LIMITS = (
     _limit_missing("CORE", "0", "keyring/dump-core"),
     _limit_missing("DATA", "private + lock.memory_bytes", "mx/take-memory"),
@@ -171,7 +189,7 @@ LIMITS = (
     ),
 )  # fmt: skip
 
-WALLS = (*DESCRIPTORS_AND_FILES, *SYSTEM_CALLS, *LIMITS)
+WALLS = (*DESCRIPTORS_AND_FILES, *SYSTEM_CALLS, *NEIGHBOUR_CALLS, *LIMITS)
 
 CREDENTIALS = (
     _one(
