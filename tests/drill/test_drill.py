@@ -152,6 +152,13 @@ def test_chosen_rows_alone_run_and_a_budget_of_nothing_is_exceeded(tmp_path: Pat
     assert "OVER BUDGET" in run.text
 
 
+def test_a_row_that_does_not_exist_is_an_error_and_not_a_drill_of_nothing(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "bulkhead.cli.main", "drill", "--rows", "mx,no-such-row"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False, cwd=tmp_path)
+    assert done.returncode == 2
+    assert "no-such-row" in done.stderr
+
+
 def test_an_ordinary_user_runs_it_too(tmp_path: Path) -> None:
     """As root: as somebody else who can read the interpreter and the sources; else this user is one already."""
     if os.geteuid() != 0:

@@ -3,6 +3,7 @@
 import argparse
 import json
 import os
+import signal
 import time
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
@@ -10,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import bulkhead
+from bulkhead.boundary.processes import PROCESSES
 from bulkhead.cli.drill_record import Counts, record_drill
 from bulkhead.cli.exit_codes import ExitCode
 from bulkhead.cli.output import print_table, say
@@ -20,24 +22,27 @@ from bulkhead.drill.matrix import build
 from bulkhead.drill.pair_samples import sample
 from bulkhead.drill.pairs import compute
 from bulkhead.drill.picture import html, svg
+from bulkhead.drill.probes import load_probes
 from bulkhead.drill.range import Range
-from bulkhead.drill.reach import strike_range
+from bulkhead.drill.reach import KINDS, strike_range
 from bulkhead.drill.result import Result
 from bulkhead.drill.rows import Chosen, Kind, Row, Verdict, verdict_of
 from bulkhead.drill.scratch import scratch_range
 from bulkhead.drill.semantic import Column, Count, Mode, SemanticProbe, load_semantic
 from bulkhead.drill.text import remarks, table
 from bulkhead.drill.walls import starting_user, strike_walls
-from bulkhead.errors import Error
+from bulkhead.errors import ConfigError, Error
 
 
 def run(options: argparse.Namespace) -> int:
     """0 within budget, 1 over it."""
     chosen = Chosen.of(options.rows)
+    _check_chosen(chosen)
     budget = read_budget(Path(options.budget) if options.budget else SHIPPED)
     begin = time.monotonic()
     earlier = read_result(Path(options.compare)) if options.compare else None
     told = (lambda _: None) if options.quiet else say
+    signal.signal(signal.SIGTERM, _interrupt)  # whoever ends the drill ends its six cells with it
     with scratch_range(told) as range_:
         rows, levels = strike(range_, chosen, told, slow=options.all)
         live = {mode: _live(range_, mode) for mode in Mode}
@@ -71,6 +76,19 @@ def run(options: argparse.Namespace) -> int:
         say(f"into the ledgers: {_record(load_installation(Path(options.record)), result, document)}")
     show(result, document, options, earlier)
     return ExitCode.OK if result.within else ExitCode.FINDING
+
+
+def _interrupt(number: int, frame: object) -> None:
+    raise KeyboardInterrupt
+
+
+def _check_chosen(chosen: Chosen) -> None:
+    """Raises ConfigError on a pattern that names no row: a drill of nothing would be within every budget."""
+    rows = {(name, probe) for probe in (*load_probes(), *(f"reach-{kind}" for kind in KINDS)) for name in PROCESSES}
+    rows |= {(probe.compartment, probe.name) for probe in load_semantic().values()}
+    for pattern in chosen.patterns:
+        if not any(Chosen((pattern,)).wants(compartment, probe) for compartment, probe in rows):
+            raise ConfigError(f"--rows {pattern}: no compartment, probe or compartment/probe is called so")
 
 
 def strike(
