@@ -53,7 +53,8 @@ def _interpreter(directory: Path) -> Path:
     python.parent.mkdir()
     python.symlink_to(base)
     (directory / "pyvenv.cfg").write_text(f"home = {base.parent}\ninclude-system-site-packages = false\n")
-    paths = dict.fromkeys([str(directory / "src"), sysconfig.get_path("purelib"), sysconfig.get_path("platlib")])
+    packages = [path for path in sys.path if Path(path).name in {"site-packages", "dist-packages"}]
+    paths = dict.fromkeys([str(directory / "src"), *packages])
     scheme = sysconfig.get_path("purelib", "venv", {"base": str(directory)})
     Path(scheme).mkdir(parents=True)
     (Path(scheme) / "weakened.pth").write_text("\n".join(paths) + "\n")
