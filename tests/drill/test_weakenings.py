@@ -2,6 +2,7 @@
 
 import json
 import os
+import resource
 import subprocess
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -16,6 +17,7 @@ from bulkhead.cli.exit_codes import ExitCode
 STRIKE = Path(__file__).with_name("strike.py")
 IS_ROOT = os.geteuid() == 0
 SECONDS = 120.0
+HARD = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
 NEEDS_ROOT = pytest.mark.skipif(not IS_ROOT, reason="only root locks as root does")
 Host = tuple[bool, tuple[str, ...]]
 """Whether an ordinary user starts everything, and which mechanisms are missing."""
@@ -83,7 +85,14 @@ def whole_matrix_sees(weakening: Weakening) -> bool:
 def test_a_weakening_takes_the_whole_matrix_over_its_budget(weakening: Weakening, tmp_path: Path) -> None:
     python, written = copy_of(tmp_path, weakening.edits), tmp_path / "drill.json"
     command = [str(python), "-I", "-B", "-m", "bulkhead.cli.main", "drill", "--quiet", "--json", str(written)]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=2 * SECONDS, check=False)
+    done = subprocess.run(
+        command,
+        capture_output=True,
+        text=True,
+        timeout=2 * SECONDS,
+        check=False,
+        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_NOFILE, (HARD, HARD)),
+    )  # as strike.py
     assert done.returncode == ExitCode.FINDING, done.stderr[-2000:]
     document = json.loads(written.read_text(encoding="utf-8"))
     shown = {f"{row['compartment']}/{row['name']}": row["verdict"] for row in document["rows"]}
