@@ -59,7 +59,8 @@ def test_message_date_is_rfc_5322s() -> None:
 
 
 @pytest.mark.parametrize(
-    "value", [b"", b"22-Nov-2026", b'"1-January-2026 00:00:00 +0000"', b'"30-Feb-2026 00:00:00 +0000"', b"Sun, 22 Nov 2026"]
+    "value",
+    [b"", b"22-Nov-2026", b'"1-January-2026 0:00:00 +0000"', b'"30-Feb-2026 00:00:00 +0000"', b"Sun, 22 Nov 2026"],
 )
 def test_other_text_is_no_internal_date(value: bytes) -> None:
     with pytest.raises(CommandError):
