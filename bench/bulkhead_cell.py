@@ -15,6 +15,7 @@ from bulkhead.demo.running import Running
 from bulkhead.identifiers import DomainName, TenantId
 
 TENANT = "t0"
+SESSIONS_MAX = 2500  # of one process of IMAP, whose descriptors are limited
 COMMAND_SECONDS = 300
 PORTS = {"listen.mx": 2525, "listen.submissions": 4465, "listen.submission": 4587, "listen.imaps": 4993,
          "listen.pop3s": 4995}  # fmt: skip
@@ -38,13 +39,14 @@ class BulkheadCell:
     ) -> None:
         """connections: to IMAP at once, all from one address, which the shipped settings would not let it.
 
-        workers: of mx, 0 is one a processor; IMAP has one, so that its figures are those of one process.
+        workers: of mx, 0 is one a processor; IMAP has one for each 2,500 connections, so that its figures are those of one process.
         quota_bytes: of each account, 0 is what is shipped.
         """
+        workers_of_access = 1 + connections // SESSIONS_MAX
         limits = {
             "access.connections_per_source_max": connections, "access.connections_max": connections,
-            "access.sessions_max": connections, "access.recycle_sessions": 0, "access.workers": 1,
-            "access.workers_max": 1, "submit.workers": 1, "mx.workers": workers,
+            "access.sessions_max": SESSIONS_MAX, "access.recycle_sessions": 0, "access.workers": workers_of_access,
+            "access.workers_max": workers_of_access, "submit.workers": 1, "mx.workers": workers,
             "auth.attempts_per_source_minute": 10_000,
         }  # fmt: skip
         if quota_bytes:

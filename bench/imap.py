@@ -34,7 +34,7 @@ SCHEMA = "bulkhead-bench/imap/1"
 UID_BASE = 710_000
 LOGINS = 50  # users of a login row
 POP3_MESSAGES = 1000
-FILL_CONNECTIONS = 8
+FILL_CONNECTIONS = 16  # mx takes 10,000 messages on one
 READERS, BIG_READER, POP3_READERS = USERS[:8], USERS[8], USERS[9:17]
 STRONG, WEAK = USERS[100 : 100 + LOGINS], USERS[150 : 150 + LOGINS]
 IDLERS = USERS
@@ -186,7 +186,8 @@ def main() -> None:
         machine = describe(directory)
         bench = Bench(options, start(options, directory, stack))
         about = {server.name: server.about() for server, _, _ in bench.servers}
-        bench.run_logins()
+        if options.repeats:
+            bench.run_logins()
         for repeat in range(options.repeats):
             bench.run_reading(repeat)
         if options.big:

@@ -144,6 +144,7 @@ service imap {{
   extra_groups = $default_internal_group
 }}
 service imap-hibernate {{
+  client_limit = 8000
   unix_listener imap-hibernate {{
     mode = 0660
     group = $default_internal_group
