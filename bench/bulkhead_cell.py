@@ -39,7 +39,7 @@ class BulkheadCell:
     ) -> None:
         """connections: to IMAP at once, all from one address, which the shipped settings would not let it.
 
-        workers: of mx, 0 is one a processor; IMAP has one for each 2,500 connections, so that its figures are those of one process.
+        workers: of mx, 0 is one a processor; IMAP has one for each 2,500 connections.
         quota_bytes: of each account, 0 is what is shipped.
         """
         workers_of_access = 1 + connections // SESSIONS_MAX
