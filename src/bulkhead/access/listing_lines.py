@@ -7,15 +7,15 @@ are not filed yet, whose summary cannot be read here, or of which the client has
 """
 
 from array import array
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
+from contextlib import aclosing
 from typing import Final, TypeAlias
 
 from bulkhead.access.account import Account
-from bulkhead.access.filed import STEP, Filed, groups_by_page, read_filed
+from bulkhead.access.filed import read_summaries
 from bulkhead.access.output import Output
 from bulkhead.access.selected import Selected
 from bulkhead.access.summaries import Summaries
-from bulkhead.records.page import Page
 from bulkhead.wire.header import FieldCutter
 from bulkhead.wire.imap.fetch import Attribute, BodySection, FetchItem, SectionText, item_label
 from bulkhead.wire.imap.search_plan import Columns
@@ -59,27 +59,21 @@ class ListingLines:
                 self._put(place, columns, ())
                 await self._output.breathe()
             return []
-        found = await read_filed(self._account, self._selected, batch)
-        self._output.resumed()
         left = {at for place in batch for at in place}
-        for group in groups_by_page(found):
-            opened = await self._summaries.pages_numbered({filed.page for filed in group})
-            self._output.resumed()
-            for start in range(0, len(group), STEP):
-                answered = self._put_known(group[start : start + STEP], opened, columns)
-                left.difference_update(answered)
-                await self._output.breathe()
+        steps = read_summaries(self._account, self._selected, self._summaries, self._output, batch)
+        async with aclosing(steps):
+            async for step in steps:
+                left.difference_update(self._put_known(step, columns))
         return [range(at, at + 1) for at in sorted(left)]
 
     # --- lines ----------------------------------------------------------------------------------------------------
 
-    def _put_known(self, group: Sequence[Filed], opened: Mapping[int, Page], columns: Columns | None) -> Sequence[int]:
-        """Send what the opened pages can answer; the places that were answered."""
+    def _put_known(self, step: Sequence[tuple[int, bytes]], columns: Columns | None) -> Sequence[int]:
+        """Send what summaries can answer; the places that were answered."""
         places: list[int] = []
         glances: list[Glance] = []
-        for at, number, index in group:
-            page = opened.get(number)
-            known = self._known(page.entries[index]) if page is not None and index < len(page.entries) else None
+        for at, entry in step:
+            known = self._known(entry)
             if known is not None:
                 places.append(at)
                 glances.append(known)

@@ -1,13 +1,14 @@
 """SEARCH: cheapest keys first; summaries, headers and bodies only of messages that are still undecided."""
 
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import aclosing
 from dataclasses import replace
 
 from bulkhead.access.account import Account
 from bulkhead.access.columns import batches, ranges_of
 from bulkhead.access.filed import BATCH as FILED_TOGETHER
-from bulkhead.access.filed import STEP, Filed, groups_by_page, read_filed
+from bulkhead.access.filed import read_summaries
 from bulkhead.access.mail import (
     Message,
     in_batches,
@@ -25,7 +26,6 @@ from bulkhead.access.selected import Selected
 from bulkhead.access.summaries import Summaries
 from bulkhead.boundary.messages.to_store import MessageRow
 from bulkhead.errors import IntegrityError, Refused
-from bulkhead.records.page import Page
 from bulkhead.wire.imap.search import (
     Age,
     And,
@@ -100,28 +100,22 @@ class Searcher:
             return undecided
         left: list[int] = []
         for batch in batches(ranges_of(undecided), FILED_TOGETHER):
-            found = await read_filed(self._account, self._selected, batch)
-            self._output.resumed()
             open_ = {at for place in batch for at in place}
-            for group in groups_by_page(found):
-                opened = await self._summaries.pages_numbered({filed.page for filed in group})
-                self._output.resumed()
-                for start in range(0, len(group), STEP):
-                    open_.difference_update(self._decided(group[start : start + STEP], opened, test))
-                    await self._output.breathe()
+            steps = read_summaries(self._account, self._selected, self._summaries, self._output, batch)
+            async with aclosing(steps):
+                async for step in steps:
+                    open_.difference_update(self._decided(step, test))
             left += sorted(open_)
         return left
 
-    def _decided(self, group: Sequence[Filed], opened: Mapping[int, Page], test: Test) -> Iterator[int]:
+    def _decided(self, step: Sequence[tuple[int, bytes]], test: Test) -> Iterator[int]:
         """The places of those messages that are decided; the ones that match are found."""
-        for filed in group:
-            page = opened.get(filed.page)
-            entry = page.entries[filed.entry] if page is not None and filed.entry < len(page.entries) else b""
-            answer = self._by_entry(filed.at, entry, test)
+        for at, entry in step:
+            answer = self._by_entry(at, entry, test)
             if answer is not None:
-                yield filed.at
+                yield at
             if answer:
-                self._found.append(filed.at)
+                self._found.append(at)
 
     def _by_entry(self, at: int, entry: bytes, test: Test) -> bool | None:
         glance = Glance.of(entry) if entry else None

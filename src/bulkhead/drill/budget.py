@@ -13,7 +13,6 @@ from bulkhead.drill.semantic import ATTEMPT, Column, Mode
 from bulkhead.errors import ConfigError
 
 SHIPPED = Path(__file__).with_name("budget.toml")
-OWN_FILE = "budget.toml"  # in the installation's directory, in the place of the shipped one
 WALL = "wall"
 BUDGET_BYTES_MAX = 1 << 20
 REASON_MIN = 10  # characters
