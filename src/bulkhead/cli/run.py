@@ -3,7 +3,6 @@
 import argparse
 import json
 import os
-import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -13,12 +12,11 @@ from bulkhead.cli.output import say
 from bulkhead.config.load import Installation, check_files, load_installation
 from bulkhead.errors import ConfigError, Refused
 from bulkhead.supervisor.memfd import read_sealed_memfd
-from bulkhead.supervisor.syscalls import syscall
+from bulkhead.supervisor.parent import end_with_parent
 
 LEVELS_MAX = 1 << 20
 PROBE_SECONDS = 120
 SLOTS = 64
-PR_SET_PDEATHSIG = 1  # prctl(2)
 
 
 def run(options: argparse.Namespace) -> int:
@@ -63,9 +61,7 @@ def taken_uid(installation: Installation) -> tuple[int, int] | None:
 
 def _end_with_parent() -> None:
     """Stop in order when `run` is gone, however it went: a cell without it would hold addresses and lock for ever."""
-    parent = os.getppid()
-    syscall("prctl", PR_SET_PDEATHSIG, signal.SIGTERM, 0, 0, 0)
-    if os.getppid() != parent:  # it died before the request: no signal will come
+    if not end_with_parent(os.getppid()):  # it died before the request: no signal will come
         raise ConfigError("`bulkhead run` ended while its cell started; start it again")
 
 

@@ -1,4 +1,4 @@
-"""The installation as a child process: started, watched until it is ready, stopped."""
+"""The installation as a child process: started, watched until it is ready, stopped; it ends with its starter."""
 
 import contextlib
 import select
@@ -8,6 +8,7 @@ import time
 from pathlib import Path
 
 from bulkhead.errors import ConfigError
+from bulkhead.supervisor.parent import ending_with_us
 
 READY_SECONDS = 90.0
 STOP_SECONDS = 10.0
@@ -16,9 +17,12 @@ _TAIL = 5  # lines of the log in an error
 
 
 class Running:
-    """`bulkhead run` in a session of its own, so that Ctrl-C reaches only us and we end it in order."""
+    """`bulkhead run` in a session of its own, so that Ctrl-C reaches only us and we end it in order.
 
-    def __init__(self, directory: Path) -> None:
+    It also stops when the thread that made it ends, however that went.   held: a descriptor that it keeps open.
+    """
+
+    def __init__(self, directory: Path, held: int | None = None) -> None:
         self.log = directory / LOG
         self.log.parent.mkdir(mode=0o700, exist_ok=True)
         self.started = time.monotonic()
@@ -27,6 +31,8 @@ class Running:
             self.process = subprocess.Popen(
                 [sys.executable, "-m", "bulkhead.cli.main", "run", "-C", str(directory)],
                 stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=log, start_new_session=True,
+                preexec_fn=ending_with_us(),  # noqa: PLW1509  # two system calls, no lock
+                pass_fds=() if held is None else (held,),
             )  # fmt: skip
 
     def wait_ready(self) -> None:

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 from bulkhead.drill.bare_cell import BareCell, opened
 from bulkhead.drill.semantic import Column, Count, Reached, SemanticProbe
 from bulkhead.errors import Error
+from bulkhead.supervisor.parent import end_with_parent
 
 if TYPE_CHECKING:
     from bulkhead.drill.range import Range
@@ -95,8 +96,11 @@ def reached(act: SemanticAct, finding: Finding) -> Reached:
 def play_apart(act: SemanticAct, directory: Path) -> Finding:
     """The same in a forked process, which is ended after a minute. Raises Error with what went wrong there."""
     read_end, write_end = os.pipe()
+    parent = os.getpid()
     pid = os.fork()
     if pid == 0:
+        if not end_with_parent(parent, signal.SIGKILL):
+            os._exit(1)
         _play_and_exit(act, directory, write_end)
     os.close(write_end)
     try:

@@ -2,9 +2,7 @@
 
 import contextlib
 import secrets
-import shutil
 import socket
-import tempfile
 import time
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -17,6 +15,7 @@ from bulkhead.config import set_value
 from bulkhead.demo.people import ACTIVE, CANCELLED, DORMANT
 from bulkhead.demo.running import Running
 from bulkhead.demo.settle import count_messages, settle
+from bulkhead.drill.leftovers import marked_directory, remove_leftovers
 from bulkhead.drill.range import OUTSIDE, Account, Letter, Range, letter_octets
 from bulkhead.errors import ConfigError, TemporaryFailure
 from bulkhead.identifiers import DomainName, TenantId
@@ -40,14 +39,15 @@ def scratch_range(say: Callable[[str], None] = lambda _: None) -> Iterator[Range
 
     say: told what is being done, in words. Raises ConfigError, TemporaryFailure where it does not come up.
     """
-    base = Path(tempfile.mkdtemp(prefix="bh-"))  # short: a socket's path has 108 bytes
-    try:
+    for path in remove_leftovers():
+        say(f"removed {path}, left by a drill that was killed")
+    with marked_directory("bh-") as (base, held):  # short: a socket's path has 108 bytes
         base.chmod(0o711)
         directory = base / "i"
         say("making a scratch installation of six tenants")
         _make(directory)
         say("starting six cells")
-        running = Running(directory)
+        running = Running(directory, held)
         try:
             running.wait_ready()
             say("accounts, mail, queued mail")
@@ -59,8 +59,6 @@ def scratch_range(say: Callable[[str], None] = lambda _: None) -> Iterator[Range
                 yield range_
         finally:
             running.stop()
-    finally:
-        shutil.rmtree(base, ignore_errors=True)
 
 
 def _make(directory: Path) -> None:

@@ -6,16 +6,16 @@ Acts run unlocked too, as the positive control, so they must never be given a re
 import contextlib
 import ctypes
 import os
-import shutil
 import signal
 import socket
-import tempfile
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from bulkhead.drill.leftovers import marked_directory
 from bulkhead.supervisor.lock import Lock
+from bulkhead.supervisor.parent import end_with_parent
 from bulkhead.supervisor.syscalls import syscall
 
 OWN_MARK = "bulkhead-canary"
@@ -132,6 +132,7 @@ def _make_victim(
     except OSError:
         shared = -1
     read_end, write_end = os.pipe()
+    parent = os.getpid()
     pid = os.fork()
     if pid == 0:
         try:
@@ -139,6 +140,8 @@ def _make_victim(
                 os.setgroups([])
                 os.setresgid(ids[1], ids[1], ids[1])
                 os.setresuid(ids[0], ids[0], ids[0])
+            if not end_with_parent(parent, signal.SIGKILL):
+                os._exit(1)
             _stand_still(secret, value, shared, write_end)
         finally:
             os._exit(1)
@@ -174,14 +177,13 @@ def canaries(lock: Lock) -> Iterator[Targets]:
     lock: whose uid the own directory gets, and the process that stands for another worker of the same compartment:
     nothing but the lock stands between the two. Raises OSError where not even this can be made.
     """
-    base = Path(tempfile.mkdtemp(prefix="bulkhead-drill-"))
     victims: list[Victim] = []
     sockets: list[socket.socket] = []
     cleanup: list[Callable[[], None]] = []
     ids = None
     if lock.uid is not None and lock.gid is not None and os.geteuid() == 0:
         ids = (lock.uid, lock.gid)
-    try:
+    with marked_directory("bulkhead-drill-") as (base, _), _ended(victims, sockets, cleanup):
         base.chmod(0o755)  # names can be seen by who is not kept from them by another root
         for name, mode in (("host", 0o644), ("sibling", 0o600), ("worker", 0o600), ("other-cell", 0o600)):
             victim, made = _make_victim(base, name, mode, ids if name == "worker" else None)
@@ -199,6 +201,13 @@ def canaries(lock: Lock) -> Iterator[Targets]:
         cleanup.append(lambda: os.close(inherited))
         host, sibling, worker, other_cell = victims
         yield Targets(host, sibling, worker, other_cell, str(own), inherited, os.geteuid(), lock)
+
+
+@contextlib.contextmanager
+def _ended(victims: list[Victim], sockets: list[socket.socket], cleanup: list[Callable[[], None]]) -> Iterator[None]:
+    """Whatever was made by the end is ended then."""
+    try:
+        yield
     finally:
         for close in cleanup:
             close()
@@ -207,4 +216,3 @@ def canaries(lock: Lock) -> Iterator[Targets]:
         for victim in victims:
             os.kill(victim.pid, signal.SIGKILL)
             os.waitpid(victim.pid, 0)
-        shutil.rmtree(base, ignore_errors=True)
