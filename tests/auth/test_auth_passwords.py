@@ -1,6 +1,7 @@
 """Changing a password: cut at every step, old or new works, never neither. And recovery."""
 
 import asyncio
+import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -22,7 +23,7 @@ from tests.keyring.two_halves import (
 )
 
 from bulkhead.boundary.messages.fields import Request
-from bulkhead.boundary.messages.to_auth import SetLoginState, SetPassword
+from bulkhead.boundary.messages.to_auth import Authenticate, ChangePassword, Scope, SetLoginState, SetPassword
 from bulkhead.boundary.messages.to_keyring import (
     AddHalf,
     BeginRecovery,
@@ -31,9 +32,12 @@ from bulkhead.boundary.messages.to_keyring import (
     GrantRecovery,
     OpenPages,
     RecoveryOffer,
+    RedeemLogin,
+    SetHalfState,
 )
 from bulkhead.errors import Refused, TemporaryFailure
 from bulkhead.identifiers import AccountId, new_id
+from bulkhead.records.credential import StretchParameters
 from bulkhead.records.mailbox import Holder, OrderKey, reseal_share
 
 OLD, NEW = b"the old password", b"the new password"
@@ -96,14 +100,15 @@ async def works_after(cell: TwoHalves, copy: Path, account: AccountId, *, with_k
         return [password for password in (OLD, NEW) if await again.admits(account, password)]
 
 
-def test_killed_after_any_commit_of_a_change_the_old_or_the_new_password_works(tmp_path: Path) -> None:
+@pytest.mark.parametrize("by_token", [True, False])
+def test_killed_after_any_commit_of_a_change_the_old_or_the_new_password_works(tmp_path: Path, by_token: bool) -> None:
     async def work() -> list[tuple[list[bytes], list[bytes]]]:
         cell = new_cell(tmp_path / "cell", auth={"failure_seconds": 0.05})
         async with opened(cell):
             account = await cell.add_account(OLD)
-            token = await recover(cell, account)
+            token = await recover(cell, account) if by_token else b""
             with copied_at_every_commit(cell, tmp_path) as copies:
-                await cell.set_password(account, NEW, token)
+                await (cell.set_password(account, NEW, token) if by_token else change(cell, account, OLD, NEW))
             assert await cell.admits(account, NEW)
             assert not await cell.admits(account, OLD)
             assert halves(cell) == ([2], [2])
@@ -340,3 +345,86 @@ def test_two_changes_of_one_password_at_once_do_not_mix(tmp_path: Path) -> None:
         assert halves(cell) == ([2], [2])
 
     run(tmp_path, work)
+
+
+async def change(cell: TwoHalves, account: AccountId, old: bytes, new: bytes) -> None:
+    await cell.ask("cli", "auth", ChangePassword(stamp(), account, old, new))
+
+
+def test_the_password_that_is_set_sets_another_and_ends_its_own_sessions(tmp_path: Path) -> None:
+    async def work(cell: TwoHalves) -> None:
+        account = await cell.add_account(OLD, Scope.IMAP | Scope.SUBMIT)
+        before = await cell.log_in(account, OLD)
+        await change(cell, account, OLD, NEW)
+        with refused("no-session"):
+            await cell.ask("access", "keyring", OpenPages(before.handle, (1,)))
+        assert (await cell.log_in(account, NEW)).metadata_key == before.metadata_key
+        assert not await cell.admits(account, OLD)
+        assert halves(cell) == ([2], [2])
+        await cell.log_in(account, NEW, Scope.SUBMIT, "submit")
+        with refused("bad-credentials"):  # the scope is what it was
+            await cell.log_in(account, NEW, Scope.POP)
+        with refused("weak-password"):
+            await change(cell, account, NEW, b"short")
+
+    run(tmp_path, work)
+
+
+def test_a_wrong_old_password_changes_nothing_and_is_counted_by_keyring(tmp_path: Path) -> None:
+    async def work(cell: TwoHalves) -> None:
+        account, suspended = await cell.add_account(OLD), await cell.add_account(OLD)
+        await cell.ask("cli", "keyring", SetHalfState(stamp(), suspended, 2))
+        for whom, old in ((account, NEW), (suspended, OLD), (AccountId(new_id()), OLD)):
+            with refused("bad-credentials"):
+                await change(cell, whom, old, NEW)
+        assert await cell.admits(account, OLD)
+        assert not cell.database("auth").read("SELECT * FROM change")
+        for _ in range(2):
+            with refused("bad-credentials"):
+                await change(cell, account, NEW, NEW)
+        with refused("bad-credentials"):  # the hour is used up: the right one is refused too
+            await change(cell, account, OLD, NEW)
+        assert halves(cell)[1] == [1, 1]
+
+    run(tmp_path, work, keyring={"failures_per_hour": 3}, auth={"failure_seconds": 0.05})
+
+
+def test_a_half_made_of_the_same_password_ends_no_session_and_no_login_under_way(tmp_path: Path) -> None:
+    async def work(cell: TwoHalves) -> None:
+        account = await cell.add_account(OLD)
+        rows = cell.services["auth"]._auth.rows
+        rows.default = StretchParameters(16, 1, 1)
+        nonce = secrets.token_bytes(16)
+        await cell.ask("access", "auth", Authenticate(account, OLD, Scope.IMAP, "::1", nonce))
+        await settled(lambda: halves(cell) == ([2], [2]))
+        session = await cell.ask("access", "keyring", RedeemLogin(nonce, account, Scope.IMAP))
+        await settled(lambda: not cell.services["auth"]._auth.passwords._changing)
+        rows.default = StretchParameters(24, 1, 1)
+        assert all(await asyncio.gather(*(cell.admits(account, OLD) for _ in range(8))))  # while it is replaced
+        await settled(lambda: halves(cell) == ([3], [3]))
+        await settled(lambda: not cell.database("auth").read("SELECT * FROM change"))
+        await cell.ask("access", "keyring", OpenPages(session.handle, (1,)))
+        half = rows.find(account, 0)
+        assert half is not None and half.parameters == rows.default
+        assert await cell.admits(account, OLD)
+        assert halves(cell) == ([3], [3])
+        assert cell.seen.kinds().count("PasswordSet") == 1
+
+    run(tmp_path, work)
+
+
+def test_killed_after_any_commit_of_a_restretch_the_password_works(tmp_path: Path) -> None:
+    async def work() -> list[list[bytes]]:
+        cell = new_cell(tmp_path / "cell", auth={"failure_seconds": 0.05})
+        async with opened(cell):
+            account = await cell.add_account(OLD)
+            cell.services["auth"]._auth.rows.default = StretchParameters(16, 1, 1)
+            with copied_at_every_commit(cell, tmp_path) as copies:
+                assert await cell.admits(account, OLD)
+                await settled(lambda: halves(cell) == ([2], [2]))
+                await settled(lambda: not cell.database("auth").read("SELECT * FROM change"))
+        return [await works_after(cell, copy, account, with_keyring=True) for copy in copies]
+
+    found = asyncio.run(work())
+    assert len(found) >= 5
+    assert all(works == [OLD] for works in found)

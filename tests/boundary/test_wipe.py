@@ -5,7 +5,7 @@ import secrets
 import msgspec
 
 from bulkhead.boundary.codec import FrameKind, FrameReader, encode, frame
-from bulkhead.boundary.messages.to_auth import Authenticate, SetPassword
+from bulkhead.boundary.messages.to_auth import Authenticate, ChangePassword, SetPassword
 from bulkhead.boundary.messages.to_keyring import AddHalf, CheckCached, CheckHalf
 from bulkhead.boundary.wipe import wipe, wipe_fields
 
@@ -44,11 +44,13 @@ def test_a_frame_is_wiped_where_it_was_read_and_the_next_one_is_not() -> None:
 
 def test_every_message_with_a_password_or_what_is_made_of_it_names_those_fields_as_secrets() -> None:
     named = {
-        message.__name__: message.secrets for message in (Authenticate, SetPassword, CheckHalf, CheckCached, AddHalf)
+        message.__name__: message.secrets
+        for message in (Authenticate, SetPassword, CheckHalf, CheckCached, AddHalf, ChangePassword)
     }
     assert named == {
         "Authenticate": ("password",), "SetPassword": ("password",), "CheckHalf": ("tight", "wrap_key", "x"),
-        "CheckCached": ("x",), "AddHalf": ("tight", "wrap_key"),
+        "CheckCached": ("x",), "AddHalf": ("tight", "wrap_key", "main_tight", "main_wrap_key"),
+        "ChangePassword": ("old", "new"),
     }  # fmt: skip
 
 

@@ -42,6 +42,9 @@ def test_an_account_goes_through_its_whole_life(live: Live) -> None:
         assert live("account", "show", "kddi", "life@kddi.example", "--json").json["status"] == status
     ran = live("account", "passwd", "kddi", "life@kddi.example", "--password-stdin", stdin="another password\n")
     assert (ran.status, ran.out) == (0, "")
+    changing = ("account", "passwd", "kddi", "life@kddi.example", "--change", "--password-stdin")
+    assert live(*changing, stdin="another password\na third password\n").status == 0
+    assert live(*changing, stdin="another password\na fourth password\n").status == 4
     receipt = live("account", "cancel", "kddi", "life@kddi.example", "--json").json
     assert receipt["account"] == shown["account"]
     assert live("account", "cancel", "kddi", "life@kddi.example").status == 0

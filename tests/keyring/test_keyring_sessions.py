@@ -237,7 +237,7 @@ def test_more_grants_than_one_message_holds_go_in_batches_the_last_complete(tmp_
         await cell.log_in(account, PASSWORD)
         keyring = cell.services["keyring"]._keyring
         (session,) = keyring.sessions.all()
-        checked = type("Checked", (), {"account": account, "scope": 1, "seed": session.seed})
+        checked = type("Checked", (), {"account": account, "scope": 1, "seed": session.seed, "cred": 0})
         for _ in range(2500):
             keyring.sessions.begin(session.channel, checked, 60)
         cell.exchanges["store"].close()

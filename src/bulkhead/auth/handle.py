@@ -52,6 +52,7 @@ class Auth:
         """Everything in its place. settings: the section `auth`."""
         rows, stop = Rows(database, keys, parameters), TenantStop(database, exchange)
         stretching = Stretching(settings["argon2_threads"], settings["argon2_queue_max"])
+        passwords = Passwords(database, rows, stretching, exchange)
         logins = Logins(
             exchange,
             rows,
@@ -62,8 +63,8 @@ class Auth:
             settings["failure_seconds"],
             LoginCounts(),
             settings["cache_minutes"] > 0,
+            passwords,
         )
-        passwords = Passwords(database, rows, stretching, exchange)
         return cls(database, rows, Outbox(database, exchange), stop, stretching, logins, passwords)
 
 
@@ -76,6 +77,17 @@ async def authenticate(auth: Auth, channel: Channel, request: m.Authenticate, _:
 async def set_password(auth: Auth, _: Channel, request: m.SetPassword, __: _Body) -> Done:
     """A new main password, by a token."""
     done = await auth.passwords.set(request)
+    auth.outbox.wake()
+    return done
+
+
+async def change_password(auth: Auth, _: Channel, request: m.ChangePassword, __: _Body) -> Done:
+    """A new main password, by the one that is set."""
+
+    async def change() -> Done:
+        return await auth.passwords.change(request, await auth.logins.stretch_main(request.account, request.old))
+
+    done = await auth.logins.on_time(change())
     auth.outbox.wake()
     return done
 
@@ -132,6 +144,7 @@ def _set_state(connection: Connection, *, keys: Keys, owner: bytes, state: int) 
 HANDLERS: Mapping[type[Request[Any]], Handler] = {
     m.Authenticate: authenticate,
     m.SetPassword: set_password,
+    m.ChangePassword: change_password,
     m.StopTenantLogins: stop_tenant_logins,
     m.LiftTenantStop: lift_tenant_stop,
     m.SetLoginState: set_login_state,

@@ -12,9 +12,12 @@ import asyncio
 import hmac
 import logging
 import secrets
+from collections.abc import Awaitable
 from dataclasses import dataclass, field
+from typing import TypeVar
 
 from bulkhead.auth.limits import MinuteCount, source_key
+from bulkhead.auth.passwords import Passwords
 from bulkhead.auth.rows import Rows
 from bulkhead.auth.schema import LoginState
 from bulkhead.auth.stretching import Stretching
@@ -24,6 +27,7 @@ from bulkhead.boundary.messages.to_keyring import CheckCached, CheckHalf
 from bulkhead.boundary.wipe import wipe, wipe_fields
 from bulkhead.errors import Error, Refused, TemporaryFailure
 from bulkhead.holder.stop import TenantStop
+from bulkhead.identifiers import AccountId
 from bulkhead.records.credential import MAIN_PASSWORD, State, Stretched
 from bulkhead.records.derive import u32
 from bulkhead.records.halves import AuthHalf
@@ -31,6 +35,7 @@ from bulkhead.records.halves import AuthHalf
 GATE_SCOPES = {"access": (Scope.IMAP, Scope.POP), "submit": (Scope.SUBMIT,)}
 """What each gate may log in for."""
 CHECK_SECONDS = 15.0
+T = TypeVar("T")
 _log = logging.getLogger("bulkhead.auth")
 
 
@@ -55,6 +60,7 @@ class Logins:
     failure_seconds: float
     counts: LoginCounts
     caching: bool
+    passwords: Passwords
     _cache_key: bytes = field(default_factory=lambda: secrets.token_bytes(32), repr=False)  # of this start
 
     async def authenticate(self, compartment: str, request: Authenticate) -> None:
@@ -62,31 +68,60 @@ class Logins:
 
         Raises Refused (`bad-credentials`) or TemporaryFailure, both at the fixed time.
         """
+        await self.on_time(self._answer(compartment, request))
+
+    async def on_time(self, work: Awaitable[T]) -> T:
+        """What `work` gives, at once; what it raises, at the fixed time after now."""
         loop = asyncio.get_running_loop()
         arrival = loop.time()
-        failure: Error
+        try:
+            return await work
+        except Error:
+            period = self.failure_seconds
+            await asyncio.sleep(period - (loop.time() - arrival) % period)
+            raise
+
+    async def stretch_main(self, account: AccountId, password: bytes) -> Stretched:
+        """What an account's main password becomes, for keyring to check; nothing's where it may not log in.
+
+        Counted as an attempt to log in. Raises Refused (`bad-credentials`) over the limit, TemporaryFailure.
+        """
+        if self.by_account.exceeded(account):
+            raise _bad_credentials()
+        half = self.rows.find(account, MAIN_PASSWORD)
+        is_open = self.rows.state(account) == LoginState.OPEN and not self.stop.stopped
+        admissible = half is not None and half.state is State.ACTIVE and is_open
+        stretched = await self._stretch(password, half or self.rows.decoy(account), "change")
+        return stretched if admissible else _of_nothing(stretched)
+
+    async def _answer(self, compartment: str, request: Authenticate) -> None:
         try:
             await self._check(compartment, request)
         except TemporaryFailure as error:
-            failure = TemporaryFailure(error.public, code="busy" if error.code == "busy" else "unavailable")
+            raise TemporaryFailure(error.public, code="busy" if error.code == "busy" else "unavailable") from None
         except Refused:
             self.counts.refused += 1
-            failure = Refused("wrong user name or password", code="bad-credentials")
+            raise _bad_credentials() from None
         except Error as error:
             _log.error("a login could not be checked: %s", error.public)
-            failure = TemporaryFailure("the login could not be checked", code="fault")
-        else:
-            self.counts.granted += 1
-            return
-        period = self.failure_seconds
-        await asyncio.sleep(period - (loop.time() - arrival) % period)
-        raise failure
+            raise TemporaryFailure("the login could not be checked", code="fault") from None
+        self.counts.granted += 1
 
     async def _check(self, compartment: str, request: Authenticate) -> None:
         over = self.by_source.exceeded(source_key(request.source))
         if self.by_account.exceeded(request.account) or over:
             raise Refused("too many attempts")
         half = self.rows.find(request.account, MAIN_PASSWORD)
+        try:
+            await self._check_with(half, compartment, request)
+        except Refused:
+            newer = self.rows.find(request.account, MAIN_PASSWORD)
+            if half is None or newer in (None, half):
+                raise
+            await self._check_with(newer, compartment, request)  # it was replaced meanwhile, perhaps by its like
+            return
+
+    async def _check_with(self, half: AuthHalf | None, compartment: str, request: Authenticate) -> None:
         is_open = self.rows.state(request.account) == LoginState.OPEN
         admissible = half is not None and is_open and self._admits(half, compartment, request.scope)
         half = half or self.rows.decoy(request.account)
@@ -94,21 +129,24 @@ class Logins:
         if x is not None and await self._is_cached(request, x, half):
             wipe(x)
             return
-        cost = half.parameters or self.rows.default
-        stretched = await self.stretching.stretch(request.password, half.salt, cost, compartment)
+        stretched = await self._stretch(request.password, half, compartment)
         if not admissible or self.stop.stopped:
-            wipe_fields(stretched, ("tight", "wrap_key"))
-            stretched = Stretched(secrets.token_bytes(32), secrets.token_bytes(32))
+            stretched = _of_nothing(stretched)
         check = CheckHalf(
             request.account, MAIN_PASSWORD, stretched.tight, stretched.wrap_key, request.scope, request.nonce, x
         )
         try:
             answer = await self.exchange.to("keyring").call(check, timeout=CHECK_SECONDS)
+            half.check_release(answer.release)
+            if not admissible or self.stop.stopped:
+                raise Refused("not admitted")
+            if self.passwords.is_dated(half):
+                self.passwords.restretch(request.account, request.password, stretched)
         finally:
             wipe_fields(check, check.secrets)
-        half.check_release(answer.release)
-        if not admissible or self.stop.stopped:
-            raise Refused("not admitted")
+
+    async def _stretch(self, password: bytes, half: AuthHalf, asker: str) -> Stretched:
+        return await self.stretching.stretch(password, half.salt, half.parameters or self.rows.default, asker)
 
     async def _is_cached(self, request: Authenticate, x: bytes, half: AuthHalf) -> bool:
         """Whether keyring had it, and its release is the one this half is for."""
@@ -129,3 +167,13 @@ class Logins:
 
     def _admits(self, half: AuthHalf, compartment: str, scope: int) -> bool:
         return half.state is State.ACTIVE and scope in GATE_SCOPES[compartment] and bool(half.scope & scope)
+
+
+def _of_nothing(stretched: Stretched) -> Stretched:
+    """What no password becomes, in its place."""
+    wipe_fields(stretched, ("tight", "wrap_key"))
+    return Stretched(secrets.token_bytes(32), secrets.token_bytes(32))
+
+
+def _bad_credentials() -> Refused:
+    return Refused("wrong user name or password", code="bad-credentials")

@@ -15,13 +15,17 @@ after step 2 is durable (then g) or undone (then g+1):
     2             g+1   g, g+1     new     `change` says keep g+1: g dropped
     3             g+1   g+1        new     dropping again changes nothing, forgotten
 
-The first password goes from g = 0, where there is no half, to 1. The token lives until step 3, so that a change that
-was undone can be asked for again with it. DropHalves cannot overtake AddHalf: they take one edge, in order.
+The first password goes from g = 0, where there is no half, to 1. What lets keyring add a half is a token, or the main
+password that is set. A token lives until step 3, so that a change that was undone can be asked for again with it.
+DropHalves cannot overtake AddHalf: they take one edge, in order.
+
+A right password whose half is of an old cost or a legacy scheme gets a new half the same way, behind the login.
 """
 
 import asyncio
 import logging
 import secrets
+from dataclasses import dataclass, field
 from functools import partial
 from sqlite3 import Connection
 
@@ -29,21 +33,35 @@ from bulkhead.auth.rows import Rows
 from bulkhead.auth.schema import LoginState
 from bulkhead.auth.stretching import Stretching
 from bulkhead.boundary.exchange import Exchange
-from bulkhead.boundary.messages.fields import Done, Stamp
-from bulkhead.boundary.messages.to_auth import SetPassword
+from bulkhead.boundary.messages.fields import Done, Mutation, Stamp
+from bulkhead.boundary.messages.to_auth import ChangePassword, SetPassword
 from bulkhead.boundary.messages.to_keyring import AddHalf, DropHalves, HalfAdded
-from bulkhead.boundary.wipe import wipe_fields
+from bulkhead.boundary.wipe import wipe, wipe_fields
 from bulkhead.errors import Error, Refused, TemporaryFailure
 from bulkhead.holder.database import Database
 from bulkhead.holder.outbox import note
 from bulkhead.holder.witness import ledger_text
 from bulkhead.identifiers import AccountId
-from bulkhead.records.credential import ALL_SCOPES, MAIN_PASSWORD, SALT_BYTES, Scope, State
+from bulkhead.records.credential import ALL_SCOPES, MAIN_PASSWORD, SALT_BYTES, Scope, State, Stretched
 from bulkhead.records.halves import AuthHalf
 
 PASSWORD_MIN = 8  # characters, whatever they are (NIST SP 800-63B-4 section 3.1.1.2, beside a second factor)
 RETRY_SECONDS = 2.0
+RESTRETCH_MAX = 64  # at once
 _log = logging.getLogger("bulkhead.auth")
+
+
+@dataclass(frozen=True, slots=True)
+class NewHalf:
+    """What is to become of a credential, and what lets keyring do it: a token, or the main password stretched."""
+
+    account: AccountId
+    cred: int
+    password: bytes = field(repr=False)
+    scope: Scope
+    token: bytes | None = field(default=None, repr=False)
+    main: Stretched | None = None
+    same_password: bool = False
 
 
 class Passwords:
@@ -52,6 +70,7 @@ class Passwords:
     def __init__(self, database: Database, rows: Rows, stretching: Stretching, exchange: Exchange) -> None:
         self._database, self._rows, self._stretching, self._exchange = database, rows, stretching, exchange
         self._changing: set[bytes] = set()
+        self._restretching: set[asyncio.Task[None]] = set()
         self._unfinished = asyncio.Event()
         self._unfinished.set()
         self._task = asyncio.get_running_loop().create_task(self._finish_forever())
@@ -61,40 +80,91 @@ class Passwords:
         check_strength(request.password)
         if not 0 < request.scope <= ALL_SCOPES:
             raise Refused("a credential has at least one scope, and known ones only", code="bad-scope")
-        bid = self._rows.bid(request.account, MAIN_PASSWORD)
+        new = NewHalf(request.account, MAIN_PASSWORD, request.password, Scope(request.scope), token=request.token)
+        return await self.make(new, request)
+
+    async def change(self, request: ChangePassword, main: Stretched) -> Done:
+        """Set the main password by the one that is set. main: what `old` becomes, taken here and overwritten.
+
+        Raises Refused (`bad-credentials`, `weak-password`), TemporaryFailure.
+        """
+        check_strength(request.new)
+        half = self._rows.find(request.account, MAIN_PASSWORD)
+        scope = ALL_SCOPES if half is None else half.scope
+        return await self.make(NewHalf(request.account, MAIN_PASSWORD, request.new, scope, main=main), request)
+
+    def is_dated(self, half: AuthHalf) -> bool:
+        """Whether a half of the main password is of another cost than new ones are, or of a legacy scheme."""
+        return half.parameters != self._rows.default or half.legacy is not None
+
+    def restretch(self, account: AccountId, password: bytes, main: Stretched) -> bool:
+        """Give the main password, just found right, a half of today's cost and no legacy digest, behind the caller.
+
+        password: as typed. main: what keyring's present half knows it by. Both are copied, and the copies overwritten.
+        No session ends and no login in progress fails by it. False, and nothing is done, where 64 are under way (a
+        later login brings it here again) or the half is not dated (any more). What fails is undone, and logged.
+        """
+        if len(self._restretching) >= RESTRETCH_MAX or self._rows.bid(account, MAIN_PASSWORD) in self._changing:
+            return False
+        half = self._rows.find(account, MAIN_PASSWORD)
+        if half is None or not self.is_dated(half):
+            return False
+        copies = Stretched(_copy(main.tight), _copy(main.wrap_key))
+        new = NewHalf(account, MAIN_PASSWORD, _copy(password), half.scope, main=copies, same_password=True)
+        task = asyncio.get_running_loop().create_task(self._restretch(new))
+        self._restretching.add(task)
+        task.add_done_callback(self._restretching.discard)
+        return True
+
+    async def _restretch(self, new: NewHalf) -> None:
+        try:
+            await self.make(new)
+        except Error as error:
+            _log.warning("a password keeps its old half for now: %s", error.public)
+        finally:
+            wipe(new.password)
+
+    async def make(self, new: NewHalf, request: Mutation[Done] | None = None) -> Done:
+        """Take a half through the three steps, once for a request. Raises Refused, TemporaryFailure."""
+        bid = self._rows.bid(new.account, new.cred)
         if bid in self._changing:
             raise TemporaryFailure("this password is being changed", code="busy")
         self._changing.add(bid)
         try:
-            earlier = await self._database.answered(request)
-            if earlier is None:
+            if request is None or await self._database.answered(request) is None:
                 await self._settle(bid)  # a change cut short comes to its end first
-                await self._change(request, bid)
+                await self._change(new, bid, request)
                 await self._settle_later(bid)
         finally:
             self._changing.discard(bid)
+            if new.main is not None:
+                wipe_fields(new.main, ("tight", "wrap_key"))
         return Done()
 
     def stop(self) -> None:
         """Finish no more; `change` rows stay for the next start."""
         self._task.cancel()
+        for task in self._restretching:
+            task.cancel()
 
-    async def _change(self, request: SetPassword, bid: bytes) -> None:
-        account, old_g = request.account, self._rows.g(request.account, MAIN_PASSWORD)
+    async def _change(self, new: NewHalf, bid: bytes, request: Mutation[Done] | None) -> None:
+        account, old_g = new.account, self._rows.g(new.account, new.cred)
         if self._rows.state(account) == LoginState.DESTROYED:
             raise Refused("the account was destroyed", code="bad-token")
         salt, cost = secrets.token_bytes(SALT_BYTES), self._rows.default
-        stretched = await self._stretching.stretch(request.password, salt, cost)
-        await self._database.write(partial(_begin, bid=bid, account=account, keep_g=old_g))
+        stretched = await self._stretching.stretch(new.password, salt, cost, "change")
+        begin = partial(_begin, bid=bid, account=account, cred=new.cred, keep_g=old_g, same_password=new.same_password)
+        await self._database.write(begin)
         add = AddHalf(
             Stamp.fresh("auth"),
             account,
-            MAIN_PASSWORD,
+            new.cred,
             old_g + 1,
             stretched.tight,
             stretched.wrap_key,
-            request.scope,
-            request.token,
+            new.scope,
+            new.token,
+            *((new.main.tight, new.main.wrap_key) if new.main else ()),
         )
         try:
             try:
@@ -102,10 +172,11 @@ class Passwords:
             finally:
                 wipe_fields(add, add.secrets)
             state = State.SUSPENDED if self._rows.state(account) == LoginState.SUSPENDED else State.ACTIVE
-            half = AuthHalf(Scope(request.scope), state, salt, cost, added.release_digest)
+            half = AuthHalf(new.scope, state, salt, cost, added.release_digest)
             record, owner = self._rows.keys.seal(half, bid, add.g), self._rows.owner(account)
-            commit = partial(_commit, request=request, bid=bid, g=add.g, owner=owner, record=record)
-            await self._database.mutate(request, commit)
+            actor = "auth" if request is None else ledger_text(request.stamp.actor) or "cell"
+            commit = partial(_commit, new=new, actor=actor, bid=bid, g=add.g, owner=owner, record=record)
+            await (self._database.write(commit) if request is None else self._database.mutate(request, commit))
         except Error:
             if self._database.first("SELECT 1 FROM change WHERE bid = ?", (bid,)) is not None:
                 self._unfinished.set()  # what keyring may have added is dropped, now or when it is back
@@ -127,11 +198,12 @@ class Passwords:
             self._unfinished.set()
 
     async def _settle(self, bid: bytes) -> None:
-        row = self._database.first("SELECT account, cred, keep_g FROM change WHERE bid = ?", (bid,))
+        row = self._database.first("SELECT account, cred, keep_g, same_password FROM change WHERE bid = ?", (bid,))
         if row is None:
             return
-        account, cred, keep_g = row
-        await self._exchange.to("keyring").call(DropHalves(Stamp.fresh("auth"), AccountId(account), cred, keep_g))
+        account, cred, keep_g, same_password = row
+        drop = DropHalves(Stamp.fresh("auth"), AccountId(account), cred, keep_g, bool(same_password))
+        await self._exchange.to("keyring").call(drop)
         await self._database.write(partial(_forget, bid=bid))
 
     async def _finish_forever(self) -> None:
@@ -168,11 +240,18 @@ def check_strength(password: bytes) -> None:
         raise Refused(f"a password has at least {PASSWORD_MIN} characters", code="weak-password")
 
 
-def _begin(connection: Connection, *, bid: bytes, account: bytes, keep_g: int) -> None:
-    connection.execute("INSERT INTO change VALUES (?, ?, ?, ?)", (bid, account, MAIN_PASSWORD, keep_g))
+def _copy(octets: bytes) -> bytes:
+    """Octets of our own: those of a message are overwritten when it is answered."""
+    return bytes(bytearray(octets))
 
 
-def _commit(connection: Connection, *, request: SetPassword, bid: bytes, g: int, owner: bytes, record: bytes) -> Done:
+def _begin(connection: Connection, *, bid: bytes, account: bytes, cred: int, keep_g: int, same_password: bool) -> None:
+    connection.execute("INSERT INTO change VALUES (?, ?, ?, ?, ?)", (bid, account, cred, keep_g, same_password))
+
+
+def _commit(
+    connection: Connection, *, new: NewHalf, actor: str, bid: bytes, g: int, owner: bytes, record: bytes
+) -> Done:
     destroyed = connection.execute(
         "SELECT 1 FROM account WHERE owner = ? AND state = ?", (owner, LoginState.DESTROYED)
     ).fetchone()
@@ -180,8 +259,8 @@ def _commit(connection: Connection, *, request: SetPassword, bid: bytes, g: int,
         raise Refused("the account was destroyed", code="bad-token")
     connection.execute("INSERT OR REPLACE INTO half VALUES (?, ?, ?, ?)", (bid, g, owner, record))
     connection.execute("UPDATE change SET keep_g = ? WHERE bid = ?", (g, bid))
-    actor = ledger_text(request.stamp.actor) or "cell"
-    note(connection, "PasswordSet", actor, {"cred": MAIN_PASSWORD, "change": g}, request.account)
+    if not new.same_password:  # for whoever reads the ledger it is the same one
+        note(connection, "PasswordSet", actor, {"cred": new.cred, "change": g}, new.account)
     return Done()
 
 

@@ -30,6 +30,8 @@ MIGRATIONS = (
     {outbox.SCHEMA};
     {stop.SCHEMA}
     """,
+    # whether what is kept is made of the same password, so that its sessions go on
+    "ALTER TABLE change ADD COLUMN same_password INTEGER NOT NULL DEFAULT 0",
 )
 
 

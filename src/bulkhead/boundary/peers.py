@@ -75,7 +75,7 @@ PEERS: tuple[Peering, ...] = (
     ),
     Peering(
         "cli", "auth",
-        ("SetPassword", "StopTenantLogins", "LiftTenantStop", "SetLoginState",
+        ("SetPassword", "ChangePassword", "StopTenantLogins", "LiftTenantStop", "SetLoginState",
          "CountCredentials", "CheckAuth"),
     ),
     Peering(

@@ -17,6 +17,7 @@ from bulkhead.cli.account_steps import (
     activate_account,
     add_account,
     cancel_account,
+    change_password,
     close_account,
     require_account,
     reset_password,
@@ -109,7 +110,9 @@ def cancel(options: argparse.Namespace) -> int:
 
 
 def passwd(options: argparse.Namespace) -> int:
-    """Set a new password with both recovery keys."""
+    """Set a new password with both recovery keys, or with the old one."""
+    if options.change:
+        return _change(options)
     road = open_road(options.directory, options.tenant)
     address = parse_address(options.address)
     partner = Path(options.partner_key or road.layout.recovery_key("partner"))
@@ -123,6 +126,20 @@ def passwd(options: argparse.Namespace) -> int:
 
     wait_for(work())
     say(f"{address}: the new password is set; mail is as it was")
+    return 0
+
+
+def _change(options: argparse.Namespace) -> int:
+    road, address = open_road(options.directory, options.tenant), parse_address(options.address)
+    old = read_old_password(options)
+    password = read_password(options)
+
+    async def work() -> None:
+        async with road:
+            await change_password(road, address, old, password)
+
+    wait_for(work())
+    say(f"{address}: the new password is set; app passwords stay")
     return 0
 
 
@@ -189,6 +206,15 @@ def _tell_line(number: int, line: bytes, error: Error) -> None:
     say(f"{where}: {printable(error.public)}")
 
 
+def read_old_password(options: argparse.Namespace) -> bytes:
+    """The password that is set: the next line of standard input, or asked for on a terminal. Raises ConfigError."""
+    if options.password_stdin:
+        return _checked(sys.stdin.buffer.readline(PASSWORD_MAX + 3).rstrip(b"\r\n"))
+    if not sys.stdin.isatty():
+        raise ConfigError("no terminal to ask on: give the password with --password-stdin")
+    return _checked(getpass.getpass("password that is set: ").encode("utf-8", "surrogateescape"))
+
+
 def read_password(options: argparse.Namespace) -> bytes:
     """The password: the first line of standard input, or asked twice on a terminal. Raises ConfigError."""
     if options.password_stdin:
@@ -200,6 +226,10 @@ def read_password(options: argparse.Namespace) -> bytes:
         password = typed.encode("utf-8", "surrogateescape")
     else:
         raise ConfigError("no terminal to ask on: give the password with --password-stdin")
+    return _checked(password)
+
+
+def _checked(password: bytes) -> bytes:
     if not 0 < len(password) <= PASSWORD_MAX:
         raise ConfigError(f"a password has 1 to {PASSWORD_MAX} octets")
     return password

@@ -7,7 +7,7 @@ which nothing opens. Whoever cuts a command off finds the account closed, never 
 import time
 from dataclasses import dataclass
 
-from bulkhead.boundary.messages.to_auth import Scope, SetLoginState, SetPassword
+from bulkhead.boundary.messages.to_auth import ChangePassword, Scope, SetLoginState, SetPassword
 from bulkhead.boundary.messages.to_directory import (
     AccountRow,
     AccountStatus,
@@ -155,3 +155,10 @@ async def reset_password(road: Road, address: Address, password: bytes, keys: Re
         raise Refused(f"{address} is cancelled: its keys are destroyed", code="no-such-account")
     token = await recover(road, AccountId(row.account), keys)
     await _set_password(road, AccountId(row.account), password, token)
+
+
+async def change_password(road: Road, address: Address, old: bytes, new: bytes) -> None:
+    """Set a new password by the one that is set. Raises Refused (`bad-credentials`, `weak-password`)."""
+    row = await require_account(road, address)
+    request = ChangePassword(stamp(PASSWORD_SECONDS), AccountId(row.account), old, new)
+    await road.ask("auth", request, timeout=PASSWORD_SECONDS)

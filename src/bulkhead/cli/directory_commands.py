@@ -86,12 +86,14 @@ DIRECTORY_COMMANDS = (
         },
     ),
     Command(
-        ("account", "passwd"), "Set a new password by recovery, with both recovery keys; no mail is lost.",
+        ("account", "passwd"), "Set a new password, with both recovery keys or the old password; no mail is lost.",
         "bulkhead.cli.account:passwd",
         (
             TENANT,
             ADDRESS,
             flag("--password-stdin", "Take the password from the first line of standard input."),
+            flag("--change", "By the old password and no recovery key; with --password-stdin it is the first line, "
+                 "the new one the second. Only sessions of the old password end."),
             option("--partner-key", "FILE", "The partner's recovery key (default: recovery/TENANT/partner.key).",
                    default=""),
             option("--operator-key", "FILE", "The operator's recovery key (default: recovery/TENANT/operator.key).",

@@ -1,7 +1,8 @@
 """Setting and dropping this side's halves: steps 1 and 3 of a change of password (auth/passwords.py has the whole).
 
-A half is added only with a one-time token, beside the old one; both can be checked until auth has committed the new
-one and has the old dropped. auth compares the release, so a half that auth did not commit admits nobody.
+A half is added only with a one-time token or with the main password that is set, beside the old one; both can be
+checked until auth has committed the new one and has the old dropped. auth compares the release, so a half that auth did
+not commit admits nobody. A token is for the main password alone; the main password allows no scope that it has not.
 """
 
 import hashlib
@@ -13,10 +14,11 @@ from bulkhead.boundary.messages.to_keyring import AddHalf, DropHalves, HalfAdded
 from bulkhead.errors import Refused
 from bulkhead.holder.database import Database
 from bulkhead.keyring.keys import Keys
+from bulkhead.keyring.logins import Logins
 from bulkhead.keyring.schema import AccountState
 from bulkhead.keyring.tokens import Tokens
-from bulkhead.records.credential import ALL_SCOPES, Scope, State, Stretched
-from bulkhead.records.halves import Wrapped, new_keyring_half
+from bulkhead.records.credential import ALL_SCOPES, MAIN_PASSWORD, Scope, State, Stretched
+from bulkhead.records.halves import KeyringHalf, Wrapped, new_keyring_half
 from bulkhead.records.seed import new_secret
 
 HALVES_MAX = 4  # of one credential at once: old and new, and what a lost change may leave
@@ -25,28 +27,41 @@ HALVES_MAX = 4  # of one credential at once: old and new, and what a lost change
 class Halves:
     """This side's halves of credentials."""
 
-    def __init__(self, database: Database, keys: Keys, tokens: Tokens) -> None:
-        self._database, self._keys, self._tokens = database, keys, tokens
+    def __init__(self, database: Database, keys: Keys, tokens: Tokens, logins: Logins) -> None:
+        self._database, self._keys, self._tokens, self._logins = database, keys, tokens, logins
 
     async def add(self, request: AddHalf) -> HalfAdded:
-        """Add half g. Raises Refused (`bad-token`, `bad-scope`, `too-many`)."""
+        """Add half g. Raises Refused (`bad-token`, `bad-credentials`, `bad-scope`, `too-many`)."""
         earlier = await self._database.answered(request)
         if earlier is not None:
             return earlier
         keys, account, cred, g = self._keys, request.account, request.cred, request.g
-        setup = self._tokens.find(request.token, account)
         if not 0 < request.scope <= ALL_SCOPES:
             raise Refused("a credential has at least one scope, and known ones only", code="bad-scope")
         bid, mid, scope = keys.bid(account, cred), keys.mid(account), Scope(request.scope)
+        generation, seed = await self._allowed(request, scope)
         release = new_secret()
-        wrapped = Wrapped(setup.seed.generation, release, None if scope == Scope.SUBMIT else setup.seed.secret)
+        wrapped = Wrapped(generation, release, None if scope == Scope.SUBMIT else seed)
         stretched = Stretched(request.tight, request.wrap_key)
         state = State.SUSPENDED if self._state(mid) == AccountState.SUSPENDED else State.ACTIVE
         half = new_keyring_half(keys.tight, stretched, wrapped, keys.tenant, account, cred, g, scope=scope, state=state)
         record = keys.seal_half(half, bid, g)
         reply = HalfAdded(hashlib.sha256(release).digest(), g)
-        setup.g = g
         return await self._database.mutate(request, partial(_add, bid=bid, g=g, mid=mid, record=record, reply=reply))
+
+    async def _allowed(self, request: AddHalf, scope: Scope) -> tuple[int, bytes | None]:
+        """(generation, seed) that this half may wrap, by what the request brings."""
+        if request.main_tight is not None and request.main_wrap_key is not None:
+            old = Stretched(request.main_tight, request.main_wrap_key)
+            opened = await self._logins.open_half(request.account, MAIN_PASSWORD, old, _is_active)
+            if scope & ~opened.half.scope:
+                raise Refused("the main password is not for this service itself", code="bad-scope")
+            return opened.wrapped.generation, opened.wrapped.seed
+        if request.token is None or request.cred != MAIN_PASSWORD:
+            raise Refused("a token sets the main password", code="bad-token")
+        setup = self._tokens.find(request.token, request.account)
+        setup.g = request.g
+        return setup.seed.generation, setup.seed.secret
 
     async def drop(self, request: DropHalves) -> bool:
         """Destroy every half of the credential but one, in every file; whether there was any to destroy."""
@@ -56,7 +71,8 @@ class Halves:
         await self._database.mutate(request, partial(_drop, bid=bid, keep_g=request.keep_g))
         if had:
             await self._database.truncate_wal()
-        self._tokens.spend(request.account, request.keep_g)
+        if request.cred == MAIN_PASSWORD:
+            self._tokens.spend(request.account, request.keep_g)
         return had
 
     def _state(self, mid: bytes) -> int:
@@ -64,6 +80,10 @@ class Halves:
         if row is None or row[0] == AccountState.DESTROYED:
             raise Refused("the account has no mailbox key", code="bad-token")
         return int(row[0])
+
+
+def _is_active(half: KeyringHalf) -> bool:
+    return half.state is State.ACTIVE
 
 
 def _add(connection: Connection, *, bid: bytes, g: int, mid: bytes, record: bytes, reply: HalfAdded) -> HalfAdded:

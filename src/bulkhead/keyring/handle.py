@@ -59,17 +59,18 @@ class Keyring:
         stop, tokens = TenantStop(database, exchange), Tokens()
         failures = Failures(database, settings["failures_per_hour"])
         grants = Grants(exchange, lambda: stop.ended)
+        logins = Logins(database, keys, failures, stop, cache)
         return cls(
             database,
             keys,
             Outbox(database, exchange),
             stop,
             failures,
-            Logins(database, keys, failures, stop, cache),
+            logins,
             grants,
             grants.sessions,
             Openings(keys.tenant, grants.sessions),
-            Halves(database, keys, tokens),
+            Halves(database, keys, tokens, logins),
             Mailboxes(database, keys, tokens),
             Recovery(database, keys, tokens, exchange),
             settings["session_seconds"],
@@ -96,9 +97,9 @@ async def add_half(keyring: Keyring, _: Channel, request: m.AddHalf, __: _Body) 
 
 async def drop_halves(keyring: Keyring, _: Channel, request: m.DropHalves, __: _Body) -> Done:
     """The old half dies, and with it the sessions that the old password had opened."""
-    if await keyring.halves.drop(request):
-        keyring.logins.forget(request.account)
-        keyring.sessions.end_account(request.account, "password-changed")
+    if await keyring.halves.drop(request) and not request.same_password:
+        keyring.logins.forget(request.account, request.cred)
+        keyring.sessions.end_account(request.account, "password-changed", request.cred)
     return Done()
 
 

@@ -9,7 +9,9 @@ held to the same: account, half and scope are read again, and whatever does not 
 
 import asyncio
 import secrets
+from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 
 from bulkhead.boundary.messages.to_auth import Scope
 from bulkhead.boundary.messages.to_keyring import CheckCached, CheckHalf, Release
@@ -22,7 +24,7 @@ from bulkhead.keyring.failures import NO_ACCOUNT, Failures
 from bulkhead.keyring.keys import Keys
 from bulkhead.keyring.schema import AccountState
 from bulkhead.records import credential
-from bulkhead.records.credential import State, Stretched
+from bulkhead.records.credential import MAIN_PASSWORD, State, Stretched
 from bulkhead.records.halves import KeyringHalf, Wrapped
 from bulkhead.records.seed import MailboxSeed
 
@@ -44,12 +46,16 @@ class Checked:
     account: AccountId
     scope: int
     seed: MailboxSeed | None = field(repr=False)
+    cred: int = MAIN_PASSWORD
 
 
 @dataclass(frozen=True, slots=True)
-class _Row:
+class Opened:
+    """A half whose password was right, and what it opened."""
+
     half: KeyringHalf
     g: int
+    wrapped: Wrapped
 
 
 class Logins:
@@ -65,29 +71,39 @@ class Logins:
 
     async def check(self, request: CheckHalf) -> Release:
         """The release of the credential. Raises Refused (`bad-credentials`), TemporaryFailure when too many wait."""
-        keys, account, cred = self._keys, request.account, request.cred
+        account, cred, stretched = request.account, request.cred, Stretched(request.tight, request.wrap_key)
+        may = partial(_may, scope=request.scope) if self._is_fresh(request) else _never
+        opened = await self.open_half(account, cred, stretched, may)
+        answer = self._keep(request, opened.wrapped)
+        if request.x is not None:
+            self.cache.keep(self._keys.mid(account), request.x, account, cred, opened.g, opened.wrapped)
+        return answer
+
+    async def open_half(
+        self, account: AccountId, cred: int, stretched: Stretched, may: Callable[[KeyringHalf], bool]
+    ) -> Opened:
+        """The half that this password fits. may: whether that half will do.
+
+        Raises Refused (`bad-credentials`), whatever the cause, once the failure is durable.
+        """
+        keys = self._keys
         bid, mid = keys.bid(account, cred), keys.mid(account)
         rows = self._database.read("SELECT g, record FROM half WHERE bid = ? ORDER BY g DESC", (bid,))
         place = bid if rows else self._decoy_bid
-        halves = [_Row(keys.open_half(record, place, g), g) for g, record in rows or [(0, self._decoy)]]
-        right = [row for row in halves if _matches(row.half, keys.tight, request.tight)]
-        may = self._admits(mid, request) and bool(rows)
-        if not right or not may or not _may(right[0].half, request.scope):
+        halves = [(keys.open_half(record, place, g), g) for g, record in rows or [(0, self._decoy)]]
+        right = [row for row in halves if _matches(row[0], keys.tight, stretched.tight)]
+        if not right or not self._admits(mid) or not rows or not may(right[0][0]):
             await self._failures.count(mid if rows and not self._stop.stopped else NO_ACCOUNT)
             raise bad_credentials()
-        row = right[0]
-        stretched = Stretched(request.tight, request.wrap_key)
-        wrapped = row.half.unwrap(keys.tight, stretched, keys.tenant, account, cred, row.g)
-        answer = self._keep(request, wrapped)
-        if request.x is not None:
-            self.cache.keep(mid, request.x, account, cred, row.g, wrapped)
-        return answer
+        half, g = right[0]
+        return Opened(half, g, half.unwrap(keys.tight, stretched, keys.tenant, account, cred, g))
 
     def check_cached(self, request: CheckCached) -> Release:
         """The same by a cached login. Raises Refused (`not-cached`), whatever the cause; no failure is counted here."""
         keys, account, cred = self._keys, request.account, request.cred
         bid, mid = keys.bid(account, cred), keys.mid(account)
-        found = self.cache.open(mid, request.x, account, cred) if self._admits(mid, request) else None
+        admitted = self._admits(mid) and self._is_fresh(request)
+        found = self.cache.open(mid, request.x, account, cred) if admitted else None
         if found is not None:
             g, wrapped = found
             row = self._database.first("SELECT record FROM half WHERE bid = ? AND g = ?", (bid, g))
@@ -104,22 +120,25 @@ class Logins:
             raise bad_credentials()
         return checked
 
-    def forget(self, account: AccountId | None = None) -> None:
-        """Void every login that waits or is cached, or those of one account."""
+    def forget(self, account: AccountId | None = None, cred: int | None = None) -> None:
+        """Void every login that waits or is cached, or those of one account, or of one credential of it."""
         if account is None:
             self.cache.end_all()
-        else:
+        elif cred in (None, MAIN_PASSWORD):
             self.cache.end(self._keys.mid(account))
         for nonce, checked in list(self._checked.items()):
-            if account is None or checked.account == account:
+            if account in (None, checked.account) and cred in (None, checked.cred):
                 del self._checked[nonce]
 
-    def _admits(self, mid: bytes, request: CheckHalf | CheckCached) -> bool:
+    def _admits(self, mid: bytes) -> bool:
         row = self._database.first("SELECT state FROM account WHERE mid = ?", (mid,))
         is_open = row is not None and row[0] == AccountState.OPEN
-        waiting = self._checked.get(request.nonce)  # there where auth restarted and its gate asked again
-        fresh = waiting is None or (waiting.account, waiting.scope) == (request.account, request.scope)
-        return is_open and fresh and not self._stop.stopped and not self._failures.exhausted(mid)
+        return is_open and not self._stop.stopped and not self._failures.exhausted(mid)
+
+    def _is_fresh(self, request: CheckHalf | CheckCached) -> bool:
+        """Whether nothing else waits under this nonce. Its own login does where auth restarted and was asked again."""
+        waiting = self._checked.get(request.nonce)
+        return waiting is None or (waiting.account, waiting.scope) == (request.account, request.scope)
 
     def _keep(self, request: CheckHalf | CheckCached, wrapped: Wrapped) -> Release:
         """Let the gate redeem it, and auth see the release."""
@@ -128,7 +147,7 @@ class Logins:
         seed = None
         if request.scope != Scope.SUBMIT and wrapped.seed is not None:
             seed = MailboxSeed(self._keys.tenant, request.account, wrapped.generation, wrapped.seed)
-        self._checked[request.nonce] = Checked(request.account, request.scope, seed)
+        self._checked[request.nonce] = Checked(request.account, request.scope, seed, request.cred)
         # The timer knows the nonce alone: what it voids must not live on in it.
         asyncio.get_running_loop().call_later(NONCE_SECONDS, self._checked.pop, request.nonce, None)
         return Release(wrapped.release)
@@ -140,6 +159,10 @@ def _matches(half: KeyringHalf, k_tight: bytes, tight: bytes) -> bool:
     except Refused:
         return False
     return True
+
+
+def _never(_: KeyringHalf) -> bool:
+    return False
 
 
 def _may(half: KeyringHalf, scope: int) -> bool:

@@ -16,6 +16,7 @@ from bulkhead.boundary.messages.facts import SessionEnded
 from bulkhead.errors import Refused, TemporaryFailure
 from bulkhead.identifiers import AccountId
 from bulkhead.keyring.logins import Checked
+from bulkhead.records.credential import MAIN_PASSWORD
 from bulkhead.records.seed import MailboxSeed
 
 PER_CHANNEL_MAX = 8192
@@ -31,6 +32,7 @@ class Session:
     scope: int
     expires: int
     seed: MailboxSeed | None = field(repr=False)
+    cred: int = MAIN_PASSWORD
     private_key: X25519PrivateKey | None = field(default=None, repr=False)
     slot_key: bytes = field(default=b"", repr=False)
 
@@ -65,7 +67,9 @@ class Sessions:
         if len(handles) >= PER_CHANNEL_MAX:
             raise TemporaryFailure("too many sessions on this channel", code="busy")
         expires = int((time.time() + seconds) * 1000)
-        session = Session(secrets.token_bytes(16), channel, checked.account, checked.scope, expires, checked.seed)
+        session = Session(
+            secrets.token_bytes(16), channel, checked.account, checked.scope, expires, checked.seed, checked.cred
+        )
         handles.add(session.handle)
         self._sessions[session.handle] = session
         return session
@@ -88,9 +92,10 @@ class Sessions:
             self._revoke(granted)
         return len(ended)
 
-    def end_account(self, account: AccountId, reason: str) -> int:
-        """End every session of an account."""
-        return self.end([s for s in self._sessions.values() if s.account == account], reason)
+    def end_account(self, account: AccountId, reason: str, cred: int | None = None) -> int:
+        """End every session of an account, or those that one credential of it opened."""
+        of_account = [s for s in self._sessions.values() if s.account == account]
+        return self.end([s for s in of_account if cred in (None, s.cred)], reason)
 
     def end_expired(self) -> int:
         """End those whose time is over."""

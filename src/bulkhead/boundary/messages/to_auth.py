@@ -86,6 +86,21 @@ class SetLoginState(Mutation[Done], frozen=True, tag=13):
     state: U8
 
 
+class ChangePassword(Mutation[Done], frozen=True, tag=16):
+    """Set the main password by the one that is set; its sessions end, app passwords stay.
+
+    Refused: `bad-credentials` at the fixed time of a login, `weak-password`.
+    """
+
+    secrets: ClassVar[tuple[str, ...]] = ("old", "new")
+    account: AccountId
+    old: Password
+    new: Password
+
+    def __repr__(self) -> str:
+        return "ChangePassword(...)"
+
+
 class SchemeCount(Reply, frozen=True):
     """How many credentials of one scheme, parameters and state."""
 

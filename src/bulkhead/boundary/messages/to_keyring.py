@@ -71,27 +71,37 @@ class HalfAdded(Reply, frozen=True):
 
 
 class AddHalf(Mutation[HalfAdded], frozen=True, tag=2):
-    """Add half `g` of a credential. `token`: one-time, from CreateMailboxKeys or a recovery. Refused (`bad-token`)."""
+    """Add half `g` of a credential. Refused: `bad-token`, `bad-credentials`, `bad-scope`, `too-many`.
 
-    secrets: ClassVar[tuple[str, ...]] = ("tight", "wrap_key")
+    What allows it is one of: token, one-time, from CreateMailboxKeys or a recovery, for the main password alone; or
+    main_tight and main_wrap_key, what the main password now set becomes: checked, and counted, as a login is.
+    """
+
+    secrets: ClassVar[tuple[str, ...]] = ("tight", "wrap_key", "main_tight", "main_wrap_key")
     account: AccountId
     cred: U32
     g: U32
     tight: Key32
     wrap_key: Key32
     scope: U8
-    token: Tag16
+    token: Tag16 | None
+    main_tight: Key32 | None = None
+    main_wrap_key: Key32 | None = None
 
     def __repr__(self) -> str:
         return "AddHalf(...)"
 
 
 class DropHalves(Mutation[Done], frozen=True, tag=3):
-    """Destroy every half of the credential but `keep_g`."""
+    """Destroy every half of the credential but `keep_g`, and end the sessions that it opened.
+
+    same_password: what is kept was made of the same password, so that its sessions go on.
+    """
 
     account: AccountId
     cred: U32
     keep_g: U32
+    same_password: bool = False
 
 
 class CheckCached(Request[Release], frozen=True, tag=4):
