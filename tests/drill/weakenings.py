@@ -370,6 +370,24 @@ NEIGHBOURS = (
         "courier/courier-reaches-inside", "resolver/resolver-lies",
     ),
     _one(
+        "name-servers-anywhere", "dialer/routes.py",
+        "if address not in self.nameservers or port != self.dns_port:", "if port != self.dns_port:",
+        "resolver/resolver-reaches-inside",
+    ),
+    _one(
+        "courier-takes-any-socket", "courier/attempt.py",
+        "        require_connected_to(sock, socket.SOCK_STREAM, target.address, means.port)\n", "",
+        "dialer/dialer-hands-over-another",
+    ),
+    _one(
+        "descriptors-taken-on-any-edge", "boundary/edge.py", "data = self._sock.recv(RECEIVE_SIZE)",
+        "data, _, _, _ = socket.recv_fds(self._sock, RECEIVE_SIZE, DESCRIPTORS_MAX)", "mx/mx-passes-descriptors",
+    ),
+    _one(
+        "unsealed-memory-file-taken", "supervisor/memfd.py", "    if seals & SEALS != SEALS:\n",
+        "    if seals < 0:\n", "mx/mx-takes-unsealed",
+    ),
+    _one(
         "lift-before-the-ledger-knows", "holder/stop.py",
         '        await witness(self._exchange, request.stamp, "StopLifted", details)\n', "",
         "ledger/ledger-stopped", "ledger/ledger-full",

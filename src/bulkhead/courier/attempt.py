@@ -8,10 +8,12 @@ the attempt; a recipient whose outcome is UNKNOWN never is.
 import asyncio
 import logging
 import random
+import socket
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TypeVar
 
+from bulkhead.boundary.dialed import require_connected_to
 from bulkhead.boundary.exchange import Exchange
 from bulkhead.boundary.messages.to_dialer import DialTcp
 from bulkhead.boundary.messages.to_directory import Recipient, RecipientVerdict, ResolveRecipient
@@ -220,6 +222,7 @@ class Attempt:
         request = DialTcp(target.address, means.port, int(means.connect_seconds * 1000))
         dialer = means.exchange.to("dialer")
         _, sock = await patiently(lambda: dialer.dial(request, timeout=means.connect_seconds + 5.0))
+        require_connected_to(sock, socket.SOCK_STREAM, target.address, means.port)
         connection = await Connection.over(sock)
         link = Link(connection, means.manner, target.host, policy)
         return await self._carry((target.host, target.address), link, envelope, text)

@@ -172,5 +172,8 @@ PROBES = (
         "resolver-misleads", "resolver", (Column.MAIL_IN_TRANSIT,), "outbound mail goes where the attacker says",
         partial(_withheld, Column.MAIL_IN_TRANSIT),
     ),
+    _charter(
+        "dialer-misleads", "dialer", _TRANSIT, "outbound mail goes where the attacker says, or past him", _passing
+    ),
     _charter("store-shows-old-states", "store", (Column.MAIL_ALTERED,), "old states and flags are shown", _rolled_back),
 )  # fmt: skip

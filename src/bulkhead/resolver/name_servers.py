@@ -12,6 +12,7 @@ from struct import Struct
 
 import dns.name
 
+from bulkhead.boundary.dialed import require_connected_to
 from bulkhead.boundary.exchange import Exchange
 from bulkhead.boundary.messages.to_dialer import DialTcp, DialUdp
 from bulkhead.errors import Error, PeerError
@@ -61,7 +62,7 @@ class NameServers:
 
     async def _by_udp(self, address: str, query: bytes, name: dns.name.Name, wanted: Type, identity: int) -> Answer:
         _, sock = await self._dialer.dial(DialUdp(address, self._port), timeout=self._seconds)
-        with sock:
+        with require_connected_to(sock, socket.SOCK_DGRAM, address, self._port):
             sock.setblocking(False)
             loop = asyncio.get_running_loop()
             await loop.sock_sendall(sock, query)
@@ -78,7 +79,7 @@ class NameServers:
     async def _by_tcp(self, address: str, query: bytes, name: dns.name.Name, wanted: Type, identity: int) -> Answer:
         request = DialTcp(address, self._port, int(self._seconds * 1000))
         _, sock = await self._dialer.dial(request, timeout=self._seconds)
-        with sock:
+        with require_connected_to(sock, socket.SOCK_STREAM, address, self._port):
             sock.setblocking(False)
             await asyncio.get_running_loop().sock_sendall(sock, _LENGTH.pack(len(query)) + query)
             (length,) = _LENGTH.unpack(await _receive(sock, _LENGTH.size))
