@@ -3,12 +3,14 @@
 #   PYTHON=...  the interpreter that makes .venv, 3.11 or later (default: python3)
 #   MESSAGES=.. of one repetition of `make bench-deliver`, REPEATS=.. how many, OUTPUT=.. a file for the raw figures
 #   SMALL=.. and BIG=.. messages of the mailboxes of `make bench-imap`, IDLE=.. connections
-#   TESTS=...   what `make test` runs, PYTEST_FLAGS=... what it adds
+#   TESTS=...   what `make test` runs, PYTEST_FLAGS=... what it adds, WORKERS=... processes that share its test files (0: none)
 
 PYTHON ?= python3
 DIR ?= demo
 TESTS ?= tests
 PYTEST_FLAGS ?=
+# One more than the cores of a small machine: tests that watch real cells spend much of their time waiting.
+WORKERS ?= 3
 MESSAGES ?= 3000
 REPEATS ?= 3
 SMALL ?= 10000
@@ -61,7 +63,7 @@ demo: $(RUNTIME)
 	@$(BIN)/bulkhead demo -C $(DIR)
 
 test: $(DEV)
-	@$(BIN)/python -m pytest -m 'not slow' $(PYTEST_FLAGS) $(TESTS)
+	@$(BIN)/python -m pytest -m 'not slow' -n $(WORKERS) --dist loadfile --no-loadscope-reorder $(PYTEST_FLAGS) $(TESTS)
 
 test-all: $(DEV)
 	@$(BIN)/python -m pytest $(PYTEST_FLAGS) $(TESTS)

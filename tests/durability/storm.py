@@ -159,7 +159,8 @@ class Storm:
         """A held session that looks and reads."""
 
         def turn(imap: imaplib.IMAP4_SSL) -> None:
-            for answer, data in (imap.noop(), imap.fetch("*", "(FLAGS BODY.PEEK[HEADER])")):
+            # by UID: in a mailbox that no message has reached yet, `*` is no message number
+            for answer, data in (imap.noop(), imap.uid("FETCH", "*", "(FLAGS BODY.PEEK[HEADER])")):
                 if answer != "OK":
                     self.book.refusals.append((time.monotonic(), client, repr(data)))
 

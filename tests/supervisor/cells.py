@@ -29,7 +29,7 @@ def make(directory: Path) -> Path:
     settings = PORTS | {"resolver.zone_file": "example.zone", "auth.failure_seconds": 0.3}
     tenant = NewTenant(TenantId("solo"), 0, DomainName("solo.example"), address, "", settings)
     make_installation(directory, "Test", [tenant])
-    set_value(directory, "bulkhead.toml", "uid_base", 30_000_000 + number * 1024)
+    set_value(directory, "bulkhead.toml", "uid_base", 26_000_000 + number * 1024)
     return directory
 
 
