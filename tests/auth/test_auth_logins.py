@@ -33,6 +33,7 @@ from bulkhead.boundary.messages.to_auth import (
     StopTenantLogins,
 )
 from bulkhead.boundary.messages.to_keyring import CheckCached, CheckHalf, CheckKeyring, Release
+from bulkhead.cli.records import Opened
 from bulkhead.errors import Refused, TemporaryFailure
 from bulkhead.identifiers import AccountId, new_id
 from bulkhead.keyring.logins import GATE_SCOPES as KEYRING_GATE_SCOPES
@@ -330,26 +331,37 @@ def test_a_flood_of_logins_at_one_gate_keeps_no_login_of_another_waiting_behind_
     asyncio.run(work())
 
 
+async def walked(cell: TwoHalves) -> Opened:
+    """Every record of keyring, three at a time."""
+    found, after = Opened(), b""
+    while True:
+        page = await cell.ask("cli", "keyring", CheckKeyring(after, 3, signatures=True))
+        found.add(page)
+        if not (after := page.next):
+            return found
+
+
 def test_counts_and_checks_open_every_record_and_find_a_changed_one(tmp_path: Path) -> None:
     async def work(cell: TwoHalves) -> None:
         accounts = [await cell.add_account(PASSWORD) for _ in range(4)]
         await cell.ask("cli", "auth", SetLoginState(stamp(), accounts[0], 2))
-        rows = (await cell.ask("cli", "auth", CountCredentials())).rows
-        assert {(row.scheme, row.state, row.key_version, row.count) for row in rows} == {
-            ("argon2id(m=8,t=1,p=1)", 1, 1, 3),
-            ("argon2id(m=8,t=1,p=1)", 3, 1, 1),
+        assert (await cell.ask("cli", "auth", CountCredentials())).credentials == 4
+        auth = await cell.ask("cli", "auth", CheckAuth())
+        assert {(row.kind, row.scheme, row.state, row.key_version, row.count) for row in auth.counts} == {
+            (1, "argon2id(m=8,t=1,p=1)", 1, 1, 3),
+            (1, "argon2id(m=8,t=1,p=1)", 3, 1, 1),
         }
-        assert (await cell.ask("cli", "auth", CheckAuth())).problems == ()
-        report = await cell.ask("cli", "keyring", CheckKeyring())
-        assert (report.records, report.problems) == (8, ())
+        assert (auth.faults, auth.problems, auth.next) == (0, (), b"")
+        found = await walked(cell)
+        assert (found.records, found.problems) == (8, [])
         swap = "UPDATE half SET record = (SELECT max(record) FROM half)"
         for name in ("auth", "keyring"):
             await cell.database(name).write(lambda connection: connection.execute(swap))
         assert len((await cell.ask("cli", "auth", CheckAuth())).problems) == 3
-        assert len((await cell.ask("cli", "keyring", CheckKeyring())).problems) == 3
+        assert len((await walked(cell)).problems) == (await walked(cell)).faults == 3
         binding = "UPDATE mailbox SET binding = (SELECT max(binding) FROM mailbox)"
         await cell.database("keyring").write(lambda connection: connection.execute(binding))
-        assert len((await cell.ask("cli", "keyring", CheckKeyring())).problems) == 6
+        assert len((await walked(cell)).problems) == 6
 
     run(tmp_path, work)
 

@@ -230,6 +230,7 @@ def test_every_json_key_that_is_documented_is_printed(live: Live) -> None:
     live.add("keys@stnet.example", tenant="stnet")
     words: dict[str, list[str]] = {
         "status": ["status"], "fsck": ["fsck", "--all"], "doctor": ["doctor"], "exposure": ["exposure", "--all"],
+        "credentials audit": ["credentials", "audit"],
         "config show": ["config", "show"], "tenant list": ["tenant", "list"], "domain list": ["domain", "list", "kddi"],
         "account list": ["account", "list", "kddi"], "account show": ["account", "show", "kddi", "keys@kddi.example"],
         "account cancel": ["account", "cancel", "stnet", "keys@stnet.example"],
@@ -243,7 +244,8 @@ def test_every_json_key_that_is_documented_is_printed(live: Live) -> None:
             document = live(*words[command.name], "--json").json
             assert document.pop("schema") == command.schema
             missing = set(command.json_keys) - set(paths_of(document))
-            assert not {key for key in missing if "messages[]" not in key}, command.name
+            empty = ("messages[]", "mismatched[]")
+            assert not {key for key in missing if not any(name in key for name in empty)}, command.name
 
 
 def test_an_unstated_choice_of_tenants_is_refused(live: Live) -> None:

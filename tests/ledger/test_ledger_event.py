@@ -57,6 +57,7 @@ def test_numbers_of_kinds_never_change() -> None:
         "CellStarted": 13,
         "CompartmentRestarted": 14,
         "DrillRun": 15,
+        "CredentialsAudited": 16,
     }
     assert all(kind.doc.endswith(".") for kind in EVENTS.values())
 

@@ -6,7 +6,7 @@ from functools import partial
 from sqlite3 import Connection
 from typing import Any
 
-from bulkhead.auth.check import check_records, count_schemes
+from bulkhead.auth.check import census
 from bulkhead.auth.limits import MinuteCount
 from bulkhead.auth.logins import LoginCounts, Logins
 from bulkhead.auth.passwords import Passwords
@@ -17,11 +17,14 @@ from bulkhead.boundary.body import BodyReader
 from bulkhead.boundary.edge import Channel
 from bulkhead.boundary.exchange import Exchange, Handler
 from bulkhead.boundary.messages import to_auth as m
+from bulkhead.boundary.messages.census import AccountRecords, RecordPage
 from bulkhead.boundary.messages.fields import Done, Request
 from bulkhead.errors import Refused
+from bulkhead.holder.census import Census
 from bulkhead.holder.database import Database
 from bulkhead.holder.outbox import Outbox
 from bulkhead.holder.stop import TenantStop
+from bulkhead.holder.walk import count_keys
 from bulkhead.records.credential import State, StretchParameters
 from bulkhead.records.halves import AuthHalf
 
@@ -39,6 +42,7 @@ class Auth:
     stretching: Stretching
     logins: Logins
     passwords: Passwords
+    census: Census
 
     @classmethod
     def opened(
@@ -65,7 +69,8 @@ class Auth:
             settings["cache_minutes"] > 0,
             passwords,
         )
-        return cls(database, rows, Outbox(database, exchange), stop, stretching, logins, passwords)
+        outbox, counted = Outbox(database, exchange), census(database, rows)
+        return cls(database, rows, outbox, stop, stretching, logins, passwords, counted)
 
 
 async def authenticate(auth: Auth, channel: Channel, request: m.Authenticate, _: _Body) -> Done:
@@ -116,14 +121,19 @@ async def set_login_state(auth: Auth, _: Channel, request: m.SetLoginState, __: 
 
 
 async def count_credentials(auth: Auth, _: Channel, __: m.CountCredentials, ___: _Body) -> m.AuthCounts:
-    """Credentials by scheme, and the stop."""
-    rows = await count_schemes(auth.database, auth.rows.keys)
-    return m.AuthCounts(rows, auth.stop.stopped, auth.stop.epoch)
+    """How many credentials, and the stop."""
+    credentials = await count_keys(auth.database, "half", ("bid",))
+    return m.AuthCounts(credentials, auth.stop.stopped, auth.stop.epoch)
 
 
-async def check_auth(auth: Auth, _: Channel, __: m.CheckAuth, ___: _Body) -> m.AuthReport:
-    """Every record opened."""
-    return await check_records(auth.database, auth.rows.keys)
+async def check_auth(auth: Auth, _: Channel, request: m.CheckAuth, __: _Body) -> RecordPage:
+    """Records opened, in the order of row keys."""
+    return await auth.census.page(request.after, request.limit)
+
+
+async def match_auth(auth: Auth, _: Channel, request: m.MatchAuth, __: _Body) -> AccountRecords:
+    """Records opened, by account."""
+    return await auth.census.of_accounts(request.accounts)
 
 
 def _set_state(connection: Connection, *, keys: Keys, owner: bytes, state: int) -> None:
@@ -150,4 +160,5 @@ HANDLERS: Mapping[type[Request[Any]], Handler] = {
     m.SetLoginState: set_login_state,
     m.CountCredentials: count_credentials,
     m.CheckAuth: check_auth,
+    m.MatchAuth: match_auth,
 }

@@ -71,18 +71,18 @@ PEERS: tuple[Peering, ...] = (
         "cli", "directory",
         ("AddDomain", "ListDomains", "AddAccount", "ListAccounts",
          "ShowAccount", "SetAccountStatus", "CountAccounts",
-         "CheckDirectory"),
+         "CheckDirectory", "ListStatuses"),
     ),
     Peering(
         "cli", "auth",
         ("SetPassword", "ChangePassword", "StopTenantLogins", "LiftTenantStop", "SetLoginState",
-         "CountCredentials", "CheckAuth"),
+         "CountCredentials", "CheckAuth", "MatchAuth"),
     ),
     Peering(
         "cli", "keyring",
         ("CreateMailboxKeys", "BeginRecovery", "GrantRecovery",
          "StopTenantSessions", "LiftSessionStop", "SetHalfState",
-         "CountKeyring", "CheckKeyring"),
+         "CountKeyring", "CheckKeyring", "MatchKeyring"),
     ),
     Peering(
         "cli", "store",
@@ -92,7 +92,7 @@ PEERS: tuple[Peering, ...] = (
     Peering(
         "cli", "ledger",
         ("ReadCheckpoint", "ReadEntries", "ProveInclusion", "ProveConsistency",
-         "CheckLedger", "RecordDrill"),
+         "CheckLedger", "RecordDrill", "RecordCensus"),
     ),
 )  # fmt: skip
 

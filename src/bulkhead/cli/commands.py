@@ -1,5 +1,6 @@
 """COMMANDS: the rows of the tree. Standard library only."""
 
+from bulkhead.cli.credentials_commands import CREDENTIALS_COMMANDS
 from bulkhead.cli.directory_commands import DIRECTORY_COMMANDS
 from bulkhead.cli.exit_codes import ExitCode
 from bulkhead.cli.tree import LIVE, REASON, TENANT, Argument, Command, flag, option, positional
@@ -10,6 +11,7 @@ GROUPS = {
     "tenant": "The tenants of the installation.",
     "domain": "The domains of a tenant.",
     "account": "The accounts of a tenant.",
+    "credentials": "How passwords are protected.",
     "queue": "Outbound mail that waits.",
     "ledger": "The tenant's tamper-evident log.",
     "demo": "Six tenants on loopback.",
@@ -327,4 +329,12 @@ _DRILL = (
     ),
 )  # fmt: skip
 
-COMMANDS: tuple[Command, ...] = (*_INSTALLATION, *_FILES, *DIRECTORY_COMMANDS, *_MAIL, *_DEMO, *_DRILL)
+COMMANDS: tuple[Command, ...] = (
+    *_INSTALLATION,
+    *_FILES,
+    *DIRECTORY_COMMANDS,
+    *CREDENTIALS_COMMANDS,
+    *_MAIL,
+    *_DEMO,
+    *_DRILL,
+)

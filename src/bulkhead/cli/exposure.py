@@ -5,16 +5,15 @@ import time
 from collections.abc import Iterator
 from typing import Any
 
-from bulkhead.boundary.messages.fields import Request
-from bulkhead.boundary.messages.to_auth import AuthCounts, CountCredentials
 from bulkhead.boundary.messages.to_directory import AccountCounts, CountAccounts
 from bulkhead.boundary.messages.to_keyring import CountKeyring, KeyringCounts
 from bulkhead.boundary.messages.to_queue import CountQueue, QueueCounts
 from bulkhead.boundary.messages.to_store import CountStore, StoreCounts
 from bulkhead.cli.account_steps import STATUS_NAMES
 from bulkhead.cli.exit_codes import ExitCode, exit_code_of
-from bulkhead.cli.many import Answer, ask_all, chosen_tenants
+from bulkhead.cli.many import Answer, Asked, ask_all, chosen_tenants
 from bulkhead.cli.output import print_json, print_table, say, time_text
+from bulkhead.cli.records import Opened, open_auth
 from bulkhead.cli.road import wait_for
 from bulkhead.records.credential import State
 
@@ -34,8 +33,8 @@ QUEUED_MAIL = "AES-256-GCM; its key is sealed to the queue key, which keyring ho
 def exposure(options: argparse.Namespace) -> int:
     """Print the rows."""
     installation, tenants = chosen_tenants(options)
-    requests: list[tuple[str, Request[Any]]] = [
-        ("directory", CountAccounts()), ("auth", CountCredentials()), ("keyring", CountKeyring()),
+    requests: list[tuple[str, Asked]] = [
+        ("directory", CountAccounts()), ("auth", open_auth), ("keyring", CountKeyring()),
         ("store", CountStore()), ("queue", CountQueue()),
     ]  # fmt: skip
     as_of = int(time.time() * 1000)
@@ -73,11 +72,10 @@ def _of(reply: object) -> Iterator[tuple[str, str, str, int, str]]:
                 gone = STATUS_NAMES[row.status] == "purged"
                 scheme, protection = ("tombstone", ADDRESS_GONE) if gone else ("clear", ADDRESS_CLEAR)
                 yield "address", STATUS_NAMES[row.status], scheme, row.accounts, protection
-        case AuthCounts():
-            for half in reply.rows:
-                name = f"{half.scheme} key {half.key_version}"
-                state = STATE_NAMES.get(half.state, "unreadable")
-                yield "password verifier", state, name, half.count, VERIFIER_AUTH
+        case Opened():
+            for (_, scheme, state, version), count in sorted(reply.counts.items()):
+                name = STATE_NAMES.get(state, "unreadable")
+                yield "password verifier", name, f"{scheme} key {version}", count, VERIFIER_AUTH
         case KeyringCounts():
             key = f"key {reply.key_version}"
             yield "password verifier", "-", f"tight tag {key}", reply.credentials, VERIFIER_KEYRING

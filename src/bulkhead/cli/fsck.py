@@ -3,16 +3,14 @@
 import argparse
 from typing import Any
 
-from bulkhead.boundary.messages.fields import Request
-from bulkhead.boundary.messages.to_auth import CheckAuth
 from bulkhead.boundary.messages.to_directory import CheckDirectory
-from bulkhead.boundary.messages.to_keyring import CheckKeyring
 from bulkhead.boundary.messages.to_ledger import CheckLedger
 from bulkhead.boundary.messages.to_queue import CheckQueue
 from bulkhead.boundary.messages.to_store import CheckStore
 from bulkhead.cli.exit_codes import ExitCode, exit_code_of
-from bulkhead.cli.many import Answer, ask_all, chosen_tenants
+from bulkhead.cli.many import Answer, Asked, ask_all, chosen_tenants
 from bulkhead.cli.output import print_json, print_table, printable
+from bulkhead.cli.records import check_keyring, open_auth
 from bulkhead.cli.road import wait_for
 
 CHECK_SECONDS = 3600.0
@@ -22,8 +20,8 @@ _EXAMINED = ("messages", "records", "entries", "accounts")  # the number that a 
 def fsck(options: argparse.Namespace) -> int:
     """Print what each found; 1 on findings, 5 where bytes failed their proof, 3 or 4 where one could not be asked."""
     installation, tenants = chosen_tenants(options)
-    requests: list[tuple[str, Request[Any]]] = [
-        ("directory", CheckDirectory()), ("auth", CheckAuth()), ("keyring", CheckKeyring()),
+    requests: list[tuple[str, Asked]] = [
+        ("directory", CheckDirectory()), ("auth", open_auth), ("keyring", check_keyring),
         ("store", CheckStore(options.deep)), ("queue", CheckQueue()), ("ledger", CheckLedger()),
     ]  # fmt: skip
     answers = wait_for(ask_all(installation, tenants, requests, CHECK_SECONDS))

@@ -2,7 +2,7 @@
 
 import argparse
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,6 +13,8 @@ from bulkhead.config import Installation, Tenant, load_installation
 from bulkhead.errors import ConfigError, Error, TemporaryFailure
 
 AT_ONCE = 4  # tenants asked at a time
+Asked = Request[Any] | Callable[[Road], Awaitable[Any]]
+"""One request, or what asks several and folds their replies into one."""
 CELL = "cell"  # stands for the compartments of a cell that does not run
 
 
@@ -37,7 +39,7 @@ def chosen_tenants(options: argparse.Namespace) -> tuple[Installation, list[Tena
 
 
 async def ask_all(
-    installation: Installation, tenants: Sequence[Tenant], requests: Sequence[tuple[str, Request[Any]]], timeout: float
+    installation: Installation, tenants: Sequence[Tenant], requests: Sequence[tuple[str, Asked]], timeout: float
 ) -> list[Answer]:
     """One answer for each tenant and request, in order; one from `cell` for a tenant whose cell does not run."""
     gate = asyncio.Semaphore(AT_ONCE)
@@ -53,8 +55,10 @@ async def ask_all(
     return [answer for answers in await asyncio.gather(*map(of_tenant, tenants)) for answer in answers]
 
 
-async def _ask(road: Road, compartment: str, request: Request[Any], timeout: float) -> Answer:
+async def _ask(road: Road, compartment: str, request: Asked, timeout: float) -> Answer:
     try:
+        if not isinstance(request, Request):
+            return Answer(road.tenant.id, compartment, await request(road))
         return Answer(road.tenant.id, compartment, await road.ask(compartment, request, timeout=timeout))
     except Error as error:
         return Answer(road.tenant.id, compartment, error=error)

@@ -151,7 +151,7 @@ def _holdings(answers: list[Answer]) -> dict[str, Holdings]:
     return {
         tenant: Holdings(
             addresses=found[tenant, "directory"].addresses,
-            verifiers=sum(row.count for row in found[tenant, "auth"].rows),
+            verifiers=found[tenant, "auth"].credentials,
             messages=found[tenant, "store"].messages,
         )
         for tenant in dict.fromkeys(answer.tenant for answer in answers)

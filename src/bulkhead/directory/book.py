@@ -2,6 +2,7 @@
 
 import hmac
 import sqlite3
+import struct
 import time
 from dataclasses import dataclass, field
 from typing import TypeVar
@@ -18,6 +19,7 @@ from bulkhead.boundary.messages.to_directory import (
     RecipientVerdict,
     SetAccountStatus,
     StatusCount,
+    StatusPage,
 )
 from bulkhead.directory.transitions import LOGS_IN, RECEIVES, SENDS, Status, check_transition, parse_status
 from bulkhead.errors import PeerError, Refused
@@ -28,6 +30,7 @@ from bulkhead.identifiers import ID_BYTES, AccountId, Address, parse_address, pa
 PAGE_BYTES = 192 * 1024  # of rows in one reply; a message has at most 256 KiB
 ROW_BYTES = 64  # of a row beside its text
 POSTMASTER = "postmaster"
+_STATUS = struct.Struct(">Q16sB")
 T = TypeVar("T")
 
 _BY_KEY = (
@@ -128,6 +131,12 @@ class DirectoryBook:
         else:
             rows = self.database.read(_PAGE_OF_ALL, (_after(after), limit))
         return _fitting([AccountRow(*row) for row in rows], [len(row[1].encode()) for row in rows])
+
+    def statuses(self, after: int, limit: int) -> StatusPage:
+        """Ids and statuses of up to `limit` accounts, in the order they were added."""
+        page = "SELECT number, id, status FROM account WHERE number > ? ORDER BY number LIMIT ?"
+        rows = self.database.read(page, (after, limit))
+        return StatusPage(b"".join([_STATUS.pack(*row) for row in rows]))
 
     def show(self, text: str) -> AccountRow:
         """One account. Raises Refused (`no-such-address`)."""

@@ -12,6 +12,7 @@ from bulkhead.boundary.exchange import Handler
 from bulkhead.boundary.messages.fields import Done, Mutation, Reply, Request
 from bulkhead.boundary.messages.to_directory import (
     PAGE_MAX,
+    STATUSES_MAX,
     AccountCounts,
     AccountPage,
     AccountRow,
@@ -25,12 +26,14 @@ from bulkhead.boundary.messages.to_directory import (
     FindLogin,
     ListAccounts,
     ListDomains,
+    ListStatuses,
     LoginAccount,
     Recipient,
     RecipientVerdict,
     ResolveRecipient,
     SetAccountStatus,
     ShowAccount,
+    StatusPage,
 )
 from bulkhead.directory.book import DirectoryBook
 from bulkhead.directory.check import check_directory
@@ -119,6 +122,11 @@ def count_accounts(directory: Directory, _: Channel, __: CountAccounts, ___: Bod
     return directory.book.counts()
 
 
+def list_statuses(directory: Directory, _: Channel, request: ListStatuses, __: BodyReader | None) -> StatusPage:
+    """Ids and statuses."""
+    return directory.book.statuses(request.after, max(1, min(request.limit, STATUSES_MAX)))
+
+
 async def check(directory: Directory, _: Channel, __: CheckDirectory, ___: BodyReader | None) -> DirectoryReport:
     """Check the database, in a thread, so that look-ups go on."""
     return await asyncio.to_thread(check_directory, directory.book.database.path)
@@ -147,4 +155,5 @@ HANDLERS: Mapping[type[Request[Any]], Handler] = {
     SetAccountStatus: set_account_status,
     CountAccounts: count_accounts,
     CheckDirectory: check,
+    ListStatuses: list_statuses,
 }

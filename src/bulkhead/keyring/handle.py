@@ -8,13 +8,15 @@ from bulkhead.boundary.body import BodyReader
 from bulkhead.boundary.edge import Channel
 from bulkhead.boundary.exchange import Exchange, Handler
 from bulkhead.boundary.messages import to_keyring as m
+from bulkhead.boundary.messages.census import AccountRecords, RecordPage
 from bulkhead.boundary.messages.fields import Done, Request
 from bulkhead.errors import Refused
 from bulkhead.holder.database import Database
 from bulkhead.holder.outbox import Outbox
 from bulkhead.holder.stop import TenantStop
+from bulkhead.holder.walk import count_keys
 from bulkhead.keyring.cache import LoginCache
-from bulkhead.keyring.check import check_records
+from bulkhead.keyring.check import census
 from bulkhead.keyring.failures import Failures
 from bulkhead.keyring.grants import Grants
 from bulkhead.keyring.halves import Halves
@@ -215,9 +217,9 @@ async def set_half_state(keyring: Keyring, _: Channel, request: m.SetHalfState, 
     return m.SessionsEnded(keyring.sessions.end_account(request.account, "closed"))
 
 
-def count_keyring(keyring: Keyring, _: Channel, __: m.CountKeyring, ___: _Body) -> m.KeyringCounts:
+async def count_keyring(keyring: Keyring, _: Channel, __: m.CountKeyring, ___: _Body) -> m.KeyringCounts:
     """What is here, and what was opened since start."""
-    (credentials,) = keyring.database.first("SELECT count(DISTINCT bid) FROM half")
+    credentials = await count_keys(keyring.database, "half", ("bid", "g"))
     counts = "SELECT coalesce(sum(state <> 3), 0), coalesce(sum(state = 3), 0) FROM account"
     mailboxes, tombstones = keyring.database.first(counts)
     opened, version = keyring.openings.opened, keyring.keys.ring.current(RING)[0]
@@ -235,9 +237,16 @@ def count_keyring(keyring: Keyring, _: Channel, __: m.CountKeyring, ___: _Body) 
     )
 
 
-async def check_keyring(keyring: Keyring, _: Channel, __: m.CheckKeyring, ___: _Body) -> m.KeyringReport:
-    """Every record opened."""
-    return await check_records(keyring.database, keyring.keys)
+async def check_keyring(keyring: Keyring, _: Channel, request: m.CheckKeyring, __: _Body) -> RecordPage:
+    """Records opened, in the order of row keys."""
+    return await census(keyring.database, keyring.keys, signatures=request.signatures).page(
+        request.after, request.limit
+    )
+
+
+async def match_keyring(keyring: Keyring, _: Channel, request: m.MatchKeyring, __: _Body) -> AccountRecords:
+    """Records opened, by account."""
+    return await census(keyring.database, keyring.keys, signatures=False).of_accounts(request.accounts)
 
 
 HANDLERS: Mapping[type[Request[Any]], Handler] = {
@@ -259,4 +268,5 @@ HANDLERS: Mapping[type[Request[Any]], Handler] = {
     m.SetHalfState: set_half_state,
     m.CountKeyring: count_keyring,
     m.CheckKeyring: check_keyring,
+    m.MatchKeyring: match_keyring,
 }

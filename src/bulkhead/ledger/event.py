@@ -65,6 +65,7 @@ EVENTS: Mapping[str, EventKind] = MappingProxyType(
             (13, "CellStarted", "The cell's supervisor started its compartments."),
             (14, "CompartmentRestarted", "A compartment ended and was started again."),
             (15, "DrillRun", "The blast radius was measured: hash of the result and its counts."),
+            (16, "CredentialsAudited", "Every credential was opened and counted: hash of the report and its totals."),
         )
     }
 )

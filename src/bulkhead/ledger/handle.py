@@ -31,6 +31,7 @@ from bulkhead.boundary.messages.to_ledger import (
     ProveInclusion,
     ReadCheckpoint,
     ReadEntries,
+    RecordCensus,
     RecordDrill,
 )
 from bulkhead.errors import IntegrityError, Refused, TemporaryFailure
@@ -198,6 +199,17 @@ async def record_drill(ledger: Ledger, peer: Channel, request: RecordDrill, _: B
     return Appended(await ledger.append(peer, AppendEvents(request.stamp, (event,))))
 
 
+async def record_census(ledger: Ledger, peer: Channel, request: RecordCensus, _: BodyReader | None) -> Appended:
+    """Append the audit's event, then answer."""
+    details: dict[str, str | int | bool | None] = {
+        "sha256": request.digest.hex(), "accounts": request.accounts, "records": request.records,
+        "legacy": request.legacy, "faults": request.faults, "mismatches": request.mismatches,
+        "strays": request.strays, "matched": request.matched,
+    }  # fmt: skip
+    event = to_ledger.Event("CredentialsAudited", request.time, request.stamp.actor, b"", details)
+    return Appended(await ledger.append(peer, AppendEvents(request.stamp, (event,))))
+
+
 async def read_checkpoint(ledger: Ledger, _: Channel, __: ReadCheckpoint, ___: BodyReader | None) -> CheckpointText:
     """The newest signed checkpoint."""
     note: str = await ledger.run(lambda: ledger.log.note.encode().decode())
@@ -271,4 +283,5 @@ HANDLERS: Mapping[type[Request[Any]], Handler] = {
     ProveConsistency: prove_consistency,
     CheckLedger: check_ledger,
     RecordDrill: record_drill,
+    RecordCensus: record_census,
 }

@@ -27,6 +27,7 @@ from bulkhead.records.record import Kind, open_, seal
 LEGACY_FIELD_MAX = 255  # octets
 
 _AUTH = struct.Struct(">HBBIIB16s32s")
+_COSTS = 13  # octets before the salt
 _KEYRING = struct.Struct(">HB32s")
 _GENERATION = struct.Struct(">I")
 _NO_SALT = bytes(SALT_BYTES)
@@ -89,6 +90,11 @@ class AuthHalf:
     def open(cls, record: bytes, place: Place, k_auth: bytes) -> "AuthHalf":
         """The half in `record`. Raises IntegrityError."""
         body = open_(record, Kind.AUTH_HALF, k_auth, place.fields())
+        return cls.decode(body)
+
+    @classmethod
+    def decode(cls, body: bytes) -> "AuthHalf":
+        """The half that a record's plaintext is. Raises IntegrityError."""
         try:
             return cls._decode(body)
         except (struct.error, ValueError, IndexError):
@@ -111,6 +117,25 @@ class AuthHalf:
             parameters = StretchParameters(memory, passes, lanes)
         legacy = Legacy(scheme.decode("ascii"), legacy_salt) if scheme else None
         return cls(_read_scope(scope), State(state), salt, parameters, release_hash, legacy)
+
+    @property
+    def scheme(self) -> str:
+        """How the password is stretched, with its cost, for counts: at most 96 characters."""
+        if self.parameters is None:
+            return "hkdf"
+        cost = self.parameters
+        text = f"argon2id(m={cost.memory_kib},t={cost.time_cost},p={cost.lanes})"
+        return f"{text}({self.legacy.scheme})"[:96] if self.legacy else text
+
+    @classmethod
+    def sort_of(cls, body: bytes) -> bytes:
+        """The part of an opened half by which halves are alike, all of it checked once by `decode`; a half as long as
+        its own lengths say has the same scheme and state as every other of its sort. Raises IndexError, ValueError.
+        """
+        at = _AUTH.size + 1 + body[_AUTH.size]
+        if len(body) != at + 1 + body[at]:
+            raise ValueError("wrong length")
+        return body[:_COSTS] + body[_AUTH.size : at]
 
     def check_release(self, release: bytes) -> None:
         """Passes where `release` is the one whose hash is here. Raises Refused."""
@@ -146,7 +171,11 @@ class KeyringHalf:
     @classmethod
     def open(cls, record: bytes, place: Place, k_ring: bytes) -> "KeyringHalf":
         """The half in `record`. Raises IntegrityError."""
-        body = open_(record, Kind.KEYRING_HALF, k_ring, place.fields())
+        return cls.decode(open_(record, Kind.KEYRING_HALF, k_ring, place.fields()))
+
+    @classmethod
+    def decode(cls, body: bytes) -> "KeyringHalf":
+        """The half that a record's plaintext is. Raises IntegrityError."""
         try:
             scope, state, tag = _KEYRING.unpack_from(body)
             return cls(_read_scope(scope), State(state), tag, body[_KEYRING.size :])

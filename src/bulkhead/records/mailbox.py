@@ -105,7 +105,11 @@ class MailboxRecord:
     @classmethod
     def open(cls, record: bytes, tenant: TenantId, mid: bytes, generation: int, k_ring: bytes) -> "MailboxRecord":
         """The row's parts. Raises IntegrityError."""
-        body = open_(record, Kind.MAILBOX, k_ring, _place(tenant, mid, generation))
+        return cls.decode(open_(record, Kind.MAILBOX, k_ring, _place(tenant, mid, generation)))
+
+    @classmethod
+    def decode(cls, body: bytes) -> "MailboxRecord":
+        """The parts that a record's plaintext is. Raises IntegrityError."""
         parts, at = [], 0
         for _ in range(4):
             if at + 2 > len(body):

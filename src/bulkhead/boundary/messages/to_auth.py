@@ -4,9 +4,10 @@ from typing import Annotated, ClassVar
 
 from msgspec import Meta
 
+from bulkhead.boundary.messages.census import WALK_ROWS_MAX, AccountIds, AccountRecords, Cursor, RecordPage
 from bulkhead.boundary.messages.fields import (
     U8,
-    U32,
+    U16,
     U63,
     AccountId,
     Done,
@@ -101,33 +102,26 @@ class ChangePassword(Mutation[Done], frozen=True, tag=16):
         return "ChangePassword(...)"
 
 
-class SchemeCount(Reply, frozen=True):
-    """How many credentials of one scheme, parameters and state."""
-
-    scheme: Annotated[str, Meta(max_length=96)]
-    state: U8
-    key_version: U32
-    count: U63
-
-
 class AuthCounts(Reply, frozen=True):
-    """Credentials by scheme, and whether logins are stopped."""
+    """How many credentials there are, and whether logins are stopped."""
 
-    rows: Annotated[tuple[SchemeCount, ...], Meta(max_length=256)]
+    credentials: U63
     stopped: bool
     epoch: U63
 
 
 class CountCredentials(Request[AuthCounts], frozen=True, tag=14):
-    """Counts for `exposure`; opens every record and lists none."""
+    """Counts for `status`; opens no record."""
 
 
-class AuthReport(Reply, frozen=True):
-    """What `fsck` found."""
+class CheckAuth(Request[RecordPage], frozen=True, tag=15):
+    """Open up to `limit` records, in the order of their row keys, from `after` on (empty: the first)."""
 
-    records: U63
-    problems: Annotated[tuple[Text, ...], Meta(max_length=100)]
+    after: Cursor = b""
+    limit: U16 = WALK_ROWS_MAX
 
 
-class CheckAuth(Request[AuthReport], frozen=True, tag=15):
-    """Open every record."""
+class MatchAuth(Request[AccountRecords], frozen=True, tag=29):
+    """Open every record of these accounts; answered with how their halves stand. Refused: `bad-account`."""
+
+    accounts: AccountIds

@@ -21,6 +21,8 @@ from bulkhead.boundary.messages.fields import (
 
 BindingRecord = Annotated[bytes, Meta(min_length=1, max_length=512)]
 PAGE_MAX = 1000  # rows of one listing
+STATUSES_MAX = 4096  # rows of one page of statuses
+STATUS_BYTES = 25
 
 
 class BindingRow(Reply, frozen=True):
@@ -173,6 +175,19 @@ class AccountCounts(Reply, frozen=True):
 
 class CountAccounts(Request[AccountCounts], frozen=True, tag=16):
     """Counts for `status` and `exposure`."""
+
+
+class StatusPage(Reply, frozen=True):
+    """Statuses without addresses: number u64, id, status u8 of each account (25 bytes), ascending by number."""
+
+    rows: Annotated[bytes, Meta(max_length=STATUS_BYTES * STATUSES_MAX)]
+
+
+class ListStatuses(Request[StatusPage], frozen=True, tag=29):
+    """Up to `limit` accounts after number `after`; fewer are the end."""
+
+    after: U63 = 0
+    limit: U16 = STATUSES_MAX
 
 
 class DirectoryReport(Reply, frozen=True):

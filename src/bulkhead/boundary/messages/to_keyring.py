@@ -4,8 +4,10 @@ from typing import Annotated, ClassVar
 
 from msgspec import Meta
 
+from bulkhead.boundary.messages.census import WALK_ROWS_MAX, AccountIds, AccountRecords, Cursor, RecordPage
 from bulkhead.boundary.messages.fields import (
     U8,
+    U16,
     U32,
     U63,
     AccountId,
@@ -325,12 +327,18 @@ class CountKeyring(Request[KeyringCounts], frozen=True, tag=36):
     """Counts for `status` and `exposure`."""
 
 
-class KeyringReport(Reply, frozen=True):
-    """What `fsck` found."""
+class CheckKeyring(Request[RecordPage], frozen=True, tag=37):
+    """Open up to `limit` records, halves and then mailbox keys, in the order of their row keys, from `after` on.
 
-    records: U63
-    problems: Annotated[tuple[Text, ...], Meta(max_length=100)]
+    signatures: verify every binding's too, which takes several times as long.
+    """
+
+    after: Cursor = b""
+    limit: U16 = WALK_ROWS_MAX
+    signatures: bool = False
 
 
-class CheckKeyring(Request[KeyringReport], frozen=True, tag=37):
-    """Open every record under its version key."""
+class MatchKeyring(Request[AccountRecords], frozen=True, tag=59):
+    """Open every record of these accounts; answered with how their halves stand. Refused: `bad-account`."""
+
+    accounts: AccountIds

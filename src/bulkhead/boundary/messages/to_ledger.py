@@ -102,5 +102,24 @@ class RecordDrill(Mutation[Appended], frozen=True, tag=7):
     live: bool = False  # whether it ran on this installation itself
 
 
+class RecordCensus(Mutation[Appended], frozen=True, tag=8):
+    """Append what an audit of the credentials found; durable and in a checkpoint before the answer.
+
+    digest: SHA-256 of the tenant's report.   accounts, records: examined.   legacy: credentials whose password is still
+    wrapped in an imported digest.   faults: records that do not open.   mismatches: accounts whose halves do not match.
+    strays: records of no account.   matched: whether account by account.
+    """
+
+    time: U63  # ms, when it ended
+    digest: Digest32
+    accounts: U63
+    records: U63
+    legacy: U63
+    faults: U63
+    mismatches: U63
+    strays: U63
+    matched: bool
+
+
 class CheckLedger(Request[LedgerReport], frozen=True, tag=6):
     """Rebuild the tree from the entries and compare with every checkpoint."""

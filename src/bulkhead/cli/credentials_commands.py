@@ -1,0 +1,58 @@
+"""The rows of the tree for credentials. Standard library only."""
+
+from bulkhead.cli.exit_codes import ExitCode
+from bulkhead.cli.tree import LIVE, Command, flag, positional
+
+_REPORT = {
+    "tenant": "the tenant's id",
+    "as_of": "when the audit began, ms since 1970",
+    "seconds": "how long it took",
+    "matched": "whether the halves were matched account by account",
+    "accounts": "accounts of directory, all statuses",
+    "records": "records opened, of auth and keyring together",
+    "legacy": "credentials whose password is still wrapped in an imported digest",
+    "faults": "records that do not open, all of them",
+    "problems": "the first of them, in words, a list",
+    "mismatches": "accounts whose halves, or whose status and halves, disagree",
+    "mismatched": "the first of them, one object an account",
+    "mismatched[].account": "its id",
+    "mismatched[].what": "what disagrees",
+    "strays": "records of no account of directory",
+    "statuses": "one object an account status",
+    "statuses[].status": "the status, as directory has it",
+    "statuses[].accounts": "how many accounts",
+    "statuses[].without_credential": "how many of them have none",
+    "counts": "one object a sort of record; their counts add up to `records`",
+    "counts[].compartment": "`auth` or `keyring`",
+    "counts[].record": "`auth half`, `keyring half` or `mailbox key`",
+    "counts[].status": "the account's status; `stray`: of no account; `-`: not matched",
+    "counts[].scheme": "how the password is stretched (`hkdf`: app password; an imported scheme in parentheses); "
+    "`unreadable`; empty in keyring, which does not know it",
+    "counts[].state": "the half's state",
+    "counts[].key_version": "the key version that it is sealed under",
+    "counts[].count": "how many",
+}
+
+CREDENTIALS_COMMANDS = (
+    Command(
+        ("credentials", "audit"),
+        "Open every credential and mailbox key, count how each is protected, and have the ledger witness it.",
+        "bulkhead.cli.credentials:audit",
+        (
+            positional("tenant", "The tenant's id (default: every one that is not disabled).", nargs="?"),
+            flag("--quick", "Do not match the halves with each other and with the accounts."),
+        ),
+        exits=(ExitCode.FINDING, *LIVE, ExitCode.INTEGRITY),
+        json_keys={
+            "complete": "whether every tenant asked has answered",
+            "tenants": "one object a tenant",
+            "tenants[].sha256": "SHA-256 of `report` as one line of JSON, keys in order, no spaces (`jq -cjS`); the "
+            "ledger has it",
+            "tenants[].entry": "index of the ledger's entry",
+            "tenants[].report": "what was found",
+            **{f"tenants[].report.{key}": text for key, text in _REPORT.items()},
+        },
+        text="Logins go on meanwhile. What disagrees is asked for again two seconds later, and listed only if it still "
+        "does. Exits with 5 where records do not open, with 1 where halves or statuses disagree.",
+    ),
+)

@@ -1,0 +1,141 @@
+"""The records of a holder of credentials opened, checked and counted: in the order of row keys, or by account.
+
+Both go on while logins do: a slice of rows at a time, the loop free in between.
+"""
+
+import asyncio
+import struct
+from collections import Counter, defaultdict
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from bulkhead.boundary.messages.census import PROBLEMS_MAX, SORTS_MAX, WALK_ROWS_MAX, AccountRecords, RecordCount
+from bulkhead.boundary.messages.census import RecordPage as Page
+from bulkhead.errors import IntegrityError, Refused
+from bulkhead.holder.database import Database
+from bulkhead.holder.walk import SLICE, decode_cursor, encode_cursor, walk
+from bulkhead.identifiers import ID_BYTES, AccountId
+from bulkhead.records.record import Kind
+
+Sort = tuple[int, str, int, int]
+"""Kind of the record, scheme, state, key version: what records are counted by."""
+SLICE_ACCOUNTS = 32
+_HALVES = struct.Struct(">BBIHI")
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """One table of sealed records. open: (row, what the account's id is where it is known) to its sort.
+
+    key: the primary key, row key and number; columns: what `open` needs, behind them. owner: names the account.
+    open raises IntegrityError.
+    """
+
+    name: str
+    kind: Kind
+    key: tuple[str, str]
+    columns: tuple[str, ...]
+    owner: str
+    open: Callable[[Sequence[Any], AccountId | None], tuple[str, int, int]]
+
+
+@dataclass(slots=True)
+class Tally:
+    """Of one request. A sort too many for a reply is counted as scheme `other`; faults: all, problems: the first."""
+
+    counts: Counter[Sort] = field(default_factory=Counter)
+    faults: int = 0
+    problems: list[str] = field(default_factory=list)
+
+    def open(self, table: Table, row: Sequence[Any], account: AccountId | None = None) -> None:
+        """Open one record, and count it as what it is or as `unreadable`."""
+        try:
+            sort = (int(table.kind), *table.open(row, account))
+        except IntegrityError as error:
+            sort = (int(table.kind), "unreadable", 0, 0)
+            self.faults += 1
+            if len(self.problems) < PROBLEMS_MAX:
+                self.problems.append(f"{table.name} row {row[0].hex()}: {error.public}")
+        if sort not in self.counts and len(self.counts) >= SORTS_MAX - 2 * len(Kind):
+            sort = (int(table.kind), "other", 0, 0)
+        self.counts[sort] += 1
+
+    def rows(self) -> tuple[RecordCount, ...]:
+        """The counts, for a reply."""
+        return tuple(RecordCount(*sort, count) for sort, count in sorted(self.counts.items()))
+
+
+@dataclass(frozen=True, slots=True)
+class Census:
+    """owner_row, main_row: row keys of an account, and of its main password. absent: state of an account unknown here.
+
+    tables: the first holds the halves.
+    """
+
+    database: Database
+    tables: tuple[Table, ...]
+    owner_row: Callable[[AccountId], bytes]
+    main_row: Callable[[AccountId], bytes]
+    absent: int
+
+    async def page(self, cursor: bytes, limit: int) -> Page:
+        """Up to `limit` rows from the cursor on. Raises Refused (`bad-cursor`)."""
+        after: tuple[Any, ...] = ()
+        match decode_cursor(cursor):
+            case ():
+                number = 0
+            case (int(number), bytes(row), int(last)) if 0 <= number < len(self.tables):
+                after = (row, last)
+            case (int(number),) if 0 <= number < len(self.tables):
+                pass
+            case _:
+                raise Refused("that is no place in a walk", code="bad-cursor")
+        table, tally, left = self.tables[number], Tally(), min(limit, WALK_ROWS_MAX)
+        slice_rows = max(1, min(left, SLICE))
+        async for rows in walk(self.database, table.name, table.key, table.columns, after, slice_rows=slice_rows):
+            for row in rows:
+                tally.open(table, row)
+            left -= len(rows)
+            if left <= 0:
+                return Page(tally.rows(), tally.faults, tuple(tally.problems), encode_cursor(number, *rows[-1][:2]))
+        more = encode_cursor(number + 1) if number + 1 < len(self.tables) else b""
+        return Page(tally.rows(), tally.faults, tuple(tally.problems), more)
+
+    async def of_accounts(self, packed: bytes) -> AccountRecords:
+        """Every record of these accounts, and how their halves stand. Raises Refused (`bad-account`)."""
+        if len(packed) % ID_BYTES:
+            raise Refused("an account id has 16 bytes", code="bad-account")
+        ids = [AccountId(packed[at : at + ID_BYTES]) for at in range(0, len(packed), ID_BYTES)]
+        tally, halves = Tally(), bytearray()
+        for at in range(0, len(ids), SLICE_ACCOUNTS):
+            halves += self._slice(ids[at : at + SLICE_ACCOUNTS], tally)
+            await asyncio.sleep(0)
+        return AccountRecords(tally.rows(), tally.faults, tuple(tally.problems), bytes(halves))
+
+    def _slice(self, ids: Sequence[AccountId], tally: Tally) -> bytes:
+        owners = [self.owner_row(account) for account in ids]
+        accounts = dict(zip(owners, ids, strict=True))
+        marks = ", ".join("?" * len(owners))
+        owner = self.tables[0].owner
+        query = f"SELECT {owner}, state FROM account WHERE {owner} IN ({marks})"  # noqa: S608  names of our schema
+        states: dict[bytes, int] = dict(self.database.read(query, owners))
+        held: defaultdict[bytes, list[tuple[bytes, int]]] = defaultdict(list)
+        for table in self.tables:
+            names = ", ".join((*table.key, *table.columns, table.owner))
+            query = f"SELECT {names} FROM {table.name} WHERE {table.owner} IN ({marks})"  # noqa: S608  as above
+            for row in self.database.read(query, owners):
+                tally.open(table, row, accounts[row[-1]])
+                if table is self.tables[0]:
+                    held[row[-1]].append(row[:2])
+        return b"".join(
+            self._halves(states.get(row, self.absent), self.main_row(account), held[row])
+            for row, account in accounts.items()
+        )
+
+    @staticmethod
+    def _halves(state: int, main: bytes, held: list[tuple[bytes, int]]) -> bytes:
+        mains = [g for bid, g in held if bid == main]
+        others = [g for bid, g in held if bid != main]
+        newest = max(mains, default=0)
+        return _HALVES.pack(state, min(len(mains), 255), newest, min(len(others), 0xFFFF), sum(others) & 0xFFFFFFFF)
