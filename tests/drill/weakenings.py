@@ -441,4 +441,25 @@ CELLS = (
     ),
 )  # fmt: skip
 
+_FILTER_OF_UIDS = '{"setresuid": own, "setresgid": own, "setgroups"'
+
+IMAGES = (
+    _one(
+        "image-locked-after-its-imports", "supervisor/image_start.py", "    try:\n        report = lock_image(terms)\n",
+        "    import_from(terms.paths)\n    from bulkhead.boundary.processes import Image\n"
+        "    from bulkhead.supervisor.images import preload\n\n    preload(Image(terms.image))\n"
+        "    try:\n        report = lock_image(terms)\n",
+        "mx/wheel-in-front", "dialer/wheel-in-vault",
+    ),
+    _one(
+        "image-without-landlock", "supervisor/image_lock.py", "            landlock.restrict(ruleset, rules)\n",
+        "            pass\n", "mx/wheel-in-front", "dialer/wheel-in-vault",
+    ),
+    _one(
+        "image-becomes-any-uid", "supervisor/image_calls.py", _FILTER_OF_UIDS,
+        _FILTER_OF_UIDS.replace("own", "ALWAYS"), "mx/wheel-in-front", "dialer/wheel-in-vault",
+    ),
+)  # fmt: skip
+
+CELLS += IMAGES
 WEAKENINGS = (*WALLS, *CREDENTIALS, *SESSIONS, *PEERS, *MAIL, *NEIGHBOURS, *CELLS)

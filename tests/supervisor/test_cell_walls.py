@@ -11,6 +11,7 @@ from tests.supervisor.cells import running, unit_of
 from bulkhead.boundary.peers import PEERS
 from bulkhead.boundary.processes import OPERATOR_CONSOLE, PROCESSES, Image, Reach, compartment_uid
 from bulkhead.supervisor.cell import Cell, edge_count
+from bulkhead.supervisor.launch import START
 
 PART_OF = {"_cffi_backend": "cffi"}
 SITE_PACKAGE = re.compile(r"/site-packages/([A-Za-z0-9_]+)")
@@ -81,12 +82,12 @@ def _assert_edges(cell: Cell) -> None:
 
 
 def _assert_nothing_told(cell: Cell) -> None:
-    """Environment and arguments, which others may read, name no path, key or setting."""
+    """Environment and arguments, which others may read, name no path but the program's, no key and no setting."""
     for name, _, pid in readable(cell):
         environment = Path(f"/proc/{pid}/environ").read_bytes()
         assert environment == b"LANG=C.UTF-8\0", name
         arguments = Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
-        assert arguments[1:5] == [b"-I", b"-B", b"-m", b"bulkhead.supervisor.images"], name
+        assert arguments[1:5] == [b"-I", b"-S", b"-B", os.fsencode(START)], name
         assert arguments[5] in {b"front", b"vault"} and arguments[6].isdigit() and arguments[7:] == [b""]
 
 

@@ -12,7 +12,6 @@ import os
 import signal
 import socket
 import subprocess
-import sys
 import time
 from collections import Counter
 from collections.abc import Callable
@@ -27,6 +26,8 @@ from bulkhead.supervisor import control, crew, layout
 from bulkhead.supervisor.cell_log import CellLog
 from bulkhead.supervisor.control import Child, ControlChannel, Fork, Op
 from bulkhead.supervisor.edges import NAME_OF_SLOT, Edges, charge
+from bulkhead.supervisor.image_lock import ImageTerms
+from bulkhead.supervisor.launch import launch
 from bulkhead.supervisor.layout import Layout
 from bulkhead.supervisor.memfd import sealed_memfd
 from bulkhead.supervisor.staff import Staff
@@ -82,21 +83,15 @@ class Cell:
         return self.staff.complete and all(unit.state == "started" for unit in holders)
 
     def _execute(self, image: ImageProcess) -> None:
-        ours, theirs = control.control_pair()
-        command = [sys.executable, "-I", "-B", "-m", "bulkhead.supervisor.images"]
-        command += [image.image.value, str(theirs.fileno())]
+        terms = ImageTerms.of(image.image, self.layout, self._uid_base, self.tenant.slot)
         log = self._log.pipe(image.image.value)
         try:
-            image.popen = subprocess.Popen(
-                command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, env={"LANG": "C.UTF-8"}, cwd="/",
-                close_fds=True, pass_fds=(theirs.fileno(),), start_new_session=True,
-            )  # fmt: skip
+            image.popen, image.channel = launch(terms, log)
         finally:
             os.close(log)
-            theirs.close()
-        image.channel, image.ready, image.born = ControlChannel(ours), False, time.monotonic()
-        ours.setblocking(False)
-        self._loop.add_reader(ours.fileno(), self._on_image, image)
+        image.ready, image.born = False, time.monotonic()
+        image.channel.sock.setblocking(False)
+        self._loop.add_reader(image.channel.fileno(), self._on_image, image)
 
     def _on_image(self, image: ImageProcess) -> None:
         channel = image.channel
@@ -116,7 +111,7 @@ class Cell:
         if descriptor is not None:
             os.close(descriptor)
         if op is Op.IMAGE_READY:
-            image.ready = True
+            image.report, image.ready = control.unpack_report(payload), True
             for unit in self.units:
                 if unit.process.image is image.image:
                     self.fork(unit)
@@ -388,6 +383,10 @@ class Cell:
 
     def _uid_of(self, process: Process) -> int:
         return compartment_uid(self._uid_base, self.tenant.slot, process) if os.geteuid() == 0 else os.geteuid()
+
+    def image_locks(self) -> dict[str, Any]:
+        """What became of the images' locks, by name."""
+        return {name.value: image.report.as_dict() for name, image in self._images.items() if image.report is not None}
 
     def image_pids(self) -> dict[str, int]:
         """The images' pids by name."""

@@ -18,6 +18,7 @@ PACKET_MAX = 4096
 DESCRIPTORS_MAX = 1
 SETTINGS_MAX = 2 << 20  # bytes of a compartment's settings
 ROOT_KEY_BYTES = 32
+TERMS_MAX = 1 << 20  # bytes of what an image is locked to
 
 
 class Op(IntEnum):
@@ -26,8 +27,9 @@ class Op(IntEnum):
     # supervisor to image
     FORK = 1
     KILL = 5  # a child, by SIGKILL
+    TERMS = 6  # with a sealed memory file: what the image is locked to
     # image to supervisor
-    IMAGE_READY = 2
+    IMAGE_READY = 2  # with a report of its lock
     FORKED = 3
     EXITED = 4
     # supervisor to compartment

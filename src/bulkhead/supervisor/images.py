@@ -1,7 +1,7 @@
 """The two images of a cell: executed afresh, they load what their compartments need, freeze it, and fork them.
 
 An image stays as fork server: one thread, no key, no loop; it reads only its supervisor's control messages and reports
-exits. Run as `python -m bulkhead.supervisor.images NAME DESCRIPTOR`, the descriptor being its control channel.
+exits. `image_start` locks it and calls `serve`: what is imported here, when it acts, acts behind that lock.
 """
 
 import ctypes
@@ -18,6 +18,7 @@ import traceback
 from bulkhead.boundary.processes import PROCESSES, Image
 from bulkhead.supervisor import control
 from bulkhead.supervisor.control import Child, ControlChannel, Fork, Op
+from bulkhead.supervisor.lock import LockReport
 
 # What the standard library and cryptography would import only when first used, which fails behind the lock.
 _LATE = (
@@ -78,9 +79,9 @@ class ForkServer:
         signal.set_wakeup_fd(self._wake_write, warn_on_full_buffer=False)
         signal.signal(signal.SIGCHLD, lambda *_: None)
 
-    def run(self) -> None:
+    def run(self, report: LockReport) -> None:
         """Until the supervisor is gone; then the compartments die with this process."""
-        self._control.send(Op.IMAGE_READY)
+        self._control.tell(Op.IMAGE_READY, control.pack_report(report))
         while True:
             ready, _, _ = select.select([self._control.fileno(), self._wake_read], [], [])
             if self._wake_read in ready:
@@ -105,7 +106,7 @@ class ForkServer:
             self._become(fork, sock, parent)
         sock.close()
         self._children[pid] = fork
-        self._control.send(Op.FORKED, control.pack_child(_child(fork, pid, 0)))
+        self._control.tell(Op.FORKED, control.pack_child(_child(fork, pid, 0)))
 
     def _kill(self, child: Child) -> None:
         """Only what was forked here and not reaped yet, so the pid can be nobody else's."""
@@ -138,25 +139,20 @@ class ForkServer:
                 return
             fork = self._children.pop(pid, None)
             if fork is not None:
-                self._control.send(Op.EXITED, control.pack_child(_child(fork, pid, os.waitstatus_to_exitcode(status))))
+                self._control.tell(Op.EXITED, control.pack_child(_child(fork, pid, os.waitstatus_to_exitcode(status))))
 
 
 def _child(fork: Fork, pid: int, status: int) -> Child:
     return Child(fork.slot, fork.worker, fork.incarnation, pid, status)
 
 
-def main(arguments: list[str]) -> int:
-    """Entry point of an image."""
-    image = Image(arguments[0])
+def serve(name: str, channel: ControlChannel, report: LockReport) -> int:
+    """Load what the image of this name needs, and fork until the supervisor is gone; the exit status."""
+    image = Image(name)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     frugal_malloc()
     preload(image)
     gc.collect()
     gc.freeze()
-    channel = ControlChannel(socket.socket(fileno=int(arguments[1])))
-    ForkServer(channel).run()
+    ForkServer(channel).run(report)
     return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))

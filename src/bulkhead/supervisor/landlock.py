@@ -8,6 +8,7 @@ vsock, netlink or path-name unix sockets: those are seccomp's and chroot's.
 
 import os
 import struct
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from bulkhead.supervisor.syscalls import syscall
@@ -78,12 +79,7 @@ def apply(ruleset: Ruleset, root: int) -> None:
 
     The caller has set NO_NEW_PRIVS. Raises OSError.
     """
-    attributes = struct.pack("=Q", ruleset.fs)
-    if ruleset.abi >= 4:
-        attributes += struct.pack("=Q", ruleset.net)
-    if ruleset.abi >= 6:
-        attributes += struct.pack("=Q", ruleset.scopes)
-    descriptor = syscall("landlock_create_ruleset", attributes, len(attributes), 0)
+    descriptor = _create(ruleset)
     try:
         if ruleset.below_root:
             rule = struct.pack("=Qi", ruleset.below_root, root)  # packed in the kernel's header too
@@ -91,3 +87,24 @@ def apply(ruleset: Ruleset, root: int) -> None:
         syscall("landlock_restrict_self", descriptor, 0)
     finally:
         os.close(descriptor)
+
+
+def restrict(ruleset: Ruleset, rules: Sequence[tuple[int, int]]) -> None:
+    """The same with several rules, each an O_PATH descriptor and the rights that remain at it and below."""
+    descriptor = _create(ruleset)
+    try:
+        for path, rights in rules:
+            rule = struct.pack("=Qi", rights & ruleset.fs, path)
+            syscall("landlock_add_rule", descriptor, RULE_PATH_BENEATH, rule, 0)
+        syscall("landlock_restrict_self", descriptor, 0)
+    finally:
+        os.close(descriptor)
+
+
+def _create(ruleset: Ruleset) -> int:
+    attributes = struct.pack("=Q", ruleset.fs)
+    if ruleset.abi >= 4:
+        attributes += struct.pack("=Q", ruleset.net)
+    if ruleset.abi >= 6:
+        attributes += struct.pack("=Q", ruleset.scopes)
+    return syscall("landlock_create_ruleset", attributes, len(attributes), 0)

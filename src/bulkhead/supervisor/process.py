@@ -126,6 +126,7 @@ class CellProcess:
             "slot": self._tenant.slot,
             "pid": os.getpid(),
             "images": self.cell.image_pids(),
+            "image_locks": self.cell.image_locks(),
             "started": self._started,
             "ready": self.cell.ready,
             "levels": self._levels,

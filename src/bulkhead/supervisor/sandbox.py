@@ -55,7 +55,7 @@ def lock_down(lock: Lock, *, parent: int | None = None) -> LockReport:
         root = os.open(lock.root, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
         steps = (
             descriptors,
-            namespace := _enter_namespaces(lock),
+            namespace := enter_namespaces(lock),
             _set_limits(lock, namespace),
             _change_root(lock, namespace),
             _change_uid(lock),
@@ -131,7 +131,7 @@ def _set_limits(lock: Lock, namespace: Step) -> Step:
     return Step(Mechanism.LIMITS, Outcome.APPLIED, f"{lock.memory_bytes // MIB} MiB, {lock.threads} threads")
 
 
-def _enter_namespaces(lock: Lock) -> Step:
+def enter_namespaces(lock: Lock) -> Step:
     """An empty network (but for `dialer`) and empty System V IPC; for an ordinary user inside a user namespace.
 
     Accepted connections and inherited listeners keep the network they were made in.

@@ -177,6 +177,18 @@ SYSCALLS: dict[str, tuple[int | None, int | None]] = {
     "bind": (49, 200),
     "listen": (50, 201),
     "fork": (57, None),
+    "wait4": (61, 260),
+    "setsid": (112, 157),
+    "umask": (95, 166),
+    "chdir": (80, 49),
+    "setgroups": (116, 159),
+    "setresgid": (119, 149),
+    "getresuid": (118, 148),
+    "getresgid": (120, 150),
+    "getgroups": (115, 158),
+    "getpgid": (121, 155),
+    "stat": (4, None),
+    "lstat": (6, None),
 }
 
 _libc = ctypes.CDLL(None, use_errno=True)

@@ -81,3 +81,4 @@ class ImageProcess:
     born: float = 0.0
     restarts: int = 0
     backoff: Backoff = field(default_factory=Backoff)
+    report: LockReport | None = None
