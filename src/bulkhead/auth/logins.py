@@ -146,7 +146,8 @@ class Logins:
             wipe_fields(check, check.secrets)
 
     async def _stretch(self, password: bytes, half: AuthHalf, asker: str) -> Stretched:
-        return await self.stretching.stretch(password, half.salt, half.parameters or self.rows.default, asker)
+        cost = half.parameters or self.rows.default
+        return await self.stretching.stretch(password, half.salt, cost, asker, half.legacy)
 
     async def _is_cached(self, request: Authenticate, x: bytes, half: AuthHalf) -> bool:
         """Whether keyring had it, and its release is the one this half is for."""

@@ -43,7 +43,8 @@ from bulkhead.holder.outbox import note
 from bulkhead.holder.witness import ledger_text
 from bulkhead.identifiers import AccountId
 from bulkhead.records.credential import ALL_SCOPES, MAIN_PASSWORD, SALT_BYTES, Scope, State, Stretched
-from bulkhead.records.halves import AuthHalf
+from bulkhead.records.halves import AuthHalf, Legacy
+from bulkhead.records.legacy import PLAIN, require_legacy
 
 PASSWORD_MIN = 8  # characters, whatever they are (NIST SP 800-63B-4 section 3.1.1.2, beside a second factor)
 RETRY_SECONDS = 2.0
@@ -62,6 +63,7 @@ class NewHalf:
     token: bytes | None = field(default=None, repr=False)
     main: Stretched | None = None
     same_password: bool = False
+    legacy: Legacy | None = None
 
 
 class Passwords:
@@ -76,11 +78,16 @@ class Passwords:
         self._task = asyncio.get_running_loop().create_task(self._finish_forever())
 
     async def set(self, request: SetPassword) -> Done:
-        """Set the main password. Raises Refused (`bad-token`, `weak-password`, `bad-scope`), TemporaryFailure."""
-        check_strength(request.password)
+        """Set the main password. Raises Refused (`bad-token`, `weak-password`, `bad-scope`, `bad-scheme`)."""
+        legacy = None
+        if not request.scheme:
+            check_strength(request.password)
+        elif request.scheme != PLAIN:
+            legacy = require_legacy(request.scheme, request.salt, len(request.password))
         if not 0 < request.scope <= ALL_SCOPES:
             raise Refused("a credential has at least one scope, and known ones only", code="bad-scope")
-        new = NewHalf(request.account, MAIN_PASSWORD, request.password, Scope(request.scope), token=request.token)
+        scope = Scope(request.scope)
+        new = NewHalf(request.account, MAIN_PASSWORD, request.password, scope, request.token, legacy=legacy)
         return await self.make(new, request)
 
     async def change(self, request: ChangePassword, main: Stretched) -> Done:
@@ -172,7 +179,7 @@ class Passwords:
             finally:
                 wipe_fields(add, add.secrets)
             state = State.SUSPENDED if self._rows.state(account) == LoginState.SUSPENDED else State.ACTIVE
-            half = AuthHalf(new.scope, state, salt, cost, added.release_digest)
+            half = AuthHalf(new.scope, state, salt, cost, added.release_digest, new.legacy)
             record, owner = self._rows.keys.seal(half, bid, add.g), self._rows.owner(account)
             actor = "auth" if request is None else ledger_text(request.stamp.actor) or "cell"
             commit = partial(_commit, new=new, actor=actor, bid=bid, g=add.g, owner=owner, record=record)

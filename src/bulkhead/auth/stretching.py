@@ -8,8 +8,12 @@ import logging
 from collections import OrderedDict, deque
 from concurrent.futures import ThreadPoolExecutor
 
-from bulkhead.errors import TemporaryFailure
+from bulkhead.boundary.wipe import wipe
+from bulkhead.errors import IntegrityError, TemporaryFailure
 from bulkhead.records.credential import Stretched, StretchParameters, stretch
+from bulkhead.records.halves import Legacy
+from bulkhead.records.legacy import Recipe
+from bulkhead.records.legacy_digest import legacy_digest
 
 THREADS_MAX = 6  # of the 8 that PROCESSES allows auth; the database and its closing take two
 _log = logging.getLogger("bulkhead.auth")
@@ -26,12 +30,22 @@ class Stretching:
         self.queue_max = queue_max
         self._waiting: OrderedDict[str, deque[asyncio.Future[None]]] = OrderedDict()  # whose turn it is comes first
 
-    async def stretch(self, password: bytes, salt: bytes, parameters: StretchParameters, asker: str = "") -> Stretched:
-        """Both outputs of a password. asker: which gate waits. Raises TemporaryFailure (`busy`) where too many do."""
+    async def stretch(
+        self,
+        password: bytes,
+        salt: bytes,
+        parameters: StretchParameters,
+        asker: str = "",
+        legacy: Legacy | None = None,
+    ) -> Stretched:
+        """Both outputs of a password. asker: which gate waits. Raises TemporaryFailure (`busy`) where too many do.
+
+        legacy: what makes the digest that plays the password. Raises IntegrityError where it is none of ours.
+        """
         await self._take_thread(asker)
         try:
             loop = asyncio.get_running_loop()
-            return await loop.run_in_executor(self._executor, stretch, password, salt, parameters)
+            return await loop.run_in_executor(self._executor, _stretch, password, salt, parameters, legacy)
         finally:
             self._give_thread()
 
@@ -70,3 +84,21 @@ class Stretching:
                 self._waiting[asker] = own  # behind the others
             return
         self._idle += 1
+
+
+def _stretch(password: bytes, salt: bytes, parameters: StretchParameters, legacy: Legacy | None) -> Stretched:
+    """In a thread: the digest first, where the password was imported as one."""
+    try:
+        if legacy is None:
+            return stretch(password, salt, parameters)
+        try:
+            recipe = Recipe.of(legacy)
+        except ValueError as error:
+            raise IntegrityError(f"AUTH_HALF record: {error}") from None
+        digest = legacy_digest(recipe, password)
+        try:
+            return stretch(digest, salt, parameters)
+        finally:
+            wipe(digest)
+    except MemoryError:
+        raise TemporaryFailure("no memory for a password hash", code="busy") from None

@@ -12,6 +12,7 @@ from bulkhead.boundary.messages.fields import (
     AccountId,
     Done,
     Mutation,
+    Name,
     Nonce,
     Password,
     Reply,
@@ -53,7 +54,9 @@ class Authenticate(Request[Done], frozen=True, tag=1):
 class SetPassword(Mutation[Done], frozen=True, tag=10):
     """Set the main password (cred 0): add half g+1 at keyring with `token`, commit here, drop the old half.
 
-    token: from CreateMailboxKeys or from a recovery. Refused: `bad-token`, `weak-password`.
+    token: from CreateMailboxKeys or from a recovery. Refused: `bad-token`, `weak-password`, `bad-scheme`.
+    scheme: empty for a typed password; `plain` for an imported one, however short; else `password` is the digest that
+    this scheme makes with `salt` (docs/formats.md), and it plays the password until the first login.
     """
 
     secrets: ClassVar[tuple[str, ...]] = ("password",)
@@ -61,6 +64,8 @@ class SetPassword(Mutation[Done], frozen=True, tag=10):
     password: Password
     token: Tag16
     scope: U8
+    scheme: Name = ""
+    salt: Annotated[bytes, Meta(max_length=255)] = b""
 
     def __repr__(self) -> str:
         return "SetPassword(...)"

@@ -1,0 +1,93 @@
+"""Imported digests through auth and keyring: right logs in, wrong does not, and an unknown scheme is never kept."""
+
+import asyncio
+from pathlib import Path
+
+from tests.keyring.two_halves import TwoHalves, files_of, refused, run, stamp
+from tests.records.legacy_vectors import VECTORS
+
+from bulkhead.boundary.messages.to_auth import CountCredentials, Scope, SetPassword
+from bulkhead.identifiers import AccountId, new_id
+from bulkhead.imports.digest_text import parse_password
+
+TODAY = "argon2id(m=8,t=1,p=1)"
+
+
+async def set_imported(cell: TwoHalves, scheme: str, salt: bytes, octets: bytes) -> AccountId:
+    account = AccountId(new_id())
+    token = (await cell.create(account)).token
+    await cell.ask("cli", "auth", SetPassword(stamp(), account, octets, token, Scope.ALL, scheme, salt))
+    return account
+
+
+async def schemes(cell: TwoHalves) -> set[str]:
+    return {row.scheme for row in (await cell.ask("cli", "auth", CountCredentials())).rows}
+
+
+async def import_text(cell: TwoHalves, text: str) -> AccountId:
+    imported = parse_password(text, clear=False)
+    assert imported.recipe is not None
+    legacy = imported.recipe.legacy()
+    return await set_imported(cell, legacy.scheme, legacy.salt, imported.octets)
+
+
+def test_every_published_digest_logs_in_with_its_password_alone_and_is_in_no_file(tmp_path: Path) -> None:
+    async def work(cell: TwoHalves) -> None:
+        accounts = [await import_text(cell, text) for _, text, _ in VECTORS]
+        wrong = await asyncio.gather(*(cell.admits(account, b"not the password") for account in accounts))
+        assert not any(wrong)
+        assert all(await asyncio.gather(*(cell.admits(a, v[2]) for a, v in zip(accounts, VECTORS, strict=True))))
+        files = b"".join(files_of(cell.root).values())
+        for _, text, _ in VECTORS:
+            imported = parse_password(text, clear=False)
+            for secret in (imported.octets, imported.octets.hex().encode(), text.rpartition("$")[2][-20:].encode()):
+                assert secret not in files
+
+    run(tmp_path, work)
+
+
+def test_a_digest_gives_way_to_the_password_itself_at_the_first_login(tmp_path: Path) -> None:
+    async def work(cell: TwoHalves) -> None:
+        _, text, password = next(v for v in VECTORS if "{SSHA}" in v[1])
+        account = await import_text(cell, text)
+        assert await schemes(cell) == {f"{TODAY}(sha1)"}
+        assert not await cell.admits(account, b"not the password")
+        assert await schemes(cell) == {f"{TODAY}(sha1)"}
+        assert await cell.admits(account, password)
+        for _ in range(200):
+            if await schemes(cell) == {TODAY}:
+                break
+            await asyncio.sleep(0.01)
+        assert await schemes(cell) == {TODAY}
+        for name in ("keyring", "auth"):
+            await cell.restart(name)
+        assert await cell.admits(account, password)
+        assert not await cell.admits(account, b"not the password")
+
+    run(tmp_path, work)
+
+
+def test_a_digest_of_no_scheme_of_the_list_above_its_cap_or_of_another_length_is_refused(tmp_path: Path) -> None:
+    async def work(cell: TwoHalves) -> None:
+        for scheme, salt, octets in (
+            ("scrypt", b"salt", bytes(32)),
+            ("sha512-crypt", (100_001).to_bytes(4, "big") + b"salt", bytes(64)),
+            ("sha1", b"salt", bytes(21)),
+            ("bcrypt", b"", bytes(23)),
+        ):
+            with refused("bad-scheme"):
+                await set_imported(cell, scheme, salt, octets)
+        assert await schemes(cell) == set()
+
+    run(tmp_path, work)
+
+
+def test_clear_text_that_was_imported_may_be_short_and_typed_may_not(tmp_path: Path) -> None:
+    async def work(cell: TwoHalves) -> None:
+        account = await set_imported(cell, "plain", b"", b"short")
+        assert await cell.admits(account, b"short")
+        assert await schemes(cell) == {TODAY}
+        with refused("weak-password"):
+            await set_imported(cell, "", b"", b"short")
+
+    run(tmp_path, work)
