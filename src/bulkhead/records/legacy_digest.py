@@ -1,6 +1,7 @@
 """The raw octets of an imported digest, from a typed password: they play the password for Argon2id. PURE.
 
 What a scheme looks at is its own affair: bcrypt reads 72 octets and no more, so more are not given to it.
+PBKDF2: RFC 8018 section 5.2.
 """
 
 import hashlib
