@@ -58,6 +58,8 @@ def test_numbers_of_kinds_never_change() -> None:
         "CompartmentRestarted": 14,
         "DrillRun": 15,
         "CredentialsAudited": 16,
+        "AppPasswordRevoked": 17,
+        "CredentialsRevoked": 18,
     }
     assert all(kind.doc.endswith(".") for kind in EVENTS.values())
 

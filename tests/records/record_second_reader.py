@@ -11,8 +11,8 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM, AESGCMSIV
 from cryptography.hazmat.primitives.kdf.argon2 import Argon2id
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
-SUITE_OF = {1: 1, 2: 1, 3: 1, 4: 1, 5: 3, 6: 1, 7: 1, 8: 6, 9: 6, 10: 3, 16: 3, 17: 4, 18: 4, 19: 5, 20: 1, 21: 2,
-            22: 1, 23: 1, 32: 3, 33: 4, 34: 5, 48: 1}  # fmt: skip
+SUITE_OF = {1: 1, 2: 1, 3: 1, 4: 1, 5: 3, 6: 1, 7: 1, 8: 6, 9: 6, 10: 3, 11: 1, 16: 3, 17: 4, 18: 4, 19: 5, 20: 1,
+            21: 2, 22: 1, 23: 1, 32: 3, 33: 4, 34: 5, 48: 1}  # fmt: skip
 
 
 def u32(number):

@@ -109,6 +109,20 @@ def test_message_follows_the_page():
         assert len(case["body_record"]) == 7 + size + 16 * max(1, -(-size // 65536))
 
 
+def test_an_app_password_follows_the_page():
+    for case in cases("app_password"):
+        number = int.from_bytes(case["secret"], "big") << 52 | case["credential"] << 36
+        check = reader.kdf(case["secret"], "app-password-text", reader.u32(case["credential"]))
+        number |= int.from_bytes(check[:5], "big") >> 4
+        letters = "".join("abcdefghijklmnopqrstuvwxyz234567"[number >> shift & 31] for shift in range(175, -1, -5))
+        assert "-".join(letters[at : at + 4] for at in range(0, 36, 4)).encode() == case["typed"]
+        at = case["tenant"].encode(), case["bid"], reader.u32(1)
+        body = reader.open_sealed(case["record"], 11, case["key_version"], case["k_auth"], *at)
+        assert int.from_bytes(body[:8], "big") == case["created"]
+        assert int.from_bytes(body[8:16], "big") == case["used"]
+        assert body[17 : 17 + body[16]] == case["network"] and body[17 + body[16] :] == case["label"]
+
+
 def test_slot_page_and_name_follow_the_page():
     for case in cases("slot"):
         at = case["account"], case["email_id"]

@@ -9,7 +9,19 @@ from tests.records.record_vectors import cases
 
 from bulkhead.errors import ConfigError, IntegrityError, Refused
 from bulkhead.identifiers import AccountId, TenantId
-from bulkhead.records import halves, keyfile, mailbox, message, name, page, queued, record, recovery_file, slot
+from bulkhead.records import (
+    app_password,
+    halves,
+    keyfile,
+    mailbox,
+    message,
+    name,
+    page,
+    queued,
+    record,
+    recovery_file,
+    slot,
+)
 from bulkhead.records.credential import Scope, State, Stretched, StretchParameters, stretch, stretch_app_password
 from bulkhead.records.record import Kind
 from bulkhead.records.seed import MailboxSeed
@@ -188,6 +200,18 @@ def openers():
                 *(lambda r, other=other: other(key, account, email, r) for other in others),
             ],
         )
+    c = cases("app_password")[0]
+    place = halves.Place(c["tenant"], c["bid"], 1)
+    yield (
+        "app password note",
+        c["record"],
+        lambda r, c=c, place=place: app_password.AppPasswordNote.open(r, place, c["k_auth"]),
+        [
+            lambda r, c=c: app_password.AppPasswordNote.open(r, halves.Place("jcom", c["bid"], 1), c["k_auth"]),
+            lambda r, c=c: app_password.AppPasswordNote.open(r, halves.Place(c["tenant"], OTHER, 1), c["k_auth"]),
+            lambda r, c=c: app_password.AppPasswordNote.open(r, halves.Place(c["tenant"], c["bid"], 2), c["k_auth"]),
+        ],
+    )
     c = cases("slot")[0]
     yield (
         "slot",

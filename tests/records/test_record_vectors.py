@@ -8,6 +8,7 @@ from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 from tests.records.record_vectors import VECTORS, cases, pattern
 
 from bulkhead.records import (
+    app_password,
     credential,
     halves,
     keyfile,
@@ -31,7 +32,8 @@ def test_every_kind_has_a_suite_and_every_file_a_test():
     assert set(SUITES) == set(Kind)
     assert all(suite in Suite for suites in SUITES.values() for suite in suites)
     known = {"seed", "credential", "auth_half", "keyring_half", "mailbox", "binding", "recovery_order", "message",
-             "slot", "page", "name", "queued", "key_set", "recovery_file"}  # fmt: skip
+             "slot", "page", "name", "queued", "key_set", "recovery_file",
+             "app_password"}  # fmt: skip
     assert {path.stem for path in VECTORS.glob("*.json")} == known
 
 
@@ -160,6 +162,29 @@ def test_message_vectors(case):
     parts = message.seal_parts(key, *at, case["summary"], case["header"], body)
     assert (parts.summary, parts.header) == (case["summary_record"], case["header_record"])
     assert parts.body == case["body_record"]
+
+
+def test_app_password_vectors():
+    for case in cases("app_password"):
+        made = app_password.AppPassword(case["credential"], case["secret"])
+        assert made.text().encode() == case["typed"]
+        for typed in (case["typed"], case["typed"].upper(), case["typed"].replace(b"-", b""), b" " + case["typed"]):
+            assert app_password.read_app_password(typed) == made
+        place = halves.Place(case["tenant"], case["bid"], 1)
+        noted = app_password.AppPasswordNote.open(case["record"], place, case["k_auth"])
+        found = noted.created, noted.used, noted.network.encode(), noted.label.encode()
+        assert found == (case["created"], case["used"], case["network"], case["label"])
+        assert noted.seal(place, case["key_version"], case["k_auth"], nonce=case["nonce"]) == case["record"]
+
+
+def test_a_text_with_any_other_letter_is_no_app_password():
+    typed = cases("app_password")[0]["typed"]
+    for at in range(len(typed)):
+        for letter in b"a2z1 -":
+            other = typed[:at] + bytes((letter,)) + typed[at + 1 :]
+            assert other == typed or app_password.read_app_password(other) is None or letter in b" -"
+    for other in (b"", typed[:-1], typed + b"a", typed[5:] + typed[:5], b"correct horse battery staple tomorrow"):
+        assert app_password.read_app_password(other) is None
 
 
 def test_slot_page_and_name_vectors():

@@ -13,6 +13,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 
 from bulkhead.records import (
+    app_password,
     credential,
     halves,
     keyfile,
@@ -308,6 +309,35 @@ def message_file():
     return out
 
 
+def app_password_file():
+    made, place = app_password.AppPassword(2, fixed("app password", 16)), halves.Place(TENANT, fixed("bid", 16), 1)
+    out = []
+    for note, kept in (
+        ("used", app_password.AppPasswordNote(1_780_000_000, "電話 kitchen", 1_780_003_600, "192.0.2.0/24")),
+        ("never used, no label", app_password.AppPasswordNote(1_780_000_000, "")),
+    ):
+        k_auth, nonce = fixed("k_auth"), fixed("nonce app password " + note, 12)
+        out.append(
+            {
+                "note": note,
+                "credential": made.credential,
+                "secret": made.secret,
+                "typed": made.text().encode(),
+                "tenant": TENANT,
+                "bid": place.bid,
+                "key_version": 3,
+                "k_auth": k_auth,
+                "nonce": nonce,
+                "created": kept.created,
+                "used": kept.used,
+                "network": kept.network.encode(),
+                "label": kept.label.encode(),
+                "record": kept.seal(place, 3, k_auth, nonce=nonce),
+            }
+        )
+    return out
+
+
 def slot_file():
     tree = seed.MailboxSeed(TENANT, ACCOUNT, 3, fixed("seed 3"))
     key, nonce = fixed("message key 11"), fixed("nonce slot", 12)
@@ -429,6 +459,7 @@ FILES = {
     "binding": binding_file,
     "recovery_order": recovery_order_file,
     "message": message_file,
+    "app_password": app_password_file,
     "slot": slot_file,
     "page": page_file,
     "name": name_file,

@@ -9,10 +9,10 @@ from bulkhead.errors import IntegrityError
 from bulkhead.holder.census import Census, Table
 from bulkhead.holder.database import Database
 from bulkhead.identifiers import AccountId
-from bulkhead.records.credential import MAIN_PASSWORD
+from bulkhead.records.credential import MAIN_PASSWORD, State
 from bulkhead.records.halves import AuthHalf
 from bulkhead.records.opener import Opener
-from bulkhead.records.record import Kind
+from bulkhead.records.record import Kind, read_header
 
 
 def census(database: Database, rows: Rows) -> Census:
@@ -32,5 +32,12 @@ def census(database: Database, rows: Rows) -> Census:
             known = sorts[sort] = (half.scheme, half.state.value)
         return *known, version
 
-    table = Table("half", Kind.AUTH_HALF, ("bid", "g"), ("record",), "owner", open_half)
-    return Census(database, (table,), rows.owner, lambda account: rows.bid(account, MAIN_PASSWORD), LoginState.OPEN)
+    def open_note(row: Sequence[Any], _: AccountId | None) -> tuple[str, int, int]:
+        rows.keys.open_note(row[2], row[0])
+        return "sealed", State.ACTIVE.value, read_header(row[2], Kind.APP_PASSWORD_NOTE).key_version
+
+    halves = Table("half", Kind.AUTH_HALF, ("bid", "g"), ("record",), "owner", open_half)
+    notes = Table("app_password", Kind.APP_PASSWORD_NOTE, ("bid", "cred"), ("record",), "owner", open_note)
+    return Census(
+        database, (halves, notes), rows.owner, lambda account: rows.bid(account, MAIN_PASSWORD), LoginState.OPEN
+    )

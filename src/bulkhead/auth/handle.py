@@ -6,6 +6,7 @@ from functools import partial
 from sqlite3 import Connection
 from typing import Any
 
+from bulkhead.auth.app_passwords import AppPasswords
 from bulkhead.auth.check import census
 from bulkhead.auth.limits import MinuteCount
 from bulkhead.auth.logins import LoginCounts, Logins
@@ -57,6 +58,7 @@ class Auth:
         rows, stop = Rows(database, keys, parameters), TenantStop(database, exchange)
         stretching = Stretching(settings["argon2_threads"], settings["argon2_queue_max"])
         passwords = Passwords(database, rows, stretching, exchange)
+        app_passwords = AppPasswords(database, rows, passwords)
         logins = Logins(
             exchange,
             rows,
@@ -68,6 +70,7 @@ class Auth:
             LoginCounts(),
             settings["cache_minutes"] > 0,
             passwords,
+            app_passwords,
         )
         outbox, counted = Outbox(database, exchange), census(database, rows)
         return cls(database, rows, outbox, stop, stretching, logins, passwords, counted)
@@ -95,6 +98,32 @@ async def change_password(auth: Auth, _: Channel, request: m.ChangePassword, __:
     done = await auth.logins.on_time(change())
     auth.outbox.wake()
     return done
+
+
+async def add_app_password(auth: Auth, _: Channel, request: m.AddAppPassword, __: _Body) -> m.AppPasswordAdded:
+    """An app password, by the main one."""
+
+    async def add() -> m.AppPasswordAdded:
+        main = await auth.logins.stretch_main(request.account, request.password)
+        return await auth.logins.app_passwords.add(request, main)
+
+    added = await auth.logins.on_time(add())
+    auth.outbox.wake()
+    return added
+
+
+def list_app_passwords(auth: Auth, _: Channel, request: m.ListAppPasswords, __: _Body) -> m.AppPasswords:
+    """What its owner sees of each."""
+    return auth.logins.app_passwords.list(request.account)
+
+
+async def revoke_app_passwords(
+    auth: Auth, _: Channel, request: m.RevokeAppPasswords, __: _Body
+) -> m.AppPasswordsRevoked:
+    """One, or all of an account; the ledger hears of it when it can."""
+    reply = await auth.logins.app_passwords.revoke(request)
+    auth.outbox.wake()
+    return reply
 
 
 async def stop_tenant_logins(auth: Auth, _: Channel, request: m.StopTenantLogins, __: _Body) -> Done:
@@ -143,6 +172,7 @@ def _set_state(connection: Connection, *, keys: Keys, owner: bytes, state: int) 
     connection.execute("INSERT OR REPLACE INTO account VALUES (?, ?)", (owner, state))
     if state == LoginState.DESTROYED:
         connection.execute("DELETE FROM half WHERE owner = ?", (owner,))
+        connection.execute("DELETE FROM app_password WHERE owner = ?", (owner,))
         return
     new = State.SUSPENDED if state == LoginState.SUSPENDED else State.ACTIVE
     for bid, g, record in connection.execute("SELECT bid, g, record FROM half WHERE owner = ?", (owner,)).fetchall():
@@ -155,6 +185,9 @@ HANDLERS: Mapping[type[Request[Any]], Handler] = {
     m.Authenticate: authenticate,
     m.SetPassword: set_password,
     m.ChangePassword: change_password,
+    m.AddAppPassword: add_app_password,
+    m.ListAppPasswords: list_app_passwords,
+    m.RevokeAppPasswords: revoke_app_passwords,
     m.StopTenantLogins: stop_tenant_logins,
     m.LiftTenantStop: lift_tenant_stop,
     m.SetLoginState: set_login_state,

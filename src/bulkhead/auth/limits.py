@@ -30,6 +30,17 @@ class MinuteCount:
         return count > self.limit
 
 
+def source_network(source: str) -> str:
+    """The network of a source as text, no narrower than IPv4 /24 and IPv6 /48; empty for text that is no address."""
+    try:
+        address = ipaddress.ip_address(source)
+    except ValueError:
+        return ""
+    if isinstance(address, ipaddress.IPv6Address) and address.ipv4_mapped is not None:
+        address = address.ipv4_mapped
+    return str(ipaddress.ip_network((address.packed, 24 if address.version == 4 else 48), strict=False))
+
+
 def source_key(source: str) -> bytes:
     """What a source is counted by: its IPv4 address or its IPv6 /64; all text that is neither is one source."""
     try:

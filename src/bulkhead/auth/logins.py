@@ -16,6 +16,7 @@ from collections.abc import Awaitable
 from dataclasses import dataclass, field
 from typing import TypeVar
 
+from bulkhead.auth.app_passwords import AppPasswords
 from bulkhead.auth.limits import MinuteCount, source_key
 from bulkhead.auth.passwords import Passwords
 from bulkhead.auth.rows import Rows
@@ -28,7 +29,8 @@ from bulkhead.boundary.wipe import wipe, wipe_fields
 from bulkhead.errors import Error, Refused, TemporaryFailure
 from bulkhead.holder.stop import TenantStop
 from bulkhead.identifiers import AccountId
-from bulkhead.records.credential import MAIN_PASSWORD, State, Stretched
+from bulkhead.records.app_password import AppPassword, read_app_password
+from bulkhead.records.credential import MAIN_PASSWORD, State, Stretched, stretch_app_password
 from bulkhead.records.derive import u32
 from bulkhead.records.halves import AuthHalf
 
@@ -61,6 +63,7 @@ class Logins:
     counts: LoginCounts
     caching: bool
     passwords: Passwords
+    app_passwords: AppPasswords
     _cache_key: bytes = field(default_factory=lambda: secrets.token_bytes(32), repr=False)  # of this start
 
     async def authenticate(self, compartment: str, request: Authenticate) -> None:
@@ -91,7 +94,7 @@ class Logins:
         half = self.rows.find(account, MAIN_PASSWORD)
         is_open = self.rows.state(account) == LoginState.OPEN and not self.stop.stopped
         admissible = half is not None and half.state is State.ACTIVE and is_open
-        stretched = await self._stretch(password, half or self.rows.decoy(account), "change")
+        stretched = await self._stretch(password, half or self.rows.decoy(account, MAIN_PASSWORD), "change")
         return stretched if admissible else _of_nothing(stretched)
 
     async def _answer(self, compartment: str, request: Authenticate) -> None:
@@ -111,36 +114,46 @@ class Logins:
         over = self.by_source.exceeded(source_key(request.source))
         if self.by_account.exceeded(request.account) or over:
             raise Refused("too many attempts")
-        half = self.rows.find(request.account, MAIN_PASSWORD)
+        app = read_app_password(request.password)
+        cred = MAIN_PASSWORD if app is None else app.credential
+        half = self.rows.find(request.account, cred)
         try:
-            await self._check_with(half, compartment, request)
-        except Refused:
-            newer = self.rows.find(request.account, MAIN_PASSWORD)
+            await self._check_with(half, compartment, request, app)
+            if app is not None:
+                self.app_passwords.note_use(request.account, cred, request.source)
+        except Refused:  # it may have been replaced meanwhile, perhaps by one of the same password
+            newer = self.rows.find(request.account, cred)
             if half is None or newer in (None, half):
                 raise
-            await self._check_with(newer, compartment, request)  # it was replaced meanwhile, perhaps by its like
-            return
+            await self._check_with(newer, compartment, request, app)
+        finally:
+            wipe(None if app is None else app.secret)
 
-    async def _check_with(self, half: AuthHalf | None, compartment: str, request: Authenticate) -> None:
+    async def _check_with(
+        self, half: AuthHalf | None, compartment: str, request: Authenticate, app: AppPassword | None
+    ) -> None:
         is_open = self.rows.state(request.account) == LoginState.OPEN
         admissible = half is not None and is_open and self._admits(half, compartment, request.scope)
-        half = half or self.rows.decoy(request.account)
-        x = self._x(request) if self.caching and admissible and not self.stop.stopped else None
+        cred = MAIN_PASSWORD if app is None else app.credential
+        half = half or self.rows.decoy(request.account, cred)
+        caching = self.caching and admissible and app is None and not self.stop.stopped
+        x = self._x(request) if caching else None
         if x is not None and await self._is_cached(request, x, half):
             wipe(x)
             return
-        stretched = await self._stretch(request.password, half, compartment)
+        if app is None:
+            stretched = await self._stretch(request.password, half, compartment)
+        else:
+            stretched = stretch_app_password(app.secret, request.account, cred)
         if not admissible or self.stop.stopped:
             stretched = _of_nothing(stretched)
-        check = CheckHalf(
-            request.account, MAIN_PASSWORD, stretched.tight, stretched.wrap_key, request.scope, request.nonce, x
-        )
+        check = CheckHalf(request.account, cred, stretched.tight, stretched.wrap_key, request.scope, request.nonce, x)
         try:
             answer = await self.exchange.to("keyring").call(check, timeout=CHECK_SECONDS)
             half.check_release(answer.release)
             if not admissible or self.stop.stopped:
                 raise Refused("not admitted")
-            if self.passwords.is_dated(half):
+            if app is None and self.passwords.is_dated(half):
                 self.passwords.restretch(request.account, request.password, stretched)
         finally:
             wipe_fields(check, check.secrets)

@@ -25,15 +25,17 @@ A right password whose half is of an old cost or a legacy scheme gets a new half
 import asyncio
 import logging
 import secrets
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
 from sqlite3 import Connection
+from typing import Any, TypeVar
 
 from bulkhead.auth.rows import Rows
 from bulkhead.auth.schema import LoginState
 from bulkhead.auth.stretching import Stretching
 from bulkhead.boundary.exchange import Exchange
-from bulkhead.boundary.messages.fields import Done, Mutation, Stamp
+from bulkhead.boundary.messages.fields import Done, Mutation, Reply, Stamp
 from bulkhead.boundary.messages.to_auth import ChangePassword, SetPassword
 from bulkhead.boundary.messages.to_keyring import AddHalf, DropHalves, HalfAdded
 from bulkhead.boundary.wipe import wipe, wipe_fields
@@ -42,13 +44,25 @@ from bulkhead.holder.database import Database
 from bulkhead.holder.outbox import note
 from bulkhead.holder.witness import ledger_text
 from bulkhead.identifiers import AccountId
-from bulkhead.records.credential import ALL_SCOPES, MAIN_PASSWORD, SALT_BYTES, Scope, State, Stretched
+from bulkhead.records.app_password import read_app_password
+from bulkhead.records.credential import (
+    ALL_SCOPES,
+    MAIN_PASSWORD,
+    NO_SALT,
+    SALT_BYTES,
+    Scope,
+    State,
+    Stretched,
+    StretchParameters,
+    stretch_app_password,
+)  # fmt: skip
 from bulkhead.records.halves import AuthHalf, Legacy
 from bulkhead.records.legacy import PLAIN, require_legacy
 
 PASSWORD_MIN = 8  # characters, whatever they are (NIST SP 800-63B-4 section 3.1.1.2, beside a second factor)
 RETRY_SECONDS = 2.0
 RESTRETCH_MAX = 64  # at once
+R = TypeVar("R", bound=Reply)
 _log = logging.getLogger("bulkhead.auth")
 
 
@@ -64,6 +78,8 @@ class NewHalf:
     main: Stretched | None = None
     same_password: bool = False
     legacy: Legacy | None = None
+    reply: Reply = field(default_factory=Done)
+    also: Callable[[Connection], object] = lambda _: None  # in the transaction that commits it
 
 
 class Passwords:
@@ -131,22 +147,23 @@ class Passwords:
         finally:
             wipe(new.password)
 
-    async def make(self, new: NewHalf, request: Mutation[Done] | None = None) -> Done:
+    async def make(self, new: NewHalf, request: Mutation[R] | None = None) -> R:
         """Take a half through the three steps, once for a request. Raises Refused, TemporaryFailure."""
         bid = self._rows.bid(new.account, new.cred)
         if bid in self._changing:
             raise TemporaryFailure("this password is being changed", code="busy")
         self._changing.add(bid)
         try:
-            if request is None or await self._database.answered(request) is None:
+            earlier = None if request is None else await self._database.answered(request)
+            if earlier is None:
                 await self._settle(bid)  # a change cut short comes to its end first
-                await self._change(new, bid, request)
-                await self._settle_later(bid)
+                earlier = await self._change(new, bid, request)
+                await self.settle_later(bid)
+            return earlier
         finally:
             self._changing.discard(bid)
             if new.main is not None:
                 wipe_fields(new.main, ("tight", "wrap_key"))
-        return Done()
 
     def stop(self) -> None:
         """Finish no more; `change` rows stay for the next start."""
@@ -154,12 +171,11 @@ class Passwords:
         for task in self._restretching:
             task.cancel()
 
-    async def _change(self, new: NewHalf, bid: bytes, request: Mutation[Done] | None) -> None:
+    async def _change(self, new: NewHalf, bid: bytes, request: Mutation[R] | None) -> R:
         account, old_g = new.account, self._rows.g(new.account, new.cred)
         if self._rows.state(account) == LoginState.DESTROYED:
             raise Refused("the account was destroyed", code="bad-token")
-        salt, cost = secrets.token_bytes(SALT_BYTES), self._rows.default
-        stretched = await self._stretching.stretch(new.password, salt, cost, "change")
+        salt, cost, stretched = await self._stretch(new)
         begin = partial(_begin, bid=bid, account=account, cred=new.cred, keep_g=old_g, same_password=new.same_password)
         await self._database.write(begin)
         add = AddHalf(
@@ -183,11 +199,17 @@ class Passwords:
             record, owner = self._rows.keys.seal(half, bid, add.g), self._rows.owner(account)
             actor = "auth" if request is None else ledger_text(request.stamp.actor) or "cell"
             commit = partial(_commit, new=new, actor=actor, bid=bid, g=add.g, owner=owner, record=record)
-            await (self._database.write(commit) if request is None else self._database.mutate(request, commit))
+            return await (self._database.write(commit) if request is None else self._database.mutate(request, commit))
         except Error:
             if self._database.first("SELECT 1 FROM change WHERE bid = ?", (bid,)) is not None:
                 self._unfinished.set()  # what keyring may have added is dropped, now or when it is back
             raise
+
+    async def _stretch(self, new: NewHalf) -> tuple[bytes, StretchParameters | None, Stretched]:
+        if new.cred != MAIN_PASSWORD:
+            return NO_SALT, None, stretch_app_password(new.password, new.account, new.cred)
+        salt, cost = secrets.token_bytes(SALT_BYTES), self._rows.default
+        return salt, cost, await self._stretching.stretch(new.password, salt, cost, "change")
 
     async def _add(self, add: AddHalf, bid: bytes) -> HalfAdded:
         try:
@@ -196,7 +218,7 @@ class Passwords:
             await self._database.write(partial(_forget, bid=bid))
             raise
 
-    async def _settle_later(self, bid: bytes) -> None:
+    async def settle_later(self, bid: bytes) -> None:
         """Step 3 now if keyring answers; else by the finisher: the new password is set either way."""
         try:
             await self._settle(bid)
@@ -238,7 +260,9 @@ class Passwords:
 
 
 def check_strength(password: bytes) -> None:
-    """Passes a password of at least 8 characters. Raises Refused (`weak-password`)."""
+    """Passes a password of at least 8 characters that reads as no app password. Raises Refused (`weak-password`)."""
+    if read_app_password(password) is not None:
+        raise Refused("an app password cannot be the main password", code="weak-password")
     try:
         characters = len(password.decode())
     except UnicodeDecodeError:
@@ -258,7 +282,7 @@ def _begin(connection: Connection, *, bid: bytes, account: bytes, cred: int, kee
 
 def _commit(
     connection: Connection, *, new: NewHalf, actor: str, bid: bytes, g: int, owner: bytes, record: bytes
-) -> Done:
+) -> Any:
     destroyed = connection.execute(
         "SELECT 1 FROM account WHERE owner = ? AND state = ?", (owner, LoginState.DESTROYED)
     ).fetchone()
@@ -268,7 +292,14 @@ def _commit(
     connection.execute("UPDATE change SET keep_g = ? WHERE bid = ?", (g, bid))
     if not new.same_password:  # for whoever reads the ledger it is the same one
         note(connection, "PasswordSet", actor, {"cred": new.cred, "change": g}, new.account)
-    return Done()
+    new.also(connection)
+    return new.reply
+
+
+def forget_half(connection: Connection, *, bid: bytes, account: bytes, cred: int) -> None:
+    """Remove a credential here; keyring drops its half when the change that this notes is settled."""
+    connection.execute("DELETE FROM half WHERE bid = ?", (bid,))
+    connection.execute("INSERT OR REPLACE INTO change VALUES (?, ?, ?, 0, 0)", (bid, account, cred))
 
 
 def _forget(connection: Connection, *, bid: bytes) -> None:

@@ -9,8 +9,11 @@ from bulkhead.auth.schema import LoginState
 from bulkhead.errors import IntegrityError, Refused
 from bulkhead.holder.database import Database
 from bulkhead.identifiers import AccountId, TenantId
+from bulkhead.records.app_password import AppPasswordNote
 from bulkhead.records.credential import (
     ALL_SCOPES,
+    MAIN_PASSWORD,
+    NO_SALT,
     SALT_BYTES,
     State,
     StretchParameters,
@@ -49,11 +52,22 @@ class Keys:
 
     def open(self, record: bytes, bid: bytes, g: int) -> AuthHalf:
         """The half in a row. Raises IntegrityError, also where its key version is gone."""
+        return AuthHalf.open(record, Place(self.tenant, bid, g), self._key(record, Kind.AUTH_HALF))
+
+    def seal_note(self, noted: AppPasswordNote, bid: bytes) -> bytes:
+        """The record of what is noted of an app password, under the current key."""
+        version, key = self.keys.current(AUTH)
+        return noted.seal(Place(self.tenant, bid, 1), version, key)
+
+    def open_note(self, record: bytes, bid: bytes) -> AppPasswordNote:
+        """What is noted in a row. Raises IntegrityError."""
+        return AppPasswordNote.open(record, Place(self.tenant, bid, 1), self._key(record, Kind.APP_PASSWORD_NOTE))
+
+    def _key(self, record: bytes, kind: Kind) -> bytes:
         try:
-            key = self.keys.get(AUTH, read_header(record, Kind.AUTH_HALF).key_version)
+            return self.keys.get(AUTH, read_header(record, kind).key_version)
         except Refused as error:
-            raise IntegrityError(f"AUTH_HALF record: {error.public}") from None
-        return AuthHalf.open(record, Place(self.tenant, bid, g), key)
+            raise IntegrityError(f"{kind.name} record: {error.public}") from None
 
 
 class Rows:
@@ -76,8 +90,10 @@ class Rows:
         row = self._database.first("SELECT g, record FROM half WHERE bid = ?", (bid,))
         return None if row is None else self.keys.open(row[1], bid, row[0])
 
-    def decoy(self, account: AccountId) -> AuthHalf:
+    def decoy(self, account: AccountId, cred: int) -> AuthHalf:
         """What an account without password is checked against: the same salt each time, a digest nothing has."""
+        if cred != MAIN_PASSWORD:
+            return AuthHalf(ALL_SCOPES, State.REVOKED, NO_SALT, None, hashlib.sha256(secrets.token_bytes(32)).digest())
         salt = hmac.digest(self.keys.decoy, account, "sha256")[:SALT_BYTES]
         return AuthHalf(ALL_SCOPES, State.REVOKED, salt, self.default, hashlib.sha256(secrets.token_bytes(32)).digest())
 

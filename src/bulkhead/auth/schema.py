@@ -32,6 +32,16 @@ MIGRATIONS = (
     """,
     # whether what is kept is made of the same password, so that its sessions go on
     "ALTER TABLE change ADD COLUMN same_password INTEGER NOT NULL DEFAULT 0",
+    """
+    CREATE TABLE app_password (
+        bid BLOB PRIMARY KEY,       -- of its half
+        owner BLOB NOT NULL,
+        cred INTEGER NOT NULL,      -- its number, from 1
+        record BLOB NOT NULL        -- what a list shows of it; sealed for bid and change 1
+    ) WITHOUT ROWID;
+    CREATE UNIQUE INDEX app_password_owner ON app_password (owner, cred);
+    CREATE TABLE app_password_number (owner BLOB PRIMARY KEY, last INTEGER NOT NULL) WITHOUT ROWID
+    """,
 )
 
 

@@ -75,7 +75,8 @@ PEERS: tuple[Peering, ...] = (
     ),
     Peering(
         "cli", "auth",
-        ("SetPassword", "ChangePassword", "StopTenantLogins", "LiftTenantStop", "SetLoginState",
+        ("SetPassword", "ChangePassword", "AddAppPassword", "ListAppPasswords", "RevokeAppPasswords",
+         "StopTenantLogins", "LiftTenantStop", "SetLoginState",
          "CountCredentials", "CheckAuth", "MatchAuth"),
     ),
     Peering(

@@ -1,5 +1,6 @@
 """COMMANDS: the rows of the tree. Standard library only."""
 
+from bulkhead.cli.app_password_commands import APP_PASSWORD_COMMANDS
 from bulkhead.cli.credentials_commands import CREDENTIALS_COMMANDS
 from bulkhead.cli.directory_commands import DIRECTORY_COMMANDS
 from bulkhead.cli.exit_codes import ExitCode
@@ -12,6 +13,7 @@ GROUPS = {
     "domain": "The domains of a tenant.",
     "account": "The accounts of a tenant.",
     "credentials": "How passwords are protected.",
+    "app-password": "Passwords for one device and some services.",
     "queue": "Outbound mail that waits.",
     "ledger": "The tenant's tamper-evident log.",
     "demo": "Six tenants on loopback.",
@@ -334,6 +336,7 @@ COMMANDS: tuple[Command, ...] = (
     *_FILES,
     *DIRECTORY_COMMANDS,
     *CREDENTIALS_COMMANDS,
+    *APP_PASSWORD_COMMANDS,
     *_MAIL,
     *_DEMO,
     *_DRILL,

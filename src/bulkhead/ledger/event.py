@@ -66,6 +66,8 @@ EVENTS: Mapping[str, EventKind] = MappingProxyType(
             (14, "CompartmentRestarted", "A compartment ended and was started again."),
             (15, "DrillRun", "The blast radius was measured: hash of the result and its counts."),
             (16, "CredentialsAudited", "Every credential was opened and counted: hash of the report and its totals."),
+            (17, "AppPasswordRevoked", "App passwords of an account were revoked: one by its number, or all (0)."),
+            (18, "CredentialsRevoked", "Every main password, app password or both that were set before an epoch."),
         )
     }
 )

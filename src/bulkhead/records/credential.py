@@ -15,6 +15,7 @@ MAIN_PASSWORD = 0  # its credential number; app passwords count from 1 and are n
 PASSWORD_MAX = 1024  # octets
 APP_PASSWORD_BYTES = 16
 SALT_BYTES = 16
+NO_SALT = bytes(SALT_BYTES)  # of an app password
 ROW_KEY_BYTES = 16
 
 MEMORY_MAX_KIB = 1 << 20

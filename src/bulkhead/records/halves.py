@@ -14,6 +14,7 @@ from bulkhead.errors import IntegrityError, Refused
 from bulkhead.identifiers import AccountId, TenantId
 from bulkhead.records.credential import (
     ALL_SCOPES,
+    NO_SALT,
     SALT_BYTES,
     Method,
     Scope,
@@ -30,7 +31,6 @@ _AUTH = struct.Struct(">HBBIIB16s32s")
 _COSTS = 13  # octets before the salt
 _KEYRING = struct.Struct(">HB32s")
 _GENERATION = struct.Struct(">I")
-_NO_SALT = bytes(SALT_BYTES)
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +73,7 @@ class AuthHalf:
             raise ValueError("a salt has 16 bytes and a release hash 32")
         cost = self.parameters
         if cost is None:
-            if self.salt != _NO_SALT or self.legacy is not None:
+            if self.salt != NO_SALT or self.legacy is not None:
                 raise ValueError("an app password has neither salt nor legacy digest")
             costs = (Method.HKDF, 0, 0, 0)
         else:
@@ -110,7 +110,7 @@ class AuthHalf:
         if len(body) != at + 1 + body[at] or (legacy_salt and not scheme):
             raise ValueError("wrong length")
         if Method(method) is Method.HKDF:
-            if (memory, passes, lanes) != (0, 0, 0) or salt != _NO_SALT or scheme:
+            if (memory, passes, lanes) != (0, 0, 0) or salt != NO_SALT or scheme:
                 raise ValueError("app password with a salt")
             parameters = None
         else:

@@ -52,6 +52,7 @@ class Kind(IntEnum):
     BINDING = 8
     ORDER_KEY = 9
     ORDER_SHARE = 10
+    APP_PASSWORD_NOTE = 11
     KEY_BOX = 16
     SUMMARY = 17
     HEADER = 18
@@ -78,6 +79,7 @@ SUITES: dict[Kind, tuple[Suite, ...]] = {
     Kind.BINDING: (Suite.ED25519,),
     Kind.ORDER_KEY: (Suite.ED25519,),
     Kind.ORDER_SHARE: (Suite.HPKE_X25519,),
+    Kind.APP_PASSWORD_NOTE: (Suite.AES_256_GCM_SIV,),
     Kind.KEY_BOX: (Suite.HPKE_X25519,),
     Kind.SUMMARY: (Suite.AES_256_GCM_ONCE,),
     Kind.HEADER: (Suite.AES_256_GCM_ONCE,),

@@ -8,6 +8,7 @@ from bulkhead.boundary.messages.census import WALK_ROWS_MAX, AccountIds, Account
 from bulkhead.boundary.messages.fields import (
     U8,
     U16,
+    U32,
     U63,
     AccountId,
     Done,
@@ -105,6 +106,65 @@ class ChangePassword(Mutation[Done], frozen=True, tag=16):
 
     def __repr__(self) -> str:
         return "ChangePassword(...)"
+
+
+class AppPasswordAdded(Reply, frozen=True):
+    """The number that its text has beside the secret."""
+
+    cred: U32
+
+
+class AddAppPassword(Mutation[AppPasswordAdded], frozen=True, tag=17):
+    """Make an app password of `secret`, which the asker drew, for some services; password: the main one.
+
+    Refused: `bad-credentials` at the fixed time of a login, `bad-scope`, `bad-label`, `too-many`.
+    """
+
+    secrets: ClassVar[tuple[str, ...]] = ("password", "secret")
+    account: AccountId
+    password: Password
+    secret: Tag16
+    scope: U8
+    label: Annotated[str, Meta(max_length=128)]
+
+    def __repr__(self) -> str:
+        return "AddAppPassword(...)"
+
+
+class AppPasswordRow(Reply, frozen=True):
+    """One app password. created, used: seconds since 1970, used to the hour, 0: never. network: where from."""
+
+    cred: U32
+    scope: U8
+    label: Text
+    created: U63
+    used: U63
+    network: Annotated[str, Meta(max_length=64)]
+
+
+class AppPasswords(Reply, frozen=True):
+    """Those of one account, the oldest first."""
+
+    rows: Annotated[tuple[AppPasswordRow, ...], Meta(max_length=64)]
+
+
+class ListAppPasswords(Request[AppPasswords], frozen=True, tag=18):
+    """List the app passwords of an account."""
+
+    account: AccountId
+
+
+class AppPasswordsRevoked(Reply, frozen=True):
+    """How many there were."""
+
+    revoked: U32
+
+
+class RevokeAppPasswords(Mutation[AppPasswordsRevoked], frozen=True, tag=19):
+    """Revoke one, or every one (0): logins at once, then its sessions. Refused (`no-such-password`)."""
+
+    account: AccountId
+    cred: U32
 
 
 class AuthCounts(Reply, frozen=True):
