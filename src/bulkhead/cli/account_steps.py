@@ -148,6 +148,17 @@ async def cancel_account(road: Road, address: Address, reason: str) -> Receipt:
     return Receipt(account, sessions, destroyed, int(time.time() * 1000))
 
 
+async def withdraw_account(road: Road, address: Address, reason: str) -> None:
+    """Undo what add_account did, or began and did not end; nothing where there is nothing. May be repeated."""
+    pending = PendingAccount(road.layout, address)
+    begun, known = pending.read(), await find_account(road, address)
+    if known is not None and known.status < AccountStatus.CANCELLED:
+        await cancel_account(road, address, reason)
+    elif known is None and begun is not None:
+        await _destroy(road, begun)
+    pending.clear()
+
+
 async def reset_password(road: Road, address: Address, password: bytes, keys: RecoveryKeys) -> None:
     """Set a new password by recovery; mail and app passwords stay. Raises Refused on a cancelled account."""
     row = await require_account(road, address)

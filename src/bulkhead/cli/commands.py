@@ -322,12 +322,16 @@ _DRILL = (
             option("--html", "FILE", "Write it as a page, with the reasons of the budget.", default=""),
             option("--record", "DIR", "Put the result into the ledgers of that running installation too.", default=""),
             flag("--all", "The slow probes too."),
+            option("--live", "DIR", "In that running installation, on canaries, instead of a scratch one.", default=""),
+            option("--tenant", "ID", "With --live: whose cell; needed where there are several.", default=""),
+            flag("--yes", "With --live: do not ask."),
+            flag("--clean", "With --live: only take away what a drill that was killed left there."),
             flag("--quiet", "Do not say what is being done."),
         ),
         in_installation=False, exits=(ExitCode.FINDING, *LIVE),
         text="Makes an installation of six tenants in a temporary directory, on loopback addresses and user ids of its "
-        "own, and removes it at the end; no other installation is touched. Exits with 1 when a number is over the "
-        "budget. The document is `bulkhead/drill/1`, explained in docs/drill.md.",
+        "own, and removes it at the end; no other installation is touched but with --live. Exits with 1 when a "
+        "number is over the budget. The document is `bulkhead/drill/1`, explained in docs/drill.md.",
     ),
 )  # fmt: skip
 

@@ -83,6 +83,8 @@ _INSTALLATION: tuple[_Row, ...] = (
     ("production", Kind.BOOLEAN, False, _NONE, (),
      "Whether subscribers depend on this installation: true refuses to run below sandbox level B, and below A with "
      "several tenants unless accept_level names the level."),
+    ("allow_live_drill", Kind.BOOLEAN, False, _NONE, (),
+     "Whether `bulkhead drill --live` may fork hostile twins in these cells although production is true."),
     ("operator", Kind.TEXT, "", _NONE, (),
      "The name of the carrier that runs this installation, as people know it."),
     ("uid_base", Kind.INTEGER, 200_000, _between(65_536, 2_000_000_000), (),

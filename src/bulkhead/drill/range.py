@@ -62,11 +62,13 @@ class Range:
 
     mode: how many live sessions a hostile worker has; `sessions` says whose. Sets may only grow while probes run: a
     probe that uses up a canary (deletes a message, closes an account) makes its own with `deliver`, or in `scratch`.
+    tls: what its clients trust; the installation's own CA where it is None.
     """
 
     def __init__(
-        self, directory: Path, home: str, canaries: Sequence[Account], queued: Mapping[str, Sequence[Letter]]
-    ) -> None:
+        self, directory: Path, home: str, canaries: Sequence[Account], queued: Mapping[str, Sequence[Letter]],
+        tls: ssl.SSLContext | None = None,
+    ) -> None:  # fmt: skip
         self.directory = directory
         self.home = home
         self.mode = Mode.DEFAULT
@@ -74,7 +76,7 @@ class Range:
         self.installation: Installation = load_installation(directory)
         self.tenants = tuple(str(tenant) for tenant in self.installation.tenants)
         self.endpoints: dict[str, Endpoint] = endpoints_of(self.installation)
-        self.tls: ssl.SSLContext = trust(directory)
+        self.tls: ssl.SSLContext = tls or trust(directory)
         self._canaries = list(canaries)
         self._twins: dict[tuple[str, str], TwinClient] = {}
         self._scratch: list[str] = []

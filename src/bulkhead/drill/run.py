@@ -5,7 +5,7 @@ import json
 import os
 import signal
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -18,6 +18,7 @@ from bulkhead.cli.output import print_table, say
 from bulkhead.config import Installation, load_installation
 from bulkhead.drill.budget import SHIPPED, over_budget, read_budget
 from bulkhead.drill.compare import changes, read_result
+from bulkhead.drill.live import choose_tenant, clean, confirm, first_uid, live_range, safe_rows
 from bulkhead.drill.matrix import build
 from bulkhead.drill.pair_samples import sample
 from bulkhead.drill.pairs import compute
@@ -43,18 +44,30 @@ def run(options: argparse.Namespace) -> int:
     earlier = read_result(Path(options.compare)) if options.compare else None
     told = (lambda _: None) if options.quiet else say
     signal.signal(signal.SIGTERM, _interrupt)  # whoever ends the drill ends its six cells with it
-    with scratch_range(told) as range_:
-        rows, levels = strike(range_, chosen, told, slow=options.all)
+    tenant = ""
+    if options.live:
+        directory = Path(options.live).absolute()
+        tenant = choose_tenant(load_installation(directory), options.tenant)
+        if options.clean:
+            clean(directory, tenant, told)
+            return ExitCode.OK
+        if not options.yes:
+            confirm(directory, tenant)
+    with live_range(directory, tenant, told) if tenant else scratch_range(told) as range_:
+        if tenant:
+            rows, levels = strike_live(range_, chosen, told)
+        else:
+            rows, levels = strike(range_, chosen, told, slow=options.all)
         live = {mode: _live(range_, mode) for mode in Mode}
         lines = build(rows, levels, range_.home, range_.owner, live)
-        pairs = [] if chosen.patterns else sample(range_, compute(lines, everything(range_)), told)
+        pairs = [] if chosen.patterns or tenant else sample(range_, compute(lines, everything(range_)), told)
         result = Result(
             as_of=datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
             version=bulkhead.__version__,
             kernel=os.uname().release,
             user=starting_user(),
-            live=False,
-            whole=not chosen.patterns,
+            live=bool(tenant),
+            whole=not chosen.patterns and not tenant,
             seconds=time.monotonic() - begin,
             home=range_.home,
             tenants=range_.tenants,
@@ -71,7 +84,7 @@ def run(options: argparse.Namespace) -> int:
             pairs=pairs,
         )
         document = json.dumps(result.document(), ensure_ascii=False)
-        told(f"into the ledgers: {_record(range_.installation, result, document)}")
+        told(f"into the ledgers: {_record(range_.installation, result, document, tenant)}")
     if options.record:
         say(f"into the ledgers: {_record(load_installation(Path(options.record)), result, document)}")
     show(result, document, options, earlier)
@@ -99,12 +112,23 @@ def strike(
     rows += strike_range(range_, chosen, told)
     probes = [p for p in load_semantic().values() if chosen.wants(p.compartment, p.name) and (slow or not p.slow)]
     probes.sort(key=lambda probe: probe.disturbs)
+    return rows + _strike_all(range_, probes, told), dict(levels)
+
+
+def strike_live(range_: Range, chosen: Chosen, told: Callable[[str], None]) -> tuple[list[Row], dict[str, str]]:
+    """The chosen rows that are safe in an installation in use: walls, what is there to reach, some semantic ones."""
+    rows, levels = strike_walls(range_, chosen, told, first_uid(range_.installation))
+    rows += strike_range(range_, chosen, told)
+    probes = [probe for probe in safe_rows() if chosen.wants(probe.compartment, probe.name)]
+    return rows + _strike_all(range_, probes, told), dict(levels)
+
+
+def _strike_all(range_: Range, probes: Sequence[SemanticProbe], told: Callable[[str], None]) -> list[Row]:
     if probes:
         told(f"{len(probes)} semantic probes")
-    for probe in probes:
-        for mode in tuple(Mode) if probe.by_mode else (None,):
-            rows.append(strike_semantic(range_, probe, mode))
-    return rows, dict(levels)
+    return [
+        strike_semantic(range_, probe, mode) for probe in probes for mode in (tuple(Mode) if probe.by_mode else (None,))
+    ]
 
 
 def strike_semantic(range_: Range, probe: SemanticProbe, mode: Mode | None) -> Row:
@@ -148,10 +172,10 @@ def everything(range_: Range) -> dict[Column, frozenset[str]]:
     }  # fmt: skip
 
 
-def _record(installation: Installation, result: Result, document: str) -> str:
+def _record(installation: Installation, result: Result, document: str, tenant: str = "") -> str:
     reached = sum(row.verdict in {Verdict.REACHED, Verdict.GRANTED} for row in result.rows)
     counts = Counts(len(result.rows), reached, len(result.unproven), len(result.over))
-    found = record_drill(installation, (document + "\n").encode(), counts, live=result.live)
+    found = record_drill(installation, (document + "\n").encode(), counts, live=result.live, tenant=tenant)
     return ", ".join(f"{tenant} entry {index}" for tenant, index in found.items())
 
 

@@ -62,10 +62,13 @@ def column_of(probe: Probe, *, granted: bool = False) -> Column | None:
     return Column.PERSISTENCE if probe.name in _KEEPS else None
 
 
-def strike_walls(range_: Range | None, chosen: Chosen, say: Callable[[str], None]) -> tuple[list[Row], Levels]:
+def strike_walls(
+    range_: Range | None, chosen: Chosen, say: Callable[[str], None], first_uid: int = TWIN_UID
+) -> tuple[list[Row], Levels]:
     """A row for every probe and compartment, and the sandbox level of each compartment.
 
     range_: whose cell forks the second twin; None: only the processes forked here. Call it single-threaded.
+    first_uid: of those processes; nothing else runs under it and the 63 that follow.
     Raises ConfigError where a locked process cannot be made.
     """
     wanted = [name for name in load_probes() if chosen.wants_any(name, PROCESSES)]
@@ -73,7 +76,7 @@ def strike_walls(range_: Range | None, chosen: Chosen, say: Callable[[str], None
     levels: dict[str, str] = {}
     if not wanted:
         return rows, levels
-    with canaries(_lock(next(iter(PROCESSES.values())))) as targets:
+    with canaries(_lock(next(iter(PROCESSES.values())), first_uid)) as targets:
         control = run_control(targets, wanted)
     for process in PROCESSES.values():
         names = [name for name in wanted if chosen.wants(process.name, name)]
@@ -81,7 +84,7 @@ def strike_walls(range_: Range | None, chosen: Chosen, say: Callable[[str], None
             continue
         say(f"the wall of {process.name}")
         begin = time.monotonic()
-        found, own_level = _strike_own(process, names, control)
+        found, own_level = _strike_own(process, names, control, first_uid)
         inside = _strike_twin(range_, process.name, names) if range_ is not None else {}
         if len(names) == len(load_probes()):  # a part of them shows no level
             levels[process.name] = own_level
@@ -90,14 +93,14 @@ def strike_walls(range_: Range | None, chosen: Chosen, say: Callable[[str], None
     return rows, levels
 
 
-def _lock(process: Process) -> Lock:
-    uid = TWIN_UID + process.slot
+def _lock(process: Process, first_uid: int) -> Lock:
+    uid = first_uid + process.slot
     fork = Fork(process.slot, twin=False, worker=0, incarnation=1, uid=uid, gid=uid, workers=1, root="/")
     return lock_for(process, fork, frozenset())
 
 
-def _strike_own(process: Process, names: list[str], control: Answers) -> tuple[list[ProbeResult], str]:
-    lock = _lock(process)
+def _strike_own(process: Process, names: list[str], control: Answers, first_uid: int) -> tuple[list[ProbeResult], str]:
+    lock = _lock(process, first_uid)
     with canaries(lock) as targets:
         results, report = probe_with_report(lock, targets, names, control=control)
     return results, level(results, report).value

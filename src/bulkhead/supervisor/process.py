@@ -104,8 +104,12 @@ class CellProcess:
         if ask is Ask.STOP:
             self._stop.set()
             return 0, None
-        if self._installation.settings.boolean("production"):
-            raise Refused("an installation in production runs no hostile twin beside its live compartments")
+        settings = self.cell.installation.settings
+        if settings.boolean("production") and not settings.boolean("allow_live_drill"):
+            raise Refused(
+                "an installation in production runs no hostile twin beside its live compartments; to drill it all the "
+                "same, set allow_live_drill = true in bulkhead.toml and send SIGHUP to `run`"
+            )
         if ask is Ask.TWIN:
             process = next((p for p in PROCESSES.values() if p.slot == slot), None)
             if process is None:
