@@ -48,6 +48,7 @@ SETTINGS: dict[str, dict[str, Any]] = {
         "attempts_per_minute": 60,
         "attempts_per_source_minute": 600,
         "cache_minutes": 60,
+        "main_password": ("imap", "pop", "submit"),
     },
     "keyring": {"session_seconds": 3600, "failures_per_hour": 20},
 }

@@ -30,13 +30,16 @@ def census(database: Database, rows: Rows) -> Census:
         if known is None:
             half = AuthHalf.decode(body)
             known = sorts[sort] = (half.scheme, half.state.value)
-        return *known, version
+        scheme, state = known
+        app = scheme == "hkdf"
+        revoked = rows.revocation.covers(MAIN_PASSWORD + app, row[3])
+        return scheme, State.REVOKED.value if revoked else state, version
 
     def open_note(row: Sequence[Any], _: AccountId | None) -> tuple[str, int, int]:
         rows.keys.open_note(row[2], row[0])
         return "sealed", State.ACTIVE.value, read_header(row[2], Kind.APP_PASSWORD_NOTE).key_version
 
-    halves = Table("half", Kind.AUTH_HALF, ("bid", "g"), ("record",), "owner", open_half)
+    halves = Table("half", Kind.AUTH_HALF, ("bid", "g"), ("record", "set_at"), "owner", open_half)
     notes = Table("app_password", Kind.APP_PASSWORD_NOTE, ("bid", "cred"), ("record",), "owner", open_note)
     return Census(
         database, (halves, notes), rows.owner, lambda account: rows.bid(account, MAIN_PASSWORD), LoginState.OPEN

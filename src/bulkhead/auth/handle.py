@@ -9,7 +9,7 @@ from typing import Any
 from bulkhead.auth.app_passwords import AppPasswords
 from bulkhead.auth.check import census
 from bulkhead.auth.limits import MinuteCount
-from bulkhead.auth.logins import LoginCounts, Logins
+from bulkhead.auth.logins import LoginCounts, Logins, scopes_of
 from bulkhead.auth.passwords import Passwords
 from bulkhead.auth.rows import Keys, Rows
 from bulkhead.auth.schema import LoginState
@@ -24,6 +24,7 @@ from bulkhead.errors import Refused
 from bulkhead.holder.census import Census
 from bulkhead.holder.database import Database
 from bulkhead.holder.outbox import Outbox
+from bulkhead.holder.revocation import Revocation
 from bulkhead.holder.stop import TenantStop
 from bulkhead.holder.walk import count_keys
 from bulkhead.records.credential import State, StretchParameters
@@ -55,7 +56,7 @@ class Auth:
         parameters: StretchParameters,
     ) -> "Auth":
         """Everything in its place. settings: the section `auth`."""
-        rows, stop = Rows(database, keys, parameters), TenantStop(database, exchange)
+        rows, stop = Rows(database, keys, parameters, Revocation(database)), TenantStop(database, exchange)
         stretching = Stretching(settings["argon2_threads"], settings["argon2_queue_max"])
         passwords = Passwords(database, rows, stretching, exchange)
         app_passwords = AppPasswords(database, rows, passwords)
@@ -69,6 +70,7 @@ class Auth:
             settings["failure_seconds"],
             LoginCounts(),
             settings["cache_minutes"] > 0,
+            scopes_of(settings["main_password"]),
             passwords,
             app_passwords,
         )
@@ -124,6 +126,14 @@ async def revoke_app_passwords(
     reply = await auth.logins.app_passwords.revoke(request)
     auth.outbox.wake()
     return reply
+
+
+async def revoke_credentials(auth: Auth, _: Channel, request: m.RevokeCredentials, __: _Body) -> Done:
+    """Every main password, app password or both that were set until now; the ledger hears of it when it can."""
+    revoke = auth.rows.revocation.revoke
+    done = await revoke(request, request.epoch, request.which, request.reason, Done)
+    auth.outbox.wake()
+    return done
 
 
 async def stop_tenant_logins(auth: Auth, _: Channel, request: m.StopTenantLogins, __: _Body) -> Done:
@@ -188,6 +198,7 @@ HANDLERS: Mapping[type[Request[Any]], Handler] = {
     m.AddAppPassword: add_app_password,
     m.ListAppPasswords: list_app_passwords,
     m.RevokeAppPasswords: revoke_app_passwords,
+    m.RevokeCredentials: revoke_credentials,
     m.StopTenantLogins: stop_tenant_logins,
     m.LiftTenantStop: lift_tenant_stop,
     m.SetLoginState: set_login_state,

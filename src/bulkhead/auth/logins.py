@@ -12,8 +12,10 @@ import asyncio
 import hmac
 import logging
 import secrets
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Iterable
 from dataclasses import dataclass, field
+from functools import reduce
+from operator import or_
 from typing import TypeVar
 
 from bulkhead.auth.app_passwords import AppPasswords
@@ -29,6 +31,7 @@ from bulkhead.boundary.wipe import wipe, wipe_fields
 from bulkhead.errors import Error, Refused, TemporaryFailure
 from bulkhead.holder.stop import TenantStop
 from bulkhead.identifiers import AccountId
+from bulkhead.records import credential
 from bulkhead.records.app_password import AppPassword, read_app_password
 from bulkhead.records.credential import MAIN_PASSWORD, State, Stretched, stretch_app_password
 from bulkhead.records.derive import u32
@@ -62,6 +65,7 @@ class Logins:
     failure_seconds: float
     counts: LoginCounts
     caching: bool
+    main_scopes: int  # what the main password may log in to, whatever a credential allows
     passwords: Passwords
     app_passwords: AppPasswords
     _cache_key: bytes = field(default_factory=lambda: secrets.token_bytes(32), repr=False)  # of this start
@@ -133,7 +137,8 @@ class Logins:
         self, half: AuthHalf | None, compartment: str, request: Authenticate, app: AppPassword | None
     ) -> None:
         is_open = self.rows.state(request.account) == LoginState.OPEN
-        admissible = half is not None and is_open and self._admits(half, compartment, request.scope)
+        closed = app is None and not request.scope & self.main_scopes
+        admissible = half is not None and is_open and not closed and self._admits(half, compartment, request.scope)
         cred = MAIN_PASSWORD if app is None else app.credential
         half = half or self.rows.decoy(request.account, cred)
         caching = self.caching and admissible and app is None and not self.stop.stopped
@@ -181,6 +186,11 @@ class Logins:
 
     def _admits(self, half: AuthHalf, compartment: str, scope: int) -> bool:
         return half.state is State.ACTIVE and scope in GATE_SCOPES[compartment] and bool(half.scope & scope)
+
+
+def scopes_of(names: Iterable[str]) -> int:
+    """The bits of protocols by their names in settings."""
+    return reduce(or_, (credential.Scope[name.upper()] for name in names), 0)
 
 
 def _of_nothing(stretched: Stretched) -> Stretched:

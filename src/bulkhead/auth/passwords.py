@@ -175,6 +175,7 @@ class Passwords:
         account, old_g = new.account, self._rows.g(new.account, new.cred)
         if self._rows.state(account) == LoginState.DESTROYED:
             raise Refused("the account was destroyed", code="bad-token")
+        set_at = self._rows.revocation.stamp(new.cred)  # before keyring's, so that a revocation meanwhile covers both
         salt, cost, stretched = await self._stretch(new)
         begin = partial(_begin, bid=bid, account=account, cred=new.cred, keep_g=old_g, same_password=new.same_password)
         await self._database.write(begin)
@@ -198,7 +199,7 @@ class Passwords:
             half = AuthHalf(new.scope, state, salt, cost, added.release_digest, new.legacy)
             record, owner = self._rows.keys.seal(half, bid, add.g), self._rows.owner(account)
             actor = "auth" if request is None else ledger_text(request.stamp.actor) or "cell"
-            commit = partial(_commit, new=new, actor=actor, bid=bid, g=add.g, owner=owner, record=record)
+            commit = partial(_commit, new=new, actor=actor, row=(bid, add.g, owner, record, set_at))
             return await (self._database.write(commit) if request is None else self._database.mutate(request, commit))
         except Error:
             if self._database.first("SELECT 1 FROM change WHERE bid = ?", (bid,)) is not None:
@@ -280,15 +281,14 @@ def _begin(connection: Connection, *, bid: bytes, account: bytes, cred: int, kee
     connection.execute("INSERT INTO change VALUES (?, ?, ?, ?, ?)", (bid, account, cred, keep_g, same_password))
 
 
-def _commit(
-    connection: Connection, *, new: NewHalf, actor: str, bid: bytes, g: int, owner: bytes, record: bytes
-) -> Any:
+def _commit(connection: Connection, *, new: NewHalf, actor: str, row: tuple[bytes, int, bytes, bytes, int]) -> Any:
+    bid, g, owner, *_ = row
     destroyed = connection.execute(
         "SELECT 1 FROM account WHERE owner = ? AND state = ?", (owner, LoginState.DESTROYED)
     ).fetchone()
     if destroyed:
         raise Refused("the account was destroyed", code="bad-token")
-    connection.execute("INSERT OR REPLACE INTO half VALUES (?, ?, ?, ?)", (bid, g, owner, record))
+    connection.execute("INSERT OR REPLACE INTO half VALUES (?, ?, ?, ?, ?)", row)
     connection.execute("UPDATE change SET keep_g = ? WHERE bid = ?", (g, bid))
     if not new.same_password:  # for whoever reads the ledger it is the same one
         note(connection, "PasswordSet", actor, {"cred": new.cred, "change": g}, new.account)

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from bulkhead.auth.handle import HANDLERS, Auth
+from bulkhead.auth.logins import scopes_of
 from bulkhead.auth.rows import Keys
 from bulkhead.auth.schema import MIGRATIONS
 from bulkhead.boundary.host import Host, Service
@@ -35,6 +36,7 @@ class AuthService:
         auth.logins.by_account.limit = section["attempts_per_minute"]
         auth.logins.by_source.limit = section["attempts_per_source_minute"]
         auth.logins.caching = section["cache_minutes"] > 0
+        auth.logins.main_scopes = scopes_of(section["main_password"])
         auth.stretching.queue_max = section["argon2_queue_max"]
 
     async def stop(self) -> None:

@@ -3,11 +3,12 @@
 import hashlib
 import hmac
 import secrets
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from bulkhead.auth.schema import LoginState
 from bulkhead.errors import IntegrityError, Refused
 from bulkhead.holder.database import Database
+from bulkhead.holder.revocation import Revocation
 from bulkhead.identifiers import AccountId, TenantId
 from bulkhead.records.app_password import AppPasswordNote
 from bulkhead.records.credential import (
@@ -73,8 +74,8 @@ class Keys:
 class Rows:
     """Halves by account and credential. default: the cost of new passwords, and of decoys."""
 
-    def __init__(self, database: Database, keys: Keys, default: StretchParameters) -> None:
-        self._database, self.keys, self.default = database, keys, default
+    def __init__(self, database: Database, keys: Keys, default: StretchParameters, revocation: Revocation) -> None:
+        self._database, self.keys, self.default, self.revocation = database, keys, default, revocation
 
     def bid(self, account: AccountId, cred: int) -> bytes:
         """The row key of a credential."""
@@ -85,10 +86,13 @@ class Rows:
         return mailbox_row(self.keys.index, account)
 
     def find(self, account: AccountId, cred: int) -> AuthHalf | None:
-        """The half, or None where there is none. Raises IntegrityError."""
+        """The half, or None where there is none; with the state `revoked` where an epoch is. Raises IntegrityError."""
         bid = self.bid(account, cred)
-        row = self._database.first("SELECT g, record FROM half WHERE bid = ?", (bid,))
-        return None if row is None else self.keys.open(row[1], bid, row[0])
+        row = self._database.first("SELECT g, record, set_at FROM half WHERE bid = ?", (bid,))
+        if row is None:
+            return None
+        half = self.keys.open(row[1], bid, row[0])
+        return replace(half, state=State.REVOKED) if self.revocation.covers(cred, row[2]) else half
 
     def decoy(self, account: AccountId, cred: int) -> AuthHalf:
         """What an account without password is checked against: the same salt each time, a digest nothing has."""

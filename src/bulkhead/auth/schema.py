@@ -3,7 +3,7 @@
 Row keys are HMACs under auth's own index key, so that its rows and keyring's cannot be joined without both.
 """
 
-from bulkhead.holder import outbox, stop
+from bulkhead.holder import outbox, revocation, stop
 
 MIGRATIONS = (
     f"""
@@ -42,6 +42,7 @@ MIGRATIONS = (
     CREATE UNIQUE INDEX app_password_owner ON app_password (owner, cred);
     CREATE TABLE app_password_number (owner BLOB PRIMARY KEY, last INTEGER NOT NULL) WITHOUT ROWID
     """,
+    revocation.SCHEMA,
 )
 
 

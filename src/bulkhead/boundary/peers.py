@@ -76,13 +76,13 @@ PEERS: tuple[Peering, ...] = (
     Peering(
         "cli", "auth",
         ("SetPassword", "ChangePassword", "AddAppPassword", "ListAppPasswords", "RevokeAppPasswords",
-         "StopTenantLogins", "LiftTenantStop", "SetLoginState",
+         "RevokeCredentials", "StopTenantLogins", "LiftTenantStop", "SetLoginState",
          "CountCredentials", "CheckAuth", "MatchAuth"),
     ),
     Peering(
         "cli", "keyring",
         ("CreateMailboxKeys", "BeginRecovery", "GrantRecovery",
-         "StopTenantSessions", "LiftSessionStop", "SetHalfState",
+         "StopTenantSessions", "LiftSessionStop", "SetHalfState", "RevokeCredentials",
          "CountKeyring", "CheckKeyring", "MatchKeyring"),
     ),
     Peering(

@@ -22,7 +22,12 @@ from bulkhead.errors import Error
 from bulkhead.records.record import Kind
 
 AT_ONCE = 2  # tenants at a time
-RECORD_NAMES = {Kind.AUTH_HALF: "auth half", Kind.KEYRING_HALF: "keyring half", Kind.MAILBOX: "mailbox key"}
+RECORD_NAMES = {
+    Kind.AUTH_HALF: "auth half",
+    Kind.KEYRING_HALF: "keyring half",
+    Kind.MAILBOX: "mailbox key",
+    Kind.APP_PASSWORD_NOTE: "app password note",
+}
 _COST = re.compile(r"argon2id\(m=(\d+),t=(\d+),p=\d+\)")
 
 

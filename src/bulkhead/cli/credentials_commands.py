@@ -1,7 +1,7 @@
 """The rows of the tree for credentials. Standard library only."""
 
 from bulkhead.cli.exit_codes import ExitCode
-from bulkhead.cli.tree import LIVE, Command, flag, positional
+from bulkhead.cli.tree import LIVE, REASON, TENANT, Command, flag, positional
 
 _REPORT = {
     "tenant": "the tenant's id",
@@ -24,7 +24,7 @@ _REPORT = {
     "statuses[].without_credential": "how many of them have none",
     "counts": "one object a sort of record; their counts add up to `records`",
     "counts[].compartment": "`auth` or `keyring`",
-    "counts[].record": "`auth half`, `keyring half` or `mailbox key`",
+    "counts[].record": "`auth half`, `app password note`, `keyring half` or `mailbox key`",
     "counts[].status": "the account's status; `stray`: of no account; `-`: not matched",
     "counts[].scheme": "how the password is stretched (`hkdf`: app password; an imported scheme in parentheses); "
     "`unreadable`; empty in keyring, which does not know it",
@@ -34,6 +34,32 @@ _REPORT = {
 }
 
 CREDENTIALS_COMMANDS = (
+    Command(
+        ("credentials", "revoke"),
+        "Revoke every main password, app password or both of a tenant; sessions end at once.",
+        "bulkhead.cli.revoke:revoke",
+        (
+            TENANT,
+            flag("--main", "Every main password: each subscriber needs a new one."),
+            flag("--app", "Every app password."),
+            flag("--all", "Both."),
+            REASON,
+        ),
+        exits=LIVE,
+        text="One number that keyring and auth keep, each on its own: what was set until now admits nobody, for ever. "
+        "Either alone keeps all out; where one was away, give the command again. There is no taking it back: "
+        "`account passwd` gives a new main password, with both recovery keys.",
+        json_keys={
+            "tenant": "the tenant's id",
+            "epoch": "what was set until then is revoked, ms since 1970",
+            "sessions_ended": "live sessions that ended",
+            "effects": "one object a compartment",
+            "effects[].compartment": "`auth` or `keyring`",
+            "effects[].done": "whether it is durable there",
+            "effects[].milliseconds": "from the start of the command",
+            "effects[].error": "why it is not, or null",
+        },
+    ),
     Command(
         ("credentials", "audit"),
         "Open every credential and mailbox key, count how each is protected, and have the ledger witness it.",

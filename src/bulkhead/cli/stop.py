@@ -52,12 +52,13 @@ async def act(options: argparse.Namespace, road: Road, epoch: int, begin: float)
             requests["keyring"] = road.ask("keyring", order)
             if options.logins:
                 requests["auth"] = road.ask("auth", StopTenantLogins(stamp(), epoch, reason))
-        done = await asyncio.gather(*(_timed(name, work, begin) for name, work in requests.items()))
+        done = await asyncio.gather(*(timed(name, work, begin) for name, work in requests.items()))
     sessions = sum(ended for _, ended, _ in done)
     return [effect for effect, _, _ in done], sessions, max((code for _, _, code in done), default=0)
 
 
-async def _timed(compartment: str, work: Awaitable[Any], begin: float) -> tuple[Effect, int, int]:
+async def timed(compartment: str, work: Awaitable[Any], begin: float) -> tuple[Effect, int, int]:
+    """What became of a request to one compartment: its effect, sessions ended, exit status. begin: monotonic."""
     try:
         reply = await work
     except Error as error:

@@ -265,6 +265,10 @@ _HOLDER_ROWS: tuple[_Row, ...] = (
     ("auth.cache_minutes", Kind.INTEGER, 60, _between(0, 60), ("auth", "keyring"),
      "How long after a login the same password is checked without a hash, for programs that poll; 0: never. The memory "
      "of auth and keyring, stolen together meanwhile, can be searched for that password faster than with Argon2id."),
+    ("auth.main_password", Kind.CHOICES, ("imap", "pop", "submit", "jmap", "sieve", "web"),
+     _among("imap", "pop", "submit", "jmap", "sieve", "web"), ("auth",),
+     "The protocols that the main password logs in to; the others take app passwords alone, and answer the main one as "
+     "a wrong one."),
     ("keyring.session_seconds", Kind.INTEGER, 86_400, _between(60, 604_800), ("keyring",),
      "How long a session may open message keys before its client must log in again."),
     ("keyring.failures_per_hour", Kind.INTEGER, 600, _between(1, 1_000_000), ("keyring",),

@@ -13,6 +13,7 @@ from bulkhead.boundary.messages.fields import Done
 from bulkhead.boundary.messages.to_keyring import AddHalf, DropHalves, HalfAdded
 from bulkhead.errors import Refused
 from bulkhead.holder.database import Database
+from bulkhead.holder.revocation import Revocation
 from bulkhead.keyring.keys import Keys
 from bulkhead.keyring.logins import Logins
 from bulkhead.keyring.schema import AccountState
@@ -27,8 +28,9 @@ HALVES_MAX = 4  # of one credential at once: old and new, and what a lost change
 class Halves:
     """This side's halves of credentials."""
 
-    def __init__(self, database: Database, keys: Keys, tokens: Tokens, logins: Logins) -> None:
+    def __init__(self, database: Database, keys: Keys, tokens: Tokens, logins: Logins, revocation: Revocation) -> None:
         self._database, self._keys, self._tokens, self._logins = database, keys, tokens, logins
+        self._revocation = revocation
 
     async def add(self, request: AddHalf) -> HalfAdded:
         """Add half g. Raises Refused (`bad-token`, `bad-credentials`, `bad-scope`, `too-many`)."""
@@ -40,6 +42,7 @@ class Halves:
             raise Refused("a credential has at least one scope, and known ones only", code="bad-scope")
         bid, mid, scope = keys.bid(account, cred), keys.mid(account), Scope(request.scope)
         generation, seed = await self._allowed(request, scope)
+        set_at = self._revocation.stamp(cred)
         release = new_secret()
         wrapped = Wrapped(generation, release, None if scope == Scope.SUBMIT else seed)
         stretched = Stretched(request.tight, request.wrap_key)
@@ -47,7 +50,7 @@ class Halves:
         half = new_keyring_half(keys.tight, stretched, wrapped, keys.tenant, account, cred, g, scope=scope, state=state)
         record = keys.seal_half(half, bid, g)
         reply = HalfAdded(hashlib.sha256(release).digest(), g)
-        return await self._database.mutate(request, partial(_add, bid=bid, g=g, mid=mid, record=record, reply=reply))
+        return await self._database.mutate(request, partial(_add, row=(bid, g, mid, record, set_at), reply=reply))
 
     async def _allowed(self, request: AddHalf, scope: Scope) -> tuple[int, bytes | None]:
         """(generation, seed) that this half may wrap, by what the request brings."""
@@ -86,12 +89,13 @@ def _is_active(half: KeyringHalf) -> bool:
     return half.state is State.ACTIVE
 
 
-def _add(connection: Connection, *, bid: bytes, g: int, mid: bytes, record: bytes, reply: HalfAdded) -> HalfAdded:
+def _add(connection: Connection, *, row: tuple[bytes, int, bytes, bytes, int], reply: HalfAdded) -> HalfAdded:
+    bid, g, mid, *_ = row
     (state,) = connection.execute("SELECT state FROM account WHERE mid = ?", (mid,)).fetchone()
     (halves,) = connection.execute("SELECT count(*) FROM half WHERE bid = ? AND g <> ?", (bid, g)).fetchone()
     if state == AccountState.DESTROYED or halves >= HALVES_MAX:
         raise Refused("too many changes of this credential are unfinished", code="too-many")
-    connection.execute("INSERT OR REPLACE INTO half VALUES (?, ?, ?, ?)", (bid, g, mid, record))
+    connection.execute("INSERT OR REPLACE INTO half VALUES (?, ?, ?, ?, ?)", row)
     return reply
 
 

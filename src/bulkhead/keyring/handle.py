@@ -13,6 +13,7 @@ from bulkhead.boundary.messages.fields import Done, Request
 from bulkhead.errors import Refused
 from bulkhead.holder.database import Database
 from bulkhead.holder.outbox import Outbox
+from bulkhead.holder.revocation import Revocation, kind_of
 from bulkhead.holder.stop import TenantStop
 from bulkhead.holder.walk import count_keys
 from bulkhead.keyring.cache import LoginCache
@@ -43,6 +44,7 @@ class Keyring:
     keys: Keys
     outbox: Outbox
     stop: TenantStop
+    revocation: Revocation
     failures: Failures
     logins: Logins
     grants: Grants
@@ -61,18 +63,20 @@ class Keyring:
         stop, tokens = TenantStop(database, exchange), Tokens()
         failures = Failures(database, settings["failures_per_hour"])
         grants = Grants(exchange, lambda: stop.ended)
-        logins = Logins(database, keys, failures, stop, cache)
+        revocation = Revocation(database)
+        logins = Logins(database, keys, failures, stop, revocation, cache)
         return cls(
             database,
             keys,
             Outbox(database, exchange),
             stop,
+            revocation,
             failures,
             logins,
             grants,
             grants.sessions,
             Openings(keys.tenant, grants.sessions),
-            Halves(database, keys, tokens, logins),
+            Halves(database, keys, tokens, logins, revocation),
             Mailboxes(database, keys, tokens),
             Recovery(database, keys, tokens, exchange),
             settings["session_seconds"],
@@ -203,6 +207,22 @@ async def stop_tenant_sessions(
     return reply
 
 
+async def revoke_credentials(keyring: Keyring, _: Channel, request: m.RevokeCredentials, __: _Body) -> m.SessionsEnded:
+    """Nobody is admitted by them from now on, and what they opened is over, here, at the gates and at store."""
+    handles: list[bytes] = []
+
+    def narrow() -> m.SessionsEnded:
+        keyring.logins.forget_kind(request.which)
+        sessions = [session for session in keyring.sessions.all() if request.which & kind_of(session.cred)]
+        handles.extend(session.handle for session in sessions if session.seed is not None)
+        return m.SessionsEnded(keyring.sessions.end(sessions, "revoked"))
+
+    reply = await keyring.revocation.revoke(request, request.epoch, request.which, request.reason, narrow)
+    keyring.outbox.wake()
+    await keyring.grants.revoke(handles)
+    return reply
+
+
 async def lift_session_stop(keyring: Keyring, _: Channel, request: m.LiftSessionStop, __: _Body) -> Done:
     """Logins are admitted again, once the ledger knows."""
     return await keyring.stop.lift(request, request.epoch, request.reason, Done())
@@ -264,6 +284,7 @@ HANDLERS: Mapping[type[Request[Any]], Handler] = {
     m.BeginRecovery: begin_recovery,
     m.GrantRecovery: grant_recovery,
     m.StopTenantSessions: stop_tenant_sessions,
+    m.RevokeCredentials: revoke_credentials,
     m.LiftSessionStop: lift_session_stop,
     m.SetHalfState: set_half_state,
     m.CountKeyring: count_keyring,

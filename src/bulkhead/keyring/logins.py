@@ -17,6 +17,7 @@ from bulkhead.boundary.messages.to_auth import Scope
 from bulkhead.boundary.messages.to_keyring import CheckCached, CheckHalf, Release
 from bulkhead.errors import Refused, TemporaryFailure
 from bulkhead.holder.database import Database
+from bulkhead.holder.revocation import Revocation, kind_of
 from bulkhead.holder.stop import TenantStop
 from bulkhead.identifiers import AccountId
 from bulkhead.keyring.cache import LoginCache
@@ -61,8 +62,17 @@ class Opened:
 class Logins:
     """Checks halves, and keeps what was right until it is redeemed."""
 
-    def __init__(self, database: Database, keys: Keys, failures: Failures, stop: TenantStop, cache: LoginCache) -> None:
+    def __init__(
+        self,
+        database: Database,
+        keys: Keys,
+        failures: Failures,
+        stop: TenantStop,
+        revocation: Revocation,
+        cache: LoginCache,
+    ) -> None:
         self._database, self._keys, self._failures, self._stop = database, keys, failures, stop
+        self._revocation = revocation
         self.cache = cache
         self._checked: dict[bytes, Checked] = {}
         decoy = KeyringHalf(credential.Scope.IMAP, State.ACTIVE, secrets.token_bytes(32), secrets.token_bytes(103))
@@ -88,14 +98,17 @@ class Logins:
         """
         keys = self._keys
         bid, mid = keys.bid(account, cred), keys.mid(account)
-        rows = self._database.read("SELECT g, record FROM half WHERE bid = ? ORDER BY g DESC", (bid,))
-        place = bid if rows else self._decoy_bid
-        halves = [(keys.open_half(record, place, g), g) for g, record in rows or [(0, self._decoy)]]
+        page = "SELECT g, record, set_at FROM half WHERE bid = ? ORDER BY g DESC"
+        rows = self._database.read(page, (bid,)) or [(0, self._decoy, 0)]
+        known = rows[0][1] is not self._decoy
+        place = bid if known else self._decoy_bid
+        halves = [(keys.open_half(record, place, g), g, set_at) for g, record, set_at in rows]
         right = [row for row in halves if _matches(row[0], keys.tight, stretched.tight)]
-        if not right or not self._admits(mid) or not rows or not may(right[0][0]):
-            await self._failures.count(mid if rows and not self._stop.stopped else NO_ACCOUNT)
+        revoked = bool(right) and self._revocation.covers(cred, right[0][2])
+        if not right or revoked or not self._admits(mid) or not known or not may(right[0][0]):
+            await self._failures.count(mid if known and not self._stop.stopped else NO_ACCOUNT)
             raise bad_credentials()
-        half, g = right[0]
+        half, g, _ = right[0]
         return Opened(half, g, half.unwrap(keys.tight, stretched, keys.tenant, account, cred, g))
 
     def check_cached(self, request: CheckCached) -> Release:
@@ -106,8 +119,9 @@ class Logins:
         found = self.cache.open(mid, request.x, account, cred) if admitted else None
         if found is not None:
             g, wrapped = found
-            row = self._database.first("SELECT record FROM half WHERE bid = ? AND g = ?", (bid, g))
-            if row is not None and _may(keys.open_half(row[0], bid, g), request.scope):
+            row = self._database.first("SELECT record, set_at FROM half WHERE bid = ? AND g = ?", (bid, g))
+            valid = row is not None and not self._revocation.covers(cred, row[1])
+            if valid and _may(keys.open_half(row[0], bid, g), request.scope):
                 return self._keep(request, wrapped)
         raise Refused("no cached login", code="not-cached")
 
@@ -128,6 +142,14 @@ class Logins:
             self.cache.end(self._keys.mid(account))
         for nonce, checked in list(self._checked.items()):
             if account in (None, checked.account) and cred in (None, checked.cred):
+                del self._checked[nonce]
+
+    def forget_kind(self, which: int) -> None:
+        """Void every login by main passwords, by app passwords or both, that waits or is cached."""
+        if which & kind_of(MAIN_PASSWORD):
+            self.cache.end_all()
+        for nonce, checked in list(self._checked.items()):
+            if which & kind_of(checked.cred):
                 del self._checked[nonce]
 
     def _admits(self, mid: bytes) -> bool:

@@ -3,7 +3,7 @@
 Row keys bid and mid are HMACs (docs/formats.md); records are sealed under K_ring; bindings are public.
 """
 
-from bulkhead.holder import outbox, stop
+from bulkhead.holder import outbox, revocation, stop
 
 MIGRATIONS = (
     f"""
@@ -40,6 +40,7 @@ MIGRATIONS = (
     {outbox.SCHEMA};
     {stop.SCHEMA}
     """,
+    revocation.SCHEMA,
 )
 
 

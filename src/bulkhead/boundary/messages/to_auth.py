@@ -167,6 +167,17 @@ class RevokeAppPasswords(Mutation[AppPasswordsRevoked], frozen=True, tag=19):
     cred: U32
 
 
+class RevokeCredentials(Mutation[Done], frozen=True, tag=20):
+    """Refuse every credential of a kind that was set at or before `epoch`; durable before the answer, for ever.
+
+    which: RevokedKind. The answer comes when it holds. Refused: `bad-epoch`, `bad-kind`.
+    """
+
+    epoch: U63
+    which: U8
+    reason: Text
+
+
 class AuthCounts(Reply, frozen=True):
     """How many credentials there are, and whether logins are stopped."""
 

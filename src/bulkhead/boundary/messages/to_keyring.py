@@ -308,6 +308,17 @@ class SetHalfState(Mutation[SessionsEnded], frozen=True, tag=35):
     state: U8
 
 
+class RevokeCredentials(Mutation[SessionsEnded], frozen=True, tag=39):
+    """Refuse every credential of a kind that was set at or before `epoch`; durable before the answer, for ever.
+
+    which: RevokedKind. What they opened ends. The answer comes when it holds. Refused: `bad-epoch`, `bad-kind`.
+    """
+
+    epoch: U63
+    which: U8
+    reason: Text
+
+
 class KeyringCounts(Reply, frozen=True):
     """What is here, and what was opened since start."""
 

@@ -1,0 +1,131 @@
+"""One number revokes every main password, every app password or both; and protocols may be closed to the main one."""
+
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tests.auth.test_app_passwords import make
+from tests.auth.test_auth_passwords import change, recover
+from tests.keyring.two_halves import TwoHalves, refused, run, settled, stamp
+
+from bulkhead.boundary.messages import to_auth, to_keyring
+from bulkhead.boundary.messages.revocation import RevokedKind
+from bulkhead.boundary.messages.to_auth import Scope, SetLoginState
+from bulkhead.boundary.messages.to_keyring import OpenPages
+
+MAIN, NEW = b"the main password", b"another password"
+QUICK: dict[str, Any] = {"failure_seconds": 0.05}
+
+
+def now() -> int:
+    return time.time_ns() // 1_000_000
+
+
+async def revoke(cell: TwoHalves, which: int, *, at: tuple[str, ...] = ("keyring", "auth")) -> int:
+    """How many sessions ended."""
+    ended = 0
+    if "keyring" in at:
+        ended = (
+            await cell.ask("cli", "keyring", to_keyring.RevokeCredentials(stamp(), now(), which, "drill"))
+        ).sessions
+    if "auth" in at:
+        await cell.ask("cli", "auth", to_auth.RevokeCredentials(stamp(), now(), which, "drill"))
+    return ended
+
+
+@pytest.mark.parametrize("which", [RevokedKind.MAIN, RevokedKind.APP, RevokedKind.ALL])
+def test_what_was_set_until_then_is_refused_and_what_it_opened_ends_at_once(tmp_path: Path, which: int) -> None:
+    async def work(cell: TwoHalves) -> None:
+        account = await cell.add_account(MAIN)
+        made = await make(cell, account)
+        opened = {MAIN: await cell.log_in(account, MAIN), made: await cell.log_in(account, made)}
+        doomed = [MAIN] * (which & 1) + [made] * (which >> 1)
+        assert await revoke(cell, which) == len(doomed)
+        for _ in range(2):
+            for password, session in opened.items():
+                assert await cell.admits(account, password) == (password not in doomed)
+                if password in doomed:
+                    with refused("no-session"):
+                        await cell.ask("access", "keyring", OpenPages(session.handle, (1,)))
+            await cell.restart("auth"), await cell.restart("keyring")  # it is durable
+        revoked = {handle for request in cell.seen.revokes for handle in request.handles}
+        assert {opened[password].handle for password in doomed} <= revoked
+        await settled(lambda: cell.seen.kinds().count("CredentialsRevoked") == 2)
+
+    run(tmp_path, work, auth=QUICK)
+
+
+@pytest.mark.parametrize("where", ["keyring", "auth"])
+def test_either_holder_alone_keeps_every_revoked_credential_out(tmp_path: Path, where: str) -> None:
+    async def work(cell: TwoHalves) -> None:
+        account = await cell.add_account(MAIN)
+        made = await make(cell, account)
+        await cell.log_in(account, MAIN)  # and it is cached
+        await revoke(cell, RevokedKind.ALL, at=(where,))
+        assert not await cell.admits(account, MAIN)
+        assert not await cell.admits(account, made)
+        for code, act in (
+            ("bad-credentials", change(cell, account, MAIN, NEW)),
+            ("bad-credentials", make(cell, account)),
+        ):
+            with refused(code):
+                await act
+
+    run(tmp_path, work, auth=QUICK)
+
+
+def test_what_is_set_afterwards_works_also_where_the_epoch_is_ahead_of_the_clock(tmp_path: Path) -> None:
+    async def work(cell: TwoHalves) -> None:
+        account, other = await cell.add_account(MAIN), await cell.add_account(MAIN)
+        ahead = now() + 20_000
+        await cell.ask("cli", "keyring", to_keyring.RevokeCredentials(stamp(), ahead, RevokedKind.ALL, ""))
+        await cell.ask("cli", "auth", to_auth.RevokeCredentials(stamp(), ahead, RevokedKind.ALL, ""))
+        await cell.set_password(account, NEW, await recover(cell, account))
+        assert await cell.admits(account, NEW)
+        assert await cell.admits(account, await make(cell, account, main=NEW))
+        assert not await cell.admits(other, MAIN)
+        await cell.ask("cli", "auth", SetLoginState(stamp(), other, 2))  # which seals the record anew
+        await cell.ask("cli", "auth", SetLoginState(stamp(), other, 1))
+        assert not await cell.admits(other, MAIN)
+
+    run(tmp_path, work, auth=QUICK)
+
+
+def test_an_epoch_only_goes_up_is_no_time_to_come_and_a_request_counts_once(tmp_path: Path) -> None:
+    async def work(cell: TwoHalves) -> None:
+        request = to_keyring.RevokeCredentials(stamp(), now() - 1, RevokedKind.ALL, "")
+        account = await cell.add_account(MAIN)
+        await cell.log_in(account, MAIN)
+        first = await cell.ask("cli", "keyring", request)
+        assert await cell.ask("cli", "keyring", request) == first
+        assert await cell.admits(account, MAIN)  # set after the epoch, though before the request came
+        with refused("bad-epoch"):
+            await cell.ask("cli", "keyring", to_keyring.RevokeCredentials(stamp(), now() + 60_000, 3, ""))
+        for kind in (0, 4):
+            with refused("bad-kind"):
+                await cell.ask("cli", "auth", to_auth.RevokeCredentials(stamp(), now(), kind, ""))
+        await revoke(cell, RevokedKind.ALL)
+        await cell.ask("cli", "keyring", to_keyring.RevokeCredentials(stamp(), 5, RevokedKind.ALL, ""))
+        assert not await cell.admits(account, MAIN)
+
+    run(tmp_path, work, auth=QUICK)
+
+
+def test_a_protocol_closed_to_the_main_password_takes_app_passwords_and_opens_again_without_restart(
+    tmp_path: Path,
+) -> None:
+    async def work(cell: TwoHalves) -> None:
+        account = await cell.add_account(MAIN)
+        made = await make(cell, account)
+        await cell.log_in(account, MAIN, Scope.SUBMIT, "submit")
+        assert not await cell.admits(account, MAIN)
+        assert await cell.admits(account, made)
+        auth = cell.services["auth"]
+        await auth.reload({"auth": cell.settings["auth"] | {"main_password": ("imap",)}})
+        assert await cell.admits(account, MAIN)
+        with refused("bad-credentials"):
+            await cell.log_in(account, MAIN, Scope.SUBMIT, "submit")
+        await cell.log_in(account, made, Scope.SUBMIT, "submit")
+
+    run(tmp_path, work, auth=QUICK | {"main_password": ("submit",)})
