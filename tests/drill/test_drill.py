@@ -5,6 +5,7 @@ import os
 import re
 import subprocess
 import sys
+import tempfile
 import xml.etree.ElementTree as ElementTree
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -12,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.drill.readable_copy import make_readable, may_run
 
 from bulkhead.boundary.processes import PROCESSES
 from bulkhead.drill.compare import changes
@@ -34,11 +36,12 @@ class Run:
     html: str
 
 
-def drill(folder: Path, *arguments: str, user: int | None = None) -> Run:
-    command = [sys.executable, "-m", "bulkhead.cli.main", "drill"]
+def drill(folder: Path, *arguments: str, user: int | None = None, python: Path = Path(sys.executable)) -> Run:
+    command = [str(python), "-m", "bulkhead.cli.main", "drill"]
     command += ["--json", str(folder / "d.json"), "--svg", str(folder / "d.svg"), "--html", str(folder / "d.html")]
     done = subprocess.run(
-        [*command, *arguments], capture_output=True, text=True, timeout=SECONDS, check=False, user=user,
+        [*command, *arguments], capture_output=True, text=True, timeout=SECONDS, check=False, user=user, group=user,
+        extra_groups=None if user is None else (),
         cwd=folder, env={**os.environ, "TMPDIR": "/tmp"},
     )  # fmt: skip
     assert (folder / "d.json").exists(), done.stderr
@@ -159,22 +162,19 @@ def test_a_row_that_does_not_exist_is_an_error_and_not_a_drill_of_nothing(tmp_pa
     assert "no-such-row" in done.stderr
 
 
+@pytest.mark.skipif(os.geteuid() != 0, reason="the whole drill of this run was an ordinary user's")
 def test_an_ordinary_user_runs_it_too(tmp_path: Path) -> None:
-    """As root: as somebody else who can read the interpreter and the sources; else this user is one already."""
-    if os.geteuid() != 0:
-        pytest.skip("the whole drill of this run was an ordinary user's")
     uid = 50_900_000 + os.getpid() % 100_000
-    tmp_path.chmod(0o777)
-    for parent in tmp_path.parents[:2]:
-        parent.chmod(parent.stat().st_mode | 0o011)
-    try:
-        trial = [sys.executable, "-c", "import bulkhead.drill.run"]
-        subprocess.run(trial, user=uid, group=uid, check=True, capture_output=True, cwd="/", timeout=60)
-    except (OSError, subprocess.CalledProcessError):
-        pytest.skip("an ordinary user cannot read this interpreter or these sources")
-    run = drill(tmp_path, "--rows", "access,reach-*", user=uid)
+    with tempfile.TemporaryDirectory(prefix="t-", dir="/tmp") as made:
+        folder, python = Path(made), Path(sys.executable)
+        folder.chmod(0o777)
+        if not may_run(python, uid):
+            python = make_readable(folder / "copy", uid)
+        run = drill(folder, user=uid, python=python)
     assert run.document["user"] == f"uid {uid}"
     assert run.document["over"] == [], run.text
+    assert run.document["gaps"] == [], run.text
+    assert run.document["whole"]
     assert run.status == 0
 
 

@@ -45,10 +45,13 @@ Levels = Mapping[str, str]
 def column_of(probe: Probe, *, granted: bool = False) -> Column | None:
     """The column in which a success counts; None for one that only takes a wall down.
 
-    granted: by the duty that grants it, whatever its canary stands for: a descriptor handed over reaches nothing.
+    granted: by the duty that grants it, whatever its canary stands for: a descriptor handed on is a connection, and
+    nobody but dialer has a budget for it.
     """
     if granted:
-        return {"dial": Column.NETWORK, "writable": Column.PERSISTENCE}.get(probe.granted_by)
+        return {"dial": Column.NETWORK, "send_descriptors": Column.NETWORK, "writable": Column.PERSISTENCE}.get(
+            probe.granted_by
+        )
     if probe.target is Target.OTHER_CELL:
         return Column.OTHER_TENANTS
     if probe.target is Target.NETWORK:
