@@ -47,7 +47,8 @@ class BulkheadCell:
             "access.connections_per_source_max": connections, "access.connections_max": connections,
             "access.sessions_max": SESSIONS_MAX, "access.recycle_sessions": 0, "access.workers": workers_of_access,
             "access.workers_max": workers_of_access, "submit.workers": 1, "mx.workers": workers,
-            "auth.attempts_per_source_minute": 10_000,
+            "auth.failures_per_network_minute": 6_000,
+            "auth.failures_per_source_minute": 6_000,
         }  # fmt: skip
         if quota_bytes:
             limits["directory.default_quota_bytes"] = quota_bytes

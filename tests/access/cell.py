@@ -106,10 +106,12 @@ class Cell:
             "pinned": {"binding_key": base64.b64encode(keys.binding_key).decode()},
             "store": {"segment_bytes": 1 << 24},
             "directory": {"default_quota_bytes": 1 << 30, "postmaster": ""},
-            "keyring": {"session_seconds": 3600, "failures_per_hour": 600},
+            "keyring": {"session_seconds": 3600, "failures_per_hour": 600, "failing_accounts_per_hour": 1000},
             "auth": {
-                "failure_seconds": 0.1, "argon2_threads": 1, "argon2_queue_max": 64, "attempts_per_minute": 6000,
-                "attempts_per_source_minute": 60000, "cache_minutes": 60,
+                "failure_seconds": 0.1, "argon2_threads": 1, "argon2_queue_max": 64,
+                "failures_per_source_minute": 60000, "failures_per_network_minute": 60000,
+                "failures_per_gate_minute": 60000, "failing_accounts_per_minute": 60000,
+                "delay_seconds_max": 0, "delay_network_seconds_max": 0, "known_days": 90, "cache_minutes": 60,
             },
             "access": {
                 "connections_max": 512, "connections_per_source_max": 500, "idle_seconds": 1800,

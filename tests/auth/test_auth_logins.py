@@ -18,7 +18,6 @@ from tests.keyring.two_halves import (
 )
 
 from bulkhead.auth.handle import HANDLERS
-from bulkhead.auth.limits import MinuteCount, source_key
 from bulkhead.auth.logins import GATE_SCOPES as AUTH_GATE_SCOPES
 from bulkhead.auth.stretching import Stretching
 from bulkhead.boundary.messages import to_auth
@@ -106,17 +105,15 @@ def test_every_failure_is_answered_at_one_time_and_success_at_once(tmp_path: Pat
         began = time.monotonic()
         await cell.log_in(account, PASSWORD)
         assert time.monotonic() - began < FAILURE_SECONDS / 2
-        logins = cell.services["auth"]._auth.logins
-        logins.by_account.exceeded(busy)
-        for _ in range(logins.by_account.limit):
-            logins.by_account.exceeded(busy)
+        limits = cell.services["auth"]._auth.logins.limits
+        limits._by_strangers.add(busy, limits._by_strangers.capacity)
         times = await asyncio.gather(
             took(account, WRONG),
             took(AccountId(new_id()), WRONG),
             took(suspended, PASSWORD),
             took(half_suspended, PASSWORD),
             took(no_password, PASSWORD),
-            took(busy, PASSWORD),
+            took(busy, PASSWORD, "198.51.100.1"),
         )
         await cell.ask("cli", "auth", StopTenantLogins(stamp(), 1, "drill"))
         return dict(enumerate([*times, await took(account, PASSWORD)]))  # type: ignore[arg-type]
@@ -257,41 +254,6 @@ def test_guessing_names_that_do_not_exist_costs_keyring_one_row(tmp_path: Path) 
     run(tmp_path, work)
 
 
-def test_attempts_are_limited_by_account_and_by_source(tmp_path: Path) -> None:
-    async def work(cell: TwoHalves) -> None:
-        one, two = await cell.add_account(PASSWORD), await cell.add_account(PASSWORD)
-        logins = cell.services["auth"]._auth.logins
-        logins.by_account._clock = logins.by_source._clock = lambda: 6000.0
-        for _ in range(3):
-            await cell.log_in(one, PASSWORD, source="2001:db8::1")
-        with refused("bad-credentials"):
-            await cell.log_in(one, PASSWORD, source="192.0.2.7")
-        await cell.log_in(two, PASSWORD, source="2001:db8::2")
-        with refused("bad-credentials"):  # the same /64
-            await cell.log_in(two, PASSWORD, source="2001:db8::ffff:2")
-        await cell.log_in(two, PASSWORD, source="2001:db8:0:1::2")
-
-    run(tmp_path, work, auth={"attempts_per_minute": 3, "attempts_per_source_minute": 4})
-
-
-def test_a_minute_count_begins_anew_and_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
-    now = 0.0
-    count = MinuteCount(2, lambda: now)
-    assert [count.exceeded(b"a") for _ in range(3)] == [False, False, True]
-    now = 60.0
-    assert not count.exceeded(b"a")
-    monkeypatch.setattr("bulkhead.auth.limits.KEYS_MAX", 2)
-    count.exceeded(b"b")
-    with pytest.raises(TemporaryFailure):
-        count.exceeded(b"c")
-
-
-def test_a_source_is_its_ipv4_address_or_its_ipv6_64() -> None:
-    assert source_key("192.0.2.1") == source_key("::ffff:192.0.2.1") != source_key("192.0.2.2")
-    assert source_key("2001:db8::1") == source_key("2001:db8::2") != source_key("2001:db8:0:1::1")
-    assert source_key("nonsense") == source_key("")
-
-
 def test_logins_past_the_queue_are_told_to_try_again() -> None:
     async def work() -> None:
         stretching = Stretching(1, 1)
@@ -325,7 +287,7 @@ def test_a_flood_of_logins_at_one_gate_keeps_no_login_of_another_waiting_behind_
             task.cancel()
         await asyncio.gather(*flood, return_exceptions=True)
         await asyncio.gather(*(log_in(gate) for gate in ("access", "submit", "access")))
-        assert stretching._idle == 1 and not stretching._waiting
+        assert stretching._idle == 1 and not stretching._known
         stretching.stop()
 
     asyncio.run(work())

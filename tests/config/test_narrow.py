@@ -12,12 +12,13 @@ from bulkhead.errors import ConfigError
 
 SHARED = {
     "auth.cache_minutes": {"keyring"},
+    "keyring.failures_per_hour": {"auth"},
     "courier.port": {"dialer"},
     "courier.allow_networks": {"dialer"},
     "resolver.nameservers": {"dialer"},
 }
 """Settings that another compartment than the section's own may see: dialer obeys the limits of those it dials for,
-keyring holds the other half of a cached login."""
+keyring holds the other half of a cached login, auth stays below keyring's own limit."""
 
 
 @pytest.fixture

@@ -12,7 +12,6 @@ import pytest
 from tests.auth.test_auth_passwords import recover
 from tests.keyring.two_halves import TwoHalves, refused, run, stamp
 
-from bulkhead.auth.limits import MinuteCount
 from bulkhead.boundary.messages.to_auth import LiftTenantStop, Scope, SetLoginState, StopTenantLogins
 from bulkhead.boundary.messages.to_keyring import (
     CheckCached,
@@ -57,9 +56,9 @@ class Walk:
         logins = self.cell.services["auth"]._auth.logins
         stretch = logins.stretching.stretch
 
-        async def counting(*arguments: Any) -> Any:
+        async def counting(*arguments: Any, **named: Any) -> Any:
             self.stretched += 1
-            return await stretch(*arguments)
+            return await stretch(*arguments, **named)
 
         logins.stretching.stretch = counting
 
@@ -115,10 +114,12 @@ def test_a_wrong_password_on_a_cached_account_walks_the_full_path_ends_the_entry
 def test_a_cached_login_is_limited_like_any_other(tmp_path: Path) -> None:
     async def work(cell: TwoHalves) -> None:
         walk, account, other = Walk(cell), await cell.add_account(PASSWORD), await cell.add_account(PASSWORD)
-        logins = cell.services["auth"]._auth.logins
-        logins.by_account = MinuteCount(3, lambda: 6000.0)
-        for steps in (FULL, HIT, HIT, ["no"]):
+        limits = cell.services["auth"]._auth.logins.limits
+        for steps in (FULL, HIT, HIT):
             assert await walk.of(account, PASSWORD) == steps
+        for levels in (limits._by_known, limits._by_strangers):
+            levels.add(account, levels.capacity)
+        assert await walk.of(account, PASSWORD) == ["no"]
         assert await walk.of(other, PASSWORD) == FULL
         failures = cell.services["keyring"]._keyring.failures
         mid = cell.services["keyring"]._keyring.keys.mid(other)

@@ -45,12 +45,17 @@ SETTINGS: dict[str, dict[str, Any]] = {
         "failure_seconds": FAILURE_SECONDS,
         "argon2_threads": 2,
         "argon2_queue_max": 64,
-        "attempts_per_minute": 60,
-        "attempts_per_source_minute": 600,
+        "failures_per_source_minute": 600,
+        "failures_per_network_minute": 600,
+        "failures_per_gate_minute": 6000,
+        "failing_accounts_per_minute": 1000,
+        "delay_seconds_max": 900,
+        "delay_network_seconds_max": 3600,
+        "known_days": 90,
         "cache_minutes": 60,
         "main_password": ("imap", "pop", "submit"),
     },
-    "keyring": {"session_seconds": 3600, "failures_per_hour": 20},
+    "keyring": {"session_seconds": 3600, "failures_per_hour": 200, "failing_accounts_per_hour": 1000},
 }
 
 

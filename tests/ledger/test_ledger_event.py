@@ -60,6 +60,7 @@ def test_numbers_of_kinds_never_change() -> None:
         "CredentialsAudited": 16,
         "AppPasswordRevoked": 17,
         "CredentialsRevoked": 18,
+        "Stuffing": 19,
     }
     assert all(kind.doc.endswith(".") for kind in EVENTS.values())
 

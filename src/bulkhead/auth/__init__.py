@@ -10,6 +10,7 @@ falls       passwords typed while it is compromised; guesses online, under keyri
     process.py    starts it                        passwords.py   START HERE: a change in three steps, crash argument
     handle.py     one function per message type    check.py       fsck and counts
     logins.py     one login, answered on time      rows.py        salts and digests, and decoys
-    limits.py     attempts by account and source   stretching.py  Argon2id off the loop
+    limits.py     who is refused unread, who waits stretching.py  Argon2id off the loop
+    known.py      networks a login was right from
     create.py     keys of a new tenant             schema.py      the tables
 """

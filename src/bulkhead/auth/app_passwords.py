@@ -12,13 +12,13 @@ from dataclasses import replace
 from functools import partial
 from sqlite3 import Connection
 
-from bulkhead.auth.limits import source_network
 from bulkhead.auth.passwords import NewHalf, Passwords, forget_half
 from bulkhead.auth.rows import Rows
 from bulkhead.boundary.messages import to_auth as m
 from bulkhead.errors import Error, Refused
 from bulkhead.holder.database import Database
 from bulkhead.holder.outbox import note
+from bulkhead.holder.sources import source_network
 from bulkhead.holder.witness import ledger_text
 from bulkhead.identifiers import AccountId
 from bulkhead.records.app_password import CREDENTIAL_MAX, LABEL_MAX, AppPasswordNote

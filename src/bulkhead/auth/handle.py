@@ -8,7 +8,8 @@ from typing import Any
 
 from bulkhead.auth.app_passwords import AppPasswords
 from bulkhead.auth.check import census
-from bulkhead.auth.limits import MinuteCount
+from bulkhead.auth.known import Known
+from bulkhead.auth.limits import Limits
 from bulkhead.auth.logins import LoginCounts, Logins, scopes_of
 from bulkhead.auth.passwords import Passwords
 from bulkhead.auth.rows import Keys, Rows
@@ -42,6 +43,7 @@ class Auth:
     outbox: Outbox
     stop: TenantStop
     stretching: Stretching
+    known: Known
     logins: Logins
     passwords: Passwords
     census: Census
@@ -55,9 +57,11 @@ class Auth:
         settings: Mapping[str, Any],
         parameters: StretchParameters,
     ) -> "Auth":
-        """Everything in its place. settings: the section `auth`."""
+        """Everything in its place."""
+        auth = settings["auth"]
         rows, stop = Rows(database, keys, parameters, Revocation(database)), TenantStop(database, exchange)
-        stretching = Stretching(settings["argon2_threads"], settings["argon2_queue_max"])
+        stretching = Stretching(auth["argon2_threads"], auth["argon2_queue_max"])
+        known = Known(database, rows, auth["known_days"])
         passwords = Passwords(database, rows, stretching, exchange)
         app_passwords = AppPasswords(database, rows, passwords)
         logins = Logins(
@@ -65,17 +69,16 @@ class Auth:
             rows,
             stretching,
             stop,
-            MinuteCount(settings["attempts_per_minute"]),
-            MinuteCount(settings["attempts_per_source_minute"]),
-            settings["failure_seconds"],
+            Limits(known, settings),
+            auth["failure_seconds"],
             LoginCounts(),
-            settings["cache_minutes"] > 0,
-            scopes_of(settings["main_password"]),
+            auth["cache_minutes"] > 0,
+            scopes_of(auth["main_password"]),
             passwords,
             app_passwords,
         )
         outbox, counted = Outbox(database, exchange), census(database, rows)
-        return cls(database, rows, outbox, stop, stretching, logins, passwords, counted)
+        return cls(database, rows, outbox, stop, stretching, known, logins, passwords, counted)
 
 
 async def authenticate(auth: Auth, channel: Channel, request: m.Authenticate, _: _Body) -> Done:
@@ -95,7 +98,9 @@ async def change_password(auth: Auth, _: Channel, request: m.ChangePassword, __:
     """A new main password, by the one that is set."""
 
     async def change() -> Done:
-        return await auth.passwords.change(request, await auth.logins.stretch_main(request.account, request.old))
+        with auth.logins.limits.attempt(request.account, "", "change") as attempt:
+            main = await auth.logins.stretch_main(request.account, request.old, attempt)
+            return await auth.passwords.change(request, main)
 
     done = await auth.logins.on_time(change())
     auth.outbox.wake()
@@ -106,8 +111,9 @@ async def add_app_password(auth: Auth, _: Channel, request: m.AddAppPassword, __
     """An app password, by the main one."""
 
     async def add() -> m.AppPasswordAdded:
-        main = await auth.logins.stretch_main(request.account, request.password)
-        return await auth.logins.app_passwords.add(request, main)
+        with auth.logins.limits.attempt(request.account, "", "change") as attempt:
+            main = await auth.logins.stretch_main(request.account, request.password, attempt)
+            return await auth.logins.app_passwords.add(request, main)
 
     added = await auth.logins.on_time(add())
     auth.outbox.wake()
@@ -155,6 +161,7 @@ async def set_login_state(auth: Auth, _: Channel, request: m.SetLoginState, __: 
     owner = auth.rows.owner(request.account)
     await auth.database.write(partial(_set_state, keys=auth.rows.keys, owner=owner, state=request.state))
     if request.state == LoginState.DESTROYED:
+        auth.known.forget(request.account)
         await auth.database.truncate_wal()
     return Done()
 
@@ -183,6 +190,7 @@ def _set_state(connection: Connection, *, keys: Keys, owner: bytes, state: int) 
     if state == LoginState.DESTROYED:
         connection.execute("DELETE FROM half WHERE owner = ?", (owner,))
         connection.execute("DELETE FROM app_password WHERE owner = ?", (owner,))
+        connection.execute("DELETE FROM known WHERE owner = ?", (owner,))
         return
     new = State.SUSPENDED if state == LoginState.SUSPENDED else State.ACTIVE
     for bid, g, record in connection.execute("SELECT bid, g, record FROM half WHERE owner = ?", (owner,)).fetchall():

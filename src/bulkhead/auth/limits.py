@@ -1,52 +1,164 @@
-"""Attempts in the running minute, by account and by source. In memory: keyring has the durable limit."""
+"""Which login is tried, and which is refused unread: by source, account, gate and the spread over accounts.
 
-import ipaddress
+Counted is what was wrong: an attempt counts from its arrival, and is taken back where the password was right or
+nothing was answered. Who comes from a network where this account's password was right before (known.py) is held up by
+nobody else. Whoever is new waits, at most auth.delay_seconds_max from his first attempt, while strangers guess at that
+account, or flood its gate, or try many accounts. Numbers and argument: docs/credentials.md, "Guessing online".
+
+Two leaky buckets an account, each of a quarter of what keyring allows in an hour, and filled again in an hour: one for
+strangers, one for known networks. So in no hour can they pass keyring's limit, whoever guesses through auth.
+"""
+
 import time
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from enum import Enum
+from typing import Any
 
-from bulkhead.errors import TemporaryFailure
+from bulkhead.auth.known import Known
+from bulkhead.errors import Error, Refused
+from bulkhead.holder.levels import Levels, Spread
+from bulkhead.holder.sources import Source
+from bulkhead.holder.waits import Waits, delay
+from bulkhead.identifiers import AccountId
 
-KEYS_MAX = 1 << 18  # accounts, or sources, of one minute
-IPV6_PREFIX = 64  # bits that one subscriber has at the least (RFC 6177)
-
-
-class MinuteCount:
-    """Counts by key, forgotten when the minute is over."""
-
-    def __init__(self, limit: int, clock: Callable[[], float] = time.monotonic) -> None:
-        self.limit, self._clock = limit, clock
-        self._minute = 0
-        self._counts: dict[bytes, int] = {}
-
-    def exceeded(self, key: bytes) -> bool:
-        """Count one attempt; whether it is over the limit. Raises TemporaryFailure over 262,144 keys a minute."""
-        minute = int(self._clock() // 60)
-        if minute != self._minute:
-            self._minute, self._counts = minute, {}
-        count = self._counts.get(key, 0) + 1
-        if count == 1 and len(self._counts) >= KEYS_MAX:
-            raise TemporaryFailure("too many logins this minute", code="busy")
-        self._counts[key] = count
-        return count > self.limit
+MINUTE, HOUR = 60, 3600
+NETWORK_FREE = 8  # wrong passwords from one network for one account before it waits
+ACCOUNT_FREE = 32  # from all strangers before every new network waits
+CROWD = 4  # wrong passwords from one network in an hour, while many accounts are tried or a gate is flooded
+SHARE = 1 / 4  # of keyring's failures_per_hour: a bucket, and what it loses in an hour
+ACCOUNTS_MAX = 1 << 17  # the ceiling of failing accounts keeps it from forgetting within an hour: 65,536 are its bound
 
 
-def source_network(source: str) -> str:
-    """The network of a source as text, no narrower than IPv4 /24 and IPv6 /48; empty for text that is no address."""
-    try:
-        address = ipaddress.ip_address(source)
-    except ValueError:
-        return ""
-    if isinstance(address, ipaddress.IPv6Address) and address.ipv4_mapped is not None:
-        address = address.ipv4_mapped
-    return str(ipaddress.ip_network((address.packed, 24 if address.version == 4 else 48), strict=False))
+class Limit(Enum):
+    """Why an attempt is refused unread. The values are the names in the ledger."""
+
+    SOURCE = "over_source"
+    ACCOUNT = "over_account"
+    STUFFING = "over_accounts"
+    GATE = "over_gate"
+    NETWORK = "over_network"
+    DELAY = "delayed"
 
 
-def source_key(source: str) -> bytes:
-    """What a source is counted by: its IPv4 address or its IPv6 /64; all text that is neither is one source."""
-    try:
-        address = ipaddress.ip_address(source)
-    except ValueError:
-        return b""
-    if isinstance(address, ipaddress.IPv6Address) and address.ipv4_mapped is not None:
-        address = address.ipv4_mapped
-    return address.packed if address.version == 4 else address.packed[: IPV6_PREFIX // 8]
+@dataclass(slots=True)
+class Attempt:
+    """One login. known: the password was right from there before. over: what refuses it, or None."""
+
+    account: AccountId
+    source: Source
+    gate: bytes
+    known: bool
+    over: Limit | None = None
+
+
+class Limits:
+    """refused: by limit, since start."""
+
+    def __init__(
+        self, known: Known, settings: Mapping[str, Mapping[str, Any]], clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        self._known, self.refused = known, Counter[Limit]()
+        self._sources, self._networks, self._gates = Levels(1, 1, clock), Levels(1, 1, clock), Levels(1, 1, clock)
+        self._by_strangers, self._by_known = Levels(1, 1, clock, ACCOUNTS_MAX), Levels(1, 1, clock, ACCOUNTS_MAX)
+        self._crowded, self._tenant = Levels(CROWD, CROWD / HOUR, clock), Levels(1, 1, clock)
+        self._waits = Waits(NETWORK_FREE, 1.0, clock)
+        self.spread = Spread(1, clock)
+        self.set(settings)
+
+    def set(self, settings: Mapping[str, Mapping[str, Any]]) -> None:
+        """Take the limits of these settings; what was counted stays."""
+        auth, share = settings["auth"], settings["keyring"]["failures_per_hour"] * SHARE
+        self._sources.capacity = auth["failures_per_source_minute"]
+        self._networks.capacity = auth["failures_per_network_minute"]
+        self._gates.capacity = auth["failures_per_gate_minute"]
+        for levels in (self._sources, self._networks, self._gates):
+            levels.per_second = levels.capacity / MINUTE
+        for levels in (self._by_strangers, self._by_known):
+            levels.capacity, levels.per_second = share, share / HOUR
+        self._tenant.capacity = HOUR / MINUTE * auth["failing_accounts_per_minute"]
+        self._tenant.per_second = self._tenant.capacity / HOUR
+        self._longest, self._waits.longest = auth["delay_seconds_max"], auth["delay_network_seconds_max"]
+        self.spread.ceiling = auth["failing_accounts_per_minute"]
+        self._known.days = auth["known_days"]
+
+    @contextmanager
+    def attempt(self, account: AccountId, source: str, gate: str) -> Iterator[Attempt]:
+        """One login, from arrival to outcome: wrong where Refused leaves the block, right where nothing does."""
+        attempt = self._begin(account, source, gate)
+        if attempt.over is not None:
+            self.refused[attempt.over] += 1
+            yield attempt
+            return
+        levels = self._levels(attempt)
+        key = account + attempt.source.network
+        for level, who in levels:
+            level.add(who)
+        before = self._waits.count(key, attempt.source.region)
+        try:
+            yield attempt
+        except Refused:
+            if not attempt.known:
+                self.spread.note(account)
+            raise
+        except Error:  # not answered
+            _take_back(levels)
+            self._waits.put_back(key, attempt.source.region, before)
+            raise
+        _take_back(levels)
+        self._waits.put_back(key, attempt.source.region, None)
+        if attempt.source.network:
+            self._known.remember(account, attempt.source.network)
+
+    def _begin(self, account: AccountId, text: str, gate: str) -> Attempt:
+        source = Source.of(text)
+        attempt = Attempt(
+            account, source, gate.encode(), known=bool(source.network) and self._known.has(account, source.network)
+        )
+        if attempt.known and self._by_known.is_full(account):
+            attempt.known = False
+        if not attempt.known:
+            attempt.over = self._over(attempt)
+        return attempt
+
+    def _over(self, attempt: Attempt) -> Limit | None:
+        account, source = attempt.account, attempt.source
+        crowd = self._crowd(attempt)
+        hold = delay(self._by_strangers.of(account), free=ACCOUNT_FREE, longest=self._longest)
+        ready = self._waits.is_ready(account + source.network, source.region, self._longest if crowd else hold)
+        if self.spread.over:
+            self.spread.note(account)  # refused or not: the ceiling holds as long as it is tried
+        if self._sources.is_full(source.host):
+            return Limit.SOURCE
+        if not ready:
+            return crowd or Limit.DELAY
+        if crowd in (Limit.STUFFING, Limit.GATE) and self._crowded.is_full(source.network):
+            return crowd
+        if self._tenant.is_full(b""):
+            return Limit.STUFFING
+        return Limit.ACCOUNT if self._by_strangers.is_full(account) else None
+
+    def _crowd(self, attempt: Attempt) -> Limit | None:
+        """What makes everybody new wait longest."""
+        if self.spread.over:
+            return Limit.STUFFING
+        if self._gates.is_full(attempt.gate):
+            return Limit.GATE
+        return Limit.NETWORK if self._networks.is_full(attempt.source.network) else None
+
+    def _levels(self, attempt: Attempt) -> list[tuple[Levels, bytes]]:
+        if attempt.known:
+            return [(self._by_known, attempt.account)]
+        source = attempt.source
+        return [
+            (self._by_strangers, attempt.account), (self._gates, attempt.gate),
+            (self._sources, source.host), (self._networks, source.network),
+            (self._crowded, source.network), (self._tenant, b""),
+        ]  # fmt: skip
+
+
+def _take_back(levels: list[tuple[Levels, bytes]]) -> None:
+    for level, who in levels:
+        level.add(who, -1)

@@ -19,7 +19,7 @@ from operator import or_
 from typing import TypeVar
 
 from bulkhead.auth.app_passwords import AppPasswords
-from bulkhead.auth.limits import MinuteCount, source_key
+from bulkhead.auth.limits import Attempt, Limits
 from bulkhead.auth.passwords import Passwords
 from bulkhead.auth.rows import Rows
 from bulkhead.auth.schema import LoginState
@@ -60,8 +60,7 @@ class Logins:
     rows: Rows
     stretching: Stretching
     stop: TenantStop
-    by_account: MinuteCount
-    by_source: MinuteCount
+    limits: Limits
     failure_seconds: float
     counts: LoginCounts
     caching: bool
@@ -88,22 +87,23 @@ class Logins:
             await asyncio.sleep(period - (loop.time() - arrival) % period)
             raise
 
-    async def stretch_main(self, account: AccountId, password: bytes) -> Stretched:
+    async def stretch_main(self, account: AccountId, password: bytes, attempt: Attempt) -> Stretched:
         """What an account's main password becomes, for keyring to check; nothing's where it may not log in.
 
-        Counted as an attempt to log in. Raises Refused (`bad-credentials`) over the limit, TemporaryFailure.
+        Raises Refused (`bad-credentials`) over the limit, TemporaryFailure.
         """
-        if self.by_account.exceeded(account):
+        if attempt.over is not None:
             raise _bad_credentials()
         half = self.rows.find(account, MAIN_PASSWORD)
         is_open = self.rows.state(account) == LoginState.OPEN and not self.stop.stopped
         admissible = half is not None and half.state is State.ACTIVE and is_open
-        stretched = await self._stretch(password, half or self.rows.decoy(account, MAIN_PASSWORD), "change")
+        stretched = await self._stretch(password, half or self.rows.decoy(account, MAIN_PASSWORD), "change", attempt)
         return stretched if admissible else _of_nothing(stretched)
 
     async def _answer(self, compartment: str, request: Authenticate) -> None:
         try:
-            await self._check(compartment, request)
+            with self.limits.attempt(request.account, request.source, compartment) as attempt:
+                await self._check(compartment, request, attempt)
         except TemporaryFailure as error:
             raise TemporaryFailure(error.public, code="busy" if error.code == "busy" else "unavailable") from None
         except Refused:
@@ -114,27 +114,27 @@ class Logins:
             raise TemporaryFailure("the login could not be checked", code="fault") from None
         self.counts.granted += 1
 
-    async def _check(self, compartment: str, request: Authenticate) -> None:
-        over = self.by_source.exceeded(source_key(request.source))
-        if self.by_account.exceeded(request.account) or over:
+    async def _check(self, compartment: str, request: Authenticate, attempt: Attempt) -> None:
+        if attempt.over is not None:
+            await self.stretching.wait_without(compartment)
             raise Refused("too many attempts")
         app = read_app_password(request.password)
         cred = MAIN_PASSWORD if app is None else app.credential
         half = self.rows.find(request.account, cred)
         try:
-            await self._check_with(half, compartment, request, app)
+            await self._check_with(half, compartment, request, app, attempt)
             if app is not None:
                 self.app_passwords.note_use(request.account, cred, request.source)
         except Refused:  # it may have been replaced meanwhile, perhaps by one of the same password
             newer = self.rows.find(request.account, cred)
             if half is None or newer in (None, half):
                 raise
-            await self._check_with(newer, compartment, request, app)
+            await self._check_with(newer, compartment, request, app, attempt)
         finally:
             wipe(None if app is None else app.secret)
 
     async def _check_with(
-        self, half: AuthHalf | None, compartment: str, request: Authenticate, app: AppPassword | None
+        self, half: AuthHalf | None, compartment: str, request: Authenticate, app: AppPassword | None, attempt: Attempt
     ) -> None:
         is_open = self.rows.state(request.account) == LoginState.OPEN
         closed = app is None and not request.scope & self.main_scopes
@@ -147,7 +147,7 @@ class Logins:
             wipe(x)
             return
         if app is None:
-            stretched = await self._stretch(request.password, half, compartment)
+            stretched = await self._stretch(request.password, half, compartment, attempt)
         else:
             stretched = stretch_app_password(app.secret, request.account, cred)
         if not admissible or self.stop.stopped:
@@ -163,9 +163,9 @@ class Logins:
         finally:
             wipe_fields(check, check.secrets)
 
-    async def _stretch(self, password: bytes, half: AuthHalf, asker: str) -> Stretched:
+    async def _stretch(self, password: bytes, half: AuthHalf, asker: str, attempt: Attempt) -> Stretched:
         cost = half.parameters or self.rows.default
-        return await self.stretching.stretch(password, half.salt, cost, asker, half.legacy)
+        return await self.stretching.stretch(password, half.salt, cost, asker, half.legacy, known=attempt.known)
 
     async def _is_cached(self, request: Authenticate, x: bytes, half: AuthHalf) -> bool:
         """Whether keyring had it, and its release is the one this half is for."""

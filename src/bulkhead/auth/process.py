@@ -2,11 +2,14 @@
 
 import asyncio
 import logging
+from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
+from sqlite3 import Connection
 from typing import Any
 
 from bulkhead.auth.handle import HANDLERS, Auth
+from bulkhead.auth.limits import Limit
 from bulkhead.auth.logins import scopes_of
 from bulkhead.auth.rows import Keys
 from bulkhead.auth.schema import MIGRATIONS
@@ -27,14 +30,14 @@ class AuthService:
 
     def __init__(self, auth: Auth) -> None:
         self._auth = auth
+        self._over, self._episodes = Counter[Limit](), 0  # in the ledger already
         self._task = asyncio.get_running_loop().create_task(self._every_minute())
 
     async def reload(self, settings: Mapping[str, Any]) -> None:
         """New limits, for the next login; the number of threads changes with a restart."""
         section, auth = settings["auth"], self._auth
         auth.logins.failure_seconds = section["failure_seconds"]
-        auth.logins.by_account.limit = section["attempts_per_minute"]
-        auth.logins.by_source.limit = section["attempts_per_source_minute"]
+        auth.logins.limits.set(settings)
         auth.logins.caching = section["cache_minutes"] > 0
         auth.logins.main_scopes = scopes_of(section["main_password"])
         auth.stretching.queue_max = section["argon2_queue_max"]
@@ -45,25 +48,41 @@ class AuthService:
         self._auth.passwords.stop()
         self._auth.outbox.stop()
         self._auth.stretching.stop()
+        await self._flush_known()
         await self._auth.database.close()
 
     async def note_logins(self) -> None:
         """Write how many logins there were since the last time into the outbox, unless there were none."""
-        counts = self._auth.logins.counts
+        counts, limits = self._auth.logins.counts, self._auth.logins.limits
         if not counts.granted and not counts.refused:
             return
-        granted, refused = counts.granted, counts.refused
+        granted, refused, over, episodes = counts.granted, counts.refused, limits.refused.copy(), limits.spread.episodes
         details = {"granted": granted, "refused": refused}
-        await self._auth.database.write(lambda c: note(c, "LoginsCounted", "auth", details))
+        details |= {limit.value: over[limit] - self._over[limit] for limit in over if over[limit] > self._over[limit]}
+
+        def write(connection: Connection) -> None:
+            note(connection, "LoginsCounted", "auth", details)
+            if episodes > self._episodes:
+                note(connection, "Stuffing", "auth", {"accounts_per_minute": limits.spread.ceiling})
+
+        await self._auth.database.write(write)
         counts.granted -= granted  # after the write, so that a failed one loses no minute; logins went on meanwhile
         counts.refused -= refused
+        self._over, self._episodes = over, episodes
         self._auth.outbox.wake()
+
+    async def _flush_known(self) -> None:
+        try:
+            await self._auth.known.flush()
+        except Error as error:
+            _log.warning("the networks of the last minute's logins are forgotten: %s", error.public)
 
     async def _every_minute(self) -> None:
         while True:
             await asyncio.sleep(MINUTE)
             try:
                 await self.note_logins()
+                await self._auth.known.flush()
             except Error as error:
                 _log.error("the minute's counts were not written: %s", error.public)
 
@@ -72,6 +91,6 @@ async def start(host: Host, *, parameters: StretchParameters | None = None) -> S
     """Open keys and database, and serve. parameters: for tests; no setting makes passwords cheaper to guess."""
     keys = Keys.of(host.tenant, load_keys(host))
     database = Database(DATABASE, MIGRATIONS, secure_delete=True)
-    auth = Auth.opened(database, keys, host.exchange, host.settings["auth"], parameters or StretchParameters())
+    auth = Auth.opened(database, keys, host.exchange, host.settings, parameters or StretchParameters())
     host.exchange.serve(auth, HANDLERS)
     return AuthService(auth)

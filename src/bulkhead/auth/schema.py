@@ -43,6 +43,14 @@ MIGRATIONS = (
     CREATE TABLE app_password_number (owner BLOB PRIMARY KEY, last INTEGER NOT NULL) WITHOUT ROWID
     """,
     revocation.SCHEMA,
+    """
+    CREATE TABLE known (            -- networks from which a password was right: known.py
+        owner BLOB NOT NULL,
+        tag BLOB NOT NULL,          -- keyed hash of account and network
+        day INTEGER NOT NULL,       -- of the last login from there, days since 1970
+        PRIMARY KEY (owner, tag)
+    ) WITHOUT ROWID
+    """,
 )
 
 

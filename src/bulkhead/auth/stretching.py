@@ -1,6 +1,7 @@
-"""Argon2id off the loop: a few threads, and before them a bounded queue for each gate, which take turns.
+"""Argon2id off the loop: a few threads, and before them a bounded queue for each gate and class, which take turns.
 
-So a gate that is compromised, or that the world guesses at, keeps no login of another gate waiting behind its own.
+Known sources (known.py) come first, with one turn in four for new ones. Within a class the gates take turns, so that a
+gate that is compromised, or that the world guesses at, keeps no login of another gate waiting behind its own.
 """
 
 import asyncio
@@ -16,11 +17,13 @@ from bulkhead.records.legacy import Recipe
 from bulkhead.records.legacy_digest import legacy_digest
 
 THREADS_MAX = 6  # of the 8 that PROCESSES allows auth; the database and its closing take two
+TURNS = 4  # of which new sources have one, where both classes wait
+_Queues = OrderedDict[str, deque[asyncio.Future[None]]]
 _log = logging.getLogger("bulkhead.auth")
 
 
 class Stretching:
-    """threads: hashes at once, each of 19 MiB; fixed at start. queue_max: logins of one gate that may wait for one."""
+    """threads: hashes at once, each of 19 MiB; fixed at start. queue_max: of one gate and class that may wait."""
 
     def __init__(self, threads: int, queue_max: int) -> None:
         if threads > THREADS_MAX:
@@ -28,7 +31,8 @@ class Stretching:
         self._idle = min(threads, THREADS_MAX)
         self._executor = ThreadPoolExecutor(self._idle, "argon2")
         self.queue_max = queue_max
-        self._waiting: OrderedDict[str, deque[asyncio.Future[None]]] = OrderedDict()  # whose turn it is comes first
+        self._known, self._new = _Queues(), _Queues()  # whose turn it is comes first
+        self._turn = 0
 
     async def stretch(
         self,
@@ -37,29 +41,44 @@ class Stretching:
         parameters: StretchParameters,
         asker: str = "",
         legacy: Legacy | None = None,
+        *,
+        known: bool = True,
     ) -> Stretched:
-        """Both outputs of a password. asker: which gate waits. Raises TemporaryFailure (`busy`) where too many do.
+        """Both outputs of a password. asker, known: who waits. Raises TemporaryFailure (`busy`) where too many do.
 
         legacy: what makes the digest that plays the password. Raises IntegrityError where it is none of ours.
         """
-        await self._take_thread(asker)
+        await self._take_thread(asker, self._known if known else self._new)
         try:
             loop = asyncio.get_running_loop()
             return await loop.run_in_executor(self._executor, _stretch, password, salt, parameters, legacy)
         finally:
             self._give_thread()
 
+    async def wait_without(self, asker: str) -> None:
+        """Wait as long as a new source's login that came now, with no hash after it: what was not tried takes as long.
+
+        Raises TemporaryFailure (`busy`) where that would.
+        """
+        own = self._new.get(asker)
+        if own:
+            self._check_room(own)
+            await asyncio.wait({own[-1]})
+
     def stop(self) -> None:
         """Take no more; what runs is finished by its thread."""
         self._executor.shutdown(wait=False, cancel_futures=True)
 
-    async def _take_thread(self, asker: str) -> None:
+    def _check_room(self, own: deque[asyncio.Future[None]]) -> None:
+        if len(own) >= self.queue_max:
+            raise TemporaryFailure("too many logins are under way", code="busy")
+
+    async def _take_thread(self, asker: str, queues: _Queues) -> None:
         if self._idle:
             self._idle -= 1
             return
-        own = self._waiting.setdefault(asker, deque())
-        if len(own) >= self.queue_max:
-            raise TemporaryFailure("too many logins are under way", code="busy")
+        own = queues.setdefault(asker, deque())
+        self._check_room(own)
         turn = asyncio.get_running_loop().create_future()
         own.append(turn)
         try:
@@ -72,18 +91,26 @@ class Stretching:
             raise
 
     def _give_thread(self) -> None:
-        """To the next who waits, one gate after the other; or to nobody."""
-        while self._waiting:
-            asker, own = self._waiting.popitem(last=False)
-            while own and own[0].done():  # cancelled in this very turn of the loop
-                own.popleft()
-            if not own:
-                continue
-            own.popleft().set_result(None)
-            if own:
-                self._waiting[asker] = own  # behind the others
-            return
-        self._idle += 1
+        """To the next who waits, or to nobody."""
+        self._turn = (self._turn + 1) % TURNS
+        first, second = (self._known, self._new) if self._turn else (self._new, self._known)
+        if not _wake(first) and not _wake(second):
+            self._idle += 1
+
+
+def _wake(queues: _Queues) -> bool:
+    """Whether one of this class had waited: one gate after the other."""
+    while queues:
+        asker, own = queues.popitem(last=False)
+        while own and own[0].done():  # cancelled in this very turn of the loop
+            own.popleft()
+        if not own:
+            continue
+        own.popleft().set_result(None)
+        if own:
+            queues[asker] = own  # behind the others
+        return True
+    return False
 
 
 def _stretch(password: bytes, salt: bytes, parameters: StretchParameters, legacy: Legacy | None) -> Stretched:

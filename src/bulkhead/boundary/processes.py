@@ -101,7 +101,7 @@ _TABLE = (
     Process(
         "auth", 10, Image.VAULT, "first half of the password check; limits", Reach.NOTHING, Disk.DATA,
         holds="salts; nothing to test a guess against", falls="passwords typed while it is compromised",
-        settings=("auth",), threads=8, modules=(*_VAULT, "nacl", "bcrypt"),
+        settings=("auth", "keyring"), threads=8, modules=(*_VAULT, "nacl", "bcrypt"),
     ),
     Process(
         "keyring", 11, Image.VAULT,

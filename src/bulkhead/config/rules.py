@@ -20,11 +20,15 @@ NOT_ABOVE: tuple[tuple[str, str], ...] = (
     ("mx.connections_per_source_max", "mx.connections_max"),
     ("submit.connections_per_source_max", "submit.connections_max"),
     ("access.connections_per_source_max", "access.connections_max"),
+    ("auth.failures_per_source_minute", "auth.failures_per_network_minute"),
+    ("auth.failures_per_network_minute", "auth.failures_per_gate_minute"),
+    ("auth.delay_seconds_max", "auth.delay_network_seconds_max"),
     ("queue.retry_first_seconds", "queue.retry_max_seconds"),
     ("queue.retry_max_seconds", "queue.expire_seconds"),
     ("queue.warn_seconds", "queue.expire_seconds"),
 )
 """Pairs of which the first must not be above the second."""
+ARGON2ID_SECONDS = 0.1  # one hash of 19 MiB and 2 passes, on a slow machine whose other threads hash too
 
 
 def within(file: str, values: Mapping[str, Value]) -> Iterator[tuple[str, str]]:
@@ -38,8 +42,28 @@ def within(file: str, values: Mapping[str, Value]) -> Iterator[tuple[str, str]]:
         low, high = values[lower], values[upper]
         if isinstance(low, int | float) and isinstance(high, int | float) and low > high:
             yield lower, f"{lower} = {low}: must not be above {upper}, which is {high}"
+    yield from _of_failures(values)
     yield from _distinct(values, PORTS, "two listeners cannot share a port")
     yield from _distinct(values, NAMES, "no two compartments share a name, so that a stolen key serves only one")
+
+
+def failure_floor(_: Mapping[str, Value]) -> float:
+    """Seconds that the slowest login of this tenant computes: an answer before that would tell by its time.
+
+    Whatever more a tenant allows to be computed at a login (a digest of an import) is added here.
+    """
+    return ARGON2ID_SECONDS
+
+
+def _of_failures(values: Mapping[str, Value]) -> Iterator[tuple[str, str]]:
+    key, floor = "auth.failure_seconds", failure_floor(values)
+    seconds = values[key]
+    if isinstance(seconds, float) and seconds < floor:
+        yield key, f"{key} = {seconds}: must be at least {floor:g}, which the slowest login here takes"
+    key, minute = "keyring.failing_accounts_per_hour", values["auth.failing_accounts_per_minute"]
+    accounts = values[key]
+    if isinstance(accounts, int) and isinstance(minute, int) and accounts < 120 * minute:
+        yield key, f"{key} = {accounts}: must be at least {120 * minute}, what auth lets strangers try in an hour"
 
 
 def _distinct(values: Mapping[str, Value], keys: Sequence[str], why: str) -> Iterator[tuple[str, str]]:

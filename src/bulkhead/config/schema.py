@@ -257,11 +257,27 @@ _HOLDER_ROWS: tuple[_Row, ...] = (
     ("auth.argon2_threads", Kind.INTEGER, 2, _between(1, 64), ("auth",),
      "Password hashes computed at once; each takes 19 MiB."),
     ("auth.argon2_queue_max", Kind.INTEGER, 256, _between(1, 65_536), ("auth",),
-     "Logins of one gate that wait for a hash; past it they are told to try again later."),
-    ("auth.attempts_per_minute", Kind.INTEGER, 60, _between(1, 100_000), ("auth",),
-     "Logins tried on one account in a minute before the next are refused unread."),
-    ("auth.attempts_per_source_minute", Kind.INTEGER, 600, _between(1, 1_000_000), ("auth",),
-     "Logins tried from one IPv4 address or one IPv6 /64 in a minute before the next are refused unread."),
+     "Logins of one gate that wait for a hash, and as many again from networks where their password was right before; "
+     "past it they are told to try again later."),
+    ("auth.failures_per_source_minute", Kind.INTEGER, 120, _between(1, 1_000_000), ("auth",),
+     "Wrong passwords from one IPv4 address or one IPv6 /64 in a minute before the next are refused unread."),
+    ("auth.failures_per_network_minute", Kind.INTEGER, 600, _between(1, 1_000_000), ("auth",),
+     "Wrong passwords from one IPv4 /24 or IPv6 /56 in a minute; past it whoever is new there waits "
+     "auth.delay_seconds_max."),
+    ("auth.failures_per_gate_minute", Kind.INTEGER, 6000, _between(1, 10_000_000), ("auth",),
+     "Wrong passwords through one gate in a minute; past it whoever is new there waits auth.delay_seconds_max."),
+    ("auth.failing_accounts_per_minute", Kind.INTEGER, 1000, _between(1, 65_536), ("auth",),
+     "Accounts for which wrong passwords come in a minute from networks that are new to them; past it whoever is new "
+     "waits auth.delay_seconds_max, and the ledger gets the event Stuffing."),
+    ("auth.delay_seconds_max", Kind.INTEGER, 900, _between(1, 86_400), ("auth",),
+     "How long, from the first attempt, somebody waits at most from a network that is new to the account, while "
+     "strangers guess at it; networks where its password was right before never wait."),
+    ("auth.delay_network_seconds_max", Kind.INTEGER, 3600, _between(1, 86_400), ("auth",),
+     "How long such a network waits at most after its own wrong passwords for the account; the wait doubles with each "
+     "from the 9th on."),
+    ("auth.known_days", Kind.INTEGER, 90, _between(1, 3650), ("auth",),
+     "How long a network is remembered, as a keyed hash, after the account's last login from it; at most 8 an "
+     "account."),
     ("auth.cache_minutes", Kind.INTEGER, 60, _between(0, 60), ("auth", "keyring"),
      "How long after a login the same password is checked without a hash, for programs that poll; 0: never. The memory "
      "of auth and keyring, stolen together meanwhile, can be searched for that password faster than with Argon2id."),
@@ -271,9 +287,13 @@ _HOLDER_ROWS: tuple[_Row, ...] = (
      "a wrong one."),
     ("keyring.session_seconds", Kind.INTEGER, 86_400, _between(60, 604_800), ("keyring",),
      "How long a session may open message keys before its client must log in again."),
-    ("keyring.failures_per_hour", Kind.INTEGER, 600, _between(1, 1_000_000), ("keyring",),
+    ("keyring.failures_per_hour", Kind.INTEGER, 1200, _between(200, 1_000_000), ("auth", "keyring"),
      "Wrong passwords for one account in an hour before keyring answers none; its own count, kept across restarts, so "
-     "that it also holds against a compromised auth."),
+     "that it also holds against a compromised auth. auth spends at most half on strangers and half on networks where "
+     "the password was right before."),
+    ("keyring.failing_accounts_per_hour", Kind.INTEGER, 200_000, _between(1, 10_000_000), ("keyring",),
+     "Accounts with a wrong password in an hour before keyring answers for no other; against a compromised auth that "
+     "tries one password on every account. At least 120 times auth.failing_accounts_per_minute."),
     ("directory.default_quota_bytes", Kind.INTEGER, 1 << 30, _between(1 << 20, 1 << 50), ("directory",),
      "The quota of an account that was given none, counted in RFC822.SIZE."),
     ("directory.unknown_per_worker_minute", Kind.INTEGER, 60_000, _between(0, 100_000_000), ("directory",),

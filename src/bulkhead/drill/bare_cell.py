@@ -61,7 +61,8 @@ _CHANGED: Mapping[str, Mapping[str, Any]] = {
     "store": {"segment_bytes": 1 << 22},
     "auth": {
         "failure_seconds": FAILURE_SECONDS, "argon2_threads": 1, "argon2_queue_max": 256,
-        "attempts_per_minute": 10_000, "attempts_per_source_minute": 100_000,
+        "failures_per_source_minute": 100_000, "failures_per_network_minute": 100_000,
+        "failures_per_gate_minute": 100_000, "delay_seconds_max": 0, "delay_network_seconds_max": 0,
     },
     "queue": {
         "messages_max": 1000, "messages_per_account_hour": 0, "recipients_per_account_hour": 0,

@@ -216,7 +216,7 @@ async def outlast_the_limit(cell: BareCell) -> Finding:
     reached += not isinstance(await hostile.check(person.account, known, secrets.token_bytes(16)), str)
     with weakened(cell.keyring.failures, "exhausted", lambda _: False):  # keyring keeps no count of its own
         control = not isinstance(await hostile.check(person.account, known, secrets.token_bytes(16)), str)
-    return Finding(reached, 2, control, f"{LIMIT} guesses an hour here; keyring.failures_per_hour is 600 by default")
+    return Finding(reached, 2, control, f"{LIMIT} guesses an hour here; keyring.failures_per_hour is 1,200 by default")
 
 
 async def set_a_half(cell: BareCell) -> Finding:

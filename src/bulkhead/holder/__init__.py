@@ -4,5 +4,8 @@ database.py   group commit, request ids kept with their mutation, secure deletio
 outbox.py     events that belong to a mutation, on their way to the ledger
 witness.py    events that must be in the ledger before their act
 stop.py       a tenant's stop: an epoch that only goes up
+levels.py     counts that fall with time, and how many keys in a minute; bounded
+waits.py      waits that double and end
+sources.py    what a client's address is counted by
 keys.py       a compartment's key file under its root key
 """

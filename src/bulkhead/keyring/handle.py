@@ -61,7 +61,7 @@ class Keyring:
     ) -> "Keyring":
         """Everything in its place. settings: the section `keyring`."""
         stop, tokens = TenantStop(database, exchange), Tokens()
-        failures = Failures(database, settings["failures_per_hour"])
+        failures = Failures(database, settings["failures_per_hour"], settings["failing_accounts_per_hour"])
         grants = Grants(exchange, lambda: stop.ended)
         revocation = Revocation(database)
         logins = Logins(database, keys, failures, stop, revocation, cache)

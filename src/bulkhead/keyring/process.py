@@ -35,6 +35,7 @@ class KeyringService:
         """New limits, for the next login."""
         section = settings["keyring"]
         self._keyring.failures.limit = section["failures_per_hour"]
+        self._keyring.failures.accounts_max = section["failing_accounts_per_hour"]
         self._keyring.session_seconds = section["session_seconds"]
         cache = self._keyring.logins.cache
         cache.seconds = settings["auth"]["cache_minutes"] * MINUTE

@@ -68,6 +68,7 @@ EVENTS: Mapping[str, EventKind] = MappingProxyType(
             (16, "CredentialsAudited", "Every credential was opened and counted: hash of the report and its totals."),
             (17, "AppPasswordRevoked", "App passwords of an account were revoked: one by its number, or all (0)."),
             (18, "CredentialsRevoked", "Every main password, app password or both that were set before an epoch."),
+            (19, "Stuffing", "Wrong passwords came for more accounts in a minute than the ceiling allows."),
         )
     }
 )
