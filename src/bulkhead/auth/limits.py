@@ -114,9 +114,8 @@ class Limits:
 
     def _begin(self, account: AccountId, text: str, gate: str) -> Attempt:
         source = Source.of(text)
-        attempt = Attempt(
-            account, source, gate.encode(), known=bool(source.network) and self._known.has(account, source.network)
-        )
+        known = bool(source.network) and self._known.has(account, source.network)
+        attempt = Attempt(account, source, gate.encode(), known)
         if attempt.known and self._by_known.is_full(account):
             attempt.known = False
         if not attempt.known:
