@@ -4,7 +4,7 @@ import ipaddress
 import socket
 from dataclasses import dataclass
 
-_MAPPED = bytes(10) + b"\xff\xff"  # RFC 4291 section 2.5.5.2
+_MAPPED = bytes(10) + b"\xff\xff"  # an IPv4 address in IPv6 form
 
 
 @dataclass(frozen=True, slots=True)
