@@ -425,7 +425,7 @@ CELLS = (
     Weakening(
         "environment-kept",  # a cell cleans it, and so does whoever starts the cell
         (
-            Edit("supervisor/cell.py", 'env={"LANG": "C.UTF-8"}', "env=None"),
+            Edit("supervisor/launch.py", 'env={"LANG": "C.UTF-8"}', "env=None"),
             Edit("supervisor/installation.py", 'env={"LANG": "C.UTF-8"}', "env=None"),
         ),
         ("auth/auth-walls-stand", "courier/courier-walls-stand"),
@@ -436,7 +436,7 @@ CELLS = (
         "queue/queue-walls-stand", "dialer/dialer-walls-stand",
     ),
     _one(
-        "one-address-layout", "supervisor/cell.py", 'env={"LANG": "C.UTF-8"}, cwd="/",',
+        "one-address-layout", "supervisor/launch.py", 'env={"LANG": "C.UTF-8"}, cwd="/",',
         'env={"LANG": "C.UTF-8"}, cwd="/",\n'
         '                preexec_fn=lambda: __import__("ctypes").CDLL(None).personality(0x0040000),',
         "keyring/keyring-knows-layouts", "mx/mx-knows-layouts",

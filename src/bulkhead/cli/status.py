@@ -13,6 +13,7 @@ from bulkhead.supervisor.door import ask_status
 from bulkhead.supervisor.layout import Layout
 
 _PSS = re.compile(r"^Pss:\s+(\d+) kB$", re.MULTILINE)
+_UID = re.compile(r"^Uid:\t(\d+)", re.MULTILINE)
 _UNIT_KEYS = (
     "tenant", "compartment", "worker", "incarnation", "pid", "uid", "state", "restarts", "twin", "connections",
     "sessions", "sessions_begun", "accepting", "retiring",
@@ -59,7 +60,15 @@ def _of_tenant(installation: Installation, tenant: Tenant) -> tuple[Row, list[Ro
            "retiring": False}  # fmt: skip
     processes = [_process(own | {"compartment": "supervisor", "pid": found["pid"], "state": "started"})]
     processes += [
-        _process(own | {"compartment": f"image-{name}", "pid": pid, "state": "started"})
+        _process(
+            own
+            | {
+                "compartment": f"image-{name}",
+                "pid": pid,
+                "state": "started",
+                "missing": _not_applied(found.get("image_locks", {}).get(name, {})),
+            }
+        )
         for name, pid in found["images"].items()
     ]
     gates = {crew["gate"] for crew in found["gates"]}
@@ -102,10 +111,12 @@ def pss_bytes(pid: int) -> int | None:
 
 
 def _uid(pid: int) -> int | None:
+    """Its real uid: the owner of its directory is root where the process may not be looked into."""
     try:
-        return Path(f"/proc/{pid}").stat().st_uid
+        found = _UID.search(Path(f"/proc/{pid}/status").read_text("utf-8", "replace"))
     except OSError:
         return None
+    return int(found[1]) if found else None
 
 
 def _print(tenants: list[Row], processes: list[Row]) -> None:

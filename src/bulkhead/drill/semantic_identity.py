@@ -71,12 +71,19 @@ def _missing(pid: int) -> list[str]:
 def _status_gaps(status: dict[str, str]) -> Iterable[str]:
     if status.get("NoNewPrivs") != "1":
         yield "may gain privileges"
-    if status.get("Seccomp") != "2":
+    if not _has_own_filter(status):
         yield "no filter of system calls"
     if any(int(status[name], 16) for name in ("CapInh", "CapPrm", "CapEff", "CapAmb") if name in status):
         yield "a capability"
     if os.geteuid() == 0 and status.get("Groups"):
         yield "a group"
+
+
+def _has_own_filter(status: dict[str, str]) -> bool:
+    """Whether it has one more than its image, whose filter it inherits. Before Linux 5.9 the number is not told."""
+    if status.get("Seccomp") != "2" or "Seccomp_filters" not in status:
+        return status.get("Seccomp") == "2"
+    return int(status["Seccomp_filters"]) > int(_status(int(status["PPid"]))["Seccomp_filters"])
 
 
 def _environment(pid: int) -> Iterable[str]:

@@ -33,7 +33,8 @@ from bulkhead.supervisor.launch import launch
 PACKAGE = "msgspec"  # what both images import
 SECONDS = 30.0
 _ANSWERS_MAX = 1 << 16
-_NEEDED = frozenset({"read_file", "signal_process", "connect_unix", "open_for_writing", "trace"})
+_NEEDED = frozenset({"read_file", "signal_process", "connect_unix", "open_for_writing"})
+_NEEDED_AS_ROOT = frozenset({"trace", "become", "read_memory", "change_mode"})  # cells are closed to their own user
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +77,7 @@ def import_poison(image: Image, compartment: str, range_: Range) -> Reached:
     note = f"{sum(bound)} of {len(orders)} acts reach something: {', '.join(got) or 'none'}; unlocked {sum(free)}"
     note += "; connecting is a duty of this image: see reach-listener" if dials else ""
     note += f"; shows nothing here: {', '.join(silent)}" if silent else ""
-    missing = sorted(_NEEDED - shown)
+    missing = sorted((_NEEDED | _NEEDED_AS_ROOT if os.geteuid() == 0 else _NEEDED) - shown)
     return Reached(counts, f"unlocked it fails too: {', '.join(missing)}" if missing else "", note)
 
 
@@ -110,6 +111,8 @@ def _against_process(tenant: str, pid: int) -> Iterator[Order]:
     yield Order(Column.OTHER_TENANTS, tenant, "read_memory", memory, "7f454c46")
     for act in ("signal_process", "trace", "enter_network", "read_limits"):
         yield Order(Column.OTHER_TENANTS, tenant, act, {"pid": pid})
+    for name in ("oom_score_adj", "mem"):
+        yield Order(Column.OTHER_TENANTS, tenant, "open_for_writing", {"path": f"/proc/{pid}/{name}"})
 
 
 def _against_all(probe: str, name: str) -> Iterator[Order]:

@@ -24,7 +24,7 @@ from bulkhead.supervisor.lock import Lock, LockReport, Mechanism, Outcome, Step
 from bulkhead.supervisor.sandbox import enter_namespaces
 from bulkhead.supervisor.syscalls import syscall
 
-_PR_CAPBSET_DROP, _PR_SET_NO_NEW_PRIVS, _PR_CAP_AMBIENT, _CLEAR_ALL = 24, 38, 47, 4
+_PR_SET_DUMPABLE, _PR_CAPBSET_DROP, _PR_SET_NO_NEW_PRIVS, _PR_CAP_AMBIENT, _CLEAR_ALL = 4, 24, 38, 47, 4
 _CAPABILITY_VERSION_3 = 0x20080522
 # What locking a compartment takes: DAC_READ_SEARCH (sources and homes below a private directory), KILL, SETGID,
 # SETUID, SETPCAP (empty bounding set), SYS_CHROOT, SYS_ADMIN (its namespaces).
@@ -116,6 +116,7 @@ def lock_image(terms: ImageTerms) -> LockReport:
         resource.setrlimit(kind, (0, 0))
     try:
         namespace = enter_namespaces(Lock("/", frozenset(), sockets=frozenset({"dial"} if dial else ())))
+        close_to_own_user()
         capabilities = _keep_capabilities()
         syscall("prctl", _PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)
     except OSError as error:
@@ -127,6 +128,15 @@ def lock_image(terms: ImageTerms) -> LockReport:
             writable=any(process.disk is Disk.DATA for process in processes),
         ),
     ))  # fmt: skip
+
+
+def close_to_own_user() -> None:
+    """As an ordinary user: no other process of this user may look into this one, or set what `/proc` lets it set.
+
+    All cells share that user, and an image may write below `/proc`. As root nothing is needed: no image may.
+    """
+    if os.geteuid() != 0:
+        syscall("prctl", _PR_SET_DUMPABLE, 0, 0, 0, 0)
 
 
 def _keep_capabilities() -> Step:

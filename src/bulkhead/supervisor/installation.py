@@ -19,6 +19,7 @@ from typing import IO
 
 from bulkhead.config.load import load_installation
 from bulkhead.identifiers import TenantId
+from bulkhead.supervisor.image_lock import close_to_own_user
 from bulkhead.supervisor.memfd import sealed_memfd
 from bulkhead.supervisor.restart import Backoff
 
@@ -125,6 +126,7 @@ def run_installation(directory: Path, levels: dict[str, object], announce: IO[st
     """Run every cell in the foreground; the exit status. Raises ConfigError."""
     logging.basicConfig(stream=sys.stderr, level=logging.INFO, format="%(asctime)s run %(levelname)s %(message)s")
     load_installation(directory)
+    close_to_own_user()
     return asyncio.run(_run(directory, levels, announce))
 
 

@@ -22,6 +22,7 @@ from bulkhead.config.load import load_installation
 from bulkhead.errors import ConfigError, Refused, TemporaryFailure
 from bulkhead.supervisor.cell import Cell
 from bulkhead.supervisor.door import Answer, Ask, Door
+from bulkhead.supervisor.image_lock import close_to_own_user
 from bulkhead.supervisor.layout import Layout
 from bulkhead.supervisor.listeners import bind_listeners
 
@@ -146,6 +147,7 @@ def run_cell(directory: Path, tenant: str, levels: dict[str, object], announce: 
     )
     held = hold_lock(Layout(directory.resolve(), load_installation(directory).tenant(tenant).id), "run it again")
     with contextlib.closing(held):
+        close_to_own_user()
         return asyncio.run(_run(directory, tenant, levels, announce))
 
 
