@@ -81,6 +81,8 @@ class TwoHalves:
         self.seen = Recorded()
         self.exchanges: dict[str, Exchange] = {}
         self.services: dict[str, Any] = {}
+        self.roots: dict[str, bytes] = {}
+        self.next_roots: dict[str, bytes] = {}
         self._generation = 0
         self._incarnation = 0
         self.binding_key = Ed25519PublicKey.from_public_bytes(keys.binding_key)
@@ -105,7 +107,8 @@ class TwoHalves:
     async def start(self, name: str) -> Any:
         """auth or keyring, on what lies in its directory."""
         exchange = self.exchanges[name] = self.exchange(name)
-        host = Host(exchange.me, TENANT, self.settings, exchange, root_key=ROOT_KEY)
+        root, following = self.roots.get(name, ROOT_KEY), self.next_roots.get(name)
+        host = Host(exchange.me, TENANT, self.settings, exchange, root_key=root, next_root_key=following)
         with contextlib.chdir(self.root / name):
             if name == "auth":
                 self.services[name] = await auth_process.start(host, parameters=CHEAP)
@@ -220,9 +223,12 @@ class TwoHalves:
             return False
         return True
 
-    def database(self, name: str) -> Any:
+    def state(self, name: str) -> Any:
         service = self.services[name]
-        return (service._auth if name == "auth" else service._keyring).database
+        return service._auth if name == "auth" else service._keyring
+
+    def database(self, name: str) -> Any:
+        return self.state(name).database
 
 
 PARTNER_KEY, OPERATOR_KEY = X25519PrivateKey.generate(), X25519PrivateKey.generate()

@@ -13,7 +13,7 @@ from functools import partial
 from sqlite3 import Connection
 
 from bulkhead.auth.passwords import NewHalf, Passwords, forget_half
-from bulkhead.auth.rows import Rows
+from bulkhead.auth.rows import Keys, Rows
 from bulkhead.boundary.messages import to_auth as m
 from bulkhead.errors import Error, Refused
 from bulkhead.holder.database import Database
@@ -55,10 +55,10 @@ class AppPasswords:
         owner = self._rows.owner(account)
         cred = self._next(owner)
         bid = self._rows.bid(account, cred)
-        sealed = self._rows.keys.seal_note(AppPasswordNote(int(time.time()), request.label), bid)
+        noted = AppPasswordNote(int(time.time()), request.label)
         new = NewHalf(
             account, cred, request.secret, Scope(scope), main=main, reply=m.AppPasswordAdded(cred),
-            also=partial(_insert, bid=bid, owner=owner, cred=cred, record=sealed),
+            also=partial(_insert, keys=self._rows.keys, noted=noted, bid=bid, owner=owner, cred=cred),
         )  # fmt: skip
         return await self._passwords.make(new, request)
 
@@ -120,7 +120,8 @@ class AppPasswords:
             _log.warning("the use of an app password was not noted: %s", error.public)
 
 
-def _insert(connection: Connection, *, bid: bytes, owner: bytes, cred: int, record: bytes) -> None:
+def _insert(connection: Connection, *, keys: Keys, noted: AppPasswordNote, bid: bytes, owner: bytes, cred: int) -> None:
+    record = keys.seal_note(noted, bid)  # here, and no sooner: what is sealed waits for nothing but the writer
     connection.execute("INSERT INTO app_password VALUES (?, ?, ?, ?)", (bid, owner, cred, record))
     connection.execute("INSERT OR REPLACE INTO app_password_number VALUES (?, ?)", (owner, cred))
 

@@ -12,7 +12,7 @@ from bulkhead.auth.known import Known
 from bulkhead.auth.limits import Limits
 from bulkhead.auth.logins import LoginCounts, Logins, scopes_of
 from bulkhead.auth.passwords import Passwords
-from bulkhead.auth.rows import Keys, Rows
+from bulkhead.auth.rows import AUTH, Keys, Rows
 from bulkhead.auth.schema import LoginState
 from bulkhead.auth.stretching import Stretching
 from bulkhead.boundary.body import BodyReader
@@ -26,11 +26,14 @@ from bulkhead.holder.census import Census
 from bulkhead.holder.database import Database
 from bulkhead.holder.outbox import Outbox
 from bulkhead.holder.revocation import Revocation
+from bulkhead.holder.rotation import Part, Rotation, handlers
 from bulkhead.holder.stop import TenantStop
 from bulkhead.holder.walk import count_keys
 from bulkhead.records.credential import State, StretchParameters
 from bulkhead.records.halves import AuthHalf
+from bulkhead.records.record import Kind
 
+SEALED = (Part("half", "bid", "g", Kind.AUTH_HALF), Part("app_password", "bid", "1", Kind.APP_PASSWORD_NOTE))
 _Body = BodyReader | None
 
 
@@ -47,6 +50,7 @@ class Auth:
     logins: Logins
     passwords: Passwords
     census: Census
+    rotation: Rotation
 
     @classmethod
     def opened(
@@ -78,7 +82,8 @@ class Auth:
             app_passwords,
         )
         outbox, counted = Outbox(database, exchange), census(database, rows)
-        return cls(database, rows, outbox, stop, stretching, known, logins, passwords, counted)
+        rotation = Rotation(database, keys.keys, AUTH, SEALED, outbox, exchange)
+        return cls(database, rows, outbox, stop, stretching, known, logins, passwords, counted, rotation)
 
 
 async def authenticate(auth: Auth, channel: Channel, request: m.Authenticate, _: _Body) -> Done:
@@ -213,4 +218,5 @@ HANDLERS: Mapping[type[Request[Any]], Handler] = {
     m.CountCredentials: count_credentials,
     m.CheckAuth: check_auth,
     m.MatchAuth: match_auth,
+    **handlers(m.RotateKey, m.ReadRotation, m.DestroyKey),
 }

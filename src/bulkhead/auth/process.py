@@ -16,7 +16,7 @@ from bulkhead.auth.schema import MIGRATIONS
 from bulkhead.boundary.host import Host, Service
 from bulkhead.errors import Error
 from bulkhead.holder.database import Database
-from bulkhead.holder.keys import load_keys
+from bulkhead.holder.keys import open_key_file
 from bulkhead.holder.outbox import note
 from bulkhead.records.credential import StretchParameters
 
@@ -47,6 +47,7 @@ class AuthService:
         self._task.cancel()
         self._auth.passwords.stop()
         self._auth.outbox.stop()
+        self._auth.rotation.stop()
         self._auth.stretching.stop()
         await self._flush_known()
         await self._auth.database.close()
@@ -89,7 +90,7 @@ class AuthService:
 
 async def start(host: Host, *, parameters: StretchParameters | None = None) -> Service:
     """Open keys and database, and serve. parameters: for tests; no setting makes passwords cheaper to guess."""
-    keys = Keys.of(host.tenant, load_keys(host))
+    keys = Keys.of(host.tenant, open_key_file(host))
     database = Database(DATABASE, MIGRATIONS, secure_delete=True)
     auth = Auth.opened(database, keys, host.exchange, host.settings, parameters or StretchParameters())
     host.exchange.serve(auth, HANDLERS)

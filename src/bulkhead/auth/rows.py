@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 from bulkhead.auth.schema import LoginState
 from bulkhead.errors import IntegrityError, Refused
 from bulkhead.holder.database import Database
+from bulkhead.holder.keys import KeyFile
 from bulkhead.holder.revocation import Revocation
 from bulkhead.identifiers import AccountId, TenantId
 from bulkhead.records.app_password import AppPasswordNote
@@ -23,7 +24,6 @@ from bulkhead.records.credential import (
 )
 from bulkhead.records.derive import derive
 from bulkhead.records.halves import AuthHalf, Place
-from bulkhead.records.keyfile import KeySet
 from bulkhead.records.record import Kind, read_header
 
 AUTH = "auth"  # records
@@ -35,13 +35,13 @@ class Keys:
     """Keys of one tenant. Raises Refused (`no-key`) at once where one is missing."""
 
     tenant: TenantId
-    keys: KeySet = field(repr=False)
+    keys: KeyFile = field(repr=False)
     index: bytes = field(repr=False)
     decoy: bytes = field(repr=False)
 
     @classmethod
-    def of(cls, tenant: TenantId, keys: KeySet) -> "Keys":
-        """The keys of a loaded key set."""
+    def of(cls, tenant: TenantId, keys: KeyFile) -> "Keys":
+        """The keys of an open key file."""
         keys.current(AUTH)
         index = keys.current(INDEX)[1]
         return cls(tenant, keys, index, derive(index, "decoy-salt"))

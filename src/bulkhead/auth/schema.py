@@ -3,7 +3,7 @@
 Row keys are HMACs under auth's own index key, so that its rows and keyring's cannot be joined without both.
 """
 
-from bulkhead.holder import outbox, revocation, stop
+from bulkhead.holder import outbox, revocation, rotation, stop
 
 MIGRATIONS = (
     f"""
@@ -51,6 +51,7 @@ MIGRATIONS = (
         PRIMARY KEY (owner, tag)
     ) WITHOUT ROWID
     """,
+    rotation.SCHEMA,
 )
 
 

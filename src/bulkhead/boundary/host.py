@@ -24,6 +24,7 @@ class Load:
 class Host:
     """One process's surroundings. `root_key` opens its key file and is None where it has none.
 
+    next_root_key: where a change of the root key was cut short, the one that may already be in force.
     tell_load: a gate says what it has whenever that changes; the supervisor has others forked accordingly.
     """
 
@@ -34,6 +35,7 @@ class Host:
     listeners: Mapping[str, socket.socket] = field(default_factory=dict)
     root_key: bytes | None = field(default=None, repr=False)
     tell_load: Callable[[Load], None] = lambda _: None
+    next_root_key: bytes | None = field(default=None, repr=False)
 
 
 class Service(Protocol):

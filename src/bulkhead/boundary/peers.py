@@ -77,13 +77,13 @@ PEERS: tuple[Peering, ...] = (
         "cli", "auth",
         ("SetPassword", "ChangePassword", "AddAppPassword", "ListAppPasswords", "RevokeAppPasswords",
          "RevokeCredentials", "StopTenantLogins", "LiftTenantStop", "SetLoginState",
-         "CountCredentials", "CheckAuth", "MatchAuth"),
+         "CountCredentials", "CheckAuth", "MatchAuth", "RotateKey", "ReadRotation", "DestroyKey"),
     ),
     Peering(
         "cli", "keyring",
         ("CreateMailboxKeys", "BeginRecovery", "GrantRecovery",
          "StopTenantSessions", "LiftSessionStop", "SetHalfState", "RevokeCredentials",
-         "CountKeyring", "CheckKeyring", "MatchKeyring"),
+         "CountKeyring", "CheckKeyring", "MatchKeyring", "RotateKey", "ReadRotation", "DestroyKey"),
     ),
     Peering(
         "cli", "store",

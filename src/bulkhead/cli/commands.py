@@ -12,7 +12,7 @@ GROUPS = {
     "tenant": "The tenants of the installation.",
     "domain": "The domains of a tenant.",
     "account": "The accounts of a tenant.",
-    "credentials": "How passwords are protected.",
+    "credentials": "How passwords are protected, and the keys that they are sealed under.",
     "app-password": "Passwords for one device and some services.",
     "queue": "Outbound mail that waits.",
     "ledger": "The tenant's tamper-evident log.",

@@ -1,7 +1,7 @@
 """The rows of the tree for credentials. Standard library only."""
 
 from bulkhead.cli.exit_codes import ExitCode
-from bulkhead.cli.tree import LIVE, REASON, TENANT, Command, flag, positional
+from bulkhead.cli.tree import LIVE, REASON, TENANT, Command, flag, option, positional
 
 _REPORT = {
     "tenant": "the tenant's id",
@@ -80,5 +80,32 @@ CREDENTIALS_COMMANDS = (
         },
         text="Logins go on meanwhile. What disagrees is asked for again two seconds later, and listed only if it still "
         "does. Exits with 5 where records do not open, with 1 where halves or statuses disagree.",
+    ),
+    Command(
+        ("credentials", "rotate"),
+        "Seal every credential and mailbox key under new keys, while logins go on.",
+        "bulkhead.cli.rotate:rotate",
+        (
+            TENANT,
+            flag("--emergency", "Destroy the old keys as soon as every record opens under the new ones."),
+            option("--keep-days", "N", "Keep the old keys so long, for backups (default 30).", type=int, default=30),
+        ),
+        exits=(ExitCode.FINDING, *LIVE),
+        json_keys={
+            "tenant": "the tenant's id",
+            "keys": "one object a compartment",
+            "keys[].compartment": "`auth` (K_auth) or `keyring` (K_ring)",
+            "keys[].version": "the version in force",
+            "keys[].records": "records that were opened under it",
+            "keys[].unreadable": "records that open under no version",
+            "keys[].seconds": "how long it took",
+            "keys[].destroyed": "versions that were destroyed, a list",
+            "keys[].kept": "one object a retired version that is not destroyed yet",
+            "keys[].kept[].version": "its number",
+            "keys[].kept[].until": "from when on it may be destroyed, ms since 1970; 0: at once",
+        },
+        text="Goes on where an earlier one was cut short. Old versions whose time has come are destroyed: the ledger "
+        "has it first, then the key files are sealed anew under other root keys. Files in custody/ change: copy them "
+        "again. With --emergency a copy of both databases opens nothing from the end of the command on.",
     ),
 )

@@ -14,6 +14,7 @@ from bulkhead.errors import Refused
 from bulkhead.holder.database import Database
 from bulkhead.holder.outbox import Outbox
 from bulkhead.holder.revocation import Revocation, kind_of
+from bulkhead.holder.rotation import Part, Rotation, handlers
 from bulkhead.holder.stop import TenantStop
 from bulkhead.holder.walk import count_keys
 from bulkhead.keyring.cache import LoginCache
@@ -33,6 +34,7 @@ from bulkhead.records.queued import open_queue_key_box
 from bulkhead.records.record import Kind, read_header
 
 NO_KEY = bytes(32)
+SEALED = (Part("half", "bid", "g", Kind.KEYRING_HALF), Part("mailbox", "mid", "generation", Kind.MAILBOX))
 _Body = BodyReader | None
 
 
@@ -54,6 +56,7 @@ class Keyring:
     mailboxes: Mailboxes
     recovery: Recovery
     session_seconds: float
+    rotation: Rotation
 
     @classmethod
     def opened(
@@ -65,10 +68,11 @@ class Keyring:
         grants = Grants(exchange, lambda: stop.ended)
         revocation = Revocation(database)
         logins = Logins(database, keys, failures, stop, revocation, cache)
+        outbox = Outbox(database, exchange)
         return cls(
             database,
             keys,
-            Outbox(database, exchange),
+            outbox,
             stop,
             revocation,
             failures,
@@ -80,6 +84,7 @@ class Keyring:
             Mailboxes(database, keys, tokens),
             Recovery(database, keys, tokens, exchange),
             settings["session_seconds"],
+            Rotation(database, keys.ring, RING, SEALED, outbox, exchange),
         )
 
 
@@ -290,4 +295,5 @@ HANDLERS: Mapping[type[Request[Any]], Handler] = {
     m.CountKeyring: count_keyring,
     m.CheckKeyring: check_keyring,
     m.MatchKeyring: match_keyring,
+    **handlers(m.RotateKey, m.ReadRotation, m.DestroyKey),
 }

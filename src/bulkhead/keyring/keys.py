@@ -6,11 +6,11 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 
 from bulkhead.errors import IntegrityError, Refused
+from bulkhead.holder.keys import KeyFile
 from bulkhead.identifiers import AccountId, TenantId
 from bulkhead.records.credential import credential_row, mailbox_row
 from bulkhead.records.halves import KeyringHalf, Place
 from bulkhead.records.hpke import load_public_key
-from bulkhead.records.keyfile import KeySet
 from bulkhead.records.mailbox import MailboxRecord, RecoveryKey
 from bulkhead.records.record import Kind, read_header
 
@@ -28,7 +28,7 @@ class Keys:
     """Keys of one tenant. Raises Refused (`no-key`) at once where one is missing."""
 
     tenant: TenantId
-    ring: KeySet = field(repr=False)
+    ring: KeyFile = field(repr=False)
     index: bytes = field(repr=False)
     tight: bytes = field(repr=False)
     binding_version: int
@@ -37,8 +37,8 @@ class Keys:
     operator: RecoveryKey
 
     @classmethod
-    def of(cls, tenant: TenantId, keys: KeySet) -> "Keys":
-        """The keys of a loaded key set."""
+    def of(cls, tenant: TenantId, keys: KeyFile) -> "Keys":
+        """The keys of an open key file."""
         keys.current(RING), keys.current(QUEUE)
         binding_version, binding = keys.current(BINDING)
         partner_version, partner = keys.current(RECOVERY_PARTNER)

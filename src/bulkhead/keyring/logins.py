@@ -75,9 +75,10 @@ class Logins:
         self._revocation = revocation
         self.cache = cache
         self._checked: dict[bytes, Checked] = {}
-        decoy = KeyringHalf(credential.Scope.IMAP, State.ACTIVE, secrets.token_bytes(32), secrets.token_bytes(103))
+        self._decoy = KeyringHalf(
+            credential.Scope.IMAP, State.ACTIVE, secrets.token_bytes(32), secrets.token_bytes(103)
+        )
         self._decoy_bid = secrets.token_bytes(16)
-        self._decoy = keys.seal_half(decoy, self._decoy_bid, 0)
 
     async def check(self, request: CheckHalf) -> Release:
         """The release of the credential. Raises Refused (`bad-credentials`), TemporaryFailure when too many wait."""
@@ -99,9 +100,9 @@ class Logins:
         keys = self._keys
         bid, mid = keys.bid(account, cred), keys.mid(account)
         page = "SELECT g, record, set_at FROM half WHERE bid = ? ORDER BY g DESC"
-        rows = self._database.read(page, (bid,)) or [(0, self._decoy, 0)]
-        known = rows[0][1] is not self._decoy
-        place = bid if known else self._decoy_bid
+        found = self._database.read(page, (bid,))
+        known, place = bool(found), bid if found else self._decoy_bid
+        rows = found or [(0, keys.seal_half(self._decoy, place, 0), 0)]  # now: the key in force may be a new one
         halves = [(keys.open_half(record, place, g), g, set_at) for g, record, set_at in rows]
         right = [row for row in halves if _matches(row[0], keys.tight, stretched.tight)]
         revoked = bool(right) and self._revocation.covers(cred, right[0][2])

@@ -10,7 +10,7 @@ from typing import Any
 from bulkhead.boundary.host import Host, Service
 from bulkhead.errors import Error
 from bulkhead.holder.database import Database
-from bulkhead.holder.keys import load_keys
+from bulkhead.holder.keys import open_key_file
 from bulkhead.holder.outbox import note
 from bulkhead.keyring.cache import LoginCache
 from bulkhead.keyring.handle import HANDLERS, Keyring
@@ -46,6 +46,7 @@ class KeyringService:
         self._task.cancel()
         self._keyring.grants.stop()
         self._keyring.outbox.stop()
+        self._keyring.rotation.stop()
         await self._keyring.database.close()
 
     async def note_openings(self) -> None:
@@ -76,7 +77,7 @@ class KeyringService:
 
 async def start(host: Host) -> Service:
     """Open keys and database, and serve."""
-    keys = Keys.of(host.tenant, load_keys(host))
+    keys = Keys.of(host.tenant, open_key_file(host))
     database = Database(DATABASE, MIGRATIONS, secure_delete=True)
     cache = LoginCache(host.settings["auth"]["cache_minutes"] * MINUTE)
     keyring = Keyring.opened(database, keys, host.exchange, host.settings["keyring"], cache)

@@ -3,7 +3,7 @@
 Row keys bid and mid are HMACs (docs/formats.md); records are sealed under K_ring; bindings are public.
 """
 
-from bulkhead.holder import outbox, revocation, stop
+from bulkhead.holder import outbox, revocation, rotation, stop
 
 MIGRATIONS = (
     f"""
@@ -41,6 +41,7 @@ MIGRATIONS = (
     {stop.SCHEMA}
     """,
     revocation.SCHEMA,
+    rotation.SCHEMA,
 )
 
 

@@ -4,6 +4,7 @@ The root key (32 bytes) is handed over by descriptor and is never beside the key
 """
 
 import re
+from typing import ClassVar
 
 import msgspec
 
@@ -35,6 +36,7 @@ class NamedKey(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fiel
 class KeySet(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
     """The keys of one compartment, such as `index`, `ring`, `tight`, `auth`, `binding`, `queue`."""
 
+    revision: ClassVar[int] = 0  # it never changes
     keys: tuple[NamedKey, ...] = ()
 
     def __repr__(self) -> str:

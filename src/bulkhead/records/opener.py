@@ -4,6 +4,7 @@ Gives what `open_` gives for AES-256-GCM-SIV, and the same refusals, at a third 
 """
 
 import struct
+from typing import Protocol
 
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCMSIV
@@ -11,22 +12,36 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCMSIV
 from bulkhead.errors import IntegrityError, Refused
 from bulkhead.identifiers import TenantId
 from bulkhead.records.derive import join_fields, require_key
-from bulkhead.records.keyfile import KeySet
 from bulkhead.records.record import HEADER_BYTES, NONCE_BYTES, TAG_BYTES, Kind, Suite, bind, encode_header, read_header
 
 _BODY = HEADER_BYTES + NONCE_BYTES
 _TAIL = struct.Struct(">H16sHI")  # a row key and a number, each behind its length
 
 
+class Versions(Protocol):
+    """Where keys have their versions: a KeySet, or what holds one that changes."""
+
+    @property
+    def revision(self) -> int:
+        """Another number after each change."""
+
+    def get(self, name: str, version: int) -> bytes:
+        """As KeySet.get."""
+
+
 class Opener:
     """For one kind, whose place is (tenant, row key, number). keys: where `name` has its versions."""
 
-    def __init__(self, kind: Kind, tenant: TenantId, keys: KeySet, name: str) -> None:
+    def __init__(self, kind: Kind, tenant: TenantId, keys: Versions, name: str) -> None:
         self._kind, self._tenant, self._keys, self._name = kind, tenant, keys, name
+        self._revision = keys.revision
         self._ready: dict[bytes, tuple[AESGCMSIV, bytes, int]] = {}  # by header
 
     def open(self, record: bytes, row: bytes, number: int) -> tuple[bytes, int]:
         """The plaintext, and the key version. Raises IntegrityError, also where that version is gone."""
+        if self._revision != self._keys.revision:  # a key may have been destroyed
+            self._revision = self._keys.revision
+            self._ready.clear()
         ready = self._ready.get(record[:HEADER_BYTES]) or self._make_ready(record)
         if len(record) < _BODY + TAG_BYTES:
             raise IntegrityError(f"{self._kind.name} record is too short")

@@ -25,6 +25,7 @@ from bulkhead.errors import BoundaryViolation, ConfigError, TemporaryFailure
 from bulkhead.supervisor import control, crew, layout
 from bulkhead.supervisor.cell_log import CellLog
 from bulkhead.supervisor.control import Child, ControlChannel, Fork, Op
+from bulkhead.supervisor.custody import read_roots
 from bulkhead.supervisor.edges import NAME_OF_SLOT, Edges, charge
 from bulkhead.supervisor.image_lock import ImageTerms
 from bulkhead.supervisor.launch import launch
@@ -232,7 +233,8 @@ class Cell:
         """Settings, key, listeners and edges for a unit that is locked; then it starts."""
         self._send_content(unit, Op.SETTINGS, self._settings_of(unit))
         if unit.process.disk is Disk.DATA and not unit.twin:
-            self._send_content(unit, Op.ROOT_KEY, self._root_key_of(unit))
+            for root in read_roots(self.layout, unit.process.name):
+                self._send_content(unit, Op.ROOT_KEY, root)
         if not unit.twin:
             for name in unit.process.listeners:
                 if name in self._listeners:
@@ -244,16 +246,6 @@ class Cell:
 
     def _settings_of(self, unit: Unit) -> bytes:
         return json.dumps(narrow(self.installation, self.tenant, unit.process.name)).encode()
-
-    def _root_key_of(self, unit: Unit) -> bytes:
-        path = self.layout.root_key(unit.process.name)
-        try:
-            key = path.read_bytes()
-        except OSError as error:
-            raise ConfigError(f"{path}: {error.strerror}; restore it from your custody copy") from None
-        if len(key) != control.ROOT_KEY_BYTES:
-            raise ConfigError(f"{path} is no root key of {control.ROOT_KEY_BYTES} bytes; restore it from custody")
-        return key
 
     def _send(self, unit: Unit, op: Op, payload: bytes = b"", descriptor: int | None = None) -> None:
         """Send a control message; a unit that does not take it would miss an edge or an order, and is ended."""

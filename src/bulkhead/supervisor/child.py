@@ -98,7 +98,7 @@ class Child:
         self._process, self._fork, self._control, self._main = process, fork, channel, main
         self._exchange = Exchange(Channel(process.name, fork.worker, fork.incarnation), self._report, self._lose)
         self._settings: dict[str, Any] = {}
-        self._root_key: bytes | None = None
+        self._root_keys: list[bytes] = []
         self._listeners: dict[str, socket.socket] = {}
         self._service: Service | None = None
         self._tasks: set[asyncio.Task[None]] = set()
@@ -148,7 +148,7 @@ class Child:
         elif op is Op.SETTINGS and descriptor is not None:
             self._settings = _settings(descriptor)
         elif op is Op.ROOT_KEY and descriptor is not None:
-            self._root_key = read_sealed_memfd(descriptor, control.ROOT_KEY_BYTES)
+            self._root_keys.append(read_sealed_memfd(descriptor, control.ROOT_KEY_BYTES))
             os.close(descriptor)
         elif op is Op.LISTENER and descriptor is not None:
             self._listeners[control.unpack_name(payload)] = socket.socket(fileno=descriptor)
@@ -177,8 +177,9 @@ class Child:
             settings=self._settings,
             exchange=self._exchange,
             listeners=self._listeners,
-            root_key=self._root_key,
+            root_key=self._root_keys[0] if self._root_keys else None,
             tell_load=self._tell_load,
+            next_root_key=self._root_keys[1] if len(self._root_keys) > 1 else None,
         )
         try:
             self._service = await self._main.start(host)
@@ -188,7 +189,8 @@ class Child:
             self._ended.set()
             return
         finally:
-            self._root_key = host.root_key = None
+            self._root_keys.clear()
+            host.root_key = host.next_root_key = None
         gc.collect()
         self._control.tell(Op.STARTED)
 

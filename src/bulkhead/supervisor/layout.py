@@ -3,6 +3,7 @@
 DIR/bulkhead.toml, tenants/<id>.toml     configuration
 DIR/tls/<tenant>/<gate>.pem              key and chain of one gate, read by the supervisor alone
 DIR/custody/<tenant>/<compartment>.root  32 bytes that open that compartment's key file; kept apart from backups
+DIR/custody/<tenant>/<compartment>.next  the root key that takes its place, while that is under way
 DIR/recovery/<tenant>/*.key              recovery keys; in production the partner's never lies on this host
 DIR/cells/<tenant>/<compartment>/        the compartment's own directory, its root after the lock
 DIR/run/<tenant>.sock                    the command line's door to the cell supervisor
@@ -47,6 +48,10 @@ class Layout:
     def root_key(self, compartment: str) -> Path:
         """The key that opens a holder's key file."""
         return self.directory / "custody" / self.tenant / f"{compartment}.root"
+
+    def next_root_key(self, compartment: str) -> Path:
+        """The root key that is to take the place of root_key, while that is under way."""
+        return self.root_key(compartment).with_suffix(".next")
 
     def recovery_key(self, party: str) -> Path:
         """A recovery key: party is `partner` or `operator`."""

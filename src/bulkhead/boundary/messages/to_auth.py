@@ -21,6 +21,7 @@ from bulkhead.boundary.messages.fields import (
     Tag16,
     Text,
 )  # fmt: skip
+from bulkhead.boundary.messages.rotation import DestroyKeyBase, ReadRotationBase, RotateKeyBase
 
 
 class Scope:
@@ -201,3 +202,15 @@ class MatchAuth(Request[AccountRecords], frozen=True, tag=29):
     """Open every record of these accounts; answered with how their halves stand. Refused: `bad-account`."""
 
     accounts: AccountIds
+
+
+class RotateKey(RotateKeyBase, frozen=True, tag=30):
+    """Make the next K_auth and seal every record under it, while logins go on; or go on with that."""
+
+
+class ReadRotation(ReadRotationBase, frozen=True, tag=31):
+    """Where the rotation of K_auth stands, and which versions are retired."""
+
+
+class DestroyKey(DestroyKeyBase, frozen=True, tag=32):
+    """Destroy a retired K_auth, and seal the other keys under `root`; in the ledger before it takes effect."""

@@ -25,6 +25,7 @@ from bulkhead.boundary.messages.fields import (
     Tag16,
     Text,
 )  # fmt: skip
+from bulkhead.boundary.messages.rotation import DestroyKeyBase, ReadRotationBase, RotateKeyBase
 from bulkhead.boundary.messages.to_directory import BindingRow
 
 BATCH_MAX = 256  # messages of one opening
@@ -353,3 +354,15 @@ class MatchKeyring(Request[AccountRecords], frozen=True, tag=59):
     """Open every record of these accounts; answered with how their halves stand. Refused: `bad-account`."""
 
     accounts: AccountIds
+
+
+class RotateKey(RotateKeyBase, frozen=True, tag=60):
+    """Make the next K_ring and seal every record under it, while logins go on; or go on with that."""
+
+
+class ReadRotation(ReadRotationBase, frozen=True, tag=61):
+    """Where the rotation of K_ring stands, and which versions are retired."""
+
+
+class DestroyKey(DestroyKeyBase, frozen=True, tag=62):
+    """Destroy a retired K_ring, and seal the other keys under `root`; in the ledger before it takes effect."""

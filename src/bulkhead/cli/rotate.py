@@ -1,0 +1,164 @@
+"""`credentials rotate`: the version keys of auth and keyring, changed while they serve (docs/credentials.md)."""
+
+import argparse
+import asyncio
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from bulkhead.boundary.messages import to_auth, to_keyring
+from bulkhead.boundary.messages.fields import Done, Request
+from bulkhead.boundary.messages.rotation import RetiredKey, RotationReport
+from bulkhead.cli.exit_codes import ExitCode
+from bulkhead.cli.output import print_json, say, time_text
+from bulkhead.cli.road import Road, open_road, stamp, wait_for
+from bulkhead.errors import ConfigError
+from bulkhead.supervisor import custody
+
+DAY = 86_400
+POLL_SECONDS = 0.2
+SAY_SECONDS = 5.0
+CUSTODY = "file"
+NO_VERSION = 0  # destroys none: brings a change of the root key that was cut short to its end
+_STEPS = {1: "sealed anew", 2: "opened again"}
+
+
+@dataclass(frozen=True, slots=True)
+class _Requests:
+    """What a compartment is asked."""
+
+    rotate: Callable[[bool, int], Request[RotationReport]]
+    read: Callable[[], Request[RotationReport]]
+    destroy: Callable[[int, bytes], Request[Done]]
+
+
+_REQUESTS = {
+    "auth": _Requests(
+        lambda emergency, keep: to_auth.RotateKey(stamp(), emergency, keep),
+        lambda: to_auth.ReadRotation(),  # noqa: PLW0108  # a message is made where a test can see it
+        lambda version, root: to_auth.DestroyKey(stamp(), version, root, CUSTODY),
+    ),
+    "keyring": _Requests(
+        lambda emergency, keep: to_keyring.RotateKey(stamp(), emergency, keep),
+        lambda: to_keyring.ReadRotation(),  # noqa: PLW0108  # as above
+        lambda version, root: to_keyring.DestroyKey(stamp(), version, root, CUSTODY),
+    ),
+}
+
+
+@dataclass(slots=True)
+class Outcome:
+    """What became of one compartment's key."""
+
+    compartment: str
+    version: int = 0
+    records: int = 0
+    unreadable: int = 0
+    seconds: float = 0.0
+    destroyed: tuple[int, ...] = ()
+    kept: tuple[RetiredKey, ...] = ()
+
+    def as_row(self) -> dict[str, Any]:
+        """For --json."""
+        kept = [{"version": key.version, "until": key.destroy_after * 1000} for key in self.kept]
+        return {
+            "compartment": self.compartment, "version": self.version, "records": self.records,
+            "unreadable": self.unreadable, "seconds": round(self.seconds, 3), "destroyed": list(self.destroyed),
+            "kept": kept,
+        }  # fmt: skip
+
+
+def rotate(options: argparse.Namespace) -> int:
+    """Rotate K_auth and K_ring of a tenant, both at the same time, and destroy what may be destroyed."""
+    if not 0 <= options.keep_days <= 3660:
+        raise ConfigError("--keep-days is 0 to 3660")
+    road = open_road(options.directory, options.tenant)
+    outcomes = wait_for(rotate_all(road, emergency=options.emergency, keep_days=options.keep_days))
+    if options.json:
+        print_json(options.command, {"tenant": options.tenant, "keys": [outcome.as_row() for outcome in outcomes]})
+    else:
+        for outcome in outcomes:
+            _tell(options.tenant, outcome)
+    return ExitCode.FINDING if any(outcome.unreadable for outcome in outcomes) else ExitCode.OK
+
+
+async def rotate_all(road: Road, *, emergency: bool, keep_days: int) -> list[Outcome]:
+    """Both compartments."""
+    async with road:
+        work = (_Rotating(road, name, emergency, keep_days * DAY).run() for name in _REQUESTS)
+        return await asyncio.gather(*work)
+
+
+class _Rotating:
+    """One compartment's rotation, begun or taken up where it was left."""
+
+    def __init__(self, road: Road, compartment: str, emergency: bool, keep_seconds: int) -> None:
+        self._road, self._emergency, self._keep_seconds = road, emergency, keep_seconds
+        self._requests = _REQUESTS[compartment]
+        self._outcome = Outcome(compartment)
+        self._said = time.monotonic()
+
+    async def run(self) -> Outcome:
+        """Rotate, wait, destroy what is due."""
+        outcome, begin = self._outcome, time.monotonic()
+        if self._road.layout.next_root_key(outcome.compartment).exists():
+            await self._change_root(NO_VERSION)
+        report = await self._report()
+        if not _to_be_finished(report):
+            request = self._requests.rotate(self._emergency, 0 if self._emergency else self._keep_seconds)
+            report = await self._road.ask(outcome.compartment, request)
+        elif self._emergency and report.step:
+            report = await self._road.ask(outcome.compartment, self._requests.rotate(True, 0))
+        while report.step:
+            outcome.records, outcome.unreadable = report.done, report.unreadable
+            self._say(report)
+            await asyncio.sleep(POLL_SECONDS)
+            report = await self._report()
+        for key in report.retired:
+            if key.destroy_after <= time.time() and (not key.destroy_after or not key.unreadable):
+                await self._change_root(key.version)
+                outcome.destroyed += (key.version,)
+        report = await self._report()
+        outcome.version, outcome.kept, outcome.seconds = report.version, report.retired, time.monotonic() - begin
+        outcome.unreadable = max((key.unreadable for key in report.retired), default=outcome.unreadable)
+        return outcome
+
+    async def _report(self) -> RotationReport:
+        return await self._road.ask(self._outcome.compartment, self._requests.read())
+
+    async def _change_root(self, version: int) -> None:
+        """Have the key file sealed under the next root key, without this version; then that key is the root key."""
+        layout, compartment = self._road.layout, self._outcome.compartment
+        root = custody.prepare_root(layout, compartment)
+        await self._road.ask(compartment, self._requests.destroy(version, root))
+        custody.adopt_root(layout, compartment)
+
+    def _say(self, report: RotationReport) -> None:
+        if time.monotonic() - self._said > SAY_SECONDS:
+            self._said = time.monotonic()
+            say(
+                f"{self._outcome.compartment}: {report.done:,} records {_STEPS[report.step]}, "
+                f"{report.permille / 10:.0f} %"
+            )
+
+
+def _to_be_finished(report: RotationReport) -> bool:
+    """Whether something was begun that has to come to its end first: a walk, or an emergency's destruction."""
+    return bool(report.step) or any(not key.destroy_after for key in report.retired)
+
+
+def _tell(tenant: str, outcome: Outcome) -> None:
+    print(
+        f"{tenant}: {outcome.compartment}: {outcome.records:,} records are under version {outcome.version}, "
+        f"each opened again, after {outcome.seconds:.1f} s"
+    )
+    for version in outcome.destroyed:
+        print(f"{tenant}: {outcome.compartment}: version {version} is destroyed, and the root key is another one")
+    for key in outcome.kept:
+        print(
+            f"{tenant}: {outcome.compartment}: version {key.version} is kept for backups until "
+            f"{time_text(key.destroy_after * 1000)}; this command destroys it from then on"
+        )
+        if key.unreadable:
+            say(f"{tenant}: {outcome.compartment}: {key.unreadable} records do not open; look: bulkhead fsck {tenant}")
