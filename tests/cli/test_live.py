@@ -14,7 +14,7 @@ from tests.cli.conftest import Live
 from bulkhead.boundary.messages.to_directory import CountAccounts
 from bulkhead.boundary.peers import between
 from bulkhead.boundary.processes import OPERATOR_CONSOLE, PROCESSES
-from bulkhead.cli.account_steps import add_account
+from bulkhead.cli.account_steps import NewPassword, add_account
 from bulkhead.cli.commands import COMMANDS
 from bulkhead.cli.output import paths_of
 from bulkhead.cli.pending import PendingAccount
@@ -100,7 +100,7 @@ def test_an_account_cut_off_at_any_step_is_made_by_the_same_command(live: Live, 
         async with _CutRoad(road.installation, road.tenant) as cut_road:
             cut_road.left = changes
             with pytest.raises(_CutOff):
-                await add_account(cut_road, address, PASSWORD.encode(), 1 << 30)
+                await add_account(cut_road, address, NewPassword(PASSWORD.encode()), 1 << 30)
 
     asyncio.run(cut())
     assert live.add(str(address)).status == 0
@@ -225,7 +225,8 @@ def test_a_compartment_that_takes_no_console_gives_no_edge(live: Live) -> None:
                 knock(str(layout.socket), Ask.EDGE, process.slot)
 
 
-def test_every_json_key_that_is_documented_is_printed(live: Live) -> None:
+def test_every_json_key_that_is_documented_is_printed(live: Live, tmp_path: Path) -> None:
+    (tmp_path / "accounts").write_text(f"imported@kddi.example,{PASSWORD}\n")
     live.add("keys@kddi.example")
     live.add("keys@stnet.example", tenant="stnet")
     words: dict[str, list[str]] = {
@@ -233,6 +234,7 @@ def test_every_json_key_that_is_documented_is_printed(live: Live) -> None:
         "credentials audit": ["credentials", "audit"],
         "config show": ["config", "show"], "tenant list": ["tenant", "list"], "domain list": ["domain", "list", "kddi"],
         "account list": ["account", "list", "kddi"], "account show": ["account", "show", "kddi", "keys@kddi.example"],
+        "account import": ["account", "import", "kddi", str(tmp_path / "accounts")],
         "account cancel": ["account", "cancel", "stnet", "keys@stnet.example"],
         "stop": ["stop", "stnet", "--sessions"], "queue list": ["queue", "kddi", "list"],
         "ledger list": ["ledger", "kddi", "list"], "ledger verify": ["ledger", "kddi", "verify"],

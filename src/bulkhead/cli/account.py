@@ -13,6 +13,7 @@ from bulkhead.boundary.messages.to_directory import AccountRow, AccountStatus, L
 from bulkhead.cli.account_lines import PASSWORD_MAX, numbered_lines, parse_line
 from bulkhead.cli.account_steps import (
     STATUS_NAMES,
+    NewPassword,
     Receipt,
     activate_account,
     add_account,
@@ -156,7 +157,7 @@ def add(options: argparse.Namespace) -> int:
 
     async def work() -> None:
         async with road:
-            account = await add_account(road, address, password, _quota(road, options.quota_bytes))
+            account = await add_account(road, address, NewPassword(password), _quota(road, options.quota_bytes))
         say(f"{address} is {format_id('acc', account)}")
 
     wait_for(work())
@@ -175,7 +176,7 @@ async def _add_many(road: Road, stream: IO[bytes], quota: int | None) -> int:
                 return
             try:
                 new = parse_line(line)
-                await add_account(road, new.address, new.password, new.quota_bytes or _quota(road, quota))
+                await add_account(road, new.address, NewPassword(new.password), new.quota_bytes or _quota(road, quota))
                 counts["added"] += 1
             except TemporaryFailure as failure:
                 counts["failed"] += 1

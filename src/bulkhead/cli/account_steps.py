@@ -5,7 +5,7 @@ which nothing opens. Whoever cuts a command off finds the account closed, never 
 """
 
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from bulkhead.boundary.messages.to_auth import ChangePassword, Scope, SetLoginState, SetPassword
 from bulkhead.boundary.messages.to_directory import (
@@ -57,16 +57,30 @@ async def find_account(road: Road, address: Address) -> AccountRow | None:
         return None
 
 
-async def add_account(road: Road, address: Address, password: bytes, quota_bytes: int) -> AccountId:
+@dataclass(frozen=True, slots=True)
+class NewPassword:
+    """A typed password; or what was imported, as SetPassword takes it."""
+
+    octets: bytes = field(repr=False)
+    scheme: str = ""
+    salt: bytes = field(default=b"", repr=False)
+
+
+async def add_account(
+    road: Road, address: Address, password: NewPassword, quota_bytes: int, *, keep_note: bool = False
+) -> AccountId:
     """Make an account with mailbox and password; finishes or clears away what an earlier try began.
 
+    keep_note: the note of what was begun stays, and the caller clears it once it has noted the account itself; until
+    then the same call again finds it made.
     Raises Refused: `no-such-domain`, `address-taken`, `tombstone`, `weak-password`.
     """
     pending = PendingAccount(road.layout, address)
     begun, known = pending.read(), await find_account(road, address)
     if known is not None and known.account == begun:
         await _set_status(road, address, AccountStatus.ACTIVE, "first password")
-        pending.clear()
+        if not keep_note:
+            pending.clear()
         return AccountId(known.account)
     if known is not None:
         taken = known.status < AccountStatus.CANCELLED
@@ -84,11 +98,12 @@ async def add_account(road: Road, address: Address, password: bytes, quota_bytes
         await _destroy(road, account)
         pending.clear()
         raise
-    pending.clear()
+    if not keep_note:
+        pending.clear()
     return account
 
 
-async def _make(road: Road, account: AccountId, address: Address, password: bytes, quota_bytes: int) -> None:
+async def _make(road: Road, account: AccountId, address: Address, password: NewPassword, quota_bytes: int) -> None:
     created = await road.ask("keyring", CreateMailboxKeys(stamp(), account))
     await road.ask("store", OpenAccount(stamp(), account, quota_bytes))
     await _set_password(road, account, password, created.token)
@@ -96,8 +111,10 @@ async def _make(road: Road, account: AccountId, address: Address, password: byte
     await _set_status(road, address, AccountStatus.ACTIVE, "first password")
 
 
-async def _set_password(road: Road, account: AccountId, password: bytes, token: bytes) -> None:
-    request = SetPassword(stamp(PASSWORD_SECONDS), account, password, token, Scope.ALL)
+async def _set_password(road: Road, account: AccountId, password: NewPassword, token: bytes) -> None:
+    request = SetPassword(
+        stamp(PASSWORD_SECONDS), account, password.octets, token, Scope.ALL, password.scheme, password.salt
+    )
     await road.ask("auth", request, timeout=PASSWORD_SECONDS)
 
 
@@ -165,7 +182,7 @@ async def reset_password(road: Road, address: Address, password: bytes, keys: Re
     if row.status >= AccountStatus.CANCELLED:
         raise Refused(f"{address} is cancelled: its keys are destroyed", code="no-such-account")
     token = await recover(road, AccountId(row.account), keys)
-    await _set_password(road, AccountId(row.account), password, token)
+    await _set_password(road, AccountId(row.account), NewPassword(password), token)
 
 
 async def change_password(road: Road, address: Address, old: bytes, new: bytes) -> None:

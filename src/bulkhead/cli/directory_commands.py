@@ -60,6 +60,38 @@ DIRECTORY_COMMANDS = (
         "leaves the accounts of a file that are there as they are.",
     ),
     Command(
+        ("account", "import"), "Import the accounts of another server: clear text or digests.",
+        "bulkhead.cli.import_accounts:import_accounts",
+        (
+            TENANT,
+            positional("file", "The export; it stays as it is."),
+            option("--dialect", "NAME", "auto, csv, json, dovecot, postfixadmin, modoboa, wildduck or zimbra (default: "
+                   "auto, by the first line).", default="auto",
+                   choices=("auto", "csv", "json", "dovecot", "postfixadmin", "modoboa", "wildduck", "zimbra")),
+            flag("--check", "Read and count only; no cell needs to run, and nothing is written."),
+            option("--state", "FILE", "How far it has come (default: FILE.state).", default=""),
+            option("--errors", "FILE", "Lines that were not imported, by number, and why (default: FILE.errors).",
+                   default=""),
+        ),
+        exits=(ExitCode.FINDING, *LIVE),
+        text="Run again, it goes on where it was cut off. No password or digest is written anywhere as it came. "
+        "See docs/import.md.",
+        json_keys={
+            "tenant": "the tenant's id",
+            "dialect": "as what the file was read; empty where its end was not reached by this run",
+            "checked": "true with --check",
+            "schemes": "what this run took on, by scheme",
+            "schemes[].scheme": "the scheme's name in records; `plain` is clear text",
+            "schemes[].accounts": "how many accounts",
+            "complete": "whether every line is done",
+            "imported": "accounts imported, by all runs",
+            "refused": "lines refused, by all runs",
+            "noted": "accounts imported without something that the line had",
+            "left": "lines that another run will try again",
+            "seconds": "how long this run took",
+        },
+    ),
+    Command(
         ("account", "suspend"), "Stop an account's logins, sending and receiving; nothing is lost.",
         "bulkhead.cli.account:suspend", (TENANT, ADDRESS, REASON), exits=LIVE,
     ),

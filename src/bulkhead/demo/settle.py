@@ -6,7 +6,7 @@ from pathlib import Path
 
 from bulkhead.boundary.messages.to_directory import AccountStatus
 from bulkhead.boundary.messages.to_store import CountStore
-from bulkhead.cli.account_steps import add_account, cancel_account, close_account
+from bulkhead.cli.account_steps import NewPassword, add_account, cancel_account, close_account
 from bulkhead.cli.road import Road, open_road
 from bulkhead.demo.people import ACTIVE, CANCELLED, DORMANT, Subscriber
 from bulkhead.errors import Refused
@@ -43,7 +43,7 @@ async def _settle(directory: Path, people: Sequence[Subscriber], progress: Calla
 async def _settle_one(road: Road, person: Subscriber) -> None:
     address = parse_address(person.address)
     try:
-        await add_account(road, address, person.password.encode("ascii"), QUOTA_BYTES)
+        await add_account(road, address, NewPassword(person.password.encode("ascii")), QUOTA_BYTES)
     except Refused as refusal:
         if refusal.code not in _KNOWN:
             raise

@@ -1,0 +1,72 @@
+"""The locked reader of a foreign file, started, listened to and ended."""
+
+import asyncio
+import subprocess
+import sys
+import tempfile
+from collections.abc import AsyncGenerator, AsyncIterator
+
+from bulkhead.boundary.processes import SLOTS_PER_CELL
+from bulkhead.cli.output import say
+from bulkhead.cli.road import Road
+from bulkhead.errors import ConfigError, PeerError
+from bulkhead.imports.reader import MODULE
+from bulkhead.imports.rows import FileEnd, FrameReader, Message, ReaderLock
+from bulkhead.supervisor.lock import Mechanism
+
+CHUNK = 1 << 16
+READER_SLOT = SLOTS_PER_CELL - 1  # of the tenant's uids: no compartment has it
+_NEEDED = {Mechanism.SECCOMP.value, Mechanism.DESCRIPTORS.value, Mechanism.LIMITS.value}
+
+
+async def read_rows(road: Road, descriptor: int, dialect: str, skip: int) -> AsyncGenerator[Message, None]:
+    """What the reader says of an open file behind line `skip`, up to FileEnd.
+
+    Raises PeerError where it ended before that, ConfigError where its lock does not stand (in production).
+    """
+    installation = road.installation
+    uid = installation.settings.integer("uid_base") + SLOTS_PER_CELL * road.tenant.slot + READER_SLOT
+    with tempfile.TemporaryDirectory(prefix="bulkhead-import-") as empty:
+        command = [sys.executable, "-I", "-m", MODULE, dialect, str(skip), empty, str(uid)]
+        process = subprocess.Popen(command, stdin=descriptor, stdout=subprocess.PIPE, env={})
+        try:
+            stream = await _connected(process)
+            async for message in _messages(stream):
+                if isinstance(message, ReaderLock):
+                    _check_lock(message, production=installation.settings.boolean("production"))
+                yield message
+                if isinstance(message, FileEnd):
+                    return
+            raise PeerError(f"the reader of the file ended before its end (status {process.wait()})")
+        finally:
+            process.kill()
+            process.wait()
+
+
+async def _connected(process: "subprocess.Popen[bytes]") -> asyncio.StreamReader:
+    loop, stream = asyncio.get_running_loop(), asyncio.StreamReader(CHUNK)
+    await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(stream), process.stdout)
+    return stream
+
+
+async def _messages(stream: asyncio.StreamReader) -> AsyncIterator[Message]:
+    frames = FrameReader()
+    first = True
+    while data := await stream.read(CHUNK):
+        for message in frames.receive(data):
+            if isinstance(message, ReaderLock) is not first:
+                raise PeerError("the reader of the file did not say first how it is locked")
+            first = False
+            yield message
+    if not frames.is_empty:
+        raise PeerError("the reader of the file ended within a message")
+
+
+def _check_lock(lock: ReaderLock, *, production: bool) -> None:
+    lacking = sorted(_NEEDED - set(lock.applied))
+    if not lacking:
+        return
+    why = f"the process that would read the file cannot be locked here ({'; '.join(lock.missing)})"
+    if production:
+        raise ConfigError(f"{why}: import on a host with seccomp, or with production = false")
+    say(why)
