@@ -21,7 +21,7 @@ from typing import BinaryIO
 
 from bulkhead.boundary.messages.to_directory import ListDomains
 from bulkhead.boundary.processes import PROCESSES, SLOTS_PER_CELL, Disk
-from bulkhead.cli.account_steps import add_account, withdraw_account
+from bulkhead.cli.account_steps import NewPassword, add_account, withdraw_account
 from bulkhead.cli.road import open_road
 from bulkhead.config import Installation, load_installation
 from bulkhead.demo.booty import CANARY_FILE
@@ -153,7 +153,7 @@ async def _domains(directory: Path, tenant: str) -> tuple[str, ...]:
 async def _add(directory: Path, tenant: str, accounts: Sequence[Account]) -> None:
     async with open_road(str(directory), tenant) as road:
         for account in accounts:
-            await add_account(road, parse_address(account.address), account.password.encode(), QUOTA_BYTES)
+            await add_account(road, parse_address(account.address), NewPassword(account.password.encode()), QUOTA_BYTES)
 
 
 def _fill(range_: Range) -> list[Account]:

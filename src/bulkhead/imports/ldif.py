@@ -1,4 +1,4 @@
-"""Records of `attribute: value` lines: LDIF (RFC 2849) and what `zmprov -l getAllAccounts -v` prints. PURE.
+"""Records of `attribute: value` lines: LDIF, and what `zmprov -l getAllAccounts -v` prints. PURE.
 
 A record ends at a blank line, or where the next `# name` begins. A line that begins with a space goes on with the one
 before; `::` says that the value is in base 64.
