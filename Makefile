@@ -21,6 +21,9 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 
+# Images write nothing, so without this each would compile what it imports anew: 5 MiB more a cell, and a later start.
+COMPILE := $(BIN)/python -m compileall -q src/bulkhead
+
 .DEFAULT_GOAL := help
 .PHONY: help setup demo test test-all lint format bench bench-deliver bench-imap docs lock clean
 
@@ -50,6 +53,7 @@ $(RUNTIME): requirements.lock pyproject.toml
 	@echo 'setup: installing from requirements.lock'
 	@$(PIP) install --require-hashes --only-binary :all: -r requirements.lock
 	@$(PIP) install --no-deps --no-build-isolation -e .
+	@$(COMPILE)
 	@touch $@
 
 $(DEV): requirements-dev.lock $(RUNTIME)
@@ -60,6 +64,7 @@ $(DEV): requirements-dev.lock $(RUNTIME)
 setup: $(RUNTIME)
 
 demo: $(RUNTIME)
+	@$(COMPILE)
 	@$(BIN)/bulkhead demo -C $(DIR)
 
 test: $(DEV)

@@ -21,6 +21,7 @@ from bulkhead.demo.running import Running
 
 PASSWORD = "correct horse battery staple"
 ACCOUNTS = 10
+SETTLE_SECONDS = 5.0  # after the last client has gone
 
 
 def pss_of(pid: int) -> int:
@@ -86,6 +87,7 @@ def main(deliveries: int, logins: int) -> None:
             with concurrent.futures.ThreadPoolExecutor(6) as pool:
                 list(pool.map(lambda one: load(one, directory, deliveries, logins), endpoints.values()))
             seconds = time.monotonic() - begun
+            time.sleep(SETTLE_SECONDS)
             by_name: dict[str, list[int]] = collections.defaultdict(list)
             for pid in children_of(running.process.pid):
                 by_name[name_of(pid, rows)].append(pss_of(pid))

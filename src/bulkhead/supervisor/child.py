@@ -28,10 +28,12 @@ from bulkhead.supervisor.cell_log import log_plainly
 from bulkhead.supervisor.control import ControlChannel, Fork, Op, Peer
 from bulkhead.supervisor.lock import MIB, Lock
 from bulkhead.supervisor.memfd import read_sealed_memfd
+from bulkhead.supervisor.memory import give_back
 from bulkhead.supervisor.sandbox import lock_down, prepare_filter
 
 STOP_SECONDS = 3.0
 LOAD_SECONDS = 0.25  # between two words on a gate's load
+REST_SECONDS = 2.0  # without a connection, until a gate gives back what the last ones took
 BY_SLOT = {process.slot: process for process in PROCESSES.values()}
 _log = logging.getLogger("bulkhead.child")
 
@@ -108,6 +110,7 @@ class Child:
         self._load = Load()
         self._told = 0.0
         self._telling: asyncio.TimerHandle | None = None
+        self._resting: asyncio.TimerHandle | None = None
 
     async def run(self) -> int:
         """Serve the control channel until STOP or until the supervisor is gone."""
@@ -217,9 +220,17 @@ class Child:
     def _tell_load(self, load: Load) -> None:
         """Tell the supervisor, not more often than it wants to hear."""
         self._load = load
+        loop = asyncio.get_running_loop()
+        if self._resting is not None:
+            self._resting.cancel()
+        self._resting = None if load.connections else loop.call_later(REST_SECONDS, self._rest)
         if self._telling is None:
-            loop = asyncio.get_running_loop()
             self._telling = loop.call_at(max(loop.time(), self._told + LOAD_SECONDS), self._flush_load)
+
+    def _rest(self) -> None:
+        """Nobody waits for a gate without a connection: the moment to look for garbage and to give memory back."""
+        gc.collect()
+        give_back()
 
     def _flush_load(self) -> None:
         self._telling, self._told = None, asyncio.get_running_loop().time()

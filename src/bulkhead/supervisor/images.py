@@ -4,7 +4,6 @@ An image stays as fork server: one thread, no key, no loop; it reads only its su
 exits. `image_start` locks it and calls `serve`: what is imported here, when it acts, acts behind that lock.
 """
 
-import ctypes
 import gc
 import importlib
 import os
@@ -14,11 +13,13 @@ import signal
 import socket
 import sys
 import traceback
+from types import ModuleType
 
 from bulkhead.boundary.processes import PROCESSES, Image
 from bulkhead.supervisor import control
 from bulkhead.supervisor.control import Child, ControlChannel, Fork, Op
 from bulkhead.supervisor.lock import LockReport
+from bulkhead.supervisor.memory import frugal_malloc
 
 # What the standard library and cryptography would import only when first used, which fails behind the lock.
 _LATE = (
@@ -30,7 +31,6 @@ _FRONT_LATE = (
     "ssl", "uvloop", "encodings.cp932", "encodings.shift_jis", "encodings.euc_jp", "encodings.iso2022_jp_ext",
     "encodings.cp1252", "encodings.gb18030", "encodings.big5", "encodings.euc_kr",
 )  # fmt: skip
-_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD, _M_ARENA_MAX = -1, -3, -8  # mallopt(3)
 _VAULT_LATE = ("sqlite3",)
 
 
@@ -38,11 +38,13 @@ def preload(image: Image) -> None:
     """Import all that this image's compartments will use. In the vault image `ssl` cannot be imported at all."""
     if image is Image.VAULT:
         sys.modules["ssl"] = None  # type: ignore[assignment]  # None makes the import fail
+    _stand_in()
     for name in (*_LATE, *(_FRONT_LATE if image is Image.FRONT else _VAULT_LATE)):
         importlib.import_module(name)
     if image is Image.FRONT:
         _import_all("bulkhead.wire")
         _import_all("bulkhead.gate")
+        _fill_tables()
     child = importlib.import_module("bulkhead.supervisor.child")
     importlib.import_module("bulkhead.boundary.exchange").prepare_decoders()
     for process in PROCESSES.values():
@@ -51,16 +53,26 @@ def preload(image: Image) -> None:
             child.prepare(process)
 
 
-def frugal_malloc() -> None:
-    """Give memory back to the kernel: else each process keeps its largest moment (19 MiB a password hash) for ever.
+def _stand_in() -> None:
+    """What libraries import and no compartment uses; it would bring e-mail, archive and file code into every gate."""
+    metadata = ModuleType("importlib.metadata")
+    metadata.version = _no_version  # type: ignore[attr-defined]  # a module made here
+    sys.modules["importlib.metadata"] = metadata  # dnspython asks it for the versions of optional packages
+    sys.modules["typing_extensions"] = None  # type: ignore[assignment]  # msgspec does without where it cannot be imported
 
-    Setting a threshold also stops glibc from raising it. Another C library has no mallopt, and is left as it is.
+
+def _no_version(package: str) -> str:
+    raise ModuleNotFoundError(package)
+
+
+def _fill_tables() -> None:
+    """OpenSSL fills its tables with its first contexts: over 1 MiB, else of each gate's own. No key, and none is kept.
+
+    Its random numbers are the child's own: OpenSSL 1.1.1 and later seed anew after a fork.
     """
-    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
-    if mallopt is not None:
-        mallopt(_M_MMAP_THRESHOLD, 1 << 20)
-        mallopt(_M_TRIM_THRESHOLD, 512 * 1024)
-        mallopt(_M_ARENA_MAX, 2)
+    ssl = importlib.import_module("ssl")
+    for side in (ssl.PROTOCOL_TLS_SERVER, ssl.PROTOCOL_TLS_CLIENT):
+        ssl.SSLContext(side)
 
 
 def _import_all(package: str) -> None:
