@@ -118,6 +118,19 @@ def test_a_refused_password_leaves_nothing_behind(live: Live) -> None:
     assert live.add("weak@kddi.example").status == 0
 
 
+def test_a_list_of_breached_passwords_is_taken_without_a_restart(live: Live, tmp_path: Path) -> None:
+    (tmp_path / "words").write_text("a password of another site\n")
+    assert live("credentials", "breached", "import", str(tmp_path / "words")).status == 0
+    live.process.send_signal(signal.SIGHUP)
+    for number in range(50):
+        ran = live.add(f"breached{number}@kddi.example", password="a password of another site")
+        if ran.status != 0:
+            break
+        time.sleep(0.1)
+    assert ran.status == 4 and "stolen" in ran.err
+    assert live.add("breached@kddi.example").status == 0
+
+
 def test_a_password_is_never_an_argument_or_taken_without_a_terminal(live: Live) -> None:
     ran = live("account", "add", "kddi", "nobody@kddi.example", stdin="something")
     assert ran.status == 2 and "--password-stdin" in ran.err

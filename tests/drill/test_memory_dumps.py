@@ -5,10 +5,10 @@ from pathlib import Path
 import pytest
 
 from bulkhead.drill.bare_cell import BareCell
-from bulkhead.drill.common_passwords import COUNT, common_passwords
 from bulkhead.drill.in_bare_cell import Finding, SemanticAct, play_apart
 from bulkhead.drill.semantic import Column
 from bulkhead.drill.semantic_memory import _dump
+from bulkhead.records.common_passwords import COUNT, common_passwords
 
 
 def test_the_list_has_ten_thousand_different_passwords_that_are_long_enough_and_is_always_the_same() -> None:

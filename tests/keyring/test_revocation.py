@@ -122,7 +122,7 @@ def test_a_protocol_closed_to_the_main_password_takes_app_passwords_and_opens_ag
         assert not await cell.admits(account, MAIN)
         assert await cell.admits(account, made)
         auth = cell.services["auth"]
-        await auth.reload({"auth": cell.settings["auth"] | {"main_password": ("imap",)}})
+        await auth.reload(cell.settings | {"auth": cell.settings["auth"] | {"main_password": ("imap",)}})
         assert await cell.admits(account, MAIN)
         with refused("bad-credentials"):
             await cell.log_in(account, MAIN, Scope.SUBMIT, "submit")

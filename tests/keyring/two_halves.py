@@ -54,6 +54,7 @@ SETTINGS: dict[str, dict[str, Any]] = {
         "known_days": 90,
         "cache_minutes": 60,
         "main_password": ("imap", "pop", "submit"),
+        "breached": "mark",
     },
     "keyring": {"session_seconds": 3600, "failures_per_hour": 200, "failing_accounts_per_hour": 1000},
 }

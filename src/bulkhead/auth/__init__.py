@@ -1,7 +1,8 @@
 """auth: the first half of the password check, and the limits on it.
 
 duty        stretch passwords; ask keyring for the second half; answer every failure at one time; count; stop logins
-privileges  its own data directory (chroot) and key file; no socket, no address, no tag that a guess could be tested on
+privileges  its own data directory (chroot) and key file; the list of breached passwords, open to be read; no socket,
+            no address, no tag that a guess could be tested on
 peers       submit, access authenticate · cli sets first and recovered passwords, stops, counts, checks
             it asks keyring to check, add and drop halves, and tells ledger what happened
 standards   RFC 9106 (Argon2id), NIST SP 800-63B-4 section 3.1.1; docs/credentials.md
@@ -12,5 +13,6 @@ falls       passwords typed while it is compromised; guesses online, under keyri
     logins.py     one login, answered on time      rows.py        salts and digests, and decoys
     limits.py     who is refused unread, who waits stretching.py  Argon2id off the loop
     known.py      networks a login was right from
+    breached.py   passwords not to be used
     create.py     keys of a new tenant             schema.py      the tables
 """

@@ -16,7 +16,7 @@ from bulkhead.records.record import Kind, read_header
 
 
 def census(database: Database, rows: Rows) -> Census:
-    """auth's halves, for counting."""
+    """auth's records, for one request: the ciphers of its keys go with it, so that none outlives a destroyed key."""
     opener = Opener(Kind.AUTH_HALF, rows.keys.tenant, rows.keys.keys, AUTH)
     sorts: dict[bytes, tuple[str, int]] = {}  # those decoded once; as many as there are schemes and costs
 

@@ -7,6 +7,7 @@ from sqlite3 import Connection
 from typing import Any
 
 from bulkhead.auth.app_passwords import AppPasswords
+from bulkhead.auth.breached import Breached
 from bulkhead.auth.check import census
 from bulkhead.auth.known import Known
 from bulkhead.auth.limits import Limits
@@ -22,7 +23,6 @@ from bulkhead.boundary.messages import to_auth as m
 from bulkhead.boundary.messages.census import AccountRecords, RecordPage
 from bulkhead.boundary.messages.fields import Done, Request
 from bulkhead.errors import Refused
-from bulkhead.holder.census import Census
 from bulkhead.holder.database import Database
 from bulkhead.holder.outbox import Outbox
 from bulkhead.holder.revocation import Revocation
@@ -49,7 +49,6 @@ class Auth:
     known: Known
     logins: Logins
     passwords: Passwords
-    census: Census
     rotation: Rotation
 
     @classmethod
@@ -66,7 +65,8 @@ class Auth:
         rows, stop = Rows(database, keys, parameters, Revocation(database)), TenantStop(database, exchange)
         stretching = Stretching(auth["argon2_threads"], auth["argon2_queue_max"])
         known = Known(database, rows, auth["known_days"])
-        passwords = Passwords(database, rows, stretching, exchange)
+        breached = Breached(auth["breached"] == "refuse")
+        passwords = Passwords(database, rows, stretching, exchange, breached)
         app_passwords = AppPasswords(database, rows, passwords)
         logins = Logins(
             exchange,
@@ -80,10 +80,11 @@ class Auth:
             scopes_of(auth["main_password"]),
             passwords,
             app_passwords,
+            breached,
         )
-        outbox, counted = Outbox(database, exchange), census(database, rows)
+        outbox = Outbox(database, exchange)
         rotation = Rotation(database, keys.keys, AUTH, SEALED, outbox, exchange)
-        return cls(database, rows, outbox, stop, stretching, known, logins, passwords, counted, rotation)
+        return cls(database, rows, outbox, stop, stretching, known, logins, passwords, rotation)
 
 
 async def authenticate(auth: Auth, channel: Channel, request: m.Authenticate, _: _Body) -> Done:
@@ -179,12 +180,12 @@ async def count_credentials(auth: Auth, _: Channel, __: m.CountCredentials, ___:
 
 async def check_auth(auth: Auth, _: Channel, request: m.CheckAuth, __: _Body) -> RecordPage:
     """Records opened, in the order of row keys."""
-    return await auth.census.page(request.after, request.limit)
+    return await census(auth.database, auth.rows).page(request.after, request.limit)
 
 
 async def match_auth(auth: Auth, _: Channel, request: m.MatchAuth, __: _Body) -> AccountRecords:
     """Records opened, by account."""
-    return await auth.census.of_accounts(request.accounts)
+    return await census(auth.database, auth.rows).of_accounts(request.accounts)
 
 
 def _set_state(connection: Connection, *, keys: Keys, owner: bytes, state: int) -> None:

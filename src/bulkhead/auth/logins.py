@@ -19,6 +19,7 @@ from operator import or_
 from typing import TypeVar
 
 from bulkhead.auth.app_passwords import AppPasswords
+from bulkhead.auth.breached import Breached
 from bulkhead.auth.limits import Attempt, Limits
 from bulkhead.auth.passwords import Passwords
 from bulkhead.auth.rows import Rows
@@ -44,12 +45,17 @@ T = TypeVar("T")
 _log = logging.getLogger("bulkhead.auth")
 
 
+class _BreachedPassword(Refused):
+    """Right, and refused: no other half would change that."""
+
+
 @dataclass(slots=True)
 class LoginCounts:
     """Since the last note."""
 
     granted: int = 0
     refused: int = 0
+    breached: int = 0  # credentials newly marked
 
 
 @dataclass(slots=True)
@@ -67,6 +73,7 @@ class Logins:
     main_scopes: int  # what the main password may log in to, whatever a credential allows
     passwords: Passwords
     app_passwords: AppPasswords
+    breached: Breached
     _cache_key: bytes = field(default_factory=lambda: secrets.token_bytes(32), repr=False)  # of this start
 
     async def authenticate(self, compartment: str, request: Authenticate) -> None:
@@ -96,7 +103,7 @@ class Logins:
             raise _bad_credentials()
         half = self.rows.find(account, MAIN_PASSWORD)
         is_open = self.rows.state(account) == LoginState.OPEN and not self.stop.stopped
-        admissible = half is not None and half.state is State.ACTIVE and is_open
+        admissible = half is not None and half.state.admits and is_open
         stretched = await self._stretch(password, half or self.rows.decoy(account, MAIN_PASSWORD), "change", attempt)
         return stretched if admissible else _of_nothing(stretched)
 
@@ -125,6 +132,8 @@ class Logins:
             await self._check_with(half, compartment, request, app, attempt)
             if app is not None:
                 self.app_passwords.note_use(request.account, cred, request.source)
+        except _BreachedPassword:
+            raise
         except Refused:  # it may have been replaced meanwhile, perhaps by one of the same password
             newer = self.rows.find(request.account, cred)
             if half is None or newer in (None, half):
@@ -145,6 +154,7 @@ class Logins:
         x = self._x(request) if caching else None
         if x is not None and await self._is_cached(request, x, half):
             wipe(x)
+            self._look_up(request, half)
             return
         if app is None:
             stretched = await self._stretch(request.password, half, compartment, attempt)
@@ -158,10 +168,21 @@ class Logins:
             half.check_release(answer.release)
             if not admissible or self.stop.stopped:
                 raise Refused("not admitted")
+            if app is None:
+                self._look_up(request, half)
             if app is None and self.passwords.is_dated(half):
                 self.passwords.restretch(request.account, request.password, stretched)
         finally:
             wipe_fields(check, check.secrets)
+
+    def _look_up(self, request: Authenticate, half: AuthHalf) -> None:
+        """Mark a password, just found right, that is listed as breached. Raises Refused where such are refused."""
+        if self.breached.knows(request.password):
+            if half.state is State.ACTIVE:
+                self.counts.breached += 1
+                self.passwords.mark_breached(request.account)
+            if self.breached.refusing:
+                raise _BreachedPassword("the password is in a list of breached ones")
 
     async def _stretch(self, password: bytes, half: AuthHalf, asker: str, attempt: Attempt) -> Stretched:
         cost = half.parameters or self.rows.default
@@ -185,7 +206,7 @@ class Logins:
         return x
 
     def _admits(self, half: AuthHalf, compartment: str, scope: int) -> bool:
-        return half.state is State.ACTIVE and scope in GATE_SCOPES[compartment] and bool(half.scope & scope)
+        return half.state.admits and scope in GATE_SCOPES[compartment] and bool(half.scope & scope)
 
 
 def scopes_of(names: Iterable[str]) -> int:

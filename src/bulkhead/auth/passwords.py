@@ -26,12 +26,13 @@ import asyncio
 import logging
 import secrets
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from sqlite3 import Connection
 from typing import Any, TypeVar
 
-from bulkhead.auth.rows import Rows
+from bulkhead.auth.breached import Breached
+from bulkhead.auth.rows import Keys, Rows
 from bulkhead.auth.schema import LoginState
 from bulkhead.auth.stretching import Stretching
 from bulkhead.boundary.exchange import Exchange
@@ -85,8 +86,11 @@ class NewHalf:
 class Passwords:
     """Changes of credentials, and the finishing of those cut short."""
 
-    def __init__(self, database: Database, rows: Rows, stretching: Stretching, exchange: Exchange) -> None:
+    def __init__(
+        self, database: Database, rows: Rows, stretching: Stretching, exchange: Exchange, breached: Breached
+    ) -> None:
         self._database, self._rows, self._stretching, self._exchange = database, rows, stretching, exchange
+        self._breached = breached
         self._changing: set[bytes] = set()
         self._restretching: set[asyncio.Task[None]] = set()
         self._unfinished = asyncio.Event()
@@ -94,10 +98,11 @@ class Passwords:
         self._task = asyncio.get_running_loop().create_task(self._finish_forever())
 
     async def set(self, request: SetPassword) -> Done:
-        """Set the main password. Raises Refused (`bad-token`, `weak-password`, `bad-scope`, `bad-scheme`)."""
+        """Set the main password. Raises Refused (`bad-token`, `weak-password`, `breached-password`, ...)."""
         legacy = None
         if not request.scheme:
             check_strength(request.password)
+            self._breached.check(request.password)
         elif request.scheme != PLAIN:
             legacy = require_legacy(request.scheme, request.salt, len(request.password))
         if not 0 < request.scope <= ALL_SCOPES:
@@ -112,9 +117,22 @@ class Passwords:
         Raises Refused (`bad-credentials`, `weak-password`), TemporaryFailure.
         """
         check_strength(request.new)
+        self._breached.check(request.new)
         half = self._rows.find(request.account, MAIN_PASSWORD)
         scope = ALL_SCOPES if half is None else half.scope
         return await self.make(NewHalf(request.account, MAIN_PASSWORD, request.new, scope, main=main), request)
+
+    def mark_breached(self, account: AccountId) -> None:
+        """Note in the half, behind the caller, that its password is in a list of breached ones."""
+        task = asyncio.get_running_loop().create_task(self._mark(self._rows.bid(account, MAIN_PASSWORD)))
+        self._restretching.add(task)
+        task.add_done_callback(self._restretching.discard)
+
+    async def _mark(self, bid: bytes) -> None:
+        try:
+            await self._database.write(partial(_mark_breached, keys=self._rows.keys, bid=bid))
+        except Error as error:
+            _log.warning("a breached password is marked at its next login: %s", error.public)
 
     def is_dated(self, half: AuthHalf) -> bool:
         """Whether a half of the main password is of another cost than new ones are, or of a legacy scheme."""
@@ -258,6 +276,14 @@ class Passwords:
             finally:
                 self._changing.discard(bid)
         return True
+
+
+def _mark_breached(connection: Connection, *, keys: Keys, bid: bytes) -> None:
+    row = connection.execute("SELECT g, record FROM half WHERE bid = ?", (bid,)).fetchone()
+    half = None if row is None else keys.open(row[1], bid, row[0])
+    if half is not None and half.state is State.ACTIVE:
+        record = keys.seal(replace(half, state=State.BREACHED), bid, row[0])
+        connection.execute("UPDATE half SET record = ? WHERE bid = ?", (record, bid))
 
 
 def check_strength(password: bytes) -> None:

@@ -3,7 +3,7 @@
 import asyncio
 import logging
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, MutableMapping
 from pathlib import Path
 from sqlite3 import Connection
 from typing import Any
@@ -28,8 +28,9 @@ _log = logging.getLogger("bulkhead.auth")
 class AuthService:
     """A started auth."""
 
-    def __init__(self, auth: Auth) -> None:
-        self._auth = auth
+    def __init__(self, auth: Auth, files: MutableMapping[str, int]) -> None:
+        self._auth, self._files = auth, files
+        auth.logins.breached.take(files)
         self._over, self._episodes = Counter[Limit](), 0  # in the ledger already
         self._task = asyncio.get_running_loop().create_task(self._every_minute())
 
@@ -41,6 +42,8 @@ class AuthService:
         auth.logins.caching = section["cache_minutes"] > 0
         auth.logins.main_scopes = scopes_of(section["main_password"])
         auth.stretching.queue_max = section["argon2_queue_max"]
+        auth.logins.breached.refusing = section["breached"] == "refuse"
+        auth.logins.breached.take(self._files)
 
     async def stop(self) -> None:
         """End what runs; what is committed is durable, what is between steps is finished at the next start."""
@@ -51,6 +54,7 @@ class AuthService:
         self._auth.stretching.stop()
         await self._flush_known()
         await self._auth.database.close()
+        self._auth.logins.breached.close()
 
     async def note_logins(self) -> None:
         """Write how many logins there were since the last time into the outbox, unless there were none."""
@@ -59,6 +63,9 @@ class AuthService:
             return
         granted, refused, over, episodes = counts.granted, counts.refused, limits.refused.copy(), limits.spread.episodes
         details = {"granted": granted, "refused": refused}
+        breached = counts.breached
+        if breached:
+            details["breached"] = breached
         details |= {limit.value: over[limit] - self._over[limit] for limit in over if over[limit] > self._over[limit]}
 
         def write(connection: Connection) -> None:
@@ -69,6 +76,7 @@ class AuthService:
         await self._auth.database.write(write)
         counts.granted -= granted  # after the write, so that a failed one loses no minute; logins went on meanwhile
         counts.refused -= refused
+        counts.breached -= breached
         self._over, self._episodes = over, episodes
         self._auth.outbox.wake()
 
@@ -94,4 +102,4 @@ async def start(host: Host, *, parameters: StretchParameters | None = None) -> S
     database = Database(DATABASE, MIGRATIONS, secure_delete=True)
     auth = Auth.opened(database, keys, host.exchange, host.settings, parameters or StretchParameters())
     host.exchange.serve(auth, HANDLERS)
-    return AuthService(auth)
+    return AuthService(auth, host.files)

@@ -1,7 +1,7 @@
 """What a compartment's process.py is given: who it is, its settings, its key, its listeners, its edges."""
 
 import socket
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, MutableMapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol, runtime_checkable
 
@@ -25,6 +25,8 @@ class Host:
     """One process's surroundings. `root_key` opens its key file and is None where it has none.
 
     next_root_key: where a change of the root key was cut short, the one that may already be in force.
+    files: open descriptors by name, read only, of what its row of PROCESSES reads; who takes one removes and closes it.
+    A new one may be here at a reload.
     tell_load: a gate says what it has whenever that changes; the supervisor has others forked accordingly.
     """
 
@@ -34,6 +36,7 @@ class Host:
     exchange: Exchange
     listeners: Mapping[str, socket.socket] = field(default_factory=dict)
     root_key: bytes | None = field(default=None, repr=False)
+    files: MutableMapping[str, int] = field(default_factory=dict)
     tell_load: Callable[[Load], None] = lambda _: None
     next_root_key: bytes | None = field(default=None, repr=False)
 

@@ -46,6 +46,7 @@ class Process:
     holds: str
     falls: str  # what falls if it is compromised
     listeners: tuple[str, ...] = ()
+    reads: tuple[str, ...] = ()  # files of the installation that it is handed open, read only, where they exist
     settings: tuple[str, ...] = ()  # sections of the configuration that it may see
     memory_bytes: int = 1 << 30
     open_files: int = 1024
@@ -101,7 +102,7 @@ _TABLE = (
     Process(
         "auth", 10, Image.VAULT, "first half of the password check; limits", Reach.NOTHING, Disk.DATA,
         holds="salts; nothing to test a guess against", falls="passwords typed while it is compromised",
-        settings=("auth", "keyring"), threads=8, modules=(*_VAULT, "nacl", "bcrypt"),
+        settings=("auth", "keyring"), reads=("breached",), threads=8, modules=(*_VAULT, "nacl", "bcrypt"),
     ),
     Process(
         "keyring", 11, Image.VAULT,

@@ -14,6 +14,7 @@ GROUPS = {
     "account": "The accounts of a tenant.",
     "credentials": "How passwords are protected, and the keys that they are sealed under.",
     "app-password": "Passwords for one device and some services.",
+    "credentials breached": "Passwords that were stolen elsewhere, and may not be used here.",
     "queue": "Outbound mail that waits.",
     "ledger": "The tenant's tamper-evident log.",
     "demo": "Six tenants on loopback.",

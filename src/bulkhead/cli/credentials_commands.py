@@ -108,4 +108,15 @@ CREDENTIALS_COMMANDS = (
         "has it first, then the key files are sealed anew under other root keys. Files in custody/ change: copy them "
         "again. With --emergency a copy of both databases opens nothing from the end of the command on.",
     ),
+    Command(
+        ("credentials", "breached", "import"),
+        "Make a list of breached passwords the one that auth looks up in.",
+        "bulkhead.cli.breached:import_list",
+        (
+            positional("source", "A file of SHA-1 hashes ordered by hash, a folder of ranges, or a list of words."),
+            flag("--full", "Keep all 20 octets of each hash, not 8."),
+        ),
+        text="Takes what Have I Been Pwned offers for download (SHA-1, not NTLM) and plain lists, as "
+        "docs/breached-passwords.md says. The file is made beside the old one and takes its name once it is on disk.",
+    ),
 )

@@ -82,8 +82,13 @@ def build_parser() -> argparse.ArgumentParser:
                 _fill(group, next(c for c in COMMANDS if c.words == (first,)))
             groups[first] = _sub(group, required=not any(c.words == (first,) for c in COMMANDS))
         if len(command.words) > 1:
+            within = " ".join(command.words[:-1])
+            if within not in groups:
+                group = groups[first].add_parser(command.words[1], help=GROUPS[within], description=GROUPS[within])
+                groups[within] = _sub(group)
             _fill(
-                groups[first].add_parser(command.words[1], help=command.sentence, description=command.sentence), command
+                groups[within].add_parser(command.words[-1], help=command.sentence, description=command.sentence),
+                command,
             )
     return top
 

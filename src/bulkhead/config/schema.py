@@ -285,6 +285,9 @@ _HOLDER_ROWS: tuple[_Row, ...] = (
      _among("imap", "pop", "submit", "jmap", "sieve", "web"), ("auth",),
      "The protocols that the main password logs in to; the others take app passwords alone, and answer the main one as "
      "a wrong one."),
+    ("auth.breached", Kind.CHOICE, "mark", _among("mark", "refuse"), ("auth",),
+     "What a login with a right password meets that is in the list of breached ones: `mark` admits it and counts the "
+     "credential as breached in `credentials audit`; `refuse` answers as to a wrong one, until a new one is set."),
     ("keyring.session_seconds", Kind.INTEGER, 86_400, _between(60, 604_800), ("keyring",),
      "How long a session may open message keys before its client must log in again."),
     ("keyring.failures_per_hour", Kind.INTEGER, 1200, _between(200, 1_000_000), ("auth", "keyring"),

@@ -45,6 +45,12 @@ class State(Enum):
     SUSPENDED = 3
     MUST_RESET = 4  # the halves disagreed after a restore
     REVOKED = 5
+    BREACHED = 6  # active, and its password was found in a list of breached ones: a new one is due
+
+    @property
+    def admits(self) -> bool:
+        """Whether a login may succeed by it."""
+        return self in (State.ACTIVE, State.BREACHED)
 
 
 class Method(IntEnum):

@@ -241,8 +241,25 @@ class Cell:
                     self._send(unit, Op.LISTENER, control.pack_name(name), self._listeners[name].fileno())
             if unit.process.certificate:
                 layout.place_pem(self.layout, unit.process, self._uid_base, self.tenant.slot)
+            self._send_files(unit)
         self._edges.connect_all(unit)
         self._send(unit, Op.START)
+
+    def _send_files(self, unit: Unit) -> None:
+        """What it reads of the installation, where that is there. Whoever replaces such a file writes a new one."""
+        for name in unit.process.reads:
+            path = self.layout.shared(name)
+            try:
+                descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+            except FileNotFoundError:
+                continue
+            except OSError as error:
+                _log.error("%s: %s; %s does without it", path, error.strerror, unit.name)
+                continue
+            try:
+                self._send(unit, Op.FILE, control.pack_name(name), descriptor)
+            finally:
+                os.close(descriptor)
 
     def _settings_of(self, unit: Unit) -> bytes:
         return json.dumps(narrow(self.installation, self.tenant, unit.process.name)).encode()
@@ -343,6 +360,7 @@ class Cell:
             layout.place_pem(self.layout, unit.process, self._uid_base, self.tenant.slot)
         unit.stale = False
         unit.reloading += 1
+        self._send_files(unit)
         self._send_content(unit, Op.RELOAD, self._settings_of(unit))
 
     async def stop(self, seconds: float = 4.0) -> None:

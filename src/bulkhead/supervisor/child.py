@@ -102,6 +102,7 @@ class Child:
         self._settings: dict[str, Any] = {}
         self._root_keys: list[bytes] = []
         self._listeners: dict[str, socket.socket] = {}
+        self._files: dict[str, int] = {}
         self._service: Service | None = None
         self._tasks: set[asyncio.Task[None]] = set()
         self._ended = asyncio.Event()
@@ -155,6 +156,11 @@ class Child:
             os.close(descriptor)
         elif op is Op.LISTENER and descriptor is not None:
             self._listeners[control.unpack_name(payload)] = socket.socket(fileno=descriptor)
+        elif op is Op.FILE and descriptor is not None:
+            name = control.unpack_name(payload)
+            if name in self._files:  # not taken yet, and out of date
+                os.close(self._files[name])
+            self._files[name] = descriptor
         elif op is Op.START:
             self._spawn(self._start())
         elif op is Op.RELOAD and descriptor is not None:
@@ -181,6 +187,7 @@ class Child:
             exchange=self._exchange,
             listeners=self._listeners,
             root_key=self._root_keys[0] if self._root_keys else None,
+            files=self._files,
             tell_load=self._tell_load,
             next_root_key=self._root_keys[1] if len(self._root_keys) > 1 else None,
         )

@@ -40,6 +40,7 @@ class Op(IntEnum):
     START = 14
     RELOAD = 15  # with a sealed memory file
     STOP = 16
+    FILE = 18  # with a file, open to be read
     RETIRE = 17  # a gate: accept no more, end with the last session or after so many seconds
     # compartment to supervisor
     LOCKED = 20
@@ -192,7 +193,7 @@ def unpack_child(payload: bytes) -> Child:
 
 
 def pack_name(name: str) -> bytes:
-    """LISTENER's payload."""
+    """LISTENER's and FILE's payload."""
     return _NAME.pack(name.encode("ascii"))
 
 

@@ -6,6 +6,7 @@ DIR/custody/<tenant>/<compartment>.root  32 bytes that open that compartment's k
 DIR/custody/<tenant>/<compartment>.next  the root key that takes its place, while that is under way
 DIR/recovery/<tenant>/*.key              recovery keys; in production the partner's never lies on this host
 DIR/cells/<tenant>/<compartment>/        the compartment's own directory, its root after the lock
+DIR/breached/passwords.list              breached passwords, for every auth; public, and read only
 DIR/run/<tenant>.sock                    the command line's door to the cell supervisor
 DIR/log/<tenant>.log                     the cell's log
 """
@@ -23,6 +24,11 @@ from bulkhead.identifiers import TenantId
 PEM_FILE = "gate.pem"
 NEW_PEM_FILE = "gate.pem.new"
 SOCKET_PATH_MAX = 100  # bytes; the kernel's sun_path has 108
+
+
+def breached_file(directory: Path) -> Path:
+    """The installation's list of breached passwords, which may be missing."""
+    return directory / "breached" / "passwords.list"
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +62,10 @@ class Layout:
     def recovery_key(self, party: str) -> Path:
         """A recovery key: party is `partner` or `operator`."""
         return self.directory / "recovery" / self.tenant / f"{party}.key"
+
+    def shared(self, name: str) -> Path:
+        """A file of the installation that a compartment may be handed open: a name of `reads` in PROCESSES."""
+        return {"breached": breached_file(self.directory)}[name]
 
     @property
     def socket(self) -> Path:
