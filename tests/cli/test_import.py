@@ -13,6 +13,7 @@ from tests.cli.conftest import Live
 from tests.records.legacy_vectors import VECTORS
 
 from bulkhead.cli.import_reader import _NEEDED
+from bulkhead.config import set_value
 from bulkhead.imports.reader import MODULE
 from bulkhead.imports.rows import AccountLine, FileEnd, FrameReader, ReaderLock
 
@@ -117,3 +118,15 @@ def test_the_reader_is_locked_before_it_reads_and_reads_names_of_any_script(tmp_
     assert isinstance(lock, ReaderLock) and set(lock.applied) >= _NEEDED
     assert isinstance(row, AccountLine) and row.octets == "pässword".encode()
     assert isinstance(end, FileEnd) and end.dialect == "csv"
+
+
+def test_no_digest_is_imported_where_its_failure_would_be_answered_late(live: Live, tmp_path: Path) -> None:
+    file = tmp_path / "file"
+    file.write_text(f"late@stnet.example,{CLEAR}\n")
+    set_value(live.directory, "tenants/stnet.toml", "auth.failure_seconds", 0.5)
+    try:
+        ran = live("account", "import", "stnet", str(file))
+    finally:
+        set_value(live.directory, "tenants/stnet.toml", "auth.failure_seconds", 1.0)
+    assert ran.status == 2 and "auth.failure_seconds must be at least 0.6" in ran.err
+    assert list(tmp_path.iterdir()) == [file]

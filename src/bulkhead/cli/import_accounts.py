@@ -21,6 +21,7 @@ from bulkhead.cli.output import print_json, print_table, printable, say
 from bulkhead.cli.pending import PendingAccount
 from bulkhead.cli.progress import ProgressBar
 from bulkhead.cli.road import Road, open_road, wait_for
+from bulkhead.config.rules import LEGACY_SECONDS, failure_floor
 from bulkhead.errors import ConfigError, Error, PeerError, Refused, TemporaryFailure
 from bulkhead.identifiers import Address, parse_address
 from bulkhead.imports.rows import DORMANT, SUSPENDED, AccountLine, BadLine, FileEnd, Message
@@ -39,6 +40,7 @@ def import_accounts(options: argparse.Namespace) -> int:
             raise ConfigError(f"{file} is no ordinary file: an import can be cut off, and then reads it again")
         places = Path(options.state or f"{file}.state"), Path(options.errors or f"{file}.errors")
         with ImportNotes(*places) as notes:
+            _check_failure_time(road, check=options.check)
             state = ImportState(road.tenant.id, 0, 0) if options.check else notes.read(road.tenant.id, status)
             run = _Import(options, road, notes, state, ProgressBar(status.st_size))
             if options.check:
@@ -47,6 +49,17 @@ def import_accounts(options: argparse.Namespace) -> int:
                 say(f"{file} is imported; remove {notes.state_file} to go through it again")
                 return run.tell()
             return wait_for(run.run(stream.fileno()))
+
+
+def _check_failure_time(road: Road, *, check: bool) -> None:
+    """Raises ConfigError where a wrong password is answered before the dearest digest can be made: time would tell."""
+    key, least = "auth.failure_seconds", failure_floor(road.tenant.settings.values) + LEGACY_SECONDS
+    if road.tenant.settings.decimal(key) >= least:
+        return
+    why = f"{road.tenant.id}: {key} must be at least {least:g} for imported digests, and stay so while there are any"
+    if not check:
+        raise ConfigError(f"{why}; set it, and send SIGHUP to `bulkhead run`")
+    say(why)
 
 
 @dataclass(slots=True)
