@@ -31,7 +31,7 @@ async def read_rows(road: Road, descriptor: int, dialect: str, skip: int) -> Asy
         process = subprocess.Popen(command, stdin=descriptor, stdout=subprocess.PIPE, env={})
         try:
             stream = await _connected(process)
-            async for message in _messages(stream):
+            async for message in messages_of(stream):
                 if isinstance(message, ReaderLock):
                     _check_lock(message, production=installation.settings.boolean("production"))
                 yield message
@@ -49,7 +49,8 @@ async def _connected(process: "subprocess.Popen[bytes]") -> asyncio.StreamReader
     return stream
 
 
-async def _messages(stream: asyncio.StreamReader) -> AsyncIterator[Message]:
+async def messages_of(stream: asyncio.StreamReader) -> AsyncIterator[Message]:
+    """What it says, its lock first and once. Raises PeerError."""
     frames = FrameReader()
     first = True
     while data := await stream.read(CHUNK):
