@@ -114,15 +114,15 @@ def test_whatever_a_few_strangers_do_nobody_new_waits_longer_than_the_maximum(
 
 
 def test_a_botnet_and_a_known_network_together_stay_below_keyrings_hour() -> None:
-    world = World(failures_per_hour=200)
+    world = World(failures_per_hour=400)
     assert world.log_in(HOME, right=True)
     for second in range(0, 4 * 3600, 4):
         world.now += 4
         for number in range(3):
-            world.log_in(host(second % 1000 * 3 + number))
-        world.log_in(HOME)
-    tried = [sum(world.wrong[VICTIM, hour + part] for part in (0,)) for _, hour in world.wrong]
-    assert max(tried) <= 200 and sum(tried) > 200
+            world.log_in(host(second % 1000 * 3 + number), gate=("access", "submit")[number % 2])
+        world.log_in(HOME, gate=("access", "submit")[second // 4 % 2])
+    tried = list(world.wrong.values())
+    assert max(tried) <= 400 and sum(tried) > 400
 
 
 def test_wrong_passwords_from_one_network_cost_it_a_wait_that_doubles() -> None:
@@ -151,6 +151,15 @@ def test_a_source_a_network_and_a_gate_have_their_own_limits() -> None:
     assert tries("198.51.100.1", "submit", 1) == 1
     world.now += 60
     assert tries("192.0.2.1", "access", 5) == 5
+
+
+def test_a_gate_that_claims_the_subscribers_own_network_leaves_the_other_gate_its_logins() -> None:
+    world = World(failures_per_hour=400)
+    assert world.log_in(HOME, right=True)
+    for _ in range(1000):
+        world.log_in(HOME, gate="submit")
+    assert not world.log_in(HOME, right=True, gate="submit")
+    assert world.log_in(HOME, right=True) and world.log_in(ABROAD, right=True)
 
 
 def test_right_and_unanswered_logins_are_not_counted() -> None:

@@ -209,7 +209,16 @@ CREDENTIALS = (
     ),
     _one(
         "keyring-counts-no-guesses", "keyring/logins.py", " and not self._failures.exhausted(mid)", "",
-        "auth/auth-outlasts-limit",
+        "auth/auth-outlasts-limit", "auth/auth-sprays-accounts",
+    ),
+    _one(
+        "keyring-counts-no-accounts", "keyring/failures.py",
+        "return mid not in self._counts and len(self._counts) >= self.accounts_max", "return False",
+        "auth/auth-sprays-accounts",
+    ),
+    _one(
+        "gates-share-an-accounts-limits", "auth/limits.py", "return account + gate.encode()", "return account",
+        "submit/submit-locks-out",
     ),
     _one(
         "keyring-says-which-accounts-exist", "keyring/logins.py", "        if not right or not may or not _may(",

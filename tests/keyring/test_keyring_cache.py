@@ -118,7 +118,7 @@ def test_a_cached_login_is_limited_like_any_other(tmp_path: Path) -> None:
         for steps in (FULL, HIT, HIT):
             assert await walk.of(account, PASSWORD) == steps
         for levels in (limits._by_known, limits._by_strangers):
-            levels.add(account, levels.capacity)
+            levels.add(account + b"access", levels.capacity)
         assert await walk.of(account, PASSWORD) == ["no"]
         assert await walk.of(other, PASSWORD) == FULL
         failures = cell.services["keyring"]._keyring.failures

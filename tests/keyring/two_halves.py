@@ -56,7 +56,7 @@ SETTINGS: dict[str, dict[str, Any]] = {
         "main_password": ("imap", "pop", "submit"),
         "breached": "mark",
     },
-    "keyring": {"session_seconds": 3600, "failures_per_hour": 200, "failing_accounts_per_hour": 1000},
+    "keyring": {"session_seconds": 3600, "failures_per_hour": 400, "failing_accounts_per_hour": 1000},
 }
 
 

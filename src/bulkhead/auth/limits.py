@@ -5,8 +5,9 @@ nothing was answered. Who comes from a network where this account's password was
 nobody else. Whoever is new waits, at most auth.delay_seconds_max from his first attempt, while strangers guess at that
 account, or flood its gate, or try many accounts. Numbers and argument: docs/credentials.md, "Guessing online".
 
-Two leaky buckets an account, each of a quarter of what keyring allows in an hour, and filled again in an hour: one for
-strangers, one for known networks. So in no hour can they pass keyring's limit, whoever guesses through auth.
+An account has four leaky buckets, each of an eighth of what keyring allows in an hour, and filled again in an hour: at
+either gate one for strangers and one for known networks. So in no hour can they pass keyring's limit, whoever guesses
+through auth; and a gate that is compromised, and claims what source it likes, leaves the other gate its logins.
 """
 
 import time
@@ -28,8 +29,8 @@ MINUTE, HOUR = 60, 3600
 NETWORK_FREE = 8  # wrong passwords from one network for one account before it waits
 ACCOUNT_FREE = 32  # from all strangers before every new network waits
 CROWD = 4  # wrong passwords from one network in an hour, while many accounts are tried or a gate is flooded
-SHARE = 1 / 4  # of keyring's failures_per_hour: a bucket, and what it loses in an hour
-ACCOUNTS_MAX = 1 << 17  # the ceiling of failing accounts keeps it from forgetting within an hour: 65,536 are its bound
+SHARE = 1 / 8  # of keyring's failures_per_hour: a bucket, and what it loses in an hour
+ACCOUNTS_MAX = 1 << 17  # more than the 120,000 that all strangers together have in an hour by default
 
 
 class Limit(Enum):
@@ -45,9 +46,9 @@ class Limit(Enum):
 
 @dataclass(slots=True)
 class Attempt:
-    """One login. known: the password was right from there before. over: what refuses it, or None."""
+    """One login. who: account and gate. known: the password was right from there. over: what refuses it, or None."""
 
-    account: AccountId
+    who: bytes
     source: Source
     gate: bytes
     known: bool
@@ -93,9 +94,9 @@ class Limits:
             yield attempt
             return
         levels = self._levels(attempt)
-        key = account + attempt.source.network
-        for level, who in levels:
-            level.add(who)
+        key = attempt.who + attempt.source.network
+        for level, name in levels:
+            level.add(name)
         before = self._waits.count(key, attempt.source.region)
         try:
             yield attempt
@@ -115,18 +116,21 @@ class Limits:
     def _begin(self, account: AccountId, text: str, gate: str) -> Attempt:
         source = Source.of(text)
         known = bool(source.network) and self._known.has(account, source.network)
-        attempt = Attempt(account, source, gate.encode(), known)
-        if attempt.known and self._by_known.is_full(account):
+        attempt = Attempt(self._who(account, gate), source, gate.encode(), known)
+        if attempt.known and self._by_known.is_full(attempt.who):
             attempt.known = False
         if not attempt.known:
-            attempt.over = self._over(attempt)
+            attempt.over = self._over(attempt, account)
         return attempt
 
-    def _over(self, attempt: Attempt) -> Limit | None:
-        account, source = attempt.account, attempt.source
+    def _who(self, account: AccountId, gate: str) -> bytes:
+        return account + gate.encode()
+
+    def _over(self, attempt: Attempt, account: AccountId) -> Limit | None:
+        who, source = attempt.who, attempt.source
         crowd = self._crowd(attempt)
-        hold = delay(self._by_strangers.of(account), free=ACCOUNT_FREE, longest=self._longest)
-        ready = self._waits.is_ready(account + source.network, source.region, self._longest if crowd else hold)
+        hold = delay(self._by_strangers.of(who), free=ACCOUNT_FREE, longest=self._longest)
+        ready = self._waits.is_ready(who + source.network, source.region, self._longest if crowd else hold)
         if self.spread.over:
             self.spread.note(account)  # refused or not: the ceiling holds as long as it is tried
         if self._sources.is_full(source.host):
@@ -137,7 +141,7 @@ class Limits:
             return crowd
         if self._tenant.is_full(b""):
             return Limit.STUFFING
-        return Limit.ACCOUNT if self._by_strangers.is_full(account) else None
+        return Limit.ACCOUNT if self._by_strangers.is_full(who) else None
 
     def _crowd(self, attempt: Attempt) -> Limit | None:
         """What makes everybody new wait longest."""
@@ -149,15 +153,15 @@ class Limits:
 
     def _levels(self, attempt: Attempt) -> list[tuple[Levels, bytes]]:
         if attempt.known:
-            return [(self._by_known, attempt.account)]
+            return [(self._by_known, attempt.who)]
         source = attempt.source
         return [
-            (self._by_strangers, attempt.account), (self._gates, attempt.gate),
+            (self._by_strangers, attempt.who), (self._gates, attempt.gate),
             (self._sources, source.host), (self._networks, source.network),
             (self._crowded, source.network), (self._tenant, b""),
         ]  # fmt: skip
 
 
 def _take_back(levels: list[tuple[Levels, bytes]]) -> None:
-    for level, who in levels:
-        level.add(who, -1)
+    for level, name in levels:
+        level.add(name, -1)

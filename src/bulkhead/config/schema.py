@@ -290,7 +290,7 @@ _HOLDER_ROWS: tuple[_Row, ...] = (
      "credential as breached in `credentials audit`; `refuse` answers as to a wrong one, until a new one is set."),
     ("keyring.session_seconds", Kind.INTEGER, 86_400, _between(60, 604_800), ("keyring",),
      "How long a session may open message keys before its client must log in again."),
-    ("keyring.failures_per_hour", Kind.INTEGER, 1200, _between(200, 1_000_000), ("auth", "keyring"),
+    ("keyring.failures_per_hour", Kind.INTEGER, 1200, _between(400, 1_000_000), ("auth", "keyring"),
      "Wrong passwords for one account in an hour before keyring answers none; its own count, kept across restarts, so "
      "that it also holds against a compromised auth. auth spends at most half on strangers and half on networks where "
      "the password was right before."),

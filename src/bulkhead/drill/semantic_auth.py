@@ -20,6 +20,7 @@ from bulkhead.records.credential import MAIN_PASSWORD, Stretched
 
 LIMIT = 20  # failures an hour in the probe of keyring's own limit
 NAMES = 24  # accounts, and as many made up
+SPRAYED = 4  # accounts that may fail in an hour in the probe of that ceiling, and as many beyond it
 
 
 class HostileAuth:
@@ -219,6 +220,31 @@ async def outlast_the_limit(cell: BareCell) -> Finding:
     return Finding(reached, 2, control, f"{LIMIT} guesses an hour here; keyring.failures_per_hour is 1,200 by default")
 
 
+async def spray_accounts(cell: BareCell) -> Finding:
+    """One password tried on account after account, keyring restarted between; the right ones come last."""
+    people = [await cell.add_person() for _ in range(2 * SPRAYED)]
+    hostile = HostileAuth(cell)
+    known = [await hostile.learn(person) for person in people]
+    await hostile.take_over()
+    cell.keyring.failures.accounts_max = SPRAYED
+    for person in people[:SPRAYED]:
+        await hostile.check(person.account, Stretched(secrets.token_bytes(32), secrets.token_bytes(32)), new_id())
+
+    async def confirmed() -> int:
+        last = list(zip(people, known, strict=True))[SPRAYED:]
+        answers = [await hostile.check(person.account, right, secrets.token_bytes(16)) for person, right in last]
+        return sum(not isinstance(one, str) for one in answers)
+
+    reached = await confirmed()
+    await cell.restart("keyring")
+    cell.keyring.failures.accounts_max = SPRAYED
+    reached += await confirmed()
+    with weakened(cell.keyring.failures, "_is_one_too_many", lambda _: False):  # keyring counts no accounts
+        control = await confirmed() == SPRAYED
+    note = f"{SPRAYED} accounts an hour here; keyring.failing_accounts_per_hour is 200,000 by default"
+    return Finding(reached, 2 * SPRAYED, control, note)
+
+
 async def set_a_half(cell: BareCell) -> Finding:
     """A password of its own for an account: without token, with another's token, with a used one."""
     victim = await cell.add_person()
@@ -295,6 +321,10 @@ ACTS = (
     SemanticAct(
         "auth-outlasts-limit", "auth", (Column.VERIFIERS,), "guess past keyring's limit and its restarts",
         "the right guess after the limit is confirmed", "keyring keeps no count of its own", outlast_the_limit,
+    ),
+    SemanticAct(
+        "auth-sprays-accounts", "auth", (Column.VERIFIERS,), "one guess on each account, past keyring's ceiling",
+        "a right guess beyond it is confirmed", "keyring counts no accounts", spray_accounts,
     ),
     SemanticAct(
         "auth-sets-half", "auth", (Column.VERIFIERS,), "set a password of its own without the account's token",
