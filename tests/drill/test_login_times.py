@@ -12,10 +12,16 @@ import time
 from pathlib import Path
 
 import pytest
+from tests.records.legacy_vectors import VECTORS
 
-from bulkhead.boundary.messages.to_directory import AccountStatus, SetAccountStatus
-from bulkhead.boundary.messages.to_keyring import SetHalfState
-from bulkhead.drill.bare_cell import BareCell, opened, stamp
+from bulkhead.boundary.messages.to_auth import Scope, SetPassword
+from bulkhead.boundary.messages.to_directory import AccountStatus, AddAccount, SetAccountStatus
+from bulkhead.boundary.messages.to_keyring import CreateMailboxKeys, SetHalfState
+from bulkhead.boundary.messages.to_store import OpenAccount
+from bulkhead.drill.bare_cell import FAILURE_SECONDS, BareCell, opened, stamp
+from bulkhead.identifiers import AccountId, new_id
+from bulkhead.imports.digest_text import parse_password
+from bulkhead.records.legacy_digest import legacy_digest
 
 LOGINS = 60  # of each kind, taken in turn, so that a busy moment is everybody's
 
@@ -32,7 +38,7 @@ def test_the_statistic_is_one_for_separate_samples_and_nothing_for_equal_ones() 
 
 
 @pytest.mark.slow
-def test_unknown_wrong_and_suspended_logins_cannot_be_told_apart_by_their_time(tmp_path: Path) -> None:
+def test_unknown_wrong_suspended_and_legacy_logins_cannot_be_told_apart_by_their_time(tmp_path: Path) -> None:
     async def scenario() -> dict[str, list[float]]:
         async with opened(tmp_path / "cell") as cell:
             return await _times(cell)
@@ -49,11 +55,40 @@ def test_unknown_wrong_and_suspended_logins_cannot_be_told_apart_by_their_time(t
     )  # the control: a success is told at once
 
 
+async def _imported(cell: BareCell, text: str) -> str:
+    """The address of a fresh account whose password is still the digest of another server."""
+    person, imported = await cell.add_person(), parse_password(text, clear=False)
+    assert imported.recipe is not None
+    legacy, account = imported.recipe.legacy(), AccountId(new_id())
+    created = await cell.ask("cli", "keyring", CreateMailboxKeys(stamp(), account))
+    await cell.ask("cli", "store", OpenAccount(stamp(), account, 0))
+    address = f"old-{person.address}"
+    await cell.ask("cli", "directory", AddAccount(stamp(), address, created.binding, 0))
+    request = SetPassword(stamp(), account, imported.octets, created.token, Scope.ALL, legacy.scheme, legacy.salt)
+    await cell.ask("cli", "auth", request)
+    await cell.ask("cli", "directory", SetAccountStatus(stamp(), address, AccountStatus.ACTIVE, "drill"))
+    return address
+
+
+def _digests() -> dict[str, str]:
+    """A digest of a plain hash, and the dearest of those whose cost lies well below the bare cell's failure_seconds."""
+    found: dict[str, tuple[float, str]] = {}
+    for _, text, password in VECTORS:
+        recipe = parse_password(text, clear=False).recipe
+        assert recipe is not None
+        begin = time.perf_counter()
+        legacy_digest(recipe, password)
+        found[recipe.scheme.value] = (time.perf_counter() - begin, text)
+    cheap = [(seconds, name, text) for name, (seconds, text) in found.items() if seconds < FAILURE_SECONDS / 4]
+    return {name: text for _, name, text in (min(cheap), max(cheap))}
+
+
 async def _times(cell: BareCell) -> dict[str, list[float]]:
     wrong, suspended, closed = [await cell.add_person() for _ in range(3)]
     await cell.ask("cli", "keyring", SetHalfState(stamp(), suspended.account, 2))
     await cell.ask("cli", "directory", SetAccountStatus(stamp(), closed.address, AccountStatus.SUSPENDED, "drill"))
-    kinds = {
+    legacy = {f"legacy {name}": (await _imported(cell, text), b"a password") for name, text in _digests().items()}
+    kinds = legacy | {
         "unknown": (f"nobody@{cell.domain}", b"a password"),
         "wrong": (wrong.address, b"a password"),
         "suspended, right": (suspended.address, suspended.password),
