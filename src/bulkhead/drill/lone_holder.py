@@ -46,6 +46,18 @@ async def _serve(order: dict[str, Any]) -> None:
     await service.stop()
 
 
+def memory_of(pid: int) -> bytes:
+    """All that a process can write to. Raises OSError where the host does not allow to read it."""
+    found = []
+    with Path(f"/proc/{pid}/mem").open("rb", buffering=0) as memory:
+        for start, end in _WRITABLE.findall(Path(f"/proc/{pid}/maps").read_bytes()):
+            begin, size = int(start, 16), int(end, 16) - int(start, 16)
+            memory.seek(begin)
+            with contextlib.suppress(OSError):  # a guard page
+                found.append(memory.read(size))
+    return b"".join(found)
+
+
 class LoneHolder:
     """A running one. told: the line it said at its start."""
 
@@ -55,14 +67,7 @@ class LoneHolder:
 
     def memory(self) -> bytes:
         """All that it can write to, as a thief of its memory finds it. Raises OSError where the host does not allow."""
-        pid, found = self._process.pid, []
-        with Path(f"/proc/{pid}/mem").open("rb", buffering=0) as memory:
-            for start, end in _WRITABLE.findall(Path(f"/proc/{pid}/maps").read_bytes()):
-                begin, size = int(start, 16), int(end, 16) - int(start, 16)
-                memory.seek(begin)
-                with contextlib.suppress(OSError):  # a guard page
-                    found.append(memory.read(size))
-        return b"".join(found)
+        return memory_of(self._process.pid)
 
     def end(self) -> None:
         """Stop it."""
