@@ -1,0 +1,312 @@
+"""Logins a second through a real auth and a real keyring, each a process of its own, and the time of a revocation.
+
+    .venv/bin/python bench/login_rate.py [--accounts 2000] [--seconds 4] [--at-once 64] [--sessions 16384] [--json FILE]
+
+One process plays gates, store, ledger and command line; it shares the processors with the two. Argon2id is cheap here
+(8 KiB, one pass) while accounts are made, and takes no part in what is measured: a login by app password has no hash,
+nor has a cached one. `checked` is the answer to Authenticate; `with session` goes on to a session (of submit, which
+store hears nothing of) and its end. Everything is on disk as always: --directory chooses where.
+"""
+
+import argparse
+import asyncio
+import contextlib
+import json
+import os
+import resource
+import secrets
+import signal
+import socket
+import sys
+import tempfile
+import time
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Any
+
+from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
+from machine import describe
+
+from bulkhead.auth import create as create_auth
+from bulkhead.auth import process as auth_process
+from bulkhead.boundary.edge import Channel
+from bulkhead.boundary.exchange import Exchange
+from bulkhead.boundary.host import Host
+from bulkhead.boundary.messages import to_auth, to_keyring
+from bulkhead.boundary.messages.facts import SessionEnded
+from bulkhead.boundary.messages.fields import Done, Stamp
+from bulkhead.boundary.messages.revocation import RevokedKind
+from bulkhead.boundary.messages.to_auth import Scope
+from bulkhead.boundary.messages.to_ledger import Appended, AppendEvents
+from bulkhead.boundary.messages.to_store import GrantSessions, RevokeSessions
+from bulkhead.identifiers import AccountId, TenantId, new_id
+from bulkhead.keyring import create as create_keyring
+from bulkhead.keyring import process as keyring_process
+from bulkhead.records.app_password import AppPassword
+from bulkhead.records.credential import StretchParameters
+from bulkhead.records.mailbox import RecoveryKey
+
+TENANT, ROOT_KEY = TenantId("bench"), bytes(range(32))
+NEVER = 1_000_000
+SETTINGS: dict[str, Any] = {
+    "auth": {
+        "failure_seconds": 1.0, "argon2_threads": 2, "argon2_queue_max": 65_536, "attempts_per_minute": NEVER,
+        "attempts_per_source_minute": NEVER * 1000, "cache_minutes": 60, "main_password": ("imap", "pop", "submit"),
+    },
+    "keyring": {"session_seconds": 3600, "failures_per_hour": 600},
+}  # fmt: skip
+GATES = 4  # workers of access: sessions of one channel are bounded
+MAIN = b"the main password"
+Login = tuple[AccountId, bytes]
+
+
+def violated(peer: Channel, _: int, violation: Exception) -> None:
+    raise SystemExit(f"{peer}: {violation}")
+
+
+async def serve(name: str, root: Path, edges: list[tuple[socket.socket, Channel]]) -> None:
+    """auth or keyring, until SIGTERM."""
+    stopped = asyncio.Event()
+    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stopped.set)
+    exchange = Exchange(Channel(name, 0, 1), violated)
+    host = Host(exchange.me, TENANT, SETTINGS | {"id": str(TENANT)}, exchange, root_key=ROOT_KEY)
+    with contextlib.chdir(root / name):
+        if name == "auth":
+            service = await auth_process.start(host, parameters=StretchParameters(8, 1, 1))
+        else:
+            service = await keyring_process.start(host)
+    for sock, peer in edges:
+        exchange.attach(sock, peer, 1)
+    await stopped.wait()
+    await service.stop()
+
+
+class Rest:
+    """Everything but auth and keyring, in this process; pids of those."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self.pids: dict[str, int] = {}
+        self.ended = self.revoked = 0
+        self._edges: list[tuple[str, Channel, socket.socket, Channel]] = []
+
+    def fork(self) -> None:
+        """Start both. Before any loop runs here."""
+        recovery = [RecoveryKey(1, X25519PrivateKey.generate().public_key()) for _ in range(2)]
+        for name, keys in (
+            ("auth", create_auth.create_keys()),
+            ("keyring", create_keyring.create_keys(*recovery).keys),
+        ):
+            (self.root / name).mkdir(parents=True)
+            (self.root / name / "keys.sealed").write_bytes(keys.seal(TENANT, name, 1, ROOT_KEY))
+        between = socket.socketpair()
+        me = {name: Channel(name, 0, 1) for name in ("auth", "keyring", "store", "ledger", "cli", "submit")}
+        me |= {f"access{number}": Channel("access", number, 1) for number in range(GATES)}
+        for name, other, own in (("auth", "keyring", between[0]), ("keyring", "auth", between[1])):
+            edges, sockets = [(own, me[other])], []
+            for label, channel in me.items():
+                if label in ("auth", "keyring") or (label == "store" and name == "auth"):
+                    continue
+                mine, theirs = socket.socketpair()
+                edges.append((theirs, channel))
+                sockets.append((label, channel, mine, me[name]))
+            pid = os.fork()
+            if pid == 0:
+                asyncio.run(serve(name, self.root, edges))
+                os._exit(0)
+            self.pids[name] = pid
+            for theirs, _ in edges[1:]:
+                theirs.close()
+            self._edges += sockets
+        for end in between:
+            end.close()
+
+    def connect(self) -> dict[str, Exchange]:
+        """An exchange for each of the others."""
+        exchanges: dict[str, Exchange] = {}
+        for label, channel, sock, peer in self._edges:
+            exchange = exchanges.get(label)
+            if exchange is None:
+                exchange = exchanges[label] = Exchange(channel, violated)
+                exchange.serve(self, {GrantSessions: _grant, RevokeSessions: _revoke, AppendEvents: _append}
+                               if label in ("store", "ledger") else {}, {SessionEnded: _ended})  # fmt: skip
+            exchange.attach(sock, peer, 1)
+        return exchanges
+
+    def cpu(self, name: str) -> float:
+        """Seconds of processor that it has used."""
+        fields = Path(f"/proc/{self.pids[name]}/stat").read_text().rsplit(") ", 1)[1].split()
+        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+    def stop(self) -> None:
+        for pid in self.pids.values():
+            os.kill(pid, signal.SIGTERM)
+        for pid in self.pids.values():
+            os.waitpid(pid, 0)
+
+
+def _grant(_: Rest, __: Channel, ___: GrantSessions, ____: object) -> Done:
+    return Done()
+
+
+def _revoke(rest: Rest, _: Channel, request: RevokeSessions, __: object) -> Done:
+    rest.revoked += len(request.handles)
+    return Done()
+
+
+def _append(_: Rest, __: Channel, request: AppendEvents, ___: object) -> Appended:
+    return Appended(len(request.events))
+
+
+def _ended(rest: Rest, _: Channel, __: SessionEnded) -> None:
+    rest.ended += 1
+
+
+async def many(count: int, at_once: int, act: Callable[[int], Awaitable[None]]) -> None:
+    """act(0) to act(count - 1), so many at once."""
+    numbers = iter(range(count))
+
+    async def worker() -> None:
+        for number in numbers:
+            await act(number)
+
+    await asyncio.gather(*(worker() for _ in range(at_once)))
+
+
+class Bench:
+    """The measurements."""
+
+    def __init__(self, rest: Rest, options: argparse.Namespace) -> None:
+        self._rest, self._options = rest, options
+        self._to = rest.connect()
+        self._main: list[Login] = []
+        self._app: list[Login] = []
+
+    async def ask(self, who: str, whom: str, request: Any) -> Any:
+        return await self._to[who].to(whom).call(request, timeout=120.0)
+
+    async def prepare(self) -> None:
+        """Accounts with a main and an app password each, every one used once."""
+
+        async def make(_: int) -> None:
+            account, secret = AccountId(new_id()), secrets.token_bytes(16)
+            token = (await self.ask("cli", "keyring", to_keyring.CreateMailboxKeys(stamp(), account))).token
+            await self.ask("cli", "auth", to_auth.SetPassword(stamp(), account, MAIN, token, Scope.ALL))
+            add = to_auth.AddAppPassword(stamp(), account, MAIN, secret, Scope.IMAP | Scope.SUBMIT, "bench")
+            cred = (await self.ask("cli", "auth", add)).cred
+            self._main.append((account, MAIN))
+            self._app.append((account, AppPassword(cred, secret).text().encode()))
+
+        await many(self._options.accounts, 64, make)
+        for logins in (self._main, self._app):
+            await many(len(logins), 64, lambda number, logins=logins: self.check(logins[number]))
+
+    async def check(self, login: Login, scope: int = Scope.IMAP, gate: str = "access0") -> bytes:
+        nonce = secrets.token_bytes(16)
+        await self.ask(gate, "auth", to_auth.Authenticate(*login, scope, "192.0.2.1", nonce))
+        return nonce
+
+    async def whole(self, login: Login) -> None:
+        nonce = await self.check(login, Scope.SUBMIT, "submit")
+        session = await self.ask("submit", "keyring", to_keyring.RedeemLogin(nonce, login[0], Scope.SUBMIT))
+        await self.ask("submit", "keyring", to_keyring.EndSession(session.handle))
+
+    async def rate(self, logins: list[Login], act: Callable[[Login], Awaitable[Any]]) -> dict[str, float]:
+        """Logins a second, their times in ms, and processor time of each process in microseconds a login."""
+        times: list[float] = []
+        end = time.perf_counter() + self._options.seconds
+        at = 0
+        cpu = {name: self._rest.cpu(name) for name in self._rest.pids}
+        own = sum(resource.getrusage(resource.RUSAGE_SELF)[:2])
+
+        async def worker() -> None:
+            nonlocal at
+            while (began := time.perf_counter()) < end:
+                at += 1
+                await act(logins[at % len(logins)])
+                times.append(time.perf_counter() - began)
+
+        began = time.perf_counter()
+        await asyncio.gather(*(worker() for _ in range(self._options.at_once)))
+        took = time.perf_counter() - began
+        times.sort()
+        used = {name: (self._rest.cpu(name) - before) / len(times) * 1e6 for name, before in cpu.items()}
+        used["driver"] = (sum(resource.getrusage(resource.RUSAGE_SELF)[:2]) - own) / len(times) * 1e6
+        return {
+            "a_second": round(len(times) / took), "p50_ms": round(times[len(times) // 2] * 1e3, 2),
+            "p99_ms": round(times[len(times) * 99 // 100] * 1e3, 2),
+            **{f"cpu_us_{name}": round(value, 1) for name, value in used.items()},
+        }  # fmt: skip
+
+    async def revocation(self) -> dict[str, float]:
+        """Many live sessions, and all of their credentials revoked at once."""
+        wanted, sessions = self._options.sessions, []
+
+        async def open_one(number: int) -> None:
+            gate, login = f"access{number % GATES}", self._app[number % len(self._app)]
+            nonce = await self.check(login, gate=gate)
+            redeem = to_keyring.RedeemLogin(nonce, login[0], Scope.IMAP)
+            sessions.append((await self.ask(gate, "keyring", redeem)).handle)
+
+        began = time.perf_counter()
+        await many(wanted, 64, open_one)
+        opened = time.perf_counter() - began
+        epoch = time.time_ns() // 1_000_000
+        began = time.perf_counter()
+        by_keyring, _ = await asyncio.gather(
+            self.ask("cli", "keyring", to_keyring.RevokeCredentials(stamp(), epoch, RevokedKind.ALL, "bench")),
+            self.ask("cli", "auth", to_auth.RevokeCredentials(stamp(), epoch, RevokedKind.ALL, "bench")),
+        )
+        answered = time.perf_counter() - began
+        while self._rest.ended < wanted or self._rest.revoked < wanted:
+            await asyncio.sleep(0.002)
+        return {
+            "sessions": by_keyring.sessions, "opened_a_second": round(wanted / opened),
+            "answered_ms": round(answered * 1e3, 1),
+            "last_gate_told_ms": round((time.perf_counter() - began) * 1e3, 1),
+        }  # fmt: skip
+
+    async def run(self) -> dict[str, Any]:
+        await self.prepare()
+        found: dict[str, Any] = {"accounts": self._options.accounts, "at_once": self._options.at_once}
+        found["app password, checked"] = await self.rate(self._app, self.check)
+        found["app password, with session"] = await self.rate(self._app, self.whole)
+        found["cached, checked"] = await self.rate(self._main, self.check)
+        found["cached, with session"] = await self.rate(self._main, self.whole)
+        found["revocation"] = await self.revocation()
+        return found
+
+
+def stamp() -> Stamp:
+    return Stamp.fresh("cli:bench", 300.0)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])  # type: ignore[union-attr]  # it has one
+    parser.add_argument("--accounts", type=int, default=2000)
+    parser.add_argument("--seconds", type=float, default=4.0)
+    parser.add_argument("--at-once", type=int, default=64)
+    parser.add_argument("--sessions", type=int, default=16_384)
+    parser.add_argument("--directory", default=None)
+    parser.add_argument("--json", default="")
+    options = parser.parse_args()
+    with tempfile.TemporaryDirectory(dir=options.directory) as directory:
+        rest = Rest(Path(directory))
+        rest.fork()
+
+        async def work() -> dict[str, Any]:
+            return await Bench(rest, options).run()
+
+        try:
+            found = asyncio.run(work())
+        finally:
+            rest.stop()
+        found["machine"] = describe(Path(directory))
+    text = json.dumps(found, indent=1)
+    if options.json:
+        Path(options.json).write_text(text + "\n")
+    sys.stdout.write(text + "\n")
+
+
+if __name__ == "__main__":
+    main()
