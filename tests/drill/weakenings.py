@@ -221,13 +221,21 @@ CREDENTIALS = (
         "submit/submit-locks-out",
     ),
     _one(
-        "keyring-says-which-accounts-exist", "keyring/logins.py", "        if not right or not may or not _may(",
-        '        if not rows:\n            raise Refused("no such account", code="no-such-account")\n'
-        "        if not right or not may or not _may(", "auth/auth-enumerates-accounts",
+        "keyring-says-which-accounts-exist", "keyring/logins.py", "        if not right or revoked or not self",
+        '        if not known:\n            raise Refused("no such account", code="no-such-account")\n'
+        "        if not right or revoked or not self", "auth/auth-enumerates-accounts",
     ),
     _one(
         "token-of-another-account", "keyring/tokens.py", "if setup is None or setup.seed.account != account:",
         "if setup is None:", "auth/auth-sets-half",
+    ),
+    _one(
+        "token-of-an-app-password", "keyring/halves.py", "if request.token is None or request.cred != MAIN_PASSWORD:",
+        "if request.token is None:", "auth/auth-adds-app-password",
+    ),
+    _one(
+        "revoked-app-password-keeps-its-sessions", "keyring/handle.py", '"password-changed", request.cred)',
+        '"password-changed", request.cred + 1)', "access/access-outgrows-app-password",
     ),
 )  # fmt: skip
 
