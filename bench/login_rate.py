@@ -50,10 +50,12 @@ TENANT, ROOT_KEY = TenantId("bench"), bytes(range(32))
 NEVER = 1_000_000
 SETTINGS: dict[str, Any] = {
     "auth": {
-        "failure_seconds": 1.0, "argon2_threads": 2, "argon2_queue_max": 65_536, "attempts_per_minute": NEVER,
-        "attempts_per_source_minute": NEVER * 1000, "cache_minutes": 60, "main_password": ("imap", "pop", "submit"),
+        "failure_seconds": 1.0, "argon2_threads": 2, "argon2_queue_max": 65_536, "failures_per_source_minute": NEVER,
+        "failures_per_network_minute": NEVER, "failures_per_gate_minute": NEVER, "failing_accounts_per_minute": NEVER,
+        "delay_seconds_max": 900, "delay_network_seconds_max": 3600, "known_days": 90, "cache_minutes": 60,
+        "breached": "mark", "main_password": ("imap", "pop", "submit"),
     },
-    "keyring": {"session_seconds": 3600, "failures_per_hour": 600},
+    "keyring": {"session_seconds": 3600, "failures_per_hour": 600, "failing_accounts_per_hour": 1000},
 }  # fmt: skip
 GATES = 4  # workers of access: sessions of one channel are bounded
 MAIN = b"the main password"

@@ -112,7 +112,7 @@ class Cell:
                 "failures_per_source_minute": 60000, "failures_per_network_minute": 60000,
                 "failures_per_gate_minute": 60000, "failing_accounts_per_minute": 60000,
                 "delay_seconds_max": 0, "delay_network_seconds_max": 0, "known_days": 90, "cache_minutes": 60,
-                "breached": "mark",
+                "breached": "mark", "main_password": ("imap", "pop", "submit"),
             },
             "access": {
                 "connections_max": 512, "connections_per_source_max": 500, "idle_seconds": 1800,
