@@ -1,5 +1,6 @@
 """`account import` against running cells: whole, cut off, hostile; and nothing of it on the disk."""
 
+import fcntl
 import json
 import os
 import signal
@@ -90,6 +91,16 @@ def test_an_import_that_is_killed_goes_on_and_makes_each_account_once(live: Live
 def there(live: Live) -> int:
     rows = live("account", "list", "kddi", "--json").json["accounts"]
     return sum(row["address"].startswith("killed-") for row in rows)
+
+
+def test_one_file_is_imported_by_one_command_at_a_time(live: Live, tmp_path: Path) -> None:
+    file = tmp_path / "file"
+    file.write_text(f"once@stnet.example,{CLEAR}\n")
+    with file.open("rb") as other:
+        fcntl.flock(other, fcntl.LOCK_EX)
+        ran = live("account", "import", "stnet", str(file))
+    assert ran.status == 2 and "by another command" in ran.err
+    assert list(tmp_path.iterdir()) == [file]
 
 
 def test_a_file_can_be_checked_without_a_cell_and_leaves_nothing(live: Live, tmp_path: Path) -> None:

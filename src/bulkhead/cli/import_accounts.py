@@ -6,6 +6,7 @@ This process parses no line of it: a locked one does (imports/reader.py), and ha
 import argparse
 import asyncio
 import contextlib
+import fcntl
 import os
 import stat
 from collections import Counter
@@ -34,14 +35,18 @@ CLOSED = {SUSPENDED: AccountStatus.SUSPENDED, DORMANT: AccountStatus.DORMANT}
 def import_accounts(options: argparse.Namespace) -> int:
     """Import, or with --check only read and count."""
     road, file = open_road(options.directory, options.tenant), Path(options.file)
-    with file.open("rb") as stream:
+    with file.open("rb") as stream, file.open("rb") as guard:  # the reader inherits the first, and would keep its lock
         status = os.fstat(stream.fileno())
         if not stat.S_ISREG(status.st_mode):
             raise ConfigError(f"{file} is no ordinary file: an import can be cut off, and then reads it again")
+        try:
+            fcntl.flock(guard, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise ConfigError(f"{file} is being imported by another command; wait for it") from None
         places = Path(options.state or f"{file}.state"), Path(options.errors or f"{file}.errors")
-        with ImportNotes(*places) as notes:
+        with ImportNotes(road.layout, *places) as notes:
             _check_failure_time(road, check=options.check)
-            state = ImportState(road.tenant.id, 0, 0) if options.check else notes.read(road.tenant.id, status)
+            state = ImportState(road.tenant.id, 0, 0) if options.check else notes.read(status)
             run = _Import(options, road, notes, state, ProgressBar(status.st_size))
             if options.check:
                 return wait_for(run.check(stream.fileno()))
@@ -123,7 +128,7 @@ class _Import:
                     task.cancel()
                 await asyncio.gather(ticker, *tasks, return_exceptions=True)
                 self.state.complete = self.end is not None and self.stopped is None and not self.state.left
-                self._write()
+                self._write(last=True)
                 self.bar.close()
         return self.tell()
 
@@ -194,12 +199,12 @@ class _Import:
         self.state.counts.refused += 1
         self.notes.tell(line, printable(reason))
 
-    def _write(self) -> None:
+    def _write(self, *, last: bool = False) -> None:
         """The state up to the first line that is still under way; later ones that are done by number."""
         state = self.state
         state.done = max(state.done, min(self.busy, default=self.taken + 1) - 1)
         state.beyond = {line for line in state.beyond if line > state.done}
-        self.notes.write(state)
+        self.notes.write(state, last=last)
         self.keys.difference_update(self.done_keys)
         self.done_keys.clear()
 

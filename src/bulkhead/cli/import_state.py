@@ -1,4 +1,4 @@
-"""How far an import has come: two small files beside the imported one, without a secret, an address or a digest.
+"""How far an import has come: two small files beside the imported one, without a secret.
 
     FILE.state    JSON: which file of which tenant, how far it is done, counts
     FILE.errors   one line for each line that was not imported, or not wholly: `line 17: why`
@@ -15,8 +15,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO
 
-from bulkhead.cli.pending import PendingAccount
+from bulkhead.cli.pending import PendingAccount, clear_note
 from bulkhead.errors import ConfigError
+from bulkhead.supervisor.layout import Layout
 
 STATE_MAX = 1 << 20  # octets
 LEFT_MAX = 1000  # lines that wait for another run
@@ -54,8 +55,8 @@ class ImportState:
 class ImportNotes:
     """Both files. Use as a context."""
 
-    def __init__(self, state_file: Path, errors_file: Path) -> None:
-        self.state_file, self.errors_file = state_file, errors_file
+    def __init__(self, layout: Layout, state_file: Path, errors_file: Path) -> None:
+        self._layout, self.state_file, self.errors_file = layout, state_file, errors_file
         self._errors: IO[str] | None = None
         self._pending: list[PendingAccount] = []
 
@@ -66,9 +67,9 @@ class ImportNotes:
         if self._errors is not None:
             self._errors.close()
 
-    def read(self, tenant: str, file: os.stat_result) -> ImportState:
+    def read(self, file: os.stat_result) -> ImportState:
         """What an earlier run left, or a new state. Raises ConfigError where it is another file's."""
-        fresh = ImportState(tenant, file.st_size, file.st_mtime_ns)
+        fresh = ImportState(self._layout.tenant, file.st_size, file.st_mtime_ns)
         try:
             with self.state_file.open("rb") as stream:
                 content = stream.read(STATE_MAX + 1)
@@ -84,6 +85,7 @@ class ImportNotes:
             )  # fmt: skip
             if found["schema"] != SCHEMA:
                 raise ValueError("another schema")
+            superfluous = [str(name) for name in found["notes"]]
         except (ValueError, KeyError, TypeError, RecursionError):
             raise ConfigError(f"{self.state_file} is no state of an import; remove it to begin anew") from None
         if (read.tenant, read.size, read.changed) != (fresh.tenant, fresh.size, fresh.changed):
@@ -91,6 +93,8 @@ class ImportNotes:
                 f"{self.state_file} is of another import: tenant, size or time of the file differ; "
                 "remove it to begin anew (accounts that are there stay as they are)"
             )
+        for name in superfluous:
+            clear_note(self._layout, name)
         return read
 
     def tell(self, line: int, reason: str) -> None:
@@ -104,15 +108,27 @@ class ImportNotes:
         """An account stands: its note goes with the next `write`."""
         self._pending.append(pending)
 
-    def write(self, state: ImportState) -> None:
-        """Both files durable, then the notes of accounts that they make superfluous are removed."""
+    def write(self, state: ImportState, *, last: bool = False) -> None:
+        """Both files durable, then the notes of accounts that they make superfluous are removed.
+
+        The state names those notes, for a run that was cut off before it removed them. last: and then no more.
+        """
+        superfluous, self._pending = self._pending, []
+        self._store(state, [pending.name for pending in superfluous])
+        for pending in superfluous:
+            pending.clear()
+        if last and superfluous:
+            self._store(state, [])
+
+    def _store(self, state: ImportState, notes: list[str]) -> None:
         if self._errors is not None:
             self._errors.flush()
             os.fsync(self._errors.fileno())
         document = {
             "schema": SCHEMA, "tenant": state.tenant, "size": state.size, "changed": state.changed,
             "done": state.done, "beyond": sorted(state.beyond), "left": sorted(state.left),
-            "complete": state.complete, "counts": {name: getattr(state.counts, name) for name in Counts.__slots__},
+            "complete": state.complete, "notes": notes,
+            "counts": {name: getattr(state.counts, name) for name in Counts.__slots__},
         }  # fmt: skip
         new = self.state_file.with_name(self.state_file.name + ".new")
         flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC
@@ -126,5 +142,3 @@ class ImportNotes:
             os.fsync(folder)
         finally:
             os.close(folder)
-        while self._pending:
-            self._pending.pop().clear()

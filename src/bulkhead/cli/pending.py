@@ -9,6 +9,7 @@ States of an account on its way, each safe to be cut off in:
 
 import contextlib
 import hashlib
+import re
 from pathlib import Path
 
 from bulkhead.cli.secret_file import write_secret
@@ -26,7 +27,12 @@ class PendingAccount:
 
     def __init__(self, layout: Layout, address: Address) -> None:
         name = hashlib.sha256(address.key.encode()).hexdigest()[:32]
-        self._path: Path = layout.socket.parent / FOLDER / layout.tenant / name
+        self._path: Path = _folder(layout) / name
+
+    @property
+    def name(self) -> str:
+        """The name of its file: 32 hexadecimal digits."""
+        return self._path.name
 
     def read(self) -> AccountId | None:
         """The id under which it was begun, or None. Raises ConfigError on a file that is none of ours."""
@@ -50,3 +56,14 @@ class PendingAccount:
         """All of it is done."""
         with contextlib.suppress(FileNotFoundError):
             self._path.unlink()
+
+
+def clear_note(layout: Layout, name: str) -> None:
+    """Clear the note of that name. Raises ValueError for what is no name of one."""
+    if not re.fullmatch("[0-9a-f]{32}", name):
+        raise ValueError("no name of a note")
+    (_folder(layout) / name).unlink(missing_ok=True)
+
+
+def _folder(layout: Layout) -> Path:
+    return layout.socket.parent / FOLDER / layout.tenant
