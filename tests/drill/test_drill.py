@@ -21,6 +21,9 @@ from bulkhead.drill.probes import load_probes
 from bulkhead.drill.semantic import Column, load_semantic
 
 SECONDS = 300
+pytestmark = pytest.mark.timeout(
+    SECONDS
+)  # two whole drills: half a minute each, more where other work shares the processors
 PAGE = Path(__file__).parents[2] / "docs" / "drill.md"
 
 
