@@ -54,6 +54,35 @@ def test_an_account_goes_through_its_whole_life(live: Live) -> None:
     assert live("account", "passwd", "kddi", "life@kddi.example", "--password-stdin", stdin="x" * 12).status == 4
 
 
+def test_credentials_are_rotated_in_a_running_cell_and_its_holders_start_again_on_the_new_keys(live: Live) -> None:
+    assert live.add("rotated@kddi.example").status == 0
+    custody, home = live.directory / "custody" / "kddi", live.directory / "cells" / "kddi"
+    holders = ("auth", "keyring")
+    roots = {name: (custody / f"{name}.root").read_bytes() for name in holders}
+    ran = live("credentials", "rotate", "kddi", "--emergency", "--json")
+    assert ran.status == 0, ran.err
+    for key in ran.json["keys"]:
+        assert (key["version"], key["unreadable"], key["destroyed"], key["kept"]) == (2, 0, [1], [])
+        name = key["compartment"]
+        assert (custody / f"{name}.root").read_bytes() != roots[name] and not (custody / f"{name}.next").exists()
+        assert [path.name for path in (home / name).glob("keys.*")] == ["keys.sealed"]
+    # as after a command that was cut off before the new root key took its place
+    for name in holders:
+        (custody / f"{name}.next").write_bytes(roots[name])
+    kept = live("credentials", "rotate", "kddi", "--json").json["keys"]
+    assert [(key["version"], key["destroyed"], len(key["kept"])) for key in kept] == [(3, [], 1)] * 2
+    assert not list(custody.glob("*.next"))
+    rows = live("status", "--json").json["processes"]
+    pids = {row["compartment"]: row["pid"] for row in rows if row["tenant"] == "kddi"}
+    for name in holders:
+        os.kill(pids[name], signal.SIGKILL)
+    assert live("fsck", "kddi").status == 0
+    changing = ("account", "passwd", "kddi", "rotated@kddi.example", "--change", "--password-stdin")
+    assert live(*changing, stdin=f"{PASSWORD}\na third password\n").status == 0
+    kinds = [entry["kind"] for entry in live("ledger", "kddi", "list", "--json").json["entries"]]
+    assert kinds.count("KeyDestroyed") == 2 and kinds.count("KeyRotationVerified") >= 2
+
+
 def test_an_import_names_each_bad_line_and_makes_the_rest(live: Live, tmp_path: Path) -> None:
     lines = [f"import{n}@stnet.example,pass word, number {n}" for n in range(8)]
     lines += [json.dumps({"address": "import8@stnet.example", "password": PASSWORD, "quota_bytes": 1 << 21})]
