@@ -1,8 +1,8 @@
 """Rotation of K_auth and K_ring: records a second, its CPU, and what logins see meanwhile.
 
 One tenant's auth and keyring, each in a process of its own, on rows of bench/credentials_rows.py (which says what is
-synthesised), with real accounts among them that log in all the time. Argon2id is at its least for these (8 KiB), so that
-the times are those of all that is beside it: gate, auth, keyring and store. Both keys rotate at the same time.
+synthesised), with real accounts among them that log in all the time. Argon2id is at its least for these (8 KiB), so
+that the times are those of all that is beside it: gate, auth, keyring and store. Both keys rotate at the same time.
 
     .venv/bin/python -m bench.rotate_keys --accounts 1000000 [--output FILE]
 """

@@ -21,6 +21,7 @@ from bulkhead.cli.status import status_rows
 from bulkhead.config import Installation, Tenant, check_files, load_installation
 from bulkhead.errors import ConfigError
 from bulkhead.holder.keys import KEY_FILE
+from bulkhead.supervisor.custody import Custody
 from bulkhead.supervisor.layout import Layout
 
 EXPIRY_WARNING_DAYS = 21
@@ -78,7 +79,7 @@ def examine(installation: Installation) -> Iterator[Finding]:
     for tenant in installation.tenants.values():
         layout = Layout(directory, tenant.id)
         yield from _certificates(layout, tenant)
-        yield from _custody(layout)
+        yield from _custody(layout, tenant)
         yield from _recovery(layout, production=installation.settings.boolean("production"))
         if not tenant.disabled:
             yield from _listeners(tenant, running[tenant.id])
@@ -175,7 +176,10 @@ def _mode(tenant: str, matter: str, path: Path) -> Finding:
     return Finding(tenant, matter, State.OK, f"only its owner may read it (mode {mode:04o})")
 
 
-def _custody(layout: Layout) -> Iterator[Finding]:
+def _custody(layout: Layout, tenant: Tenant) -> Iterator[Finding]:
+    keeper = Custody(layout, tenant).keeper
+    for what in keeper.unproven:
+        yield Finding(layout.tenant, f"custody {keeper.name}", State.UNPROVEN, what, "docs/credentials.md, Custody")
     for process in PROCESSES.values():
         if process.disk is not Disk.DATA:
             continue
@@ -186,6 +190,11 @@ def _custody(layout: Layout) -> Iterator[Finding]:
                     layout.tenant, f"keys of {process.name}", State.BAD, f"{path} is missing",
                     "restore it from your copy: without it nothing that this compartment sealed can be opened",
                 )  # fmt: skip
+        if layout.next_root_key(process.name).exists():
+            yield Finding(
+                layout.tenant, f"root key of {process.name}", State.WARNING, "a change of it was cut short",
+                f"bulkhead credentials rotate {layout.tenant} brings it to its end",
+            )  # fmt: skip
         if root.exists():
             yield _mode(layout.tenant, f"root key of {process.name}", root)
 

@@ -14,12 +14,11 @@ from bulkhead.cli.exit_codes import ExitCode
 from bulkhead.cli.output import print_json, say, time_text
 from bulkhead.cli.road import Road, open_road, stamp, wait_for
 from bulkhead.errors import ConfigError
-from bulkhead.supervisor import custody
+from bulkhead.supervisor.custody import Custody
 
 DAY = 86_400
 POLL_SECONDS = 0.2
 SAY_SECONDS = 5.0
-CUSTODY = "file"
 NO_VERSION = 0  # destroys none: brings a change of the root key that was cut short to its end
 _STEPS = {1: "sealed anew", 2: "opened again"}
 
@@ -30,19 +29,19 @@ class _Requests:
 
     rotate: Callable[[bool, int], Request[RotationReport]]
     read: Callable[[], Request[RotationReport]]
-    destroy: Callable[[int, bytes], Request[Done]]
+    destroy: Callable[[int, bytes, str], Request[Done]]
 
 
 _REQUESTS = {
     "auth": _Requests(
         lambda emergency, keep: to_auth.RotateKey(stamp(), emergency, keep),
         lambda: to_auth.ReadRotation(),  # noqa: PLW0108  # a message is made where a test can see it
-        lambda version, root: to_auth.DestroyKey(stamp(), version, root, CUSTODY),
+        lambda version, root, custody: to_auth.DestroyKey(stamp(), version, root, custody),
     ),
     "keyring": _Requests(
         lambda emergency, keep: to_keyring.RotateKey(stamp(), emergency, keep),
         lambda: to_keyring.ReadRotation(),  # noqa: PLW0108  # as above
-        lambda version, root: to_keyring.DestroyKey(stamp(), version, root, CUSTODY),
+        lambda version, root, custody: to_keyring.DestroyKey(stamp(), version, root, custody),
     ),
 }
 
@@ -129,10 +128,11 @@ class _Rotating:
 
     async def _change_root(self, version: int) -> None:
         """Have the key file sealed under the next root key, without this version; then that key is the root key."""
-        layout, compartment = self._road.layout, self._outcome.compartment
-        root = custody.prepare_root(layout, compartment)
-        await self._road.ask(compartment, self._requests.destroy(version, root))
-        custody.adopt_root(layout, compartment)
+        custody, compartment = Custody(self._road.layout, self._road.tenant), self._outcome.compartment
+        mode = custody.mode_of(compartment)
+        root = custody.prepare(compartment)
+        await self._road.ask(compartment, self._requests.destroy(version, root, mode))
+        custody.adopt(compartment)
 
     def _say(self, report: RotationReport) -> None:
         if time.monotonic() - self._said > SAY_SECONDS:

@@ -25,7 +25,7 @@ from bulkhead.errors import BoundaryViolation, ConfigError, TemporaryFailure
 from bulkhead.supervisor import control, crew, layout
 from bulkhead.supervisor.cell_log import CellLog
 from bulkhead.supervisor.control import Child, ControlChannel, Fork, Op
-from bulkhead.supervisor.custody import read_roots
+from bulkhead.supervisor.custody import Custody
 from bulkhead.supervisor.edges import NAME_OF_SLOT, Edges, charge
 from bulkhead.supervisor.image_lock import ImageTerms
 from bulkhead.supervisor.launch import launch
@@ -233,7 +233,7 @@ class Cell:
         """Settings, key, listeners and edges for a unit that is locked; then it starts."""
         self._send_content(unit, Op.SETTINGS, self._settings_of(unit))
         if unit.process.disk is Disk.DATA and not unit.twin:
-            for root in read_roots(self.layout, unit.process.name):
+            for root in Custody(self.layout, self.tenant).read(unit.process.name):
                 self._send_content(unit, Op.ROOT_KEY, root)
         if not unit.twin:
             for name in unit.process.listeners:
