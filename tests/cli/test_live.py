@@ -43,8 +43,20 @@ def test_an_account_goes_through_its_whole_life(live: Live) -> None:
     ran = live("account", "passwd", "kddi", "life@kddi.example", "--password-stdin", stdin="another password\n")
     assert (ran.status, ran.out) == (0, "")
     changing = ("account", "passwd", "kddi", "life@kddi.example", "--change", "--password-stdin")
-    assert live(*changing, stdin="another password\na third password\n").status == 0
-    assert live(*changing, stdin="another password\na fourth password\n").status == 4
+    by_old = "another password\na third password\n"
+    assert live(*changing, stdin=by_old).status == 4  # it is dormant
+    assert live("account", "activate", "kddi", "life@kddi.example", "--reason", "test").status == 0
+    assert live(*changing, stdin=by_old).status == 0
+    assert live(*changing, stdin=by_old).status == 4
+    named = ("kddi", "life@kddi.example")
+    made = live(
+        "app-password", "add", *named, "--label", "phone", "--password-stdin", "--json", stdin="a third password\n"
+    )
+    assert len(made.json["password"]) == 44
+    (row,) = live("app-password", "list", *named, "--json").json["app_passwords"]
+    assert (row["number"], row["label"], row["services"], row["used"]) == (1, "phone", ["imap", "submit"], None)
+    assert live("app-password", "revoke", *named, "1", "--json").json["revoked"] == 1
+    assert live("app-password", "revoke", *named, "1").status == 4
     receipt = live("account", "cancel", "kddi", "life@kddi.example", "--json").json
     assert receipt["account"] == shown["account"]
     assert live("account", "cancel", "kddi", "life@kddi.example").status == 0
