@@ -108,5 +108,5 @@ class FrameReader:
             del self._inbox[:end]
             try:
                 yield _DECODER.decode(body)
-            except msgspec.MsgspecError:
+            except (msgspec.MsgspecError, UnicodeDecodeError):
                 raise PeerError("the reader of the file sent what is no message") from None
