@@ -1,10 +1,12 @@
 """The locked reader of a foreign file, started, listened to and ended."""
 
 import asyncio
+import contextlib
 import subprocess
 import sys
 import tempfile
 from collections.abc import AsyncGenerator, AsyncIterator
+from pathlib import Path
 
 from bulkhead.boundary.processes import SLOTS_PER_CELL
 from bulkhead.cli.output import say
@@ -26,21 +28,23 @@ async def read_rows(road: Road, descriptor: int, dialect: str, skip: int) -> Asy
     """
     installation = road.installation
     uid = installation.settings.integer("uid_base") + SLOTS_PER_CELL * road.tenant.slot + READER_SLOT
-    with tempfile.TemporaryDirectory(prefix="bulkhead-import-") as empty:
-        command = [sys.executable, "-I", "-m", MODULE, dialect, str(skip), empty, str(uid)]
-        process = subprocess.Popen(command, stdin=descriptor, stdout=subprocess.PIPE, env={})
-        try:
-            stream = await _connected(process)
-            async for message in messages_of(stream):
-                if isinstance(message, ReaderLock):
-                    _check_lock(message, production=installation.settings.boolean("production"))
-                yield message
-                if isinstance(message, FileEnd):
-                    return
-            raise PeerError(f"the reader of the file ended before its end (status {process.wait()})")
-        finally:
-            process.kill()
-            process.wait()
+    empty = Path(tempfile.mkdtemp(prefix="bulkhead-import-"))
+    command = [sys.executable, "-I", "-m", MODULE, dialect, str(skip), str(empty), str(uid)]
+    process = subprocess.Popen(command, stdin=descriptor, stdout=subprocess.PIPE, env={})
+    try:
+        async for message in messages_of(await _connected(process)):
+            if isinstance(message, ReaderLock):
+                empty.rmdir()  # its root, which it is locked to by now and needs no more: whoever is killed leaves none
+                _check_lock(message, production=installation.settings.boolean("production"))
+            yield message
+            if isinstance(message, FileEnd):
+                return
+        raise PeerError(f"the reader of the file ended before its end (status {process.wait()})")
+    finally:
+        process.kill()
+        process.wait()
+        with contextlib.suppress(FileNotFoundError):
+            empty.rmdir()
 
 
 async def _connected(process: "subprocess.Popen[bytes]") -> asyncio.StreamReader:
