@@ -200,6 +200,11 @@ CREDENTIALS = (
         "keyring/keyring-says-yes", "keyring/keyring-wrong-release",
     ),
     _one(
+        "a-destroyed-key-stays-in-the-key-file", "holder/keys.py",
+        "gone = [key for key in self.keys.keys if (key.name, key.version) == (name, version)]", "gone = []",
+        "keyring/keyring-opens-older-copy",
+    ),
+    _one(
         "keyring-redeems-for-any-account", "keyring/logins.py", "checked.account != account or ", "",
         "auth/auth-grafts-half",
     ),
@@ -288,6 +293,11 @@ PEERS = (
         "peer-added-queue-to-keyring", "boundary/peers.py", '    Peering("auth", "ledger", ("AppendEvents",)),\n',
         '    Peering("auth", "ledger", ("AppendEvents",)),\n    Peering("queue", "keyring", ("OpenQueued",)),\n',
         "queue/queue-asks-keys",
+    ),
+    _one(
+        "request-added-auth-rotates-keyring", "boundary/peers.py",
+        '"keyring", ("CheckHalf", "AddHalf", ', '"keyring", ("RotateKey", "CheckHalf", "AddHalf", ',
+        "auth/auth-rotates-keyring",
     ),
     _one(
         "request-added-keyring-lists-mailboxes", "boundary/peers.py",
