@@ -81,6 +81,7 @@ def test_credentials_are_rotated_in_a_running_cell_and_its_holders_start_again_o
     # as after a command that was cut off before the new root key took its place
     for name in holders:
         (custody / f"{name}.next").write_bytes(roots[name])
+        (custody / f"{name}.next").chmod(0o400)
     kept = live("credentials", "rotate", "kddi", "--json").json["keys"]
     assert [(key["version"], key["destroyed"], len(key["kept"])) for key in kept] == [(3, [], 1)] * 2
     assert not list(custody.glob("*.next"))
