@@ -61,6 +61,9 @@ def test_numbers_of_kinds_never_change() -> None:
         "AppPasswordRevoked": 17,
         "CredentialsRevoked": 18,
         "Stuffing": 19,
+        "KeyRotationBegun": 24,
+        "KeyRotationVerified": 25,
+        "KeyDestroyed": 26,
     }
     assert all(kind.doc.endswith(".") for kind in EVENTS.values())
 

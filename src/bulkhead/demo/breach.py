@@ -13,15 +13,16 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from bulkhead.boundary.messages.to_auth import CountCredentials
-from bulkhead.boundary.messages.to_directory import CountAccounts
-from bulkhead.boundary.messages.to_keyring import CountKeyring
-from bulkhead.boundary.messages.to_store import CountStore
+from bulkhead.boundary.messages.to_auth import AuthCounts, CountCredentials
+from bulkhead.boundary.messages.to_directory import AccountCounts, CountAccounts
+from bulkhead.boundary.messages.to_keyring import CountKeyring, KeyringCounts
+from bulkhead.boundary.messages.to_store import CountStore, StoreCounts
 from bulkhead.boundary.processes import PROCESSES
 from bulkhead.cli.exit_codes import ExitCode
 from bulkhead.cli.exposure import rows_of
-from bulkhead.cli.many import Answer, ask_all
+from bulkhead.cli.many import Answer, Asked, ask_all
 from bulkhead.cli.output import print_table, say
+from bulkhead.cli.records import open_auth
 from bulkhead.cli.road import wait_for
 from bulkhead.cli.status import status_rows
 from bulkhead.config import Installation, load_installation
@@ -130,15 +131,15 @@ def _running(installation: Installation, tenant: str) -> list[dict[str, Any]]:
 
 def _ask(installation: Installation) -> list[Answer]:
     """The counts of every cell. Raises TemporaryFailure, and Refused where a stop is still in force."""
-    requests = [
-        ("directory", CountAccounts()), ("auth", CountCredentials()),
+    requests: list[tuple[str, Asked]] = [
+        ("directory", CountAccounts()), ("auth", open_auth), ("auth", CountCredentials()),
         ("keyring", CountKeyring()), ("store", CountStore()),
     ]  # fmt: skip
     answers = wait_for(ask_all(installation, list(installation.tenants.values()), requests, COUNT_SECONDS))
     for answer in answers:
         if answer.error is not None:
             raise TemporaryFailure(f"{answer.tenant}/{answer.compartment}: {answer.error.public}", code="not-running")
-        if answer.compartment in {"auth", "keyring"} and answer.reply.stopped:
+        if isinstance(answer.reply, AuthCounts | KeyringCounts) and answer.reply.stopped:
             raise Refused(
                 f"{answer.tenant}'s logins are stopped, perhaps by an earlier breach; lift that first: "
                 f"bulkhead stop {answer.tenant} --lift -C {installation.directory}"
@@ -147,12 +148,12 @@ def _ask(installation: Installation) -> list[Answer]:
 
 
 def _holdings(answers: list[Answer]) -> dict[str, Holdings]:
-    found = {(answer.tenant, answer.compartment): answer.reply for answer in answers}
+    found = {(answer.tenant, type(answer.reply)): answer.reply for answer in answers}
     return {
         tenant: Holdings(
-            addresses=found[tenant, "directory"].addresses,
-            verifiers=found[tenant, "auth"].credentials,
-            messages=found[tenant, "store"].messages,
+            addresses=found[tenant, AccountCounts].addresses,
+            verifiers=found[tenant, AuthCounts].credentials,
+            messages=found[tenant, StoreCounts].messages,
         )
         for tenant in dict.fromkeys(answer.tenant for answer in answers)
     }
@@ -221,7 +222,7 @@ def _exposure(answers: list[Answer], tenant: str, compartment: str, attack: Atta
             )
         ]  # fmt: skip
     for answer in answers:
-        if answer.tenant == tenant:
+        if answer.tenant == tenant and not isinstance(answer.reply, AuthCounts):
             for row in rows_of(answer):
                 reached = answer.compartment == compartment or attack.locked.holds(tenant, answer.compartment)
                 grade = "ceiling" if reached else "not reached"
