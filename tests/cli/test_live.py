@@ -300,7 +300,7 @@ def test_every_json_key_that_is_documented_is_printed(live: Live, tmp_path: Path
         "ledger list": ["ledger", "kddi", "list"], "ledger verify": ["ledger", "kddi", "verify"],
         "ledger prove": ["ledger", "kddi", "prove", "1"],
     }  # fmt: skip
-    assert set(words) == {command.name for command in COMMANDS if command.json_keys}
+    assert set(words) == {command.name for command in COMMANDS if command.json_keys and command.in_installation}
     documented = {command.name: command for command in COMMANDS}
     for name, line in words.items():  # in this order: what makes an app password comes before what lists and revokes it
         typed = PASSWORD + "\n" if "--password-stdin" in line else None

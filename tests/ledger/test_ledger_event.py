@@ -64,6 +64,8 @@ def test_numbers_of_kinds_never_change() -> None:
         "KeyRotationBegun": 24,
         "KeyRotationVerified": 25,
         "KeyDestroyed": 26,
+        "HalfDestroyed": 27,
+        "AccountDestroyed": 28,
     }
     assert all(kind.doc.endswith(".") for kind in EVENTS.values())
 

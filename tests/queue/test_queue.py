@@ -19,6 +19,7 @@ from bulkhead.boundary.messages.registry import requests_of
 from bulkhead.boundary.messages.to_queue import (
     Attempted,
     CountQueue,
+    DestroyQueued,
     ListQueue,
     Outcome,
     QueuePage,
@@ -31,7 +32,7 @@ from bulkhead.boundary.messages.to_queue import (
 )
 from bulkhead.boundary.peers import PEERS
 from bulkhead.errors import IntegrityError, Refused, TemporaryFailure
-from bulkhead.identifiers import new_id
+from bulkhead.identifiers import AccountId, new_id
 from bulkhead.queue import handle
 from bulkhead.queue.handle import HANDLERS
 
@@ -107,6 +108,22 @@ def test_a_delivered_message_leaves_no_row_and_no_file(tmp_path: Path) -> None:
             assert host.files() == []
             counts = await host.ask(CountQueue(), "cli")
             assert (counts.messages, counts.recipients, counts.delivered, counts.failed) == (0, 0, 1, 1)
+            assert (await host.check()).problems == ()
+
+    run(test)
+
+
+def test_a_cancelled_account_leaves_nothing_queued_and_others_keep_theirs(tmp_path: Path) -> None:
+    async def test() -> None:
+        async with opened(tmp_path) as host:
+            await host.enqueue("b@far.example")
+            gone = DestroyQueued(Stamp.fresh("cli"), AccountId(bytes(16)), "Someone@Ours.example")
+            assert (await host.ask(gone, "cli")).messages == 0 and len(host.files()) == 1
+            (row,) = (await host.ask(ListQueue(), "cli")).rows
+            gone = DestroyQueued(Stamp.fresh("cli"), AccountId(bytes(16)), row.reverse_path.upper())
+            assert (await host.ask(gone, "cli")).messages == 1 and host.files() == []
+            assert (await host.ask(gone, "cli")).messages == 1  # the same request: answered again, not done again
+            assert (await host.ask(CountQueue(), "cli")).messages == 0
             assert (await host.check()).problems == ()
 
     run(test)

@@ -24,7 +24,7 @@ from bulkhead.boundary.messages.census import AccountRecords, RecordPage
 from bulkhead.boundary.messages.fields import Done, Request
 from bulkhead.errors import Refused
 from bulkhead.holder.database import Database
-from bulkhead.holder.outbox import Outbox
+from bulkhead.holder.outbox import Outbox, note
 from bulkhead.holder.revocation import Revocation
 from bulkhead.holder.rotation import Part, Rotation, handlers
 from bulkhead.holder.stop import TenantStop
@@ -165,8 +165,9 @@ async def set_login_state(auth: Auth, _: Channel, request: m.SetLoginState, __: 
     if request.state not in (LoginState.OPEN, LoginState.SUSPENDED, LoginState.DESTROYED):
         raise Refused("a state is 1 (open), 2 (suspended) or 3 (destroyed)", code="bad-state")
     owner = auth.rows.owner(request.account)
-    await auth.database.write(partial(_set_state, keys=auth.rows.keys, owner=owner, state=request.state))
+    await auth.database.write(partial(_set_state, keys=auth.rows.keys, owner=owner, request=request))
     if request.state == LoginState.DESTROYED:
+        auth.outbox.wake()
         auth.known.forget(request.account)
         await auth.database.truncate_wal()
     return Done()
@@ -188,7 +189,8 @@ async def match_auth(auth: Auth, _: Channel, request: m.MatchAuth, __: _Body) ->
     return await census(auth.database, auth.rows).of_accounts(request.accounts)
 
 
-def _set_state(connection: Connection, *, keys: Keys, owner: bytes, state: int) -> None:
+def _set_state(connection: Connection, *, keys: Keys, owner: bytes, request: m.SetLoginState) -> None:
+    state = request.state
     row = connection.execute("SELECT state FROM account WHERE owner = ?", (owner,)).fetchone()
     if row is not None and row[0] == LoginState.DESTROYED and state != LoginState.DESTROYED:
         raise Refused("the account was destroyed", code="tombstone")
@@ -197,6 +199,9 @@ def _set_state(connection: Connection, *, keys: Keys, owner: bytes, state: int) 
         connection.execute("DELETE FROM half WHERE owner = ?", (owner,))
         connection.execute("DELETE FROM app_password WHERE owner = ?", (owner,))
         connection.execute("DELETE FROM known WHERE owner = ?", (owner,))
+        if row is None or row[0] != LoginState.DESTROYED:
+            details = {"version": keys.keys.current(AUTH)[0]}
+            note(connection, "HalfDestroyed", request.stamp.actor, details, request.account)
         return
     new = State.SUSPENDED if state == LoginState.SUSPENDED else State.ACTIVE
     for bid, g, record in connection.execute("SELECT bid, g, record FROM half WHERE owner = ?", (owner,)).fetchall():

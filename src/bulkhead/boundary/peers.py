@@ -89,11 +89,11 @@ PEERS: tuple[Peering, ...] = (
         "cli", "store",
         ("OpenAccount", "DestroyAccount", "CountStore", "CheckStore"),
     ),
-    Peering("cli", "queue", ("ListQueue", "RetryNow", "CountQueue", "CheckQueue")),
+    Peering("cli", "queue", ("ListQueue", "RetryNow", "DestroyQueued", "CountQueue", "CheckQueue")),
     Peering(
         "cli", "ledger",
         ("ReadCheckpoint", "ReadEntries", "ProveInclusion", "ProveConsistency",
-         "CheckLedger", "RecordDrill", "RecordCensus"),
+         "CheckLedger", "RecordDrill", "RecordCensus", "RecordOblivion"),
     ),
 )  # fmt: skip
 

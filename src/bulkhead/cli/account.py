@@ -14,12 +14,11 @@ from bulkhead.cli.account_lines import PASSWORD_MAX, numbered_lines, parse_line
 from bulkhead.cli.account_steps import (
     STATUS_NAMES,
     NewPassword,
-    Receipt,
     activate_account,
     add_account,
-    cancel_account,
     change_password,
     close_account,
+    forget_address,
     require_account,
     reset_password,
 )
@@ -92,21 +91,10 @@ def activate(options: argparse.Namespace) -> int:
     return 0
 
 
-def cancel(options: argparse.Namespace) -> int:
-    """Destroy it, and print the receipt."""
-    receipt: Receipt = _with_road(options, cancel_account, options.reason)
-    document = {
-        "tenant": options.tenant, "account": format_id("acc", receipt.account), "address": options.address,
-        "sessions_ended": receipt.sessions_ended, "destroyed": list(receipt.destroyed), "time": receipt.time,
-    }  # fmt: skip
-    if options.json:
-        print_json(options.command, document)
-        return 0
-    print(f"{options.address} ({document['account']}) is cancelled; destroyed at {time_text(receipt.time)}:")
-    for what in receipt.destroyed:
-        print(f"  {what}")
-    print(f"  {receipt.sessions_ended} live sessions ended")
-    print("Backups of this installation that you made still hold it, sealed, until they expire.")
+def purge(options: argparse.Namespace) -> int:
+    """Forget a cancelled account's address."""
+    _with_road(options, forget_address, options.reason)
+    say(f"{options.tenant}: the address is kept as a keyed digest only, and stays refused")
     return 0
 
 

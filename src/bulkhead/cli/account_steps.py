@@ -4,7 +4,7 @@ What widens reach ends at directory, which alone makes an account reachable; wha
 which nothing opens. Whoever cuts a command off finds the account closed, never half open.
 """
 
-import time
+from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 
 from bulkhead.boundary.messages.to_auth import ChangePassword, Scope, SetLoginState, SetPassword
@@ -16,6 +16,7 @@ from bulkhead.boundary.messages.to_directory import (
     ShowAccount,
 )
 from bulkhead.boundary.messages.to_keyring import CreateMailboxKeys, SetHalfState
+from bulkhead.boundary.messages.to_queue import DestroyQueued
 from bulkhead.boundary.messages.to_store import DestroyAccount, OpenAccount
 from bulkhead.cli.pending import PendingAccount
 from bulkhead.cli.recovery import RecoveryKeys, recover
@@ -35,16 +36,6 @@ STATUS_NAMES = {
     AccountStatus.CANCELLED: "cancelled",
     AccountStatus.PURGED: "purged",
 }
-
-
-@dataclass(frozen=True, slots=True)
-class Receipt:
-    """What a cancellation destroyed."""
-
-    account: AccountId
-    sessions_ended: int
-    destroyed: tuple[str, ...]
-    time: int  # ms
 
 
 async def find_account(road: Road, address: Address) -> AccountRow | None:
@@ -122,12 +113,24 @@ async def _set_status(road: Road, address: Address, status: int, reason: str) ->
     return await road.ask("directory", SetAccountStatus(stamp(), str(address), status, reason))
 
 
-async def _destroy(road: Road, account: AccountId) -> int:
-    """Destroy both halves and the mail of an account; how many sessions ended. Each step may be repeated."""
+async def destroy_steps(road: Road, account: AccountId, reverse_path: str = "") -> AsyncIterator[tuple[str, int]]:
+    """Destroy both halves, the mail and what is queued: each compartment once it has, with what ended there.
+
+    keyring goes first: without its half nothing opens, whatever fails later. Each step may be repeated.
+    """
     ended = await road.ask("keyring", SetHalfState(stamp(), account, DESTROYED))
+    yield "keyring", ended.sessions
     await road.ask("auth", SetLoginState(stamp(), account, DESTROYED))
+    yield "auth", 0
     await road.ask("store", DestroyAccount(stamp(), account))
-    return ended.sessions
+    yield "store", 0
+    queued = await road.ask("queue", DestroyQueued(stamp(), account, reverse_path))
+    yield "queue", queued.messages
+
+
+async def _destroy(road: Road, account: AccountId) -> None:
+    async for _ in destroy_steps(road, account):
+        pass
 
 
 async def require_account(road: Road, address: Address) -> AccountRow:
@@ -155,14 +158,14 @@ async def activate_account(road: Road, address: Address, reason: str) -> Account
     return await _set_status(road, address, AccountStatus.ACTIVE, reason)
 
 
-async def cancel_account(road: Road, address: Address, reason: str) -> Receipt:
-    """Destroy an account for ever, keyring's half first. Repeats what an earlier try did not reach."""
-    row = await require_account(road, address)
-    account = AccountId(row.account)
-    sessions = await _destroy(road, account)
-    await _set_status(road, address, AccountStatus.CANCELLED, reason)
-    destroyed = ("keyring: verifier and mailbox key", "auth: salts and limits", "store: mailboxes and mail")
-    return Receipt(account, sessions, destroyed, int(time.time() * 1000))
+async def forget_address(road: Road, address: Address, reason: str) -> AccountRow:
+    """Keep of a cancelled account's address only a keyed digest, by which it stays refused."""
+    return await _set_status(road, address, AccountStatus.PURGED, reason)
+
+
+async def release_address(road: Road, address: Address, reason: str) -> AccountRow:
+    """The last step of a cancellation: the address reaches nothing any more, and nobody gets it again."""
+    return await _set_status(road, address, AccountStatus.CANCELLED, reason)
 
 
 async def withdraw_account(road: Road, address: Address, reason: str) -> None:
@@ -170,7 +173,8 @@ async def withdraw_account(road: Road, address: Address, reason: str) -> None:
     pending = PendingAccount(road.layout, address)
     begun, known = pending.read(), await find_account(road, address)
     if known is not None and known.status < AccountStatus.CANCELLED:
-        await cancel_account(road, address, reason)
+        await _destroy(road, AccountId(known.account))
+        await release_address(road, address, reason)
     elif known is None and begun is not None:
         await _destroy(road, begun)
     pending.clear()

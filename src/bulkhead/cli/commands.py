@@ -12,6 +12,7 @@ GROUPS = {
     "tenant": "The tenants of the installation.",
     "domain": "The domains of a tenant.",
     "account": "The accounts of a tenant.",
+    "receipt": "Receipts of cancelled accounts.",
     "credentials": "How passwords are protected, and the keys that they are sealed under.",
     "app-password": "Passwords for one device and some services.",
     "credentials breached": "Passwords that were stolen elsewhere, and may not be used here.",

@@ -105,17 +105,66 @@ DIRECTORY_COMMANDS = (
     ),
     Command(
         ("account", "cancel"), "Destroy an account for ever: verifier, mailbox key and mail.",
-        "bulkhead.cli.account:cancel", (TENANT, ADDRESS, REASON), exits=LIVE,
+        "bulkhead.cli.oblivion:cancel",
+        (
+            TENANT, ADDRESS, REASON,
+            option("--receipt", "FILE", "Where the former subscriber's copy of the receipt goes (default: receipts/).",
+                   default=""),
+        ),
+        exits=(*LIVE, ExitCode.INTEGRITY),
         text="The keyring's half goes first, so that whatever fails later, nothing can be read any more. The address "
-        "is never given to another person. Prints a receipt.",
+        "is never given to another person. Cut off anywhere, it goes on when given again. The receipt proves from the "
+        "ledger what was destroyed when, and until when older copies can be read: docs/lifecycle.md.",
         json_keys={
             "tenant": "the tenant's id",
             "account": "its id",
             "address": "its address",
             "sessions_ended": "live sessions that ended",
+            "queued_destroyed": "messages of it that had not left, and are destroyed",
             "destroyed": "what was destroyed, in order",
             "time": "when all of it was durable, ms since 1970",
+            "receipt": "the file with the receipt",
         },
+    ),
+    Command(
+        ("account", "purge"), "Forget a cancelled account's address, but for a digest by which it stays refused.",
+        "bulkhead.cli.account:purge", (TENANT, ADDRESS, REASON), exits=LIVE,
+    ),
+    Command(
+        ("receipt", "verify"), "Check the receipt of a cancelled account; needs no installation.",
+        "bulkhead.cli.oblivion:verify",
+        (
+            positional("file", "The receipt."),
+            option("--key", "KEY", "The public key of the tenant's log, as the tenant publishes it: "
+                   "name+id+base64.", required=True),
+            option("--address", "ADDRESS", "Check that it is the receipt of this address.", default=""),
+        ),
+        in_installation=False, exits=(ExitCode.INTEGRITY,),
+        json_keys={
+            "tenant": "the tenant's id",
+            "subject": "the account as the log names it, hex",
+            "time": "when all of it was durable, ms since 1970",
+            "address": "whose it is, or null in a copy that does not show it",
+            "destroyed": "one object a step, in order",
+            "destroyed[].what": "what was destroyed",
+            "destroyed[].time": "when, ms since 1970",
+            "first_version": "oldest version of keyring's key that copies may lie under",
+            "last_version": "newest of them",
+            "copies_destroyed": "whether all of them are destroyed",
+            "copies_until": "when they are to be destroyed, ms since 1970; 0: no date is set, or it is done",
+            "log": "the log's name",
+            "size": "entries of the log below which it is proven",
+        },
+    ),
+    Command(
+        ("receipt", "renew"), "Write a receipt again, with what became of the key that older copies lie under.",
+        "bulkhead.cli.oblivion:renew",
+        (
+            TENANT,
+            positional("file", "The receipt: the subscriber's copy, or the one in receipts/."),
+            option("--to", "FILE", "Where the new one goes (default: in the place of the old one).", default=""),
+        ),
+        exits=(*LIVE, ExitCode.INTEGRITY),
     ),
     Command(
         ("account", "passwd"), "Set a new password, with both recovery keys or the old password; no mail is lost.",

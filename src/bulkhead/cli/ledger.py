@@ -85,19 +85,24 @@ def prove(options: argparse.Namespace) -> int:
     return 0
 
 
-async def _checkpoint(road: Road) -> tuple[Checkpoint, str]:
+async def read_checkpoint(road: Road) -> tuple[Checkpoint, str]:
     """The newest checkpoint, verified, and its text."""
     text = (await road.ask("ledger", ReadCheckpoint())).text
     return _verified(road, text), text
 
 
-def _verified(road: Road, text: str) -> Checkpoint:
+def log_key(road: Road) -> VerifierKey:
+    """The public key that the tenant's file pins, with the log's name. Raises ConfigError."""
     settings = road.tenant.settings
-    origin = settings.text("ledger.origin") or f"bulkhead/{road.tenant.id}"
     pinned = settings.text("pinned.ledger_key")
     if not pinned:
         raise ConfigError(f"{road.tenant.file}: pinned.ledger_key is empty; restore it from a copy of the file")
-    return verify_checkpoint(parse_note(text.encode()), origin, VerifierKey(origin, base64.b64decode(pinned)))
+    return VerifierKey(settings.text("ledger.origin") or f"bulkhead/{road.tenant.id}", base64.b64decode(pinned))
+
+
+def _verified(road: Road, text: str) -> Checkpoint:
+    key = log_key(road)
+    return verify_checkpoint(parse_note(text.encode()), key.name, key)
 
 
 def _kept_checkpoint(road: Road, name: str) -> Checkpoint:
@@ -112,7 +117,7 @@ def _kept_checkpoint(road: Road, name: str) -> Checkpoint:
         raise IntegrityError(f"{name}: {error.public}") from None
 
 
-async def _entries(road: Road, first: int, end: int) -> AsyncIterator[tuple[int, bytes]]:
+async def read_entries(road: Road, first: int, end: int) -> AsyncIterator[tuple[int, bytes]]:
     """Index and bytes of the entries from `first` up to `end`. Raises IntegrityError where one is withheld."""
     while first < end:
         page = await road.ask("ledger", ReadEntries(first, min(EVENTS_MAX, end - first)))
@@ -125,16 +130,16 @@ async def _entries(road: Road, first: int, end: int) -> AsyncIterator[tuple[int,
 
 async def _list(road: Road, first: int, limit: int) -> tuple[int, list[tuple[int, Event]]]:
     async with road:
-        checkpoint, _ = await _checkpoint(road)
+        checkpoint, _ = await read_checkpoint(road)
         end = min(checkpoint.size, first + limit) if limit else checkpoint.size
-        return checkpoint.size, [(index, parse_event(entry)) async for index, entry in _entries(road, first, end)]
+        return checkpoint.size, [(index, parse_event(entry)) async for index, entry in read_entries(road, first, end)]
 
 
 async def _verify(road: Road, earlier: Checkpoint | None) -> tuple[Checkpoint, str]:
     async with road:
-        checkpoint, text = await _checkpoint(road)
+        checkpoint, text = await read_checkpoint(road)
         frontier = Frontier()
-        async for index, entry in _entries(road, 0, checkpoint.size):
+        async for index, entry in read_entries(road, 0, checkpoint.size):
             try:
                 parse_event(entry)
             except IntegrityError as error:
@@ -162,7 +167,7 @@ async def _check_extends(road: Road, earlier: Checkpoint, now: Checkpoint) -> No
 
 async def _prove(road: Road, index: int) -> dict[str, Any]:
     async with road:
-        checkpoint, text = await _checkpoint(road)
+        checkpoint, text = await read_checkpoint(road)
         proof = (await road.ask("ledger", ProveInclusion(index, checkpoint.size))).hashes
         entry = (await road.ask("ledger", ReadEntries(index, 1))).entries[0]
     leaf = leaf_hash(entry)

@@ -34,6 +34,10 @@ class PendingAccount:
         """The name of its file: 32 hexadecimal digits."""
         return self._path.name
 
+    def beside(self, suffix: str) -> Path:
+        """Another note of the same address."""
+        return self._path.with_suffix(suffix)
+
     def read(self) -> AccountId | None:
         """The id under which it was begun, or None. Raises ConfigError on a file that is none of ours."""
         try:

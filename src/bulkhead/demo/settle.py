@@ -6,7 +6,8 @@ from pathlib import Path
 
 from bulkhead.boundary.messages.to_directory import AccountStatus
 from bulkhead.boundary.messages.to_store import CountStore
-from bulkhead.cli.account_steps import NewPassword, add_account, cancel_account, close_account
+from bulkhead.cli.account_steps import NewPassword, add_account, close_account
+from bulkhead.cli.oblivion import cancel_account
 from bulkhead.cli.road import Road, open_road
 from bulkhead.demo.people import ACTIVE, CANCELLED, DORMANT, Subscriber
 from bulkhead.errors import Refused

@@ -236,6 +236,7 @@ async def lift_session_stop(keyring: Keyring, _: Channel, request: m.LiftSession
 async def set_half_state(keyring: Keyring, _: Channel, request: m.SetHalfState, __: _Body) -> m.SessionsEnded:
     """Open, suspended or destroyed."""
     await keyring.mailboxes.set_state(request)
+    keyring.outbox.wake()
     if request.state == AccountState.OPEN:
         return m.SessionsEnded(0)
     keyring.logins.forget(request.account)

@@ -10,6 +10,7 @@ from bulkhead.boundary.messages.to_directory import BindingRow
 from bulkhead.boundary.messages.to_keyring import CreatedMailboxKeys, CreateMailboxKeys, SetHalfState
 from bulkhead.errors import Refused
 from bulkhead.holder.database import Database
+from bulkhead.holder.outbox import note
 from bulkhead.identifiers import AccountId
 from bulkhead.keyring.keys import Keys
 from bulkhead.keyring.schema import AccountState
@@ -58,12 +59,13 @@ class Mailboxes:
         """Open, suspend, or destroy in every file. Raises Refused (`no-such-account`, `tombstone`, `bad-state`)."""
         if request.state not in (AccountState.OPEN, AccountState.SUSPENDED, AccountState.DESTROYED):
             raise Refused("a state is 1 (open), 2 (suspended) or 3 (destroyed)", code="bad-state")
-        await self._database.write(partial(self._set_state, mid=self._keys.mid(request.account), state=request.state))
+        await self._database.write(partial(self._set_state, mid=self._keys.mid(request.account), request=request))
         if request.state == AccountState.DESTROYED:
             await self._database.truncate_wal()
             self._tokens.void(request.account)
 
-    def _set_state(self, connection: Connection, *, mid: bytes, state: int) -> None:
+    def _set_state(self, connection: Connection, *, mid: bytes, request: SetHalfState) -> None:
+        state = request.state
         row = connection.execute("SELECT state FROM account WHERE mid = ?", (mid,)).fetchone()
         if row is None and state != AccountState.DESTROYED:
             raise Refused("no such account", code="no-such-account")
@@ -74,6 +76,9 @@ class Mailboxes:
             connection.execute("DELETE FROM half WHERE mid = ?", (mid,))
             connection.execute("DELETE FROM mailbox WHERE mid = ?", (mid,))
             connection.execute("DELETE FROM failure WHERE mid = ?", (mid,))
+            if row is not None and row[0] != AccountState.DESTROYED:
+                details = {"version": self._keys.current_ring()[0]}
+                note(connection, "HalfDestroyed", request.stamp.actor, details, request.account)
             return
         new = State.SUSPENDED if state == AccountState.SUSPENDED else State.ACTIVE
         for bid, g, record in connection.execute("SELECT bid, g, record FROM half WHERE mid = ?", (mid,)).fetchall():

@@ -72,6 +72,8 @@ EVENTS: Mapping[str, EventKind] = MappingProxyType(
             (24, "KeyRotationBegun", "A key that seals records was given its next version."),
             (25, "KeyRotationVerified", "Every record opens under the new version; when the old one may be destroyed."),
             (26, "KeyDestroyed", "A retired version of a key is destroyed, after this entry."),
+            (27, "HalfDestroyed", "A compartment destroyed its half of an account's credentials, and its keys."),
+            (28, "AccountDestroyed", "All of an account is destroyed: what, when, and what older copies lie under."),
         )
     }
 )

@@ -33,6 +33,7 @@ from bulkhead.boundary.messages.to_ledger import (
     ReadEntries,
     RecordCensus,
     RecordDrill,
+    RecordOblivion,
 )
 from bulkhead.errors import IntegrityError, Refused, TemporaryFailure
 from bulkhead.identifiers import ID_BYTES, AccountId
@@ -210,6 +211,18 @@ async def record_census(ledger: Ledger, peer: Channel, request: RecordCensus, _:
     return Appended(await ledger.append(peer, AppendEvents(request.stamp, (event,))))
 
 
+async def record_oblivion(ledger: Ledger, peer: Channel, request: RecordOblivion, _: BodyReader | None) -> Appended:
+    """Append the account's end, then answer."""
+    details: dict[str, str | int | bool | None] = {
+        "tenant": request.tenant, "commitment": request.commitment.hex(), "keyring_at": request.keyring_at,
+        "auth_at": request.auth_at, "store_at": request.store_at, "queue_at": request.queue_at,
+        "directory_at": request.directory_at, "ring_first": request.ring_first, "ring_version": request.ring_version,
+        "older_until": request.older_until,
+    }  # fmt: skip
+    event = to_ledger.Event("AccountDestroyed", request.time, request.stamp.actor, request.account, details)
+    return Appended(await ledger.append(peer, AppendEvents(request.stamp, (event,))))
+
+
 async def read_checkpoint(ledger: Ledger, _: Channel, __: ReadCheckpoint, ___: BodyReader | None) -> CheckpointText:
     """The newest signed checkpoint."""
     note: str = await ledger.run(lambda: ledger.log.note.encode().decode())
@@ -284,4 +297,5 @@ HANDLERS: Mapping[type[Request[Any]], Handler] = {
     CheckLedger: check_ledger,
     RecordDrill: record_drill,
     RecordCensus: record_census,
+    RecordOblivion: record_oblivion,
 }

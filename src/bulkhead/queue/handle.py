@@ -15,9 +15,11 @@ from bulkhead.boundary.messages.to_queue import (
     Attempted,
     CheckQueue,
     CountQueue,
+    DestroyQueued,
     Enqueue,
     ListQueue,
     QueueCounts,
+    QueuedDestroyed,
     QueuedPartSent,
     QueuedRow,
     QueuePage,
@@ -216,6 +218,27 @@ async def retry_now(queue: Queue, _: Channel, request: RetryNow, __: BodyReader 
     return done
 
 
+async def destroy_queued(queue: Queue, _: Channel, request: DestroyQueued, __: BodyReader | None) -> QueuedDestroyed:
+    """The rows go first; a file whose row is gone is swept at the next start, if not here."""
+    gone: list[bytes] = []
+
+    def work(connection: sqlite3.Connection) -> QueuedDestroyed:
+        gone[:] = rows.destroy(connection, request.account, request.reverse_path)
+        return QueuedDestroyed(len(gone))
+
+    def after(_: QueuedDestroyed) -> None:
+        for queue_id in gone:
+            queue.files.remove(queue_id)
+
+    destroyed = await queue.database.mutate(request, work, after=after)
+    await queue.database.truncate_wal()
+    queue.messages -= len(gone)
+    for queue_id in gone:
+        queue.leases.pop(queue_id, None)
+    queue.arm()
+    return destroyed
+
+
 def count_queue(queue: Queue, _: Channel, __: CountQueue, ___: BodyReader | None) -> QueueCounts:
     """What waits, and what was done since the queue was made."""
     recipients, oldest, delivered, failed, unknown = queue.database.first(
@@ -239,6 +262,7 @@ HANDLERS: Mapping[type[Request[Any]], Handler] = {
     ReportAttempt: report_attempt,
     ListQueue: list_queue,
     RetryNow: retry_now,
+    DestroyQueued: destroy_queued,
     CountQueue: count_queue,
     CheckQueue: check_queue,
 }

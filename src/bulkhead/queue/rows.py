@@ -82,6 +82,15 @@ def insert(connection: sqlite3.Connection, request: Enqueue, now: int, schedule:
     )
 
 
+def destroy(connection: sqlite3.Connection, account: bytes, reverse_path: str) -> list[bytes]:
+    """Delete the messages of an address and the tallies of its account; the ids of those messages."""
+    own = "FROM message WHERE reverse_path <> '' AND lower(reverse_path) = lower(?)"
+    gone = [row[0] for row in connection.execute(f"SELECT queue_id {own}", (reverse_path,))]
+    connection.execute(f"DELETE {own}", (reverse_path,))
+    connection.execute("DELETE FROM spent WHERE account = ?", (account,))
+    return gone
+
+
 def due(database: Database, now: int, limit: int, leased: set[bytes]) -> list[Work]:
     """Up to `limit` messages that are due and not leased, oldest due first, with their due recipients.
 

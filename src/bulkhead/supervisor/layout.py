@@ -6,6 +6,7 @@ DIR/custody/<tenant>/<compartment>.root  32 bytes that open that compartment's k
 DIR/custody/<tenant>/<compartment>.next  the root key that takes its place, while that is under way
 DIR/recovery/<tenant>/*.key              recovery keys; in production the partner's never lies on this host
 DIR/cells/<tenant>/<compartment>/        the compartment's own directory, its root after the lock
+DIR/receipts/<tenant>/<account>.json      oblivion receipts, which name no address
 DIR/breached/passwords.list              breached passwords, for every auth; public, and read only
 DIR/run/<tenant>.sock                    the command line's door to the cell supervisor
 DIR/log/<tenant>.log                     the cell's log
@@ -62,6 +63,11 @@ class Layout:
     def recovery_key(self, party: str) -> Path:
         """A recovery key: party is `partner` or `operator`."""
         return self.directory / "recovery" / self.tenant / f"{party}.key"
+
+    @property
+    def receipts(self) -> Path:
+        """Oblivion receipts of cancelled accounts, without what shows whose they are."""
+        return self.directory / "receipts" / self.tenant
 
     def shared(self, name: str) -> Path:
         """A file of the installation that a compartment may be handed open: a name of `reads` in PROCESSES."""

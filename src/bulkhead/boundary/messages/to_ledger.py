@@ -4,7 +4,7 @@ from typing import Annotated
 
 from msgspec import Meta
 
-from bulkhead.boundary.messages.fields import U16, U32, U63, Digest32, Mutation, Name, Reply, Request, Text
+from bulkhead.boundary.messages.fields import U16, U32, U63, AccountId, Digest32, Mutation, Name, Reply, Request, Text
 
 EVENTS_MAX = 100
 EventBytes = Annotated[bytes, Meta(max_length=8192)]
@@ -119,6 +119,28 @@ class RecordCensus(Mutation[Appended], frozen=True, tag=8):
     mismatches: U63
     strays: U63
     matched: bool
+
+
+class RecordOblivion(Mutation[Appended], frozen=True, tag=9):
+    """Append that an account is destroyed; durable and in a checkpoint before the answer.
+
+    commitment: to its address (docs/lifecycle.md). Times are ms, of each step in the order in which they were done.
+    ring_first, ring_version: the oldest and newest version of keyring's key that a copy may lie under; older_until:
+    until when (s) the last version retired already is kept.
+    """
+
+    time: U63
+    account: AccountId
+    commitment: Digest32
+    tenant: Name
+    keyring_at: U63
+    auth_at: U63
+    store_at: U63
+    queue_at: U63
+    directory_at: U63
+    ring_first: U32
+    ring_version: U32
+    older_until: U63
 
 
 class CheckLedger(Request[LedgerReport], frozen=True, tag=6):

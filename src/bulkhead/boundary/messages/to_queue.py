@@ -158,6 +158,22 @@ class RetryNow(Mutation[Done], frozen=True, tag=11):
     """Make everything due now."""
 
 
+class QueuedDestroyed(Reply, frozen=True):
+    """How many messages there were."""
+
+    messages: U32
+
+
+class DestroyQueued(Mutation[QueuedDestroyed], frozen=True, tag=14):
+    """Destroy what an account's address still has queued, and what it had sent; no bounce. May be repeated.
+
+    What courier has in hand at that moment may still leave.
+    """
+
+    account: AccountId
+    reverse_path: AddressText
+
+
 class QueueCounts(Reply, frozen=True):
     """What waits, and what was done since the queue was made. unknown: tries at a recipient that may have arrived."""
 
