@@ -38,6 +38,7 @@ from bulkhead.identifiers import AccountId, new_id
 from bulkhead.keyring.logins import GATE_SCOPES as KEYRING_GATE_SCOPES
 from bulkhead.records import credential
 from bulkhead.records.credential import Stretched, StretchParameters
+from bulkhead.records.stretch import stretch
 
 PASSWORD = "正しい馬の電池です".encode()
 WRONG = b"correct horse battery"
@@ -144,7 +145,7 @@ def test_an_auth_that_grafts_an_account_is_refused_by_keyring(tmp_path: Path) ->
     async def work(cell: TwoHalves) -> None:
         account, victim = await cell.add_account(PASSWORD), await cell.add_account(WRONG)
         half = cell.services["auth"]._auth.rows.find(account, 0)
-        stretched = credential.stretch(PASSWORD, half.salt, half.parameters)
+        stretched = stretch(PASSWORD, half.salt, half.parameters)
         nonce = secrets.token_bytes(16)
         for whom in (victim, AccountId(new_id())):
             with refused("bad-credentials"):
@@ -214,7 +215,7 @@ def test_keyring_counts_failures_itself_and_keeps_the_count_across_restarts(tmp_
         account, other = await cell.add_account(PASSWORD), await cell.add_account(PASSWORD)
         cell.services["keyring"]._keyring.failures.limit = 5  # below what auth itself lets through
         half = cell.services["auth"]._auth.rows.find(account, 0)
-        right = credential.stretch(PASSWORD, half.salt, half.parameters)
+        right = stretch(PASSWORD, half.salt, half.parameters)
 
         async def guess(stretched: Stretched) -> bool:
             nonce = secrets.token_bytes(16)
@@ -337,7 +338,7 @@ def test_no_file_holds_a_password_a_seed_a_release_or_a_token_in_clear(tmp_path:
         await cell.set_password(account, PASSWORD, created.token)
         session = await cell.log_in(account, PASSWORD)
         half = cell.services["auth"]._auth.rows.find(account, 0)
-        stretched = credential.stretch(PASSWORD, half.salt, half.parameters)
+        stretched = stretch(PASSWORD, half.salt, half.parameters)
         seed = cell.services["keyring"]._keyring.sessions.all()[0].seed
         secret = [PASSWORD, created.token, half.salt, stretched.tight, stretched.wrap_key]
         secret += [seed.secret, seed.slot_key(), session.metadata_key, session.handle]

@@ -24,7 +24,6 @@ from bulkhead.records.credential import (
     StretchParameters,
     credential_row,
     mailbox_row,
-    stretch,
     stretch_app_password,
 )
 from bulkhead.records.halves import AuthHalf, KeyringHalf, Legacy, Place, Wrapped, new_keyring_half, tight_tag
@@ -32,6 +31,7 @@ from bulkhead.records.keyfile import KeySet, NamedKey
 from bulkhead.records.legacy import Recipe, Scheme
 from bulkhead.records.legacy_digest import legacy_digest
 from bulkhead.records.record import Kind, open_
+from bulkhead.records.stretch import stretch
 
 RECORDS = ("main_password", "app_password", "legacy")
 

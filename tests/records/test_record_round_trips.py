@@ -17,6 +17,7 @@ from bulkhead.records.credential import Scope, State, StretchParameters
 from bulkhead.records.derive import join_fields, u32
 from bulkhead.records.record import Kind
 from bulkhead.records.seed import MailboxSeed, new_secret
+from bulkhead.records.stretch import stretch
 
 TENANT = TenantId("stnet")
 ACCOUNT = AccountId(b"a" * 16)
@@ -105,7 +106,7 @@ def test_a_password_walks_through_both_halves_to_the_mail():
     tree = MailboxSeed(TENANT, ACCOUNT, 1, new_secret())
     salt, release = new_id(), new_secret()
     place = halves.Place(TENANT, credential.credential_row(k_index, ACCOUNT, 0), 1)
-    made = credential.stretch(b"pass", salt, QUICK)
+    made = stretch(b"pass", salt, QUICK)
     wrapped = halves.Wrapped(1, release, tree.secret)
     ring_half = halves.new_keyring_half(k_tight, made, wrapped, TENANT, ACCOUNT, 0, 1, scope=credential.ALL_SCOPES)
     ring_row = ring_half.seal(place, 1, k_ring)
@@ -119,7 +120,7 @@ def test_a_password_walks_through_both_halves_to_the_mail():
     parts = message.seal_parts(message_key, ACCOUNT, email, b"s", b"h", b"body")
 
     auth_half = halves.AuthHalf.open(auth_row, place, k_auth)
-    typed = credential.stretch(b"pass", auth_half.salt, auth_half.parameters)
+    typed = stretch(b"pass", auth_half.salt, auth_half.parameters)
     opened = halves.KeyringHalf.open(ring_row, place, k_ring).unwrap(k_tight, typed, TENANT, ACCOUNT, 0, 1)
     auth_half.check_release(opened.release)
     mine = MailboxSeed(TENANT, ACCOUNT, opened.generation, opened.seed)
@@ -128,7 +129,7 @@ def test_a_password_walks_through_both_halves_to_the_mail():
     key = slot.open_slot(mine.slot_key(), ACCOUNT, email, filed)
     assert message.open_body(key, ACCOUNT, email, parts.body) == b"body"
 
-    wrong = credential.stretch(b"Pass", auth_half.salt, auth_half.parameters)
+    wrong = stretch(b"Pass", auth_half.salt, auth_half.parameters)
     with pytest.raises(Refused):
         halves.KeyringHalf.open(ring_row, place, k_ring).unwrap(k_tight, wrong, TENANT, ACCOUNT, 0, 1)
 

@@ -22,9 +22,10 @@ from bulkhead.records import (
     recovery_file,
     slot,
 )
-from bulkhead.records.credential import Scope, State, Stretched, StretchParameters, stretch, stretch_app_password
+from bulkhead.records.credential import Scope, State, Stretched, StretchParameters, stretch_app_password
 from bulkhead.records.record import Kind
 from bulkhead.records.seed import MailboxSeed
+from bulkhead.records.stretch import stretch
 
 OTHER = bytes(16)
 

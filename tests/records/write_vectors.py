@@ -27,6 +27,7 @@ from bulkhead.records import (
     slot,
 )
 from bulkhead.records.record import Kind
+from bulkhead.records.stretch import stretch
 
 VECTORS = Path(__file__).parent.parent / "vectors" / "records" / "v1"
 TENANT = "stnet"
@@ -85,7 +86,7 @@ def seed_file():
 def credential_file():
     cost = credential.StretchParameters()
     salt = fixed("salt", 16)
-    out = credential.stretch(PASSWORD.encode(), salt, cost)
+    out = stretch(PASSWORD.encode(), salt, cost)
     app = credential.stretch_app_password(fixed("app password", 16), ACCOUNT, 2)
     return [
         {

@@ -35,7 +35,8 @@ from cryptography.x509.oid import NameOID
 from tests.forked import ORDINARY_UID, OWN_UID, in_fork
 
 from bulkhead.errors import ConfigError
-from bulkhead.records.credential import StretchParameters, stretch
+from bulkhead.records.credential import StretchParameters
+from bulkhead.records.stretch import stretch
 from bulkhead.supervisor import landlock
 from bulkhead.supervisor.sandbox import Lock, LockReport, Mechanism, Outcome, lock_down
 from bulkhead.supervisor.syscalls import syscall

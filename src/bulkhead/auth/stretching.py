@@ -11,10 +11,11 @@ from concurrent.futures import ThreadPoolExecutor
 
 from bulkhead.boundary.wipe import wipe
 from bulkhead.errors import IntegrityError, TemporaryFailure
-from bulkhead.records.credential import Stretched, StretchParameters, stretch
+from bulkhead.records.credential import Stretched, StretchParameters
 from bulkhead.records.halves import Legacy
 from bulkhead.records.legacy import Recipe
 from bulkhead.records.legacy_digest import legacy_digest
+from bulkhead.records.stretch import stretch
 
 THREADS_MAX = 6  # of the 8 that PROCESSES allows auth; the database and its closing take two
 TURNS = 4  # of which new sources have one, where both classes wait

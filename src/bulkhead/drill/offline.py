@@ -9,9 +9,10 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 from bulkhead.drill.bare_cell import BareCell, Person
-from bulkhead.records.credential import MAIN_PASSWORD, Stretched, stretch
+from bulkhead.records.credential import MAIN_PASSWORD, Stretched
 from bulkhead.records.derive import u32
 from bulkhead.records.halves import tight_tag
+from bulkhead.records.stretch import stretch
 
 _HEAD = 8  # octets by which a form is looked up
 _PAGE = 4096

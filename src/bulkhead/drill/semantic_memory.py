@@ -20,9 +20,10 @@ from bulkhead.drill.in_bare_cell import Finding, SemanticAct, probes_of
 from bulkhead.drill.lone_holder import lone_holders
 from bulkhead.drill.semantic import Column
 from bulkhead.records.common_passwords import COUNT, common_passwords
-from bulkhead.records.credential import MAIN_PASSWORD, StretchParameters, stretch
+from bulkhead.records.credential import MAIN_PASSWORD, StretchParameters
 from bulkhead.records.derive import u32
 from bulkhead.records.mailbox import Holder, OrderKey, reseal_share
+from bulkhead.records.stretch import stretch
 
 COST = StretchParameters(8, 1, 1)
 SEED = 1906

@@ -8,7 +8,8 @@ old one is overwritten before it is unlinked. Cut anywhere, the next start finds
     keys.sealed        the new one               synced with its directory before anything is sealed under a new key
 
 Overwriting reaches the file's own blocks. On flash and on file systems that copy on write an earlier copy may stay
-below; that is why the key set moves to another root key when one of its keys is destroyed (docs/credentials.md, "Custody").
+below; that is why the key set moves to another root key when one of its keys is destroyed (docs/credentials.md,
+"Custody").
 """
 
 import os

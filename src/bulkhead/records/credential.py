@@ -4,10 +4,6 @@ import hmac
 from dataclasses import dataclass, field
 from enum import Enum, IntEnum, IntFlag
 
-from cryptography.hazmat.primitives.kdf.argon2 import Argon2id
-from nacl._sodium import ffi, lib  # type: ignore[import-not-found]  # a C extension without types
-from nacl.bindings import crypto_pwhash_ALG_ARGON2ID13
-
 from bulkhead.identifiers import AccountId
 from bulkhead.records.derive import derive, require_key, u32
 
@@ -82,42 +78,17 @@ class Stretched:
     tight: bytes = field(repr=False)
     wrap_key: bytes = field(repr=False)
 
-
-def _split(out: bytes) -> Stretched:
-    return Stretched(out[:32], out[32:])
-
-
-def stretch(password: bytes, salt: bytes, parameters: StretchParameters) -> Stretched:
-    """Argon2id (RFC 9106), 64 bytes out. About 8 ms: call it in a thread.
-
-    password: at most 1,024 octets, or the raw digest of an imported legacy scheme.
-    Raises ValueError for a longer password or a salt that has not 16 bytes.
-    """
-    if len(password) > PASSWORD_MAX or len(salt) != SALT_BYTES:
-        raise ValueError("a password has at most 1,024 octets and a salt 16")
-    passes, kib, lanes = parameters.time_cost, parameters.memory_kib, parameters.lanes
-    if lanes == 1:  # libsodium: it takes the widest registers of the processor, and half the time of OpenSSL
-        return _stretch_alone(password, salt, passes, kib << 10)
-    return _split(Argon2id(salt=salt, length=64, iterations=passes, lanes=lanes, memory_cost=kib).derive(password))
-
-
-def _stretch_alone(password: bytes, salt: bytes, passes: int, octets: int) -> Stretched:
-    """As nacl.bindings.crypto_pwhash_alg, which leaves a copy of the outcome in memory that it gives back."""
-    out = ffi.new("unsigned char[]", 64)
-    if lib.crypto_pwhash(out, 64, password, len(password), salt, passes, octets, crypto_pwhash_ALG_ARGON2ID13):
-        raise MemoryError("no memory for a password hash")
-    view = ffi.buffer(out)
-    try:
-        return Stretched(bytes(view[:32]), bytes(view[32:]))
-    finally:
-        view[:] = bytes(64)
+    @classmethod
+    def of(cls, out: bytes) -> "Stretched":
+        """The two halves of 64 octets."""
+        return cls(out[:32], out[32:])
 
 
 def stretch_app_password(secret: bytes, account: AccountId, credential: int) -> Stretched:
     """The same two outputs of an app password's 128 bits, by HKDF. Raises ValueError for another length."""
     if len(secret) != APP_PASSWORD_BYTES:
         raise ValueError("an app password has 16 bytes")
-    return _split(derive(secret, "app-password", account, u32(credential), length=64))
+    return Stretched.of(derive(secret, "app-password", account, u32(credential), length=64))
 
 
 def credential_row(k_index: bytes, account: AccountId, credential: int) -> bytes:
