@@ -182,6 +182,7 @@ def test_the_vault_image_loads_every_format_with_ssl_forbidden():
         "queued",
         "recovery_file",
         "slot",
+        "stretch",
         "page",
         "name",
     )

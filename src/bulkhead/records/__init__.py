@@ -8,7 +8,8 @@ Imported by vault compartments (`auth`, `keyring`, `store` tools) and by gates, 
     hpke        records sealed to a public key                 slot       message key under the account's slot key
     signed      clear records with an Ed25519 signature        page       summaries by 256
     seed        keys of a mailbox                              name       folder names and keywords
-    credential  identifiers of rows, stretching                queued     a message that waits to leave
+    credential  row keys, scopes, states, costs                queued     a message that waits to leave
+    stretch     Argon2id, apart from the rest
     halves      the two halves of a credential                 keyfile    key set of a compartment
     mailbox     mailbox key, bindings, recovery                recovery_file  recovery keys as text
 
