@@ -8,8 +8,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.auth.test_app_passwords import MAIN, make
+from tests.keyring.test_revocation import revoke
 from tests.keyring.two_halves import TENANT, TwoHalves, refused, run, stamp
 
+from bulkhead.boundary.messages.revocation import RevokedKind
 from bulkhead.boundary.messages.to_auth import MatchAuth, SetLoginState
 from bulkhead.boundary.messages.to_directory import AccountStatus, ListStatuses, StatusPage
 from bulkhead.boundary.messages.to_keyring import MatchKeyring, SetHalfState
@@ -107,6 +110,32 @@ def test_what_agrees_by_the_time_it_is_asked_again_is_no_finding(tmp_path: Path)
         await asyncio.sleep(0)
         road.statuses[account] = SUSPENDED
         assert (await counting).mismatches == 0
+
+    run(tmp_path, work)
+
+
+@pytest.mark.parametrize("which", [RevokedKind.MAIN, RevokedKind.APP, RevokedKind.ALL])
+def test_what_an_epoch_revokes_is_counted_as_revoked_in_both_halves(tmp_path: Path, which: int) -> None:
+    async def work(cell: TwoHalves) -> None:
+        account = await cell.add_account(MAIN)
+        await make(cell, account)
+        await revoke(cell, which)
+        kept = await cell.add_account(MAIN)
+        road = CellRoad(cell, dict.fromkeys((account, kept), ACTIVE))
+        for census in (await count_accounts(road), await count_quickly(road)):  # type: ignore[arg-type]  # as above
+            report = report_of(str(TENANT), 1, census)
+            assert report["revoked_auth"] == report["revoked_keyring"] == (which & 1) + (which >> 1)
+            states = {
+                (row["record"], row["scheme"] == "hkdf", row["state"]): row["count"]
+                for row in report["counts"]
+                if row["record"] in ("auth half", "keyring half")
+            }
+            app = "revoked" if which & RevokedKind.APP else "active"
+            gone = (which & 1) + (which >> 1)
+            assert states.get(("auth half", True, app)) == 1
+            assert states.get(("auth half", False, "revoked"), 0) == which & 1
+            assert states["keyring half", False, "revoked"] == gone
+            assert states["keyring half", False, "active"] == 3 - gone
 
     run(tmp_path, work)
 

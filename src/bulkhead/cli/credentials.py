@@ -96,6 +96,7 @@ def report_of(tenant: str, as_of: int, census: Census) -> dict[str, Any]:
         "accounts": sum(of.accounts for _, of in statuses),
         "records": auth.records + keyring.records,
         "legacy": sum(row["count"] for row in rows if is_legacy(row["scheme"])),
+        "revoked_auth": auth.revoked(), "revoked_keyring": keyring.revoked(),
         "faults": auth.faults + keyring.faults,
         "problems": [*(f"auth: {p}" for p in auth.problems), *(f"keyring: {p}" for p in keyring.problems)],
         "mismatches": census.mismatches,
@@ -159,6 +160,8 @@ def _findings(tenant: dict[str, Any]) -> Iterator[str]:
         f"{report['mismatches']:,} disagree; {bare:,} open accounts without credential; {report['strays']:,} records "
         f"of no account; {report['legacy']:,} imported digests; {report['seconds']} s"
     )
+    if report["revoked_auth"] or report["revoked_keyring"]:
+        yield f"{name}: revoked: {report['revoked_auth']:,} halves of auth, {report['revoked_keyring']:,} of keyring"
     yield from (f"{name}: {problem}" for problem in report["problems"])
     yield from (f"{name}: {row['account']}: {row['what']}" for row in report["mismatched"])
     yield f"{name}: as of {time_text(report['as_of'])}, ledger entry {tenant['entry']}, sha256 {tenant['sha256']}"

@@ -7,6 +7,7 @@ from bulkhead.boundary.messages.census import PROBLEMS_MAX, AccountRecords, Reco
 from bulkhead.boundary.messages.to_auth import CheckAuth
 from bulkhead.boundary.messages.to_keyring import CheckKeyring
 from bulkhead.cli.road import Road
+from bulkhead.records.credential import State
 from bulkhead.records.record import Kind
 
 PAGE_SECONDS = 120.0
@@ -30,6 +31,10 @@ class Opened:
     def of_kind(self, kind: Kind) -> int:
         """How many of one kind."""
         return sum(count for sort, count in self.counts.items() if sort[0] == kind)
+
+    def revoked(self) -> int:
+        """How many halves nobody is admitted by any more."""
+        return sum(count for sort, count in self.counts.items() if sort[2] == State.REVOKED.value)
 
     def add(self, reply: RecordPage | AccountRecords) -> None:
         """One reply more."""

@@ -6,9 +6,10 @@ from typing import Any
 from bulkhead.errors import IntegrityError
 from bulkhead.holder.census import Census, Table
 from bulkhead.holder.database import Database
+from bulkhead.holder.revocation import Revocation
 from bulkhead.identifiers import AccountId
 from bulkhead.keyring.keys import RING, Keys
-from bulkhead.records.credential import MAIN_PASSWORD
+from bulkhead.records.credential import MAIN_PASSWORD, State
 from bulkhead.records.halves import KeyringHalf
 from bulkhead.records.mailbox import Binding, MailboxRecord
 from bulkhead.records.opener import Opener
@@ -16,14 +17,27 @@ from bulkhead.records.record import Kind
 from bulkhead.records.signed import read_fields
 
 
-def census(database: Database, keys: Keys, *, signatures: bool) -> Census:
+def census(database: Database, keys: Keys, revocation: Revocation, *, signatures: bool) -> Census:
     """keyring's records, for counting. signatures: verify every binding's too, 60 us each."""
     half_opener = Opener(Kind.KEYRING_HALF, keys.tenant, keys.ring, RING)
     mailbox_opener = Opener(Kind.MAILBOX, keys.tenant, keys.ring, RING)
 
-    def open_half(row: Sequence[Any], _: AccountId | None) -> tuple[str, int, int]:
+    def open_half(row: Sequence[Any], account: AccountId | None) -> tuple[str, int, int]:
         body, version = half_opener.open(row[2], row[0], row[1])
-        return "", KeyringHalf.decode(body).state.value, version
+        state = KeyringHalf.decode(body).state
+        return "", (State.REVOKED if is_revoked(row, account) else state).value, version
+
+    def is_revoked(row: Sequence[Any], account: AccountId | None) -> bool:
+        bid, _, _, set_at, mid = row[:5]
+        main, app = revocation.covers(MAIN_PASSWORD, set_at), revocation.covers(MAIN_PASSWORD + 1, set_at)
+        if main == app:
+            return main
+        if account is None:  # no row of keyring says whose half it is, nor of which credential: the binding does
+            found = database.first("SELECT binding FROM mailbox WHERE mid = ?", (mid,))
+            if found is None:
+                return False
+            account = AccountId(read_fields(found[0], Kind.BINDING, 4)[1][1])
+        return main if keys.bid(account, MAIN_PASSWORD) == bid else app
 
     def open_mailbox(row: Sequence[Any], account: AccountId | None) -> tuple[str, int, int]:
         mid, generation, record, binding = row[:4]
@@ -38,7 +52,7 @@ def census(database: Database, keys: Keys, *, signatures: bool) -> Census:
         return "", 0, version
 
     tables = (
-        Table("half", Kind.KEYRING_HALF, ("bid", "g"), ("record",), "mid", open_half),
+        Table("half", Kind.KEYRING_HALF, ("bid", "g"), ("record", "set_at", "mid"), "mid", open_half),
         Table("mailbox", Kind.MAILBOX, ("mid", "generation"), ("record", "binding"), "mid", open_mailbox),
     )
     return Census(database, tables, keys.mid, lambda account: keys.bid(account, MAIN_PASSWORD), 0)

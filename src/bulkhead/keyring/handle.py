@@ -265,14 +265,14 @@ async def count_keyring(keyring: Keyring, _: Channel, __: m.CountKeyring, ___: _
 
 async def check_keyring(keyring: Keyring, _: Channel, request: m.CheckKeyring, __: _Body) -> RecordPage:
     """Records opened, in the order of row keys."""
-    return await census(keyring.database, keyring.keys, signatures=request.signatures).page(
+    return await census(keyring.database, keyring.keys, keyring.revocation, signatures=request.signatures).page(
         request.after, request.limit
     )
 
 
 async def match_keyring(keyring: Keyring, _: Channel, request: m.MatchKeyring, __: _Body) -> AccountRecords:
     """Records opened, by account."""
-    return await census(keyring.database, keyring.keys, signatures=False).of_accounts(request.accounts)
+    return await census(keyring.database, keyring.keys, keyring.revocation, signatures=False).of_accounts(request.accounts)
 
 
 HANDLERS: Mapping[type[Request[Any]], Handler] = {
