@@ -6,7 +6,7 @@ from pathlib import Path
 from tests.keyring.two_halves import TwoHalves, files_of, refused, run, stamp
 from tests.records.legacy_vectors import VECTORS
 
-from bulkhead.boundary.messages.to_auth import Scope, SetPassword
+from bulkhead.boundary.messages.to_auth import CountLogins, Scope, SetLoginState, SetPassword
 from bulkhead.identifiers import AccountId, new_id
 from bulkhead.imports.digest_text import parse_password
 
@@ -46,6 +46,34 @@ def test_every_published_digest_logs_in_with_its_password_alone_and_is_in_no_fil
                 assert secret not in files
 
     run(tmp_path, work)
+
+
+def test_no_failure_is_answered_before_the_dearest_digest_here_could_be_made_whatever_the_setting(
+    tmp_path: Path,
+) -> None:
+    async def work(cell: TwoHalves) -> None:
+        plain = await cell.add_account(b"correct horse battery")
+        loop = asyncio.get_running_loop()
+
+        async def failure_took() -> float:
+            began = loop.time()
+            assert not await cell.admits(plain, b"not the password")
+            return loop.time() - began
+
+        assert (await cell.ask("cli", "auth", CountLogins())).failure_floor_ms == 0
+        cheap = await import_text(cell, next(text for _, text, _ in VECTORS if "{SSHA}" in text))
+        dear = await set_imported(cell, "bcrypt", b"$2b$11$" + b"." * 22, bytes(23))
+        assert (await cell.ask("cli", "auth", CountLogins())).failure_floor_ms == 350  # 0.1 and half of 0.5
+        assert await failure_took() >= 0.35
+        await cell.restart("auth")
+        assert await failure_took() >= 0.35
+        for doomed, left in ((dear, 125), (cheap, 0)):
+            await cell.ask("cli", "auth", SetLoginState(stamp(), doomed, 3))
+            assert (await cell.ask("cli", "auth", CountLogins())).failure_floor_ms == left
+        counts = await cell.ask("cli", "auth", CountLogins())
+        assert (counts.refused, counts.failure_ms, counts.failing) == (1, 100, 1)
+
+    run(tmp_path, work, auth={"failure_seconds": 0.1})
 
 
 def test_a_digest_gives_way_to_the_password_itself_at_the_first_login(tmp_path: Path) -> None:

@@ -10,12 +10,14 @@ from pathlib import Path
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from msgspec.structs import asdict
 from tests.keyring.two_halves import SETTINGS, TwoHalves, refused, run, settled, stamp
 
 from bulkhead.auth.known import DAY, PER_ACCOUNT
 from bulkhead.auth.limits import Limit, Limits
 from bulkhead.auth.stretching import Stretching
-from bulkhead.boundary.messages.to_auth import SetLoginState
+from bulkhead.boundary.messages.to_auth import CountLogins, SetLoginState
+from bulkhead.cli.logins import login_lines
 from bulkhead.errors import Refused, TemporaryFailure
 from bulkhead.identifiers import AccountId, new_id
 from bulkhead.records.credential import StretchParameters
@@ -263,6 +265,11 @@ def test_stuffing_is_told_to_the_ledger_with_counts_by_limit_and_no_address(tmp_
         await asyncio.gather(*(guess(number) for number in range(10)))
         await cell.services["auth"].note_logins()
         await settled(lambda: "Stuffing" in cell.seen.kinds())
+        counts = await cell.ask("cli", "auth", CountLogins())
+        assert (counts.stuffing, counts.episodes, counts.failing) == (True, 1, 20)
+        shown = list(login_lines("stnet", asdict(counts)))
+        assert "accounts tried" in shown[0]
+        assert "STUFFING" in shown[1]
         details = {event.kind: dict(event.details) for event in cell.seen.events}
         assert details["LoginsCounted"] == {"granted": 0, "refused": 30, "over_accounts": 10}
         assert details["Stuffing"] == {"accounts_per_minute": 20}

@@ -10,7 +10,7 @@ from bulkhead.auth.app_passwords import AppPasswords
 from bulkhead.auth.breached import Breached
 from bulkhead.auth.check import census
 from bulkhead.auth.known import Known
-from bulkhead.auth.limits import Limits
+from bulkhead.auth.limits import Limit, Limits
 from bulkhead.auth.logins import LoginCounts, Logins, scopes_of
 from bulkhead.auth.passwords import Passwords
 from bulkhead.auth.rows import AUTH, Keys, Rows
@@ -179,6 +179,22 @@ async def count_credentials(auth: Auth, _: Channel, __: m.CountCredentials, ___:
     return m.AuthCounts(credentials, auth.stop.stopped, auth.stop.epoch)
 
 
+def count_logins(auth: Auth, _: Channel, __: m.CountLogins, ___: _Body) -> m.LoginCounts:
+    """Since start."""
+    logins, spread = auth.logins, auth.logins.limits.spread
+    floor = logins.failure_floor()
+    return m.LoginCounts(
+        logins.counts.granted,
+        logins.counts.refused,
+        **{limit.value: logins.limits.refused[limit] for limit in Limit},
+        failing=spread.count,
+        stuffing=spread.over,
+        episodes=spread.episodes,
+        failure_ms=round(1000 * max(logins.failure_seconds, floor)),
+        failure_floor_ms=round(1000 * floor),
+    )
+
+
 async def check_auth(auth: Auth, _: Channel, request: m.CheckAuth, __: _Body) -> RecordPage:
     """Records opened, in the order of row keys."""
     return await census(auth.database, auth.rows).page(request.after, request.limit)
@@ -222,6 +238,7 @@ HANDLERS: Mapping[type[Request[Any]], Handler] = {
     m.LiftTenantStop: lift_tenant_stop,
     m.SetLoginState: set_login_state,
     m.CountCredentials: count_credentials,
+    m.CountLogins: count_logins,
     m.CheckAuth: check_auth,
     m.MatchAuth: match_auth,
     **handlers(m.RotateKey, m.ReadRotation, m.DestroyKey),

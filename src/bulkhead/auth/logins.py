@@ -29,6 +29,7 @@ from bulkhead.boundary.exchange import Exchange
 from bulkhead.boundary.messages.to_auth import Authenticate, Scope
 from bulkhead.boundary.messages.to_keyring import CheckCached, CheckHalf
 from bulkhead.boundary.wipe import wipe, wipe_fields
+from bulkhead.config.rules import ARGON2ID_SECONDS
 from bulkhead.errors import Error, Refused, TemporaryFailure
 from bulkhead.holder.stop import TenantStop
 from bulkhead.identifiers import AccountId
@@ -51,7 +52,7 @@ class _BreachedPassword(Refused):
 
 @dataclass(slots=True)
 class LoginCounts:
-    """Since the last note."""
+    """Since start."""
 
     granted: int = 0
     refused: int = 0
@@ -90,9 +91,13 @@ class Logins:
         try:
             return await work
         except Error:
-            period = self.failure_seconds
+            period = max(self.failure_seconds, self.failure_floor())
             await asyncio.sleep(period - (loop.time() - arrival) % period)
             raise
+
+    def failure_floor(self) -> float:
+        """Seconds before which no failure is answered, whatever the setting: what the slowest login here computes."""
+        return ARGON2ID_SECONDS + slowest if (slowest := self.rows.slowest_digest()) else 0.0
 
     async def stretch_main(self, account: AccountId, password: bytes, attempt: Attempt) -> Stretched:
         """What an account's main password becomes, for keyring to check; nothing's where it may not log in.

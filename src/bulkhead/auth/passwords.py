@@ -28,6 +28,7 @@ import secrets
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from functools import partial
+from math import ceil
 from sqlite3 import Connection
 from typing import Any, TypeVar
 
@@ -40,6 +41,7 @@ from bulkhead.boundary.messages.fields import Done, Mutation, Reply, Stamp
 from bulkhead.boundary.messages.to_auth import ChangePassword, SetPassword
 from bulkhead.boundary.messages.to_keyring import AddHalf, DropHalves, HalfAdded
 from bulkhead.boundary.wipe import wipe, wipe_fields
+from bulkhead.config.rules import LEGACY_SECONDS
 from bulkhead.errors import Error, Refused, TemporaryFailure
 from bulkhead.holder.database import Database
 from bulkhead.holder.outbox import note
@@ -58,7 +60,7 @@ from bulkhead.records.credential import (
     stretch_app_password,
 )  # fmt: skip
 from bulkhead.records.halves import AuthHalf, Legacy
-from bulkhead.records.legacy import PLAIN, require_legacy
+from bulkhead.records.legacy import PLAIN, Recipe, require_legacy
 
 PASSWORD_MIN = 8  # characters, whatever they are (NIST SP 800-63B-4 section 3.1.1.2, beside a second factor)
 RETRY_SECONDS = 2.0
@@ -217,7 +219,8 @@ class Passwords:
             half = AuthHalf(new.scope, state, salt, cost, added.release_digest, new.legacy)
             record, owner = self._rows.keys.seal(half, bid, add.g), self._rows.owner(account)
             actor = "auth" if request is None else ledger_text(request.stamp.actor) or "cell"
-            commit = partial(_commit, new=new, actor=actor, row=(bid, add.g, owner, record, set_at))
+            row = (bid, add.g, owner, record, set_at, _digest_ms(new.legacy))
+            commit = partial(_commit, new=new, actor=actor, row=row)
             return await (self._database.write(commit) if request is None else self._database.mutate(request, commit))
         except Error:
             if self._database.first("SELECT 1 FROM change WHERE bid = ?", (bid,)) is not None:
@@ -307,14 +310,19 @@ def _begin(connection: Connection, *, bid: bytes, account: bytes, cred: int, kee
     connection.execute("INSERT INTO change VALUES (?, ?, ?, ?, ?)", (bid, account, cred, keep_g, same_password))
 
 
-def _commit(connection: Connection, *, new: NewHalf, actor: str, row: tuple[bytes, int, bytes, bytes, int]) -> Any:
+def _digest_ms(legacy: Legacy | None) -> int:
+    """How long an imported digest may take, in ms; 0 where there is none. No failure is answered sooner."""
+    return 0 if legacy is None else ceil(LEGACY_SECONDS * 1000 * Recipe.of(legacy).share)
+
+
+def _commit(connection: Connection, *, new: NewHalf, actor: str, row: tuple[bytes, int, bytes, bytes, int, int]) -> Any:
     bid, g, owner, *_ = row
     destroyed = connection.execute(
         "SELECT 1 FROM account WHERE owner = ? AND state = ?", (owner, LoginState.DESTROYED)
     ).fetchone()
     if destroyed:
         raise Refused("the account was destroyed", code="bad-token")
-    connection.execute("INSERT OR REPLACE INTO half VALUES (?, ?, ?, ?, ?)", row)
+    connection.execute("INSERT OR REPLACE INTO half VALUES (?, ?, ?, ?, ?, ?)", row)
     connection.execute("UPDATE change SET keep_g = ? WHERE bid = ?", (g, bid))
     if not new.same_password:  # for whoever reads the ledger it is the same one
         note(connection, "PasswordSet", actor, {"cred": new.cred, "change": g}, new.account)

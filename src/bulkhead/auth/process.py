@@ -4,13 +4,14 @@ import asyncio
 import logging
 from collections import Counter
 from collections.abc import Mapping, MutableMapping
+from dataclasses import replace
 from pathlib import Path
 from sqlite3 import Connection
 from typing import Any
 
 from bulkhead.auth.handle import HANDLERS, Auth
 from bulkhead.auth.limits import Limit
-from bulkhead.auth.logins import scopes_of
+from bulkhead.auth.logins import LoginCounts, scopes_of
 from bulkhead.auth.rows import Keys
 from bulkhead.auth.schema import MIGRATIONS
 from bulkhead.boundary.host import Host, Service
@@ -31,7 +32,8 @@ class AuthService:
     def __init__(self, auth: Auth, files: MutableMapping[str, int]) -> None:
         self._auth, self._files = auth, files
         auth.logins.breached.take(files)
-        self._over, self._episodes = Counter[Limit](), 0  # in the ledger already
+        self._noted, self._over, self._episodes = LoginCounts(), Counter[Limit](), 0  # in the ledger already
+        self._warn_of_failure_seconds()
         self._task = asyncio.get_running_loop().create_task(self._every_minute())
 
     async def reload(self, settings: Mapping[str, Any]) -> None:
@@ -44,6 +46,7 @@ class AuthService:
         auth.stretching.queue_max = section["argon2_queue_max"]
         auth.logins.breached.refusing = section["breached"] == "refuse"
         auth.logins.breached.take(self._files)
+        self._warn_of_failure_seconds()
 
     async def stop(self) -> None:
         """End what runs; what is committed is durable, what is between steps is finished at the next start."""
@@ -58,14 +61,13 @@ class AuthService:
 
     async def note_logins(self) -> None:
         """Write how many logins there were since the last time into the outbox, unless there were none."""
-        counts, limits = self._auth.logins.counts, self._auth.logins.limits
-        if not counts.granted and not counts.refused:
+        counts, limits, noted = replace(self._auth.logins.counts), self._auth.logins.limits, self._noted
+        if (counts.granted, counts.refused) == (noted.granted, noted.refused):
             return
-        granted, refused, over, episodes = counts.granted, counts.refused, limits.refused.copy(), limits.spread.episodes
-        details = {"granted": granted, "refused": refused}
-        breached = counts.breached
-        if breached:
-            details["breached"] = breached
+        over, episodes = limits.refused.copy(), limits.spread.episodes
+        details = {"granted": counts.granted - noted.granted, "refused": counts.refused - noted.refused}
+        if counts.breached > noted.breached:
+            details["breached"] = counts.breached - noted.breached
         details |= {limit.value: over[limit] - self._over[limit] for limit in over if over[limit] > self._over[limit]}
 
         def write(connection: Connection) -> None:
@@ -74,11 +76,22 @@ class AuthService:
                 note(connection, "Stuffing", "auth", {"accounts_per_minute": limits.spread.ceiling})
 
         await self._auth.database.write(write)
-        counts.granted -= granted  # after the write, so that a failed one loses no minute; logins went on meanwhile
-        counts.refused -= refused
-        counts.breached -= breached
-        self._over, self._episodes = over, episodes
+        self._noted, self._over, self._episodes = (
+            counts,
+            over,
+            episodes,
+        )  # after the write: a failed one loses no minute
         self._auth.outbox.wake()
+
+    def _warn_of_failure_seconds(self) -> None:
+        """What is answered too soon tells by its time which scheme a password has: then the floor holds."""
+        logins, floor = self._auth.logins, self._auth.logins.failure_floor()
+        if logins.failure_seconds < floor:
+            _log.warning(
+                "auth.failure_seconds = %g: failures are answered at %g s while imported digests take as long",
+                logins.failure_seconds,
+                floor,
+            )
 
     async def _flush_known(self) -> None:
         try:

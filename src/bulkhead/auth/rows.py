@@ -106,6 +106,11 @@ class Rows:
         row = self._database.first("SELECT g FROM half WHERE bid = ?", (self.bid(account, cred),))
         return 0 if row is None else int(row[0])
 
+    def slowest_digest(self) -> float:
+        """Seconds that the dearest imported digest here may take; 0.0 where there is none. Read from an index."""
+        row = self._database.first("SELECT digest_ms FROM half WHERE digest_ms > 0 ORDER BY digest_ms DESC LIMIT 1")
+        return 0.0 if row is None else row[0] / 1000
+
     def state(self, account: AccountId) -> int:
         """The account's LoginState."""
         row = self._database.first("SELECT state FROM account WHERE owner = ?", (self.owner(account),))

@@ -52,6 +52,10 @@ MIGRATIONS = (
     ) WITHOUT ROWID
     """,
     rotation.SCHEMA,
+    """
+    ALTER TABLE half ADD COLUMN digest_ms INTEGER NOT NULL DEFAULT 0; -- what an imported digest may take
+    CREATE INDEX half_digest ON half (digest_ms) WHERE digest_ms > 0
+    """,
 )
 
 

@@ -77,7 +77,7 @@ PEERS: tuple[Peering, ...] = (
         "cli", "auth",
         ("SetPassword", "ChangePassword", "AddAppPassword", "ListAppPasswords", "RevokeAppPasswords",
          "RevokeCredentials", "StopTenantLogins", "LiftTenantStop", "SetLoginState",
-         "CountCredentials", "CheckAuth", "MatchAuth", "RotateKey", "ReadRotation", "DestroyKey"),
+         "CountCredentials", "CountLogins", "CheckAuth", "MatchAuth", "RotateKey", "ReadRotation", "DestroyKey"),
     ),
     Peering(
         "cli", "keyring",

@@ -15,6 +15,7 @@ from pathlib import Path
 from bulkhead.boundary.processes import PROCESSES, Disk
 from bulkhead.cli.certificates import CA_CERTIFICATE, CA_KEY, FOLDER, GATES, expiry
 from bulkhead.cli.exit_codes import ExitCode
+from bulkhead.cli.logins import Counts, count_logins
 from bulkhead.cli.output import print_json, size_text
 from bulkhead.cli.run import find_levels, what_is_missing
 from bulkhead.cli.status import status_rows
@@ -76,6 +77,8 @@ def examine(installation: Installation) -> Iterator[Finding]:
     yield _clock()
     yield from _authority(directory)
     running = {row["tenant"]: row["state"] for row in status_rows(installation)[0]}
+    live = [tenant for tenant in installation.tenants.values() if running[tenant.id] == "running"]
+    counts = dict(zip((tenant.id for tenant in live), count_logins(installation, live), strict=True))
     for tenant in installation.tenants.values():
         layout = Layout(directory, tenant.id)
         yield from _certificates(layout, tenant)
@@ -83,6 +86,7 @@ def examine(installation: Installation) -> Iterator[Finding]:
         yield from _recovery(layout, production=installation.settings.boolean("production"))
         if not tenant.disabled:
             yield from _listeners(tenant, running[tenant.id])
+            yield from _logins(tenant, counts.get(tenant.id))
 
 
 def _configuration(installation: Installation) -> Finding:
@@ -213,6 +217,26 @@ def _recovery(layout: Layout, *, production: bool) -> Iterator[Finding]:
         layout.tenant, "recovery", State.UNPROVEN, "that the two keys open a mailbox has not been rehearsed here",
         "rehearse on a test account: bulkhead account passwd",
     )  # fmt: skip
+
+
+def _logins(tenant: Tenant, counts: Counts | None) -> Iterator[Finding]:
+    if counts is None:
+        return
+    if counts["stuffing"]:
+        yield Finding(
+            tenant.id, "logins", State.WARNING, "strangers try more accounts a minute than the ceiling",
+            "known networks log in as ever; docs/credentials.md, Guessing online; the ledger has Stuffing",
+        )  # fmt: skip
+    else:
+        text = f"{counts['granted']:,} granted, {counts['refused']:,} refused since auth started; no stuffing"
+        yield Finding(tenant.id, "logins", State.OK, text)
+    least, key = counts["failure_floor_ms"] / 1000, "auth.failure_seconds"
+    if least > tenant.settings.decimal(key):
+        yield Finding(
+            tenant.id, "failed logins", State.WARNING,
+            f"{key} is below what imported digests take; auth answers failures at {least:g} s instead",
+            f"set {key} to {least:g} at least, until `credentials audit` shows no imported digest",
+        )  # fmt: skip
 
 
 def _listeners(tenant: Tenant, state: str) -> Iterator[Finding]:

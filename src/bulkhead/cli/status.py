@@ -26,12 +26,23 @@ def status(options: argparse.Namespace) -> int:
     """Print one row a process, rows for stopped tenants too; 1 where a tenant that should run does not."""
     installation = load_installation(Path(options.directory))
     tenants, processes = status_rows(installation)
+    _add_logins(installation, tenants)
     running = all(row["state"] in {"running", "disabled"} for row in tenants)
     if options.json:
         print_json(options.command, {"running": running, "tenants": tenants, "processes": processes})
     else:
         _print(tenants, processes)
     return ExitCode.OK if running else ExitCode.FINDING
+
+
+def _add_logins(installation: Installation, rows: list[Row]) -> None:
+    """What auth of each running tenant says of logins."""
+    from bulkhead.cli.logins import count_logins  # here: `status_rows` needs the standard library alone
+
+    live = [row for row in rows if row["state"] == "running"]
+    counts = count_logins(installation, [installation.tenant(row["tenant"]) for row in live])
+    for row, found in zip(live, counts, strict=True):
+        row["logins"] = found
 
 
 def status_rows(installation: Installation) -> tuple[list[Row], list[Row]]:
@@ -48,7 +59,7 @@ def status_rows(installation: Installation) -> tuple[list[Row], list[Row]]:
 def _of_tenant(installation: Installation, tenant: Tenant) -> tuple[Row, list[Row]]:
     row: Row = {
         "tenant": tenant.id, "slot": tenant.slot, "state": "disabled" if tenant.disabled else "stopped",
-        "pid": None, "started": None, "level": None, "memory_bytes": None, "gates": [],
+        "pid": None, "started": None, "level": None, "memory_bytes": None, "gates": [], "logins": None,
     }  # fmt: skip
     try:
         found: Any = ask_status(str(Layout(installation.directory.absolute(), tenant.id).socket))
@@ -134,7 +145,7 @@ def _print(tenants: list[Row], processes: list[Row]) -> None:
     known = [tenant["memory_bytes"] for tenant in tenants if tenant["memory_bytes"] is not None]
     if known:
         print(f"{len(known)} cells, {len(processes)} processes, {size_text(sum(known))} of memory")
-    for line in _gates(tenants):
+    for line in (*_gates(tenants), *_logins(tenants)):
         print(line)
     lines: dict[str, set[str]] = {}
     for row in processes:
@@ -163,6 +174,12 @@ def _gates(tenants: list[Row]) -> list[str]:
         for crew in tenant["gates"]
         if crew["workers"] > 1 or crew["recycled"]
     ]
+
+
+def _logins(tenants: list[Row]) -> list[str]:
+    from bulkhead.cli.logins import login_lines  # as above
+
+    return [line for tenant in tenants if tenant["logins"] for line in login_lines(tenant["tenant"], tenant["logins"])]
 
 
 def _memory(octets: int | None) -> str:

@@ -58,6 +58,11 @@ class Spread:
             self.episodes += not over and self.over
 
     @property
+    def count(self) -> int:
+        """Keys of this minute, at most the ceiling."""
+        return len(self._keys) if int(self.clock() // 60) == self._minute else 0
+
+    @property
     def over(self) -> bool:
         """Whether the ceiling was reached in this minute or in the last."""
         minute = int(self.clock() // 60)

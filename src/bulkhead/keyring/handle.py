@@ -272,7 +272,9 @@ async def check_keyring(keyring: Keyring, _: Channel, request: m.CheckKeyring, _
 
 async def match_keyring(keyring: Keyring, _: Channel, request: m.MatchKeyring, __: _Body) -> AccountRecords:
     """Records opened, by account."""
-    return await census(keyring.database, keyring.keys, keyring.revocation, signatures=False).of_accounts(request.accounts)
+    return await census(keyring.database, keyring.keys, keyring.revocation, signatures=False).of_accounts(
+        request.accounts
+    )
 
 
 HANDLERS: Mapping[type[Request[Any]], Handler] = {

@@ -26,6 +26,7 @@ ARGON2_KIB_MAX = 102_400
 ARGON2_WORK_MAX = 307_200  # KiB times passes
 ARGON2_LANES_MAX = 16
 ARGON2_LENGTH_MIN, ARGON2_LENGTH_MAX = 12, 64
+CHEAP_SHARE = 0.05  # MD5-crypt takes 1.5 ms, the others microseconds
 
 _BCRYPT_SETTING = re.compile(r"\$2b\$([0-9]{2})\$([./0-9A-Za-z]{22})")
 _ROUNDS = struct.Struct(">I")
@@ -110,6 +111,18 @@ class Recipe:
     def octets(self) -> int:
         """How long the digest is."""
         return self.length or _OCTETS[self.scheme]
+
+    @property
+    def share(self) -> float:
+        """How much of the cap of its scheme it costs; those that have no cost cost little."""
+        scheme, cost = self.scheme, self.cost
+        if scheme in CRYPTS:
+            return cost / ROUNDS_MAX
+        if scheme is Scheme.BCRYPT:
+            return float(2.0 ** (cost - BCRYPT_MAX))
+        if scheme in PBKDF2:
+            return cost / PBKDF2_MAX[_PBKDF2_HASH[scheme]]
+        return self.kib * cost / ARGON2_WORK_MAX if scheme in ARGON2 else CHEAP_SHARE
 
     def legacy(self) -> Legacy:
         """As a record keeps it."""

@@ -191,6 +191,32 @@ class CountCredentials(Request[AuthCounts], frozen=True, tag=14):
     """Counts for `status`; opens no record."""
 
 
+class LoginCounts(Reply, frozen=True):
+    """Logins since auth started, and those that a limit refused unread, by the limit (docs/credentials.md).
+
+    failing: accounts that strangers fail for, in this minute. stuffing: whether that is over its ceiling, now or in the
+    minute before. failure_ms: when failures are answered. failure_floor_ms: what imported digests ask for; 0: nothing.
+    """
+
+    granted: U63
+    refused: U63
+    over_source: U63
+    over_account: U63
+    over_accounts: U63
+    over_gate: U63
+    over_network: U63
+    delayed: U63
+    failing: U32
+    stuffing: bool
+    episodes: U32
+    failure_ms: U32
+    failure_floor_ms: U32
+
+
+class CountLogins(Request[LoginCounts], frozen=True, tag=33):
+    """What `status` shows of logins; reads counters in memory and one row of an index."""
+
+
 class CheckAuth(Request[RecordPage], frozen=True, tag=15):
     """Open up to `limit` records, in the order of their row keys, from `after` on (empty: the first)."""
 
