@@ -1,18 +1,25 @@
 """Root keys in a file and in a token: what a change cut short leaves, and that a destroyed one opens nothing."""
 
+import asyncio
+import contextlib
 import secrets
 import shutil
 import subprocess
+import threading
 from pathlib import Path
 
 import pytest
 from tests.live import PORTS, free_network
 
+from bulkhead.boundary.messages.fields import Done
+from bulkhead.boundary.messages.to_auth import DestroyKey
 from bulkhead.cli.init import make_installation
 from bulkhead.cli.make_tenant import NewTenant
+from bulkhead.cli.rotate import _Rotating
 from bulkhead.config import load_installation, set_value
 from bulkhead.errors import ConfigError
 from bulkhead.identifiers import DomainName, TenantId
+from bulkhead.supervisor import custody as custody_module
 from bulkhead.supervisor.custody import WRAPPED, Custody
 from bulkhead.supervisor.layout import Layout
 
@@ -142,3 +149,39 @@ def test_no_mode_claims_that_it_proves_everything(token: Path) -> None:
         set_value(token, "tenants/kddi.toml", "custody.mode", mode)
         keeper = custody_of(token).keeper
         assert keeper.name == mode and keeper.unproven
+
+
+def test_two_commands_at_once_leave_the_root_key_that_the_key_file_is_under(
+    installation: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    both, write, under = threading.Barrier(2), custody_module._write, []
+
+    def write_slowly(path: Path, flags: int, content: bytes) -> None:
+        if path.suffix == ".made":
+            with contextlib.suppress(threading.BrokenBarrierError):  # the other is kept out
+                both.wait(1.0)
+        write(path, flags, content)
+
+    monkeypatch.setattr(custody_module, "_write", write_slowly)
+
+    class Asked:
+        """A road whose compartment takes every root key."""
+
+        tenant = load_installation(installation).tenant(KDDI)
+        layout = Layout(installation, KDDI)
+
+        async def ask(self, _: str, request: DestroyKey) -> Done:
+            under.append(bytes(bytearray(request.root)))
+            await asyncio.sleep(0.05)
+            return Done()
+
+    def command() -> None:
+        asyncio.run(_Rotating(Asked(), "auth", True, 0)._change_root(1))  # type: ignore[arg-type]  # what it uses
+
+    threads = [threading.Thread(target=command) for _ in range(2)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert custody_of(installation).read("auth") == [under[-1]]
+    assert len(under) == 2

@@ -129,10 +129,11 @@ class _Rotating:
     async def _change_root(self, version: int) -> None:
         """Have the key file sealed under the next root key, without this version; then that key is the root key."""
         custody, compartment = Custody(self._road.layout, self._road.tenant), self._outcome.compartment
-        mode = custody.mode_of(compartment)
-        root = custody.prepare(compartment)
-        await self._road.ask(compartment, self._requests.destroy(version, root, mode))
-        custody.adopt(compartment)
+        async with custody.changing():
+            mode = custody.mode_of(compartment)
+            root = custody.prepare(compartment)
+            await self._road.ask(compartment, self._requests.destroy(version, root, mode))
+            custody.adopt(compartment)
 
     def _say(self, report: RotationReport) -> None:
         if time.monotonic() - self._said > SAY_SECONDS:

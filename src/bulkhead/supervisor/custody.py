@@ -12,12 +12,15 @@ never leaves the token and is destroyed with it. A file says itself which it is,
 with the next root key. Another mode (a key service) is another Keeper. Standard library only.
 """
 
+import asyncio
 import contextlib
+import fcntl
 import json
 import os
 import secrets
 import subprocess
 import sys
+from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -28,6 +31,7 @@ from bulkhead.supervisor.control import ROOT_KEY_BYTES
 from bulkhead.supervisor.layout import Layout
 
 TOKEN_SECONDS = 20.0
+LOCK_POLL_SECONDS = 0.05
 WRAPPED = "bulkhead-pkcs11/1"  # first line of a wrapped root key; then the label, then the wrapped key in hex
 FILE_MAX = 4096
 
@@ -146,8 +150,29 @@ class Custody:
         """How the root key in force is kept, whatever the setting says by now. Raises ConfigError."""
         return self._keeper_of(_read(self._layout.root_key(compartment))).name
 
+    @contextlib.asynccontextmanager
+    async def changing(self) -> AsyncIterator[None]:
+        """Nobody else changes a root key of this tenant meanwhile; waits for whoever does. Raises ConfigError.
+
+        Two commands that each prepare a key would have the compartment under one of them, and keep the other.
+        """
+        folder = self._layout.root_key("").parent
+        try:
+            descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        except OSError as error:
+            raise ConfigError(f"{folder}: {error.strerror}; run as the user who runs the cell, or root") from None
+        try:
+            while not _lock(descriptor):
+                await asyncio.sleep(LOCK_POLL_SECONDS)
+            yield
+        finally:
+            os.close(descriptor)
+
     def prepare(self, compartment: str) -> bytes:
-        """The root key to change to, durable: a new one, or the one of a change cut short. Raises ConfigError."""
+        """The root key to change to, durable: a new one, or the one of a change cut short. Raises ConfigError.
+
+        Within `changing`, which also has to hold until `adopt`.
+        """
         path = self._layout.next_root_key(compartment)
         if path.exists():
             return self._open(path)
@@ -192,6 +217,15 @@ class Custody:
 
     def _keeper_of(self, content: bytes) -> Keeper:
         return self._token if content.startswith(WRAPPED.encode()) else FileKeeper()
+
+
+def _lock(descriptor: int) -> bool:
+    """Whether the lock is ours; it ends with the descriptor."""
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
 
 
 def _wrapped(content: bytes) -> tuple[str, bytes]:
