@@ -265,3 +265,40 @@ def test_a_making_whose_answer_was_lost_is_answered_again_and_made_once(tmp_path
         assert len(await listed(cell, account)) == 2
 
     run(tmp_path, work)
+
+
+def test_one_revoked_while_its_making_is_settled_is_dropped_by_keyring_and_its_sessions_end(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def work(cell: TwoHalves) -> None:
+        account = await cell.add_account(MAIN)
+        halves_of_keyring, held = cell.state("keyring").halves, asyncio.Event()
+        original = halves_of_keyring.fold
+
+        async def fold() -> None:
+            await held.wait()
+            await original()
+
+        monkeypatch.setattr(type(halves_of_keyring), "fold", lambda _: fold())
+        secret = secrets.token_bytes(16)
+        making = asyncio.create_task(
+            cell.ask("cli", "auth", AddAppPassword(stamp(), account, MAIN, bytes(bytearray(secret)), MAIL, ""))
+        )
+        await settled(lambda: cell.database("auth").read("SELECT * FROM app_password"))
+        session = await cell.log_in(account, AppPassword(1, secret).text().encode())
+        mutate = cell.database("auth").mutate
+
+        async def mutate_and_be_overtaken(request: Any, *arguments: Any) -> Any:
+            reply = await mutate(request, *arguments)
+            held.set()
+            await asyncio.wait({making})
+            return reply
+
+        monkeypatch.setattr(cell.database("auth"), "mutate", mutate_and_be_overtaken)
+        assert await revoke(cell, account) == 1
+        await settled(lambda: _is_settled(cell))
+        assert halves(cell) == ([1], [1])
+        with refused("no-session"):
+            await cell.ask("access", "keyring", OpenPages(session.handle, (1,)))
+
+    run(tmp_path, work, auth={"failure_seconds": 0.05})

@@ -9,6 +9,7 @@ from tests.records.legacy_vectors import VECTORS
 from bulkhead.boundary.messages.to_auth import CountLogins, Scope, SetLoginState, SetPassword
 from bulkhead.identifiers import AccountId, new_id
 from bulkhead.imports.digest_text import parse_password
+from bulkhead.records.app_password import AppPassword
 
 
 async def set_imported(cell: TwoHalves, scheme: str, salt: bytes, octets: bytes) -> AccountId:
@@ -119,5 +120,16 @@ def test_clear_text_that_was_imported_may_be_short_and_typed_may_not(tmp_path: P
         assert schemes(cell) == {""}
         with refused("weak-password"):
             await set_imported(cell, "", b"", b"short")
+
+    run(tmp_path, work)
+
+
+def test_an_imported_password_that_reads_as_an_app_password_is_refused_as_nobody_could_log_in_with_it(
+    tmp_path: Path,
+) -> None:
+    async def work(cell: TwoHalves) -> None:
+        for text in (AppPassword(7, bytes(range(16))).text(), AppPassword(7, bytes(range(16))).text().upper()):
+            with refused("weak-password"):
+                await set_imported(cell, "plain", b"", text.encode())
 
     run(tmp_path, work)

@@ -429,3 +429,41 @@ def test_killed_after_any_commit_of_a_restretch_the_password_works(tmp_path: Pat
     found = asyncio.run(work())
     assert len(found) >= 5
     assert all(works == [OLD] for works in found)
+
+
+def test_the_old_password_s_sessions_end_also_where_the_log_cannot_be_folded_in_at_once(tmp_path: Path) -> None:
+    async def work(cell: TwoHalves) -> None:
+        account = await cell.add_account(OLD)
+        session = await cell.log_in(account, OLD)
+        database, folded = cell.database("keyring"), 0
+        original = database.truncate_wal
+
+        async def truncate_wal() -> None:  # as where a backup reads the file
+            nonlocal folded
+            folded += 1
+            if folded == 1:
+                raise TemporaryFailure("what was destroyed still lies in the write-ahead log", code="storage")
+            await original()
+
+        database.truncate_wal = truncate_wal
+        await change(cell, account, OLD, NEW)
+        with refused("no-session"):
+            await cell.ask("access", "keyring", OpenPages(session.handle, (1,)))
+        newer = await cell.log_in(account, NEW)
+        await settled(lambda: not cell.database("auth").read("SELECT * FROM change"), 5.0)
+        assert folded == 2
+        await cell.ask("access", "keyring", OpenPages(newer.handle, (1,)))
+
+    run(tmp_path, work, auth={"failure_seconds": 0.05})
+
+
+def test_a_new_password_that_will_not_do_is_no_wrong_guess_at_the_old_one(tmp_path: Path) -> None:
+    async def work(cell: TwoHalves) -> None:
+        account = await cell.add_account(OLD)
+        for _ in range(12):
+            with refused("weak-password"):
+                await change(cell, account, OLD, b"short")
+        await change(cell, account, OLD, NEW)
+        assert await cell.admits(account, NEW)
+
+    run(tmp_path, work, auth={"failure_seconds": 0.02})

@@ -1,5 +1,6 @@
 """One number revokes every main password, every app password or both; and protocols may be closed to the main one."""
 
+import asyncio
 import time
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ from bulkhead.boundary.messages import to_auth, to_keyring
 from bulkhead.boundary.messages.revocation import RevokedKind
 from bulkhead.boundary.messages.to_auth import Scope, SetLoginState
 from bulkhead.boundary.messages.to_keyring import OpenPages
+from bulkhead.records.credential import StretchParameters
 
 MAIN, NEW = b"the main password", b"another password"
 QUICK: dict[str, Any] = {"failure_seconds": 0.05}
@@ -129,3 +131,43 @@ def test_a_protocol_closed_to_the_main_password_takes_app_passwords_and_opens_ag
         await cell.log_in(account, made, Scope.SUBMIT, "submit")
 
     run(tmp_path, work, auth=QUICK | {"main_password": ("submit",)})
+
+
+def test_a_half_that_a_revoked_password_gets_while_the_revocation_arrives_is_revoked_too(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def work(cell: TwoHalves) -> None:
+        account = await cell.add_account(MAIN)
+        auth = cell.state("auth")
+        auth.rows.default = StretchParameters(16, 1, 1)
+        epoch, original = 0, auth.passwords._restretch
+
+        async def restretch(new: Any) -> None:
+            nonlocal epoch
+            epoch = now()  # the command has its number, and is on its way
+            await asyncio.sleep(0.02)
+            await original(new)
+
+        monkeypatch.setattr(type(auth.passwords), "_restretch", lambda _, new: restretch(new))
+        assert await cell.admits(account, MAIN)
+        await settled(lambda: cell.database("keyring").read("SELECT 1 FROM half WHERE g = 2"))
+        await settled(lambda: not cell.database("auth").read("SELECT * FROM change"))
+        for whom, messages in (("keyring", to_keyring), ("auth", to_auth)):
+            await cell.ask("cli", whom, messages.RevokeCredentials(stamp(), epoch, RevokedKind.ALL, ""))
+        assert not await cell.admits(account, MAIN)
+
+    run(tmp_path, work, auth=QUICK)
+
+
+def test_what_was_set_before_there_were_epochs_works_until_the_first_one(tmp_path: Path) -> None:
+    async def work(cell: TwoHalves) -> None:
+        account = await cell.add_account(MAIN)
+        for name in ("auth", "keyring"):  # as the migration leaves the halves that are there
+            await cell.database(name).write(
+                lambda connection: connection.execute("UPDATE half SET set_at = 0") and None
+            )
+        assert await cell.admits(account, MAIN)
+        await revoke(cell, RevokedKind.ALL)
+        assert not await cell.admits(account, MAIN)
+
+    run(tmp_path, work, auth=QUICK)

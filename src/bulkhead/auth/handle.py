@@ -104,6 +104,7 @@ async def change_password(auth: Auth, _: Channel, request: m.ChangePassword, __:
     """A new main password, by the one that is set."""
 
     async def change() -> Done:
+        auth.passwords.check_new(request.new)  # no wrong guess at the old one, and not counted as one
         with auth.logins.limits.attempt(request.account, "", "change") as attempt:
             main = await auth.logins.stretch_main(request.account, request.old, attempt)
             return await auth.passwords.change(request, main)

@@ -103,9 +103,10 @@ class Passwords:
         """Set the main password. Raises Refused (`bad-token`, `weak-password`, `breached-password`, ...)."""
         legacy = None
         if not request.scheme:
-            check_strength(request.password)
-            self._breached.check(request.password)
-        elif request.scheme != PLAIN:
+            self.check_new(request.password)
+        elif request.scheme == PLAIN:
+            refuse_app_password(request.password)
+        else:
             legacy = require_legacy(request.scheme, request.salt, len(request.password))
         if not 0 < request.scope <= ALL_SCOPES:
             raise Refused("a credential has at least one scope, and known ones only", code="bad-scope")
@@ -113,13 +114,16 @@ class Passwords:
         new = NewHalf(request.account, MAIN_PASSWORD, request.password, scope, request.token, legacy=legacy)
         return await self.make(new, request)
 
+    def check_new(self, password: bytes) -> None:
+        """Passes what may be set. Raises Refused (`weak-password`, `breached-password`)."""
+        check_strength(password)
+        self._breached.check(password)
+
     async def change(self, request: ChangePassword, main: Stretched) -> Done:
         """Set the main password by the one that is set. main: what `old` becomes, taken here and overwritten.
 
-        Raises Refused (`bad-credentials`, `weak-password`), TemporaryFailure.
+        request.new: has passed `check_new`. Raises Refused (`bad-credentials`), TemporaryFailure.
         """
-        check_strength(request.new)
-        self._breached.check(request.new)
         half = self._rows.find(request.account, MAIN_PASSWORD)
         scope = ALL_SCOPES if half is None else half.scope
         return await self.make(NewHalf(request.account, MAIN_PASSWORD, request.new, scope, main=main), request)
@@ -195,7 +199,7 @@ class Passwords:
         account, old_g = new.account, self._rows.g(new.account, new.cred)
         if self._rows.state(account) == LoginState.DESTROYED:
             raise Refused("the account was destroyed", code="bad-token")
-        set_at = self._rows.revocation.stamp(new.cred)  # before keyring's, so that a revocation meanwhile covers both
+        set_at = self._set_at(new, bid)  # before keyring's, so that a revocation meanwhile covers both
         salt, cost, stretched = await self._stretch(new)
         begin = partial(_begin, bid=bid, account=account, cred=new.cred, keep_g=old_g, same_password=new.same_password)
         await self._database.write(begin)
@@ -227,6 +231,11 @@ class Passwords:
                 self._unfinished.set()  # what keyring may have added is dropped, now or when it is back
             raise
 
+    def _set_at(self, new: NewHalf, bid: bytes) -> int:
+        """The same password stays as old as it is: a revocation that comes while it gets its new half is not undone."""
+        row = self._database.first("SELECT set_at FROM half WHERE bid = ?", (bid,)) if new.same_password else None
+        return self._rows.revocation.stamp(new.cred) if row is None else int(row[0])
+
     async def _stretch(self, new: NewHalf) -> tuple[bytes, StretchParameters | None, Stretched]:
         if new.cred != MAIN_PASSWORD:
             return NO_SALT, None, stretch_app_password(new.password, new.account, new.cred)
@@ -237,7 +246,7 @@ class Passwords:
         try:
             return await self._exchange.to("keyring").call(add)
         except Refused:  # then nothing was added
-            await self._database.write(partial(_forget, bid=bid))
+            await self._database.write(partial(_forget, bid=bid, keep_g=add.g - 1))
             raise
 
     async def settle_later(self, bid: bytes) -> None:
@@ -255,7 +264,7 @@ class Passwords:
         account, cred, keep_g, same_password = row
         drop = DropHalves(Stamp.fresh("auth"), AccountId(account), cred, keep_g, bool(same_password))
         await self._exchange.to("keyring").call(drop)
-        await self._database.write(partial(_forget, bid=bid))
+        await self._database.write(partial(_forget, bid=bid, keep_g=keep_g))
 
     async def _finish_forever(self) -> None:
         while True:
@@ -291,14 +300,19 @@ def _mark_breached(connection: Connection, *, keys: Keys, bid: bytes) -> None:
 
 def check_strength(password: bytes) -> None:
     """Passes a password of at least 8 characters that reads as no app password. Raises Refused (`weak-password`)."""
-    if read_app_password(password) is not None:
-        raise Refused("an app password cannot be the main password", code="weak-password")
+    refuse_app_password(password)
     try:
         characters = len(password.decode())
     except UnicodeDecodeError:
         characters = len(password)
     if characters < PASSWORD_MIN:
         raise Refused(f"a password has at least {PASSWORD_MIN} characters", code="weak-password")
+
+
+def refuse_app_password(password: bytes) -> None:
+    """Passes what does not read as an app password, which a login would take it for. Raises Refused."""
+    if read_app_password(password) is not None:
+        raise Refused("an app password cannot be the main password", code="weak-password")
 
 
 def _copy(octets: bytes) -> bytes:
@@ -336,5 +350,6 @@ def forget_half(connection: Connection, *, bid: bytes, account: bytes, cred: int
     connection.execute("INSERT OR REPLACE INTO change VALUES (?, ?, ?, 0, 0)", (bid, account, cred))
 
 
-def _forget(connection: Connection, *, bid: bytes) -> None:
-    connection.execute("DELETE FROM change WHERE bid = ?", (bid,))
+def _forget(connection: Connection, *, bid: bytes, keep_g: int) -> None:
+    """The change that was settled; not a revocation that was noted while keyring was asked."""
+    connection.execute("DELETE FROM change WHERE bid = ? AND keep_g = ?", (bid, keep_g))

@@ -39,7 +39,7 @@ class Revocation:
 
     def covers(self, cred: int, set_at: int) -> bool:
         """Whether a credential that was set then is revoked."""
-        return set_at <= self._epochs[kind_of(cred)]
+        return set_at <= self._epochs[kind_of(cred)] > 0  # 0: never revoked; what is older than the column has set_at 0
 
     def stamp(self, cred: int) -> int:
         """When a credential that is set now is set, ms: after every revocation known here."""

@@ -31,6 +31,7 @@ class Halves:
     def __init__(self, database: Database, keys: Keys, tokens: Tokens, logins: Logins, revocation: Revocation) -> None:
         self._database, self._keys, self._tokens, self._logins = database, keys, tokens, logins
         self._revocation = revocation
+        self._unfolded = True  # as whoever was killed may have left it
 
     async def add(self, request: AddHalf) -> HalfAdded:
         """Add half g. Raises Refused (`bad-token`, `bad-credentials`, `bad-scope`, `too-many`)."""
@@ -67,16 +68,21 @@ class Halves:
         return setup.seed.generation, setup.seed.secret
 
     async def drop(self, request: DropHalves) -> bool:
-        """Destroy every half of the credential but one, in every file; whether there was any to destroy."""
+        """Destroy every half of the credential but one; whether there was any to destroy. `fold` is still to come."""
         bid = self._keys.bid(request.account, request.cred)
         others = "SELECT 1 FROM half WHERE bid = ? AND g <> ?"
         had = self._database.first(others, (bid, request.keep_g)) is not None
         await self._database.mutate(request, partial(_drop, bid=bid, keep_g=request.keep_g))
-        if had:
-            await self._database.truncate_wal()
+        self._unfolded |= had
         if request.cred == MAIN_PASSWORD:
             self._tokens.spend(request.account, request.keep_g)
         return had
+
+    async def fold(self) -> None:
+        """What was dropped is in no file any more. Raises TemporaryFailure; the next call then does it."""
+        if self._unfolded:
+            await self._database.truncate_wal()
+            self._unfolded = False
 
     def _state(self, mid: bytes) -> int:
         row = self._database.first("SELECT state FROM account WHERE mid = ?", (mid,))

@@ -107,10 +107,11 @@ async def add_half(keyring: Keyring, _: Channel, request: m.AddHalf, __: _Body) 
 
 
 async def drop_halves(keyring: Keyring, _: Channel, request: m.DropHalves, __: _Body) -> Done:
-    """The old half dies, and with it the sessions that the old password had opened."""
+    """The old half dies, and with it the sessions that the old password had opened, whatever the disk says then."""
     if await keyring.halves.drop(request) and not request.same_password:
         keyring.logins.forget(request.account, request.cred)
         keyring.sessions.end_account(request.account, "password-changed", request.cred)
+    await keyring.halves.fold()
     return Done()
 
 
