@@ -15,7 +15,7 @@ from tests.keyring.two_halves import SETTINGS, TwoHalves, refused, run, settled,
 
 from bulkhead.auth.known import DAY, PER_ACCOUNT
 from bulkhead.auth.limits import Limit, Limits
-from bulkhead.auth.stretching import Stretching
+from bulkhead.auth.stretching import BEHIND, Stretching
 from bulkhead.boundary.messages.to_auth import CountLogins, SetLoginState
 from bulkhead.cli.logins import login_lines
 from bulkhead.errors import Refused, TemporaryFailure
@@ -318,6 +318,26 @@ def test_a_thousand_hostile_logins_leave_a_known_source_its_turn_within_a_few_ha
         await asyncio.gather(*flood)
         await waited
         await stretching.wait_without("access")
+        assert stretching._idle == 1
+        stretching.stop()
+
+    asyncio.run(work())
+
+
+def test_what_nobody_waits_for_is_hashed_last_and_still_is() -> None:
+    async def work() -> None:
+        stretching, done = Stretching(1, 4096), list[str]()
+
+        async def stretch(asker: str, *, known: bool) -> None:
+            await stretching.stretch(b"password", bytes(16), StretchParameters(8, 1, 1), asker, known=known)
+            done.append(asker)
+
+        behind = [asyncio.create_task(stretch(BEHIND, known=True)) for _ in range(20)]
+        await asyncio.sleep(0)
+        logins = [asyncio.create_task(stretch("access", known=bool(number % 2))) for number in range(80)]
+        await asyncio.gather(*logins)
+        assert 5 <= done.count(BEHIND) <= 13
+        await asyncio.gather(*behind)
         assert stretching._idle == 1
         stretching.stop()
 

@@ -21,7 +21,7 @@ from bulkhead.cli.pending import PendingAccount
 from bulkhead.cli.road import Road, open_road
 from bulkhead.errors import TemporaryFailure
 from bulkhead.identifiers import parse_address
-from bulkhead.supervisor.door import Ask, knock
+from bulkhead.supervisor.door import Ask, ask_status, knock
 
 pytestmark = pytest.mark.timeout(120)
 PASSWORD = "correct horse battery"
@@ -257,12 +257,13 @@ def test_status_shows_every_process_with_pid_uid_level_and_memory(live: Live) ->
 
 
 def test_a_command_goes_on_when_its_compartment_restarts(live: Live) -> None:
-    def pid() -> int:
-        rows = live("status", "--json").json["processes"]
-        return int(next(row["pid"] for row in rows if (row["tenant"], row["compartment"]) == ("stnet", "directory")))
-
     async def work() -> None:
         async with open_road(str(live.directory), "stnet") as road:
+
+            def pid() -> int:
+                rows: Any = ask_status(str(road.layout.socket))["processes"]
+                return int(next(row["pid"] for row in rows if row["compartment"] == "directory"))
+
             before = await road.ask("directory", CountAccounts())
             old = pid()
             os.kill(old, signal.SIGKILL)

@@ -35,7 +35,7 @@ from typing import Any, TypeVar
 from bulkhead.auth.breached import Breached
 from bulkhead.auth.rows import Keys, Rows
 from bulkhead.auth.schema import LoginState
-from bulkhead.auth.stretching import Stretching
+from bulkhead.auth.stretching import BEHIND, Stretching
 from bulkhead.boundary.exchange import Exchange
 from bulkhead.boundary.messages.fields import Done, Mutation, Reply, Stamp
 from bulkhead.boundary.messages.to_auth import ChangePassword, SetPassword
@@ -239,8 +239,12 @@ class Passwords:
     async def _stretch(self, new: NewHalf) -> tuple[bytes, StretchParameters | None, Stretched]:
         if new.cred != MAIN_PASSWORD:
             return NO_SALT, None, stretch_app_password(new.password, new.account, new.cred)
-        salt, cost = secrets.token_bytes(SALT_BYTES), self._rows.default
-        return salt, cost, await self._stretching.stretch(new.password, salt, cost, "change")
+        salt, cost, asker = (
+            secrets.token_bytes(SALT_BYTES),
+            self._rows.default,
+            BEHIND if new.same_password else "change",
+        )
+        return salt, cost, await self._stretching.stretch(new.password, salt, cost, asker)
 
     async def _add(self, add: AddHalf, bid: bytes) -> HalfAdded:
         try:

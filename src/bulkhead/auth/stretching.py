@@ -1,7 +1,9 @@
 """Argon2id off the loop: a few threads, and before them a bounded queue for each gate and class, which take turns.
 
 Known sources (known.py) come first, with one turn in four for new ones. Within a class the gates take turns, so that a
-gate that is compromised, or that the world guesses at, keeps no login of another gate waiting behind its own.
+gate that is compromised, or that the world guesses at, keeps no login of another gate waiting behind its own. What
+nobody waits for, a half made anew behind its login, comes last, with one turn in eight: after a migration everybody's
+first login asks for one.
 """
 
 import asyncio
@@ -18,7 +20,8 @@ from bulkhead.records.legacy_digest import legacy_digest
 from bulkhead.records.stretch import stretch
 
 THREADS_MAX = 6  # of the 8 that PROCESSES allows auth; the database and its closing take two
-TURNS = 4  # of which new sources have one, where both classes wait
+TURNS = 8  # of which new sources have two, and what is behind has one, where all classes wait
+BEHIND = "behind"  # who asks for what nobody waits for
 _Queues = OrderedDict[str, deque[asyncio.Future[None]]]
 _log = logging.getLogger("bulkhead.auth")
 
@@ -32,7 +35,7 @@ class Stretching:
         self._idle = min(threads, THREADS_MAX)
         self._executor = ThreadPoolExecutor(self._idle, "argon2")
         self.queue_max = queue_max
-        self._known, self._new = _Queues(), _Queues()  # whose turn it is comes first
+        self._known, self._new, self._behind = _Queues(), _Queues(), _Queues()  # whose turn it is comes first
         self._turn = 0
 
     async def stretch(
@@ -49,7 +52,7 @@ class Stretching:
 
         legacy: what makes the digest that plays the password. Raises IntegrityError where it is none of ours.
         """
-        await self._take_thread(asker, self._known if known else self._new)
+        await self._take_thread(asker, self._behind if asker == BEHIND else self._known if known else self._new)
         try:
             loop = asyncio.get_running_loop()
             return await loop.run_in_executor(self._executor, _stretch, password, salt, parameters, legacy)
@@ -94,8 +97,9 @@ class Stretching:
     def _give_thread(self) -> None:
         """To the next who waits, or to nobody."""
         self._turn = (self._turn + 1) % TURNS
-        first, second = (self._known, self._new) if self._turn else (self._new, self._known)
-        if not _wake(first) and not _wake(second):
+        first, second = (self._new, self._known) if self._turn % 4 == 1 else (self._known, self._new)
+        order = (first, second, self._behind) if self._turn else (self._behind, first, second)
+        if not any(map(_wake, order)):  # in this order, up to the first that has somebody
             self._idle += 1
 
 
