@@ -12,17 +12,20 @@ from bulkhead.cli.output import print_json, print_table, say, time_text
 from bulkhead.cli.road import Road, open_road, stamp, wait_for
 from bulkhead.errors import ConfigError
 from bulkhead.identifiers import AccountId, parse_address
-from bulkhead.records.app_password import AppPassword
+from bulkhead.records.app_password import CREDENTIAL_MAX, AppPassword
 from bulkhead.records.credential import APP_PASSWORD_BYTES, Scope
 
 T = TypeVar("T")
 SCOPES = {"imap": Scope.IMAP, "pop": Scope.POP, "submit": Scope.SUBMIT, "sieve": Scope.SIEVE, "jmap": Scope.JMAP}
+LABEL_CHARACTERS = 128  # of an AddAppPassword
 _HEAD = ("NUMBER", "LABEL", "FOR", "MADE", "LAST USED", "FROM")
 
 
 def add(options: argparse.Namespace) -> int:
     """Make one and show it, once."""
     scope = read_scopes(options.services)
+    if not options.label.isprintable() or len(options.label) > LABEL_CHARACTERS:
+        raise ConfigError(f"--label has at most {LABEL_CHARACTERS} characters that can be printed")
     password, secret = read_old_password(options), secrets.token_bytes(APP_PASSWORD_BYTES)
 
     async def work(road: Road, account: AccountId) -> int:
@@ -59,6 +62,8 @@ def revoke(options: argparse.Namespace) -> int:
     """Revoke one, or all."""
     if (options.number is None) == (not options.all):
         raise ConfigError("name the number of one app password, or --all")
+    if not options.all and not 0 < options.number <= CREDENTIAL_MAX:
+        raise ConfigError(f"app passwords are numbered from 1 to {CREDENTIAL_MAX}; --all revokes every one")
 
     async def work(road: Road, account: AccountId) -> int:
         return (await road.ask("auth", RevokeAppPasswords(stamp(), account, options.number or 0))).revoked
