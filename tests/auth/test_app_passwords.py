@@ -3,6 +3,7 @@
 import asyncio
 import secrets
 import time
+from argparse import Namespace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -31,9 +32,11 @@ from bulkhead.boundary.messages.to_auth import (
     SetLoginState,
 )
 from bulkhead.boundary.messages.to_keyring import AddHalf, OpenPages
-from bulkhead.errors import TemporaryFailure
+from bulkhead.cli import app_password
+from bulkhead.errors import ConfigError, TemporaryFailure
 from bulkhead.identifiers import AccountId, new_id
 from bulkhead.records.app_password import AppPassword
+from bulkhead.records.stretch import stretch
 
 MAIN, OTHER = b"the main password", b"another password"
 MAIL = Scope.IMAP | Scope.SUBMIT
@@ -302,3 +305,41 @@ def test_one_revoked_while_its_making_is_settled_is_dropped_by_keyring_and_its_s
             await cell.ask("access", "keyring", OpenPages(session.handle, (1,)))
 
     run(tmp_path, work, auth={"failure_seconds": 0.05})
+
+
+def test_a_compromised_auth_with_a_password_fills_no_disk_with_halves_and_bars_no_new_main_password(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("bulkhead.keyring.halves.ACCOUNT_HALVES_MAX", 5)
+
+    async def work(cell: TwoHalves) -> None:
+        account = await cell.add_account(MAIN)
+        auth = cell.state("auth")
+        half = auth.rows.find(account, 0)
+
+        async def add(cred: int) -> None:
+            main = stretch(MAIN, half.salt, half.parameters)
+            new = (secrets.token_bytes(32), secrets.token_bytes(32))
+            request = AddHalf(stamp(), account, cred, 1, *new, Scope.IMAP, None, main.tight, main.wrap_key)
+            await cell.ask("auth", "keyring", request)
+
+        for cred in range(70_000, 70_004):
+            await add(cred)
+        with refused("too-many"):
+            await add(80_000)
+        await change(cell, account, MAIN, OTHER)
+        assert await cell.admits(account, OTHER)
+
+    run(tmp_path, work)
+
+
+@pytest.mark.parametrize("number", [0, -1, 65_536])
+def test_the_command_revokes_no_number_that_none_has(number: int) -> None:
+    with pytest.raises(ConfigError, match="numbered from 1"):  # 0 is every one, in the message
+        app_password.revoke(Namespace(number=number, all=False))
+
+
+@pytest.mark.parametrize("label", ["x" * 129, "\udcff", "two\nlines"])
+def test_the_command_says_what_a_label_may_be(label: str) -> None:
+    with pytest.raises(ConfigError, match="--label"):
+        app_password.add(Namespace(services="imap", label=label))

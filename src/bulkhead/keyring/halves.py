@@ -23,6 +23,7 @@ from bulkhead.records.halves import KeyringHalf, Wrapped, new_keyring_half
 from bulkhead.records.seed import new_secret
 
 HALVES_MAX = 4  # of one credential at once: old and new, and what a lost change may leave
+ACCOUNT_HALVES_MAX = 160  # with app passwords: more than auth makes, and fewer than a compromised one would
 
 
 class Halves:
@@ -51,7 +52,8 @@ class Halves:
         half = new_keyring_half(keys.tight, stretched, wrapped, keys.tenant, account, cred, g, scope=scope, state=state)
         record = keys.seal_half(half, bid, g)
         reply = HalfAdded(hashlib.sha256(release).digest(), g)
-        return await self._database.mutate(request, partial(_add, row=(bid, g, mid, record, set_at), reply=reply))
+        add = partial(_add, row=(bid, g, mid, record, set_at), cred=cred, reply=reply)
+        return await self._database.mutate(request, add)
 
     async def _allowed(self, request: AddHalf, scope: Scope) -> tuple[int, bytes | None]:
         """(generation, seed) that this half may wrap, by what the request brings."""
@@ -95,11 +97,15 @@ def _is_active(half: KeyringHalf) -> bool:
     return half.state is State.ACTIVE
 
 
-def _add(connection: Connection, *, row: tuple[bytes, int, bytes, bytes, int], reply: HalfAdded) -> HalfAdded:
+def _add(
+    connection: Connection, *, row: tuple[bytes, int, bytes, bytes, int], cred: int, reply: HalfAdded
+) -> HalfAdded:
     bid, g, mid, *_ = row
     (state,) = connection.execute("SELECT state FROM account WHERE mid = ?", (mid,)).fetchone()
     (halves,) = connection.execute("SELECT count(*) FROM half WHERE bid = ? AND g <> ?", (bid, g)).fetchone()
-    if state == AccountState.DESTROYED or halves >= HALVES_MAX:
+    (all_halves,) = connection.execute("SELECT count(*) FROM half WHERE mid = ?", (mid,)).fetchone()
+    is_full = cred != MAIN_PASSWORD and all_halves >= ACCOUNT_HALVES_MAX
+    if state == AccountState.DESTROYED or halves >= HALVES_MAX or is_full:
         raise Refused("too many changes of this credential are unfinished", code="too-many")
     connection.execute("INSERT OR REPLACE INTO half VALUES (?, ?, ?, ?, ?)", row)
     return reply
