@@ -103,6 +103,7 @@ class Rotation:
         self._database, self._keys, self._name, self._parts = database, keys, name, parts
         self._outbox, self._exchange = outbox, exchange
         self._size = SLICE_MIN
+        self._last = 0  # records of the last rotation that ended in this process
         self._wakened = asyncio.Event()
         self._destroying = asyncio.Lock()
         self._wakened.set()
@@ -128,7 +129,7 @@ class Rotation:
         retired = self._database.read("SELECT * FROM retired_key ORDER BY version")
         kept = tuple(RetiredKey(*key) for key in retired)[:RETIRED_MAX]
         if row is None:
-            return RotationReport(current, 0, 0, 0, 0, self._keys.root_version, kept)
+            return RotationReport(current, 0, self._last, 0, 0, self._keys.root_version, kept)
         passed = row.part * 65_536 + int.from_bytes(row.cursor[:2].ljust(2, b"\0"), "big")  # row keys are as random
         share = passed * 1000 // (len(self._parts) * 65_536)
         return RotationReport(
@@ -235,6 +236,7 @@ class Rotation:
                         "INSERT OR IGNORE INTO retired_key VALUES (?, ?, ?)", (version, after, row.unreadable)
                     )
             connection.execute("DELETE FROM rotation")
+            self._last = row.done
             details: Details = {
                 "key": self._name, "version": row.version, "records": row.done, "unreadable": row.unreadable,
                 "destroy_after": after,

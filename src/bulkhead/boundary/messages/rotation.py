@@ -23,7 +23,8 @@ class RetiredKey(Reply, frozen=True):
 class RotationReport(Reply, frozen=True):
     """Where a rotation stands. step: 0 none is under way, 1 records are sealed anew, 2 they are all opened.
 
-    version: that new records are sealed under. done: records of this step so far, about so many in 1000 of all.
+    version: that new records are sealed under. done: records of this step so far, about so many in 1000 of all;
+    at step 0, of the last rotation since this process was started.
     """
 
     version: U32
