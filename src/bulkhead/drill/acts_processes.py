@@ -12,6 +12,7 @@ from pathlib import Path
 from bulkhead.drill.targets import Targets, Victim
 from bulkhead.supervisor.syscalls import syscall
 
+LOWER_PRIORITY = min(19, os.getpriority(os.PRIO_PROCESS, 0) + 1)  # a niceness only goes up, and ours may be up already
 _PTRACE_SEIZE = 0x4206
 _KCMP_VM = 1
 
@@ -116,7 +117,7 @@ def limit(targets: Targets, victim: Victim) -> None:
 
 def slow_down(targets: Targets, victim: Victim) -> None:
     """Take priority from the victim."""
-    os.setpriority(os.PRIO_PROCESS, victim.pid, 1)
+    os.setpriority(os.PRIO_PROCESS, victim.pid, LOWER_PRIORITY)
 
 
 def pin(targets: Targets, victim: Victim) -> None:
