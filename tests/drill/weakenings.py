@@ -240,7 +240,7 @@ CREDENTIALS = (
     ),
     _one(
         "revoked-app-password-keeps-its-sessions", "keyring/handle.py", '"password-changed", request.cred)',
-        '"password-changed", request.cred + 1)', "access/access-outgrows-app-password",
+        '"password-changed", request.cred + 9)', "access/access-outgrows-app-password",
     ),
 )  # fmt: skip
 
