@@ -83,17 +83,19 @@ PEERS: tuple[Peering, ...] = (
         "cli", "keyring",
         ("CreateMailboxKeys", "BeginRecovery", "GrantRecovery",
          "StopTenantSessions", "LiftSessionStop", "SetHalfState", "RevokeCredentials",
-         "CountKeyring", "CheckKeyring", "MatchKeyring", "RotateKey", "ReadRotation", "DestroyKey"),
+         "CountKeyring", "CheckKeyring", "MatchKeyring", "RotateKey", "ReadRotation", "DestroyKey",
+         "ExportKeys"),
     ),
     Peering(
         "cli", "store",
-        ("OpenAccount", "DestroyAccount", "CountStore", "CheckStore"),
+        ("OpenAccount", "DestroyAccount", "CountStore", "CheckStore",
+         "ExportMailboxes", "ExportNames", "ExportRows", "ExportParts"),
     ),
     Peering("cli", "queue", ("ListQueue", "RetryNow", "DestroyQueued", "CountQueue", "CheckQueue")),
     Peering(
         "cli", "ledger",
         ("ReadCheckpoint", "ReadEntries", "ProveInclusion", "ProveConsistency",
-         "CheckLedger", "RecordDrill", "RecordCensus", "RecordOblivion"),
+         "CheckLedger", "RecordDrill", "RecordCensus", "RecordOblivion", "RecordExport"),
     ),
 )  # fmt: skip
 

@@ -4,6 +4,7 @@ from bulkhead.cli.app_password_commands import APP_PASSWORD_COMMANDS
 from bulkhead.cli.credentials_commands import CREDENTIALS_COMMANDS
 from bulkhead.cli.directory_commands import DIRECTORY_COMMANDS
 from bulkhead.cli.exit_codes import ExitCode
+from bulkhead.cli.export_commands import EXPORT_COMMANDS
 from bulkhead.cli.tree import LIVE, REASON, TENANT, Argument, Command, flag, option, positional
 
 GROUPS = {
@@ -18,6 +19,7 @@ GROUPS = {
     "credentials breached": "Passwords that were stolen elsewhere, and may not be used here.",
     "queue": "Outbound mail that waits.",
     "ledger": "The tenant's tamper-evident log.",
+    "export": "A tenant's mail, carried away.",
     "demo": "Six tenants on loopback.",
 }
 
@@ -358,6 +360,7 @@ COMMANDS: tuple[Command, ...] = (
     *CREDENTIALS_COMMANDS,
     *APP_PASSWORD_COMMANDS,
     *_MAIL,
+    *EXPORT_COMMANDS,
     *_DEMO,
     *_DRILL,
 )

@@ -13,6 +13,7 @@ from collections.abc import Coroutine
 from pathlib import Path
 from typing import Any, TypeVar
 
+from bulkhead.boundary.body import BodyReader
 from bulkhead.boundary.edge import Channel
 from bulkhead.boundary.exchange import CALL_SECONDS, Exchange
 from bulkhead.boundary.messages.fields import Reply, Request, Stamp
@@ -69,6 +70,22 @@ class Road:
             await self._attach(compartment)
             try:
                 return await self._exchanges[compartment].to(compartment).call(request, timeout=timeout)
+            except TemporaryFailure as failure:
+                if failure.code != "edge-ended" or time.monotonic() > ends:
+                    raise
+            await asyncio.sleep(KNOCK_PAUSE)
+
+    async def open(
+        self, compartment: str, request: Request[R], *, timeout: float = CALL_SECONDS
+    ) -> tuple[R, BodyReader]:
+        """The reply and the reader of its body; close it when you stop early. Raises as ask."""
+        if between(OPERATOR_CONSOLE, compartment) is None:
+            raise ValueError(f"no edge between {OPERATOR_CONSOLE} and {compartment} in PEERS")
+        ends = time.monotonic() + KNOCK_SECONDS
+        while True:
+            await self._attach(compartment)
+            try:
+                return await self._exchanges[compartment].to(compartment).open(request, timeout=timeout)
             except TemporaryFailure as failure:
                 if failure.code != "edge-ended" or time.monotonic() > ends:
                     raise

@@ -19,6 +19,7 @@ from bulkhead.holder.stop import TenantStop
 from bulkhead.holder.walk import count_keys
 from bulkhead.keyring.cache import LoginCache
 from bulkhead.keyring.check import census
+from bulkhead.keyring.exporting import export_keys as export_keys_of
 from bulkhead.keyring.failures import Failures
 from bulkhead.keyring.grants import Grants
 from bulkhead.keyring.halves import Halves
@@ -57,6 +58,7 @@ class Keyring:
     recovery: Recovery
     session_seconds: float
     rotation: Rotation
+    exchange: Exchange
 
     @classmethod
     def opened(
@@ -85,6 +87,7 @@ class Keyring:
             Recovery(database, keys, tokens, exchange),
             settings["session_seconds"],
             Rotation(database, keys.ring, RING, SEALED, outbox, exchange),
+            exchange,
         )
 
 
@@ -278,6 +281,11 @@ async def match_keyring(keyring: Keyring, _: Channel, request: m.MatchKeyring, _
     )
 
 
+async def export_keys(keyring: Keyring, _: Channel, request: m.ExportKeys, __: _Body) -> m.ExportedKeys:
+    """Sealed mailbox keys, once the ledger knows."""
+    return await export_keys_of(keyring.database, keyring.keys, keyring.exchange, request)
+
+
 HANDLERS: Mapping[type[Request[Any]], Handler] = {
     m.CheckHalf: check_half,
     m.AddHalf: add_half,
@@ -299,5 +307,6 @@ HANDLERS: Mapping[type[Request[Any]], Handler] = {
     m.CountKeyring: count_keyring,
     m.CheckKeyring: check_keyring,
     m.MatchKeyring: match_keyring,
+    m.ExportKeys: export_keys,
     **handlers(m.RotateKey, m.ReadRotation, m.DestroyKey),
 }

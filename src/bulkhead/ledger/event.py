@@ -74,6 +74,12 @@ EVENTS: Mapping[str, EventKind] = MappingProxyType(
             (26, "KeyDestroyed", "A retired version of a key is destroyed, after this entry."),
             (27, "HalfDestroyed", "A compartment destroyed its half of an account's credentials, and its keys."),
             (28, "AccountDestroyed", "All of an account is destroyed: what, when, and what older copies lie under."),
+            (
+                40,
+                "MailboxKeysExported",
+                "Mailbox keys left the cell, sealed to both recovery keys: of how many accounts.",
+            ),
+            (41, "ExportWritten", "A copy of the tenant's mail was written: hash of its manifest and its counts."),
         )
     }
 )

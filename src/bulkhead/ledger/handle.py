@@ -33,6 +33,7 @@ from bulkhead.boundary.messages.to_ledger import (
     ReadEntries,
     RecordCensus,
     RecordDrill,
+    RecordExport,
     RecordOblivion,
 )
 from bulkhead.errors import IntegrityError, Refused, TemporaryFailure
@@ -223,6 +224,16 @@ async def record_oblivion(ledger: Ledger, peer: Channel, request: RecordOblivion
     return Appended(await ledger.append(peer, AppendEvents(request.stamp, (event,))))
 
 
+async def record_export(ledger: Ledger, peer: Channel, request: RecordExport, _: BodyReader | None) -> Appended:
+    """Append the export's event, then answer."""
+    details: dict[str, str | int | bool | None] = {
+        "sha256": request.digest.hex(), "accounts": request.accounts, "messages": request.messages,
+        "octets": request.octets, "whole": request.whole,
+    }  # fmt: skip
+    event = to_ledger.Event("ExportWritten", request.time, request.stamp.actor, b"", details)
+    return Appended(await ledger.append(peer, AppendEvents(request.stamp, (event,))))
+
+
 async def read_checkpoint(ledger: Ledger, _: Channel, __: ReadCheckpoint, ___: BodyReader | None) -> CheckpointText:
     """The newest signed checkpoint."""
     note: str = await ledger.run(lambda: ledger.log.note.encode().decode())
@@ -298,4 +309,5 @@ HANDLERS: Mapping[type[Request[Any]], Handler] = {
     RecordDrill: record_drill,
     RecordCensus: record_census,
     RecordOblivion: record_oblivion,
+    RecordExport: record_export,
 }

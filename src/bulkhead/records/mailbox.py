@@ -99,8 +99,11 @@ class MailboxRecord:
         nonce: bytes | None = None,
     ) -> bytes:
         """The record under K_ring[key_version]."""
-        body = join_fields((self.share_1, self.share_2, self.by_shares, self.previous))
-        return seal(Kind.MAILBOX, key_version, k_ring, body, _place(tenant, mid, generation), nonce=nonce)
+        return seal(Kind.MAILBOX, key_version, k_ring, self.encode(), _place(tenant, mid, generation), nonce=nonce)
+
+    def encode(self) -> bytes:
+        """The record's plaintext: noise to whoever has not both recovery keys."""
+        return join_fields((self.share_1, self.share_2, self.by_shares, self.previous))
 
     @classmethod
     def open(cls, record: bytes, tenant: TenantId, mid: bytes, generation: int, k_ring: bytes) -> "MailboxRecord":

@@ -8,6 +8,7 @@ from bulkhead.boundary.messages import to_store
 from bulkhead.boundary.messages.fields import Request
 from bulkhead.store.handle_admin import check_store, count_store, destroy_account, open_account
 from bulkhead.store.handle_delivery import append_message, append_messages, check_room, deliver_mail
+from bulkhead.store.handle_exporting import export_mailboxes, export_names, export_parts, export_rows
 from bulkhead.store.handle_filing import file_messages, list_sparse_pages, plan_filing, rewrite_page
 from bulkhead.store.handle_mailbox import (
     add_keyword,
@@ -80,4 +81,8 @@ HANDLERS: Mapping[type[Request[Any]], Handler] = {
     to_store.CheckStore: check_store,
     to_store.AppendMessages: append_messages,
     to_store.RenameInbox: rename_inbox,
+    to_store.ExportMailboxes: export_mailboxes,
+    to_store.ExportNames: export_names,
+    to_store.ExportRows: export_rows,
+    to_store.ExportParts: export_parts,
 }

@@ -49,7 +49,12 @@ _ROW = (
 @by_handle(READ)
 def list_mailboxes(state: State, session: Session, request: ListMailboxes, body: BodyReader | None) -> MailboxPage:
     """Every mailbox with counts, oldest first."""
-    rows = state.database.read(_ROW + " ORDER BY seq", (session.account_seq,))
+    return mailbox_rows(state, session.account_seq)
+
+
+def mailbox_rows(state: State, account: int) -> MailboxPage:
+    """The mailboxes of the account of this number."""
+    rows = state.database.read(_ROW + " ORDER BY seq", (account,))
     return MailboxPage(tuple(MailboxRow(*row) for row in rows))
 
 

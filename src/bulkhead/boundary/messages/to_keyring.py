@@ -29,6 +29,7 @@ from bulkhead.boundary.messages.rotation import DestroyKeyBase, ReadRotationBase
 from bulkhead.boundary.messages.to_directory import BindingRow
 
 BATCH_MAX = 256  # messages of one opening
+EXPORTED_KEYS_MAX = 256  # of one reply
 KeyBox = Annotated[bytes, Meta(max_length=256)]  # a message key sealed by HPKE
 Slot = Annotated[bytes, Meta(max_length=256)]  # a message key under the account's slot key
 
@@ -352,6 +353,34 @@ class CheckKeyring(Request[RecordPage], frozen=True, tag=37):
 
 class MatchKeyring(Request[AccountRecords], frozen=True, tag=59):
     """Open every record of these accounts; answered with how their halves stand. Refused: `bad-account`."""
+
+    accounts: AccountIds
+
+
+class ExportedKey(Reply, frozen=True):
+    """One generation of an account's mailbox key: noise to whoever lacks one of the two recovery keys.
+
+    sealed: the MAILBOX record's plaintext (docs/formats.md), both shares and the seed that they open.
+    """
+
+    account: AccountId
+    generation: U32
+    sealed: Sealed
+    binding: Sealed
+
+
+class ExportedKeys(Reply, frozen=True):
+    """Keys, generations ascending, of the first `accounts` of those asked for; one that has none gives none."""
+
+    keys: Annotated[tuple[ExportedKey, ...], Meta(max_length=EXPORTED_KEYS_MAX)]
+    accounts: U16
+
+
+class ExportKeys(Mutation[ExportedKeys], frozen=True, tag=70):
+    """The mailbox keys of accounts, sealed to the recovery keys alone; in the ledger before the answer.
+
+    They open with both recovery keys for ever: no rotation ends them. Refused: `bad-account`.
+    """
 
     accounts: AccountIds
 

@@ -143,5 +143,20 @@ class RecordOblivion(Mutation[Appended], frozen=True, tag=9):
     older_until: U63
 
 
+class RecordExport(Mutation[Appended], frozen=True, tag=15):
+    """Append that an export was written; durable and in a checkpoint before the answer.
+
+    digest: SHA-256 of its manifest.   accounts: in it.   messages, octets: that its last run read.
+    whole: the tenant, and not chosen accounts.
+    """
+
+    time: U63  # ms, when it ended
+    digest: Digest32
+    accounts: U63
+    messages: U63
+    octets: U63
+    whole: bool
+
+
 class CheckLedger(Request[LedgerReport], frozen=True, tag=6):
     """Rebuild the tree from the entries and compare with every checkpoint."""

@@ -27,6 +27,15 @@ from bulkhead.boundary.messages.to_store.changing import (
     StoreFlags,
 )
 from bulkhead.boundary.messages.to_store.delivery import COPIES_MAX, CheckRoom, DeliverMail
+from bulkhead.boundary.messages.to_store.exporting import (
+    EXPORTED_PARTS_MAX,
+    ExportedRow,
+    ExportedRows,
+    ExportMailboxes,
+    ExportNames,
+    ExportParts,
+    ExportRows,
+)
 from bulkhead.boundary.messages.to_store.filing import (
     SPARSE_MAX,
     FiledEntry,
@@ -106,17 +115,17 @@ from bulkhead.boundary.messages.to_store.values import (
 )
 
 __all__ = [
-    "APPENDED_MAX", "COLUMNS_BYTES_MAX", "COPIES_MAX", "MAILBOXES_MAX", "MESSAGES_BYTES_MAX", "MESSAGE_BYTES_MAX",
-    "PAGE_BYTES_MAX", "PLACES_MAX", "RANGES_MAX", "ROWS_MAX", "RUNS_BYTES_MAX", "SPARSE_MAX", "UIDLS_MAX",
-    "AddKeyword", "AppendMessage", "AppendMessages", "Appended", "AppendedMessages", "Changes", "CheckRoom",
-    "CheckStore", "Column", "Columns", "Copied", "Copy", "CopyMessages", "CountStore", "CreateMailbox",
-    "DeleteMailbox", "DeliverMail", "DestroyAccount", "Expunge", "Expunged", "FileMessages", "FiledEntry",
-    "FilingPlan", "FlagMode", "FlagsStored", "Grant", "GrantSessions", "ListKeywords", "ListMailboxes",
-    "ListSparsePages", "ListSubscriptions", "LockMaildrop", "MailboxPage", "MailboxRow", "MaildropUpdated",
-    "MessageRow", "MessageRows", "NameChange", "NamedRow", "NamedRows", "OpenAccount", "PageRow", "PagesSent",
-    "Part", "PartSent", "Places", "PlanFiling", "Quota", "Ranges", "ReadChanges", "ReadColumns", "ReadMessages",
-    "ReadPages", "ReadPart", "ReadParts", "ReadPlaces", "ReadQuota", "ReadRows", "ReadUidls", "RenameInbox",
-    "RenameMailboxes", "RevokeSessions", "RewritePage", "Rights", "Role", "SetSubscription", "SizedParts",
-    "SparsePage", "SparsePages", "StoreCounts", "StoreFlags", "StoreReport", "UidRange", "UidlRow", "UidlRows",
-    "UidlText", "UnlockMaildrop", "UpdateMaildrop",
+    "APPENDED_MAX", "COLUMNS_BYTES_MAX", "COPIES_MAX", "EXPORTED_PARTS_MAX", "MAILBOXES_MAX", "MESSAGES_BYTES_MAX",
+    "MESSAGE_BYTES_MAX", "PAGE_BYTES_MAX", "PLACES_MAX", "RANGES_MAX", "ROWS_MAX", "RUNS_BYTES_MAX", "SPARSE_MAX",
+    "UIDLS_MAX", "AddKeyword", "AppendMessage", "AppendMessages", "Appended", "AppendedMessages", "Changes",
+    "CheckRoom", "CheckStore", "Column", "Columns", "Copied", "Copy", "CopyMessages", "CountStore", "CreateMailbox",
+    "DeleteMailbox", "DeliverMail", "DestroyAccount", "ExportMailboxes", "ExportNames", "ExportParts", "ExportRows",
+    "ExportedRow", "ExportedRows", "Expunge", "Expunged", "FileMessages", "FiledEntry", "FilingPlan", "FlagMode",
+    "FlagsStored", "Grant", "GrantSessions", "ListKeywords", "ListMailboxes", "ListSparsePages", "ListSubscriptions",
+    "LockMaildrop", "MailboxPage", "MailboxRow", "MaildropUpdated", "MessageRow", "MessageRows", "NameChange",
+    "NamedRow", "NamedRows", "OpenAccount", "PageRow", "PagesSent", "Part", "PartSent", "Places", "PlanFiling",
+    "Quota", "Ranges", "ReadChanges", "ReadColumns", "ReadMessages", "ReadPages", "ReadPart", "ReadParts",
+    "ReadPlaces", "ReadQuota", "ReadRows", "ReadUidls", "RenameInbox", "RenameMailboxes", "RevokeSessions",
+    "RewritePage", "Rights", "Role", "SetSubscription", "SizedParts", "SparsePage", "SparsePages", "StoreCounts",
+    "StoreFlags", "StoreReport", "UidRange", "UidlRow", "UidlRows", "UidlText", "UnlockMaildrop", "UpdateMaildrop",
 ]  # fmt: skip
