@@ -14,12 +14,14 @@ from bulkhead.boundary.messages.to_keyring import (
     EndSession,
     OpenArrived,
     OpenedKey,
+    OpenNames,
     OpenPages,
     OpenSlots,
+    ResealSlots,
     Session,
     SlottedKey,
 )  # fmt: skip
-from bulkhead.boundary.messages.to_store import MessageRow
+from bulkhead.boundary.messages.to_store import FiledEntry, MessageRow
 from bulkhead.errors import Error, IntegrityError, TemporaryFailure
 from bulkhead.identifiers import AccountId
 from bulkhead.records.mailbox import VerifiedBinding
@@ -38,6 +40,7 @@ class Account:
         self.handle = session.handle
         self.metadata_key = session.metadata_key
         self.binding = binding
+        self.names_resealed = False  # what an older mailbox key had sealed
         self._exchange = exchange
         self._store, self._keyring = exchange.to("store"), exchange.to("keyring")
         self._keys: OrderedDict[bytes, bytes] = OrderedDict()
@@ -115,9 +118,20 @@ class Account:
                     self._keep(row.email, key)
         return [found.get(row.email) for row in rows]
 
-    async def page_keys(self, pages: Sequence[int]) -> list[bytes]:
-        """Keys of summary pages, in their order."""
-        keys = (await self._keyring.call(OpenPages(self.handle, tuple(pages)))).keys
+    async def resealed_slots(self, entries: Sequence[FiledEntry]) -> list[bytes | None]:
+        """Slots under the newest mailbox key for older ones (at most 256), None where one does not open."""
+        items = tuple(SlottedKey(entry.email, entry.slot) for entry in entries)
+        return list((await self._keyring.call(ResealSlots(self.handle, items))).slots)
+
+    async def metadata_key_of(self, generation: int) -> bytes:
+        """What names are under that an older generation sealed. Raises Refused (`no-such-generation`)."""
+        if generation == self.generation:
+            return self.metadata_key
+        return (await self._keyring.call(OpenNames(self.handle, generation))).key
+
+    async def page_keys(self, pages: Sequence[int], generation: int) -> list[bytes]:
+        """Keys of summary pages under a generation, in their order. Raises Refused (`no-such-generation`)."""
+        keys = (await self._keyring.call(OpenPages(self.handle, tuple(pages), generation))).keys
         if len(keys) != len(pages):
             raise IntegrityError("page keys are missing")
         return list(keys)

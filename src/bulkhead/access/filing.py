@@ -4,7 +4,8 @@ Runs in the background of a session that has a mailbox selected, from the oldest
 mail is always at the mailbox's end. The plan is asked for before the rows: another session that files meanwhile
 changes the page that the plan names, the store refuses ours (`page-changed`), and the next round sees its work.
 
-Afterwards pages of which half is dead are written anew without what is dead.
+Afterwards pages that an older mailbox key sealed are sealed anew, and those of which half is dead are written anew
+without what is dead.
 """
 
 import asyncio
@@ -12,6 +13,7 @@ import asyncio
 from bulkhead.access.account import Account
 from bulkhead.access.mail import read_rows
 from bulkhead.access.outcome import log_fault
+from bulkhead.access.resealing import reseal_pages
 from bulkhead.access.selected import Selected
 from bulkhead.access.summaries import Summaries
 from bulkhead.boundary.messages.to_store import (
@@ -86,6 +88,7 @@ class Filing:
                     if error.code != "page-changed":
                         raise
                     refused += 1
+            await reseal_pages(self._account, self._summaries)
             await self._rewrite_sparse()
         except TemporaryFailure:
             selected.arrived = True  # the session's next command begins again
@@ -132,6 +135,8 @@ class Filing:
         newest = plan.newest
         if not newest.page or newest.size >= PAGE_BYTES_OPEN or newest.used >= PAGE_ENTRIES_MAX:
             return Page(())
+        if newest.generation != self._account.generation:
+            return Page(())  # a page is as new as the oldest slot of what is in it
         page = (await self._summaries.read_pages((newest.page,))).get(newest.page)
         if page is None or len(page.entries) != newest.used:
             raise Refused("the page is another by now", code="page-changed")
@@ -199,13 +204,13 @@ class Filing:
     async def _rewrite(self, sparse: SparsePage) -> None:
         account = self._account
         found = await self._summaries.read_page_version(sparse.page, sparse.version)
-        if found is None or len(found.entries) != sparse.used:
+        if found is None or len(found.page.entries) != sparse.used:
             raise Refused("the page is another by now", code="page-changed")
         live = set(sparse.live)
-        entries = tuple(entry if at in live else b"" for at, entry in enumerate(found.entries))
-        key, version = await self._summaries.page_key(sparse.page), sparse.version + 1
+        entries = tuple(entry if at in live else b"" for at, entry in enumerate(found.page.entries))
+        key, version = await self._summaries.page_key(sparse.page, found.generation), sparse.version + 1
         page = Page(entries)
-        record = page.seal(key, account.generation, account.id, sparse.page, version)
+        record = page.seal(key, found.generation, account.id, sparse.page, version)  # its slots are as old as it is
         await account.ask(
             RewritePage(account.stamp(), account.handle, sparse.page, version, sparse.version, sparse.live), record
         )
@@ -216,7 +221,7 @@ class Filing:
         replaces = plan.newest.version if old.entries else 0
         number = plan.newest.page if old.entries else plan.next_page
         version = replaces + 1
-        key = await self._summaries.page_key(number)
+        key = await self._summaries.page_key(number, account.generation)
         record = new.seal(key, account.generation, account.id, number, version)
         request = FileMessages(account.stamp(), account.handle, number, version, replaces, len(new.entries), filed)
         await account.ask(request, record)

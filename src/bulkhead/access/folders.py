@@ -8,11 +8,13 @@ import asyncio
 import unicodedata
 
 from bulkhead.access.account import Account
+from bulkhead.access.resealing import reseal_names
 from bulkhead.boundary.messages.to_store import (
     CreateMailbox,
     DeleteMailbox,
     ListMailboxes,
     ListSubscriptions,
+    MailboxPage,
     MailboxRow,
     NameChange,
     RenameInbox,
@@ -46,7 +48,7 @@ class Folders:
 
     async def rows(self) -> dict[str, MailboxRow]:
         """Every mailbox by name. One whose name does not open is shown under a name made of its id."""
-        page = await self._account.ask(ListMailboxes(self._account.handle))
+        page = await self._listed()
         opened: dict[bytes, str] = {}
         rows: dict[str, MailboxRow] = {}
         for row in page.rows:
@@ -68,8 +70,10 @@ class Folders:
 
     async def subscriptions(self) -> set[str]:
         """The names that the subscriber subscribed to, whether or not they exist."""
-        answer = await self._account.ask(ListSubscriptions(self._account.handle))
         account = self._account
+        answer = await account.ask(ListSubscriptions(account.handle))
+        if await reseal_names(account, NameKind.FOLDER, (row.sealed_name for row in answer.rows)):
+            answer = await account.ask(ListSubscriptions(account.handle))
         names: set[str] = set()
         for row in answer.rows:
             try:
@@ -147,8 +151,9 @@ class Folders:
 
     async def make_defaults(self) -> None:
         """At the first login: the mailboxes that clients look for, subscribed."""
-        if len((await self._account.ask(ListMailboxes(self._account.handle))).rows) > 1:
+        if len((await self._listed()).rows) > 1:
             return  # no name was opened for that: most logins of a program that polls need none
+        await self.subscriptions()  # where an older mailbox key sealed them, they are sealed anew before one comes
         await asyncio.gather(*(self._make_default(name, role) for name, role in DEFAULTS.items()))
         await self.subscribe(INBOX, on=True)
 
@@ -159,6 +164,14 @@ class Folders:
             if refused.code != "mailbox-exists":
                 raise
         await self.subscribe(name, on=True)
+
+    async def _listed(self) -> MailboxPage:
+        """Every mailbox, its name under the newest mailbox key."""
+        account = self._account
+        page = await account.ask(ListMailboxes(account.handle))
+        if await reseal_names(account, NameKind.FOLDER, (row.sealed_name[TAG_BYTES:] for row in page.rows)):
+            page = await account.ask(ListMailboxes(account.handle))
+        return page
 
     # --- names ----------------------------------------------------------------------------------------------------
 

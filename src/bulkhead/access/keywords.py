@@ -1,6 +1,7 @@
 """The account's keywords: sealed names at the store, bits in every mask, names on the wire."""
 
 from bulkhead.access.account import Account
+from bulkhead.access.resealing import reseal_names
 from bulkhead.boundary.messages.to_store import AddKeyword, ListKeywords, NamedRow
 from bulkhead.errors import IntegrityError
 from bulkhead.records.name import NameKind, SealedName, open_name, seal_name
@@ -31,7 +32,11 @@ class Keywords:
     async def load(self) -> None:
         """Read the names."""
         before = self._known
-        self._take((await self._account.ask(ListKeywords(self._account.handle))).rows)
+        account = self._account
+        rows = (await account.ask(ListKeywords(account.handle))).rows
+        if await reseal_names(account, NameKind.KEYWORD, (row.sealed_name for row in rows)):
+            rows = (await account.ask(ListKeywords(account.handle))).rows
+        self._take(rows)
         self.news = self.news or self._known != before
 
     async def mask(self, flags: Flags) -> int:

@@ -3,12 +3,13 @@
 import asyncio
 from collections import OrderedDict
 from collections.abc import Collection, Sequence
+from dataclasses import dataclass
 
 from bulkhead.access.account import Account
 from bulkhead.access.outcome import log_fault
 from bulkhead.boundary.messages.to_keyring import BATCH_MAX
-from bulkhead.boundary.messages.to_store import MessageRow, Part, ReadPages, ReadParts
-from bulkhead.errors import IntegrityError
+from bulkhead.boundary.messages.to_store import MessageRow, PageRow, Part, ReadPages, ReadParts
+from bulkhead.errors import IntegrityError, Refused
 from bulkhead.identifiers import EmailId
 from bulkhead.records.message import open_summary
 from bulkhead.records.page import Page
@@ -20,6 +21,15 @@ KEPT_BYTES_MAX = 4 << 20  # octets of opened pages that a session keeps
 KEYS_KEPT = 256  # page keys of one session
 
 
+@dataclass(frozen=True, slots=True)
+class PageRead:
+    """A page as it was read. generation: that it is sealed under."""
+
+    version: int
+    page: Page
+    generation: int
+
+
 class Summaries:
     """Opened summary pages of one session."""
 
@@ -28,7 +38,7 @@ class Summaries:
         self._pages: OrderedDict[int, Page] = OrderedDict()
         self._bytes = 0
         self.unreadable = 0  # summaries that did not open or decode
-        self._keys: OrderedDict[int, bytes] = OrderedDict()
+        self._keys: OrderedDict[tuple[int, int], bytes] = OrderedDict()  # by page and generation
 
     @staticmethod
     def batches(rows: Sequence[MessageRow]) -> list[list[MessageRow]]:
@@ -91,11 +101,10 @@ class Summaries:
             pages.update(await self.read_pages(tuple(wanted)))
         return pages
 
-    async def read_page_version(self, number: int, version: int) -> Page | None:
+    async def read_page_version(self, number: int, version: int) -> PageRead | None:
         """This version of a page, where the store still has it and it opens."""
-        found = await self._read_versions((number,))
-        known, page = found.get(number, (0, None))
-        return page if known == version else None
+        found = (await self._read_versions((number,))).get(number)
+        return found if found is not None and found.version == version else None
 
     async def pages_numbered(self, numbers: Collection[int]) -> dict[int, Page]:
         """Pages (at most PAGES_AT_ONCE) as they are kept, else read; one that is gone or does not open is left out."""
@@ -107,44 +116,61 @@ class Summaries:
 
     async def read_pages(self, numbers: tuple[int, ...]) -> dict[int, Page]:
         """Pages as the store has them now, opened; one that is gone or does not open is left out."""
-        return {number: page for number, (_, page) in (await self._read_versions(numbers)).items()}
+        return {number: found.page for number, found in (await self._read_versions(numbers)).items()}
 
-    async def _read_versions(self, numbers: tuple[int, ...]) -> dict[int, tuple[int, Page]]:
+    async def _read_versions(self, numbers: tuple[int, ...]) -> dict[int, PageRead]:
         account = self._account
+        newest = account.generation
         (reply, body), _ = await asyncio.gather(
-            account.read(ReadPages(account.handle, numbers)), self._need_keys(numbers)
+            account.read(ReadPages(account.handle, numbers)), self._need_keys(numbers, newest)
         )
         if sum(row.size for row in reply.pages) != len(body):
             raise IntegrityError("pages are not of the length that was said")
-        pages: dict[int, tuple[int, Page]] = {}
+        pages: dict[int, PageRead] = {}
+        await self._need_older_keys(reply.pages)
         view, at = memoryview(body), 0
         for row in reply.pages:
             record = bytes(view[at : at + row.size])
             at += row.size
-            if row.size and row.page in self._keys:
+            generation = row.generation or newest
+            key = self._keys.get((row.page, generation))
+            if row.size and key is not None:
                 try:
-                    page = Page.open(self._keys[row.page], account.id, row.page, row.version, record)
+                    page = Page.open(key, account.id, row.page, row.version, record)
                 except IntegrityError as error:  # the messages' own parts still tell what it told
                     self._take_note(error)
                     continue
-                pages[row.page] = (row.version, page)
+                pages[row.page] = PageRead(row.version, page, generation)
                 self.keep(row.page, page)
                 await asyncio.sleep(0)
         return pages
 
-    async def page_key(self, number: int) -> bytes:
-        """The key of one page."""
-        await self._need_keys((number,))
-        return self._keys[number]
+    async def page_key(self, number: int, generation: int) -> bytes:
+        """The key of one page under a generation. Raises Refused (`no-such-generation`)."""
+        await self._need_keys((number,), generation)
+        return self._keys[number, generation]
 
-    async def _need_keys(self, numbers: tuple[int, ...]) -> None:
-        wanted = [number for number in numbers if number not in self._keys]
+    async def _need_older_keys(self, rows: Sequence[PageRow]) -> None:
+        """Of pages that were not sealed since the mailbox key was renewed."""
+        older: dict[int, list[int]] = {}
+        for row in rows:
+            if row.size and 0 < row.generation < self._account.generation:
+                older.setdefault(row.generation, []).append(row.page)
+        for generation, numbers in older.items():
+            try:
+                await self._need_keys(tuple(numbers), generation)
+            except Refused as refused:
+                if refused.code != "no-such-generation":
+                    raise  # else the messages' own parts tell what the pages told
+
+    async def _need_keys(self, numbers: tuple[int, ...], generation: int) -> None:
+        wanted = [number for number in numbers if (number, generation) not in self._keys]
         if wanted:
-            for number, key in zip(wanted, await self._account.page_keys(wanted), strict=True):
-                self._keys[number] = key
+            for number, key in zip(wanted, await self._account.page_keys(wanted, generation), strict=True):
+                self._keys[number, generation] = key
         for number in numbers:
-            if number in self._keys:
-                self._keys.move_to_end(number)
+            if (number, generation) in self._keys:
+                self._keys.move_to_end((number, generation))
         while len(self._keys) > KEYS_KEPT:
             self._keys.popitem(last=False)
 

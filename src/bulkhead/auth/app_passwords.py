@@ -22,7 +22,7 @@ from bulkhead.holder.sources import source_network
 from bulkhead.holder.witness import ledger_text
 from bulkhead.identifiers import AccountId
 from bulkhead.records.app_password import CREDENTIAL_MAX, LABEL_MAX, AppPasswordNote
-from bulkhead.records.credential import Scope, Stretched
+from bulkhead.records.credential import Scope, State, Stretched
 
 SCOPES = Scope.IMAP | Scope.POP | Scope.SUBMIT | Scope.SIEVE | Scope.JMAP
 PER_ACCOUNT_MAX = 32
@@ -62,14 +62,16 @@ class AppPasswords:
         )  # fmt: skip
         return await self._passwords.make(new, request)
 
-    def list(self, account: AccountId) -> m.AppPasswords:
-        """Those of an account, the oldest first."""
-        owner, found = self._rows.owner(account), []
+    async def list(self, account: AccountId) -> m.AppPasswords:
+        """Those of an account, the oldest first. Only keyring knows which of them ended with a mailbox key."""
         page = "SELECT bid, cred, record FROM app_password WHERE owner = ? ORDER BY cred"
-        for bid, cred, sealed in self._database.read(page, (owner,)):
+        rows, found = self._database.read(page, (self._rows.owner(account),)), []
+        states = await self._passwords.ask_states(account, tuple(row[1] for row in rows))
+        for (bid, cred, sealed), state in zip(rows, states, strict=True):
             half, noted = self._rows.find(account, cred), self._rows.keys.open_note(sealed, bid)
-            scope = 0 if half is None else int(half.scope)
-            found.append(m.AppPasswordRow(cred, scope, noted.label, noted.created, noted.used, noted.network))
+            scope, ended = 0 if half is None else int(half.scope), state == State.REVOKED.value
+            row = m.AppPasswordRow(cred, scope, noted.label, noted.created, noted.used, noted.network, ended)
+            found.append(row)
         return m.AppPasswords(tuple(found))
 
     async def revoke(self, request: m.RevokeAppPasswords) -> m.AppPasswordsRevoked:

@@ -127,9 +127,9 @@ async def add_app_password(auth: Auth, _: Channel, request: m.AddAppPassword, __
     return added
 
 
-def list_app_passwords(auth: Auth, _: Channel, request: m.ListAppPasswords, __: _Body) -> m.AppPasswords:
+async def list_app_passwords(auth: Auth, _: Channel, request: m.ListAppPasswords, __: _Body) -> m.AppPasswords:
     """What its owner sees of each."""
-    return auth.logins.app_passwords.list(request.account)
+    return await auth.logins.app_passwords.list(request.account)
 
 
 async def revoke_app_passwords(

@@ -39,7 +39,7 @@ from bulkhead.auth.stretching import BEHIND, Stretching
 from bulkhead.boundary.exchange import Exchange
 from bulkhead.boundary.messages.fields import Done, Mutation, Reply, Stamp
 from bulkhead.boundary.messages.to_auth import ChangePassword, SetPassword
-from bulkhead.boundary.messages.to_keyring import AddHalf, DropHalves, HalfAdded
+from bulkhead.boundary.messages.to_keyring import AddHalf, DropHalves, HalfAdded, ReadHalfStates
 from bulkhead.boundary.wipe import wipe, wipe_fields
 from bulkhead.config.rules import LEGACY_SECONDS
 from bulkhead.errors import Error, Refused, TemporaryFailure
@@ -252,6 +252,12 @@ class Passwords:
         except Refused:  # then nothing was added
             await self._database.write(partial(_forget, bid=bid, keep_g=add.g - 1))
             raise
+
+    async def ask_states(self, account: AccountId, creds: tuple[int, ...]) -> tuple[int, ...]:
+        """The State of keyring's half of each, 0 where there is none. Raises TemporaryFailure."""
+        if not creds:
+            return ()
+        return (await self._exchange.to("keyring").call(ReadHalfStates(account, creds))).states
 
     async def settle_later(self, bid: bytes) -> None:
         """Step 3 now if keyring answers; else by the finisher: the new password is set either way."""

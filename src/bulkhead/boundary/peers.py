@@ -32,25 +32,25 @@ _BY_HANDLE = (
     "Expunge", "CopyMessages", "AppendMessage", "ReadQuota",
     "LockMaildrop", "UnlockMaildrop", "UpdateMaildrop", "ReadUidls", "ReadMessages",
     "ListSparsePages", "RewritePage",
-    "AppendMessages", "RenameInbox",
+    "AppendMessages", "RenameInbox", "ReplaceNames", "FindOldPage",
 )  # fmt: skip
 
 PEERS: tuple[Peering, ...] = (
     Peering("mx", "directory", ("ResolveRecipient",)),
     Peering("mx", "store", _LOOK_UP_AND_APPEND),
     Peering(
-        "submit", "directory", ("ResolveRecipient", "FindLogin", "CheckSender")
+        "submit", "directory", ("ResolveRecipient", "FindLogin", "CheckSender", "RenewBinding")
     ),
     Peering("submit", "auth", ("Authenticate",)),
     Peering("submit", "keyring", ("RedeemLogin", "EndSession"), announces=("SessionEnded",)),
     Peering("submit", "store", _LOOK_UP_AND_APPEND),
     Peering("submit", "queue", ("Enqueue",)),
-    Peering("access", "directory", ("FindLogin",)),
+    Peering("access", "directory", ("FindLogin", "RenewBinding")),
     Peering("access", "auth", ("Authenticate",)),
     Peering(
         "access", "keyring",
         ("RedeemLogin", "EndSession", "OpenArrived", "OpenSlots",
-         "OpenPages"),
+         "OpenPages", "OpenNames", "ResealSlots"),
         announces=("SessionEnded",),
     ),
     Peering("access", "store", _BY_HANDLE, announces=("MailboxChanged",)),
@@ -62,9 +62,9 @@ PEERS: tuple[Peering, ...] = (
     Peering("courier", "resolver", ("FindMailHosts",)),
     Peering("courier", "dialer", ("DialTcp",), descriptors=True),
     Peering("resolver", "dialer", ("DialTcp", "DialUdp"), descriptors=True),
-    Peering("auth", "keyring", ("CheckHalf", "AddHalf", "DropHalves", "CheckCached")),
+    Peering("auth", "keyring", ("CheckHalf", "AddHalf", "DropHalves", "CheckCached", "ReadHalfStates")),
     Peering("auth", "ledger", ("AppendEvents",)),
-    Peering("keyring", "store", ("GrantSessions", "RevokeSessions")),
+    Peering("keyring", "store", ("GrantSessions", "RevokeSessions", "EndGenerations")),
     Peering("keyring", "ledger", ("AppendEvents",)),
     Peering("directory", "ledger", ("AppendEvents",)),
     Peering(
@@ -82,7 +82,7 @@ PEERS: tuple[Peering, ...] = (
     Peering(
         "cli", "keyring",
         ("CreateMailboxKeys", "BeginRecovery", "GrantRecovery",
-         "StopTenantSessions", "LiftSessionStop", "SetHalfState", "RevokeCredentials",
+         "StopTenantSessions", "LiftSessionStop", "SetHalfState", "RevokeCredentials", "RenewMailboxes",
          "CountKeyring", "CheckKeyring", "MatchKeyring", "RotateKey", "ReadRotation", "DestroyKey",
          "ExportKeys"),
     ),

@@ -18,7 +18,8 @@ from bulkhead.records.credential import APP_PASSWORD_BYTES, Scope
 T = TypeVar("T")
 SCOPES = {"imap": Scope.IMAP, "pop": Scope.POP, "submit": Scope.SUBMIT, "sieve": Scope.SIEVE, "jmap": Scope.JMAP}
 LABEL_CHARACTERS = 128  # of an AddAppPassword
-_HEAD = ("NUMBER", "LABEL", "FOR", "MADE", "LAST USED", "FROM")
+_HEAD = ("NUMBER", "LABEL", "FOR", "MADE", "LAST USED", "FROM", "STATE")
+_ENDED = "ended: the mailbox key was renewed; make another"
 
 
 def add(options: argparse.Namespace) -> int:
@@ -105,10 +106,11 @@ def _with_account(options: argparse.Namespace, work: Callable[[Road, AccountId],
 def _document(row: AppPasswordRow) -> dict[str, Any]:
     return {
         "number": row.cred, "label": row.label, "services": _names(row.scope), "created": row.created * 1000,
-        "used": row.used * 1000 or None, "network": row.network or None,
+        "used": row.used * 1000 or None, "network": row.network or None, "ended": row.ended,
     }  # fmt: skip
 
 
 def _cells(row: AppPasswordRow) -> tuple[object, ...]:
     used = time_text(row.used * 1000) if row.used else "never"
-    return row.cred, row.label, ",".join(_names(row.scope)), time_text(row.created * 1000), used, row.network
+    state = _ENDED if row.ended else "good"
+    return row.cred, row.label, ",".join(_names(row.scope)), time_text(row.created * 1000), used, row.network, state

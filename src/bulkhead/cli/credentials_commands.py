@@ -111,6 +111,28 @@ CREDENTIALS_COMMANDS = (
         "again. With --emergency a copy of both databases opens nothing from the end of the command on.",
     ),
     Command(
+        ("credentials", "renew-mailboxes"),
+        "Give every account of a tenant a new mailbox key, each at its next login by the main password.",
+        "bulkhead.cli.renew_mailboxes:renew_mailboxes",
+        (
+            TENANT,
+            flag("--status", "Order nothing; say how far it has come."),
+            option("--reason", "TEXT", "Why, for the ledger (no address).", default=""),
+        ),
+        exits=LIVE,
+        text="For a keyring that was compromised: what was sealed to a key that it had opens for whoever has it; what "
+        "comes in after the renewal does not. App passwords that read mail end with the old key and are made anew. "
+        "Given again, every account gets one more. Accounts that never log in keep the key they have.",
+        json_keys={
+            "tenant": "the tenant's id",
+            "order": "number of the order in force; 0: none was given",
+            "ordered_at": "when it was given, ms since 1970, or null",
+            "renewed": "accounts whose mailbox key was made since then",
+            "outstanding": "accounts that still have the one of before",
+            "opened_by_older": "arrived messages that were sealed to an older key and opened since keyring was started",
+        },
+    ),
+    Command(
         ("credentials", "breached", "import"),
         "Make a list of breached passwords the one that auth looks up in.",
         "bulkhead.cli.breached:import_list",

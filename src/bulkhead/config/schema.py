@@ -119,7 +119,7 @@ _IDENTITY: tuple[_Row, ...] = (
      "The host name kept for webmail, which no compartment answers yet; no other setting may use it."),
     ("names.console", Kind.HOST, "", _NONE, (),
      "The host name kept for the partner's console, which no compartment answers yet; no other setting may use it."),
-    ("pinned.binding_key", Kind.KEY, "", _NONE, ("mx", "submit", "access", "courier"),
+    ("pinned.binding_key", Kind.KEY, "", _NONE, ("mx", "submit", "access", "courier", "directory"),
      "The Ed25519 public key under which a mailbox's key must be signed before anything is sealed to it; written by "
      "`bulkhead tenant add`."),
     ("pinned.ledger_key", Kind.KEY, "", _NONE, (),

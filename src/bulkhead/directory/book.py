@@ -1,11 +1,14 @@
 """The directory's reads and changes. Reads run on committed rows; changes run within the writer's transaction."""
 
+import base64
 import hmac
 import sqlite3
 import struct
 import time
 from dataclasses import dataclass, field
 from typing import TypeVar
+
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
 from bulkhead.boundary.messages.fields import Done
 from bulkhead.boundary.messages.to_directory import (
@@ -17,15 +20,17 @@ from bulkhead.boundary.messages.to_directory import (
     DomainRow,
     Recipient,
     RecipientVerdict,
+    RenewBinding,
     SetAccountStatus,
     StatusCount,
     StatusPage,
 )
 from bulkhead.directory.transitions import LOGS_IN, RECEIVES, SENDS, Status, check_transition, parse_status
-from bulkhead.errors import PeerError, Refused
+from bulkhead.errors import IntegrityError, PeerError, Refused
 from bulkhead.holder import outbox
 from bulkhead.holder.database import Database
-from bulkhead.identifiers import ID_BYTES, AccountId, Address, parse_address, parse_domain
+from bulkhead.identifiers import ID_BYTES, AccountId, Address, TenantId, parse_address, parse_domain
+from bulkhead.records.mailbox import Binding
 
 PAGE_BYTES = 192 * 1024  # of rows in one reply; a message has at most 256 KiB
 ROW_BYTES = 64  # of a row beside its text
@@ -58,13 +63,18 @@ def now_ms() -> int:
 
 @dataclass(slots=True)
 class DirectoryBook:
-    """The tables, and the two keys. `postmaster`: an address, or empty for the tenant's first account."""
+    """The tables, and the two keys. `postmaster`: an address, or empty for the tenant's first account.
+
+    binding_key: base64 of the key under which a newer binding must be signed.
+    """
 
     database: Database
     decoy_key: bytes = field(repr=False)
     tombstone_key: bytes = field(repr=False)
     default_quota: int
     postmaster: str = ""
+    tenant: TenantId | None = None
+    binding_key: str = ""
 
     # --- reads ---
 
@@ -106,6 +116,32 @@ class DirectoryBook:
         # The nearest row is read for either, so that an unknown name costs what a known one costs.
         account, status, found = self.database.first(_NEAREST, (key,)) or (decoy, Status.CANCELLED, "")
         return AccountId(account if found == key and status in LOGS_IN else decoy)
+
+    def is_newer(self, binding: BindingRow) -> bool:
+        """Whether keyring signed it for a newer mailbox key than this account's row has.
+
+        Raises Refused (`bad-binding`). What a gate brings is believed no more than that: it cannot take an account's
+        key away, nor bring an older one.
+        """
+        row = self.database.first("SELECT binding FROM account WHERE id = ?", (binding.account,))
+        if row is None or row[0] is None or row[0] == binding.record or self.tenant is None:
+            return False
+        try:
+            raw = Ed25519PublicKey.from_public_bytes(base64.b64decode(self.binding_key, validate=True))
+            new = Binding(binding.record).verify(raw, self.tenant, AccountId(binding.account))
+            return new.generation > Binding(row[0]).generation
+        except (IntegrityError, ValueError):
+            raise Refused("the binding is not one that keyring signed for this account", code="bad-binding") from None
+
+    def renew_binding(self, connection: sqlite3.Connection, request: RenewBinding) -> Done:
+        """Where it is still newer than what the row has: another gate may have brought one meanwhile."""
+        binding = request.binding
+        row = connection.execute("SELECT binding FROM account WHERE id = ?", (binding.account,)).fetchone()
+        known = Binding(row[0]).generation if row is not None and row[0] is not None else None
+        if known is not None and Binding(binding.record).generation > known:
+            values = (binding.record, now_ms(), binding.account)
+            connection.execute("UPDATE account SET binding = ?, changed = ? WHERE id = ?", values)
+        return Done()
 
     def check_sender(self, account: bytes, text: str) -> None:
         """Raises Refused (`not-owner`) unless the account owns the address and may send."""

@@ -30,6 +30,7 @@ from bulkhead.boundary.messages.to_directory import (
     LoginAccount,
     Recipient,
     RecipientVerdict,
+    RenewBinding,
     ResolveRecipient,
     SetAccountStatus,
     ShowAccount,
@@ -80,6 +81,13 @@ def check_sender(directory: Directory, peer: Channel, request: CheckSender, _: B
         directory.guesses.count(peer)
         raise
     return Done()
+
+
+async def renew_binding(directory: Directory, _: Channel, request: RenewBinding, __: BodyReader | None) -> Done:
+    """Mail for an account is sealed to its newer mailbox key."""
+    if not directory.book.is_newer(request.binding):
+        return Done()
+    return await _change(directory, request, directory.book.renew_binding)
 
 
 async def add_domain(directory: Directory, _: Channel, request: AddDomain, __: BodyReader | None) -> Done:
@@ -147,6 +155,7 @@ HANDLERS: Mapping[type[Request[Any]], Handler] = {
     ResolveRecipient: resolve_recipient,
     FindLogin: find_login,
     CheckSender: check_sender,
+    RenewBinding: renew_binding,
     AddDomain: add_domain,
     ListDomains: list_domains,
     AddAccount: add_account,

@@ -40,7 +40,10 @@ async def start(host: Host) -> Service:
     keys = load_keys(host)
     quota, postmaster = _settings(host.settings)
     database = Database(Path(DATABASE), MIGRATIONS, secure_delete=True)
-    book = DirectoryBook(database, keys.current(DECOY)[1], keys.current(TOMBSTONE)[1], quota, postmaster)
+    pinned = host.settings.get("pinned", {}).get("binding_key", "")
+    book = DirectoryBook(
+        database, keys.current(DECOY)[1], keys.current(TOMBSTONE)[1], quota, postmaster, host.tenant, pinned
+    )
     directory = Directory(book, Outbox(database, host.exchange), Guesses(_unknown(host.settings)))
     host.exchange.serve(directory, HANDLERS)
     return DirectoryService(directory)

@@ -11,9 +11,10 @@ from sqlite3 import Connection
 
 from bulkhead.boundary.messages.fields import Done
 from bulkhead.boundary.messages.to_keyring import AddHalf, DropHalves, HalfAdded
-from bulkhead.errors import Refused
+from bulkhead.errors import Refused, TemporaryFailure
 from bulkhead.holder.database import Database
 from bulkhead.holder.revocation import Revocation
+from bulkhead.identifiers import AccountId
 from bulkhead.keyring.keys import Keys
 from bulkhead.keyring.logins import Logins
 from bulkhead.keyring.schema import AccountState
@@ -52,14 +53,16 @@ class Halves:
         half = new_keyring_half(keys.tight, stretched, wrapped, keys.tenant, account, cred, g, scope=scope, state=state)
         record = keys.seal_half(half, bid, g)
         reply = HalfAdded(hashlib.sha256(release).digest(), g)
-        add = partial(_add, row=(bid, g, mid, record, set_at), cred=cred, reply=reply)
+        add = partial(
+            _add, row=(bid, g, mid, record, set_at), cred=cred, generation=wrapped.generation, reply=reply
+        )
         return await self._database.mutate(request, add)
 
     async def _allowed(self, request: AddHalf, scope: Scope) -> tuple[int, bytes | None]:
         """(generation, seed) that this half may wrap, by what the request brings."""
         if request.main_tight is not None and request.main_wrap_key is not None:
             old = Stretched(request.main_tight, request.main_wrap_key)
-            opened = await self._logins.open_half(request.account, MAIN_PASSWORD, old, _is_active)
+            opened = await self._logins.open_main(request.account, old, _is_active)
             if scope & ~opened.half.scope:
                 raise Refused("the main password is not for this service itself", code="bad-scope")
             return opened.wrapped.generation, opened.wrapped.seed
@@ -86,6 +89,12 @@ class Halves:
             await self._database.truncate_wal()
             self._unfolded = False
 
+    def state_of(self, account: AccountId, cred: int) -> int:
+        """The State of this side's newest half, 0 where there is none."""
+        bid = self._keys.bid(account, cred)
+        row = self._database.first("SELECT g, record FROM half WHERE bid = ? ORDER BY g DESC LIMIT 1", (bid,))
+        return 0 if row is None else self._keys.open_half(row[1], bid, row[0]).state.value
+
     def _state(self, mid: bytes) -> int:
         row = self._database.first("SELECT state FROM account WHERE mid = ?", (mid,))
         if row is None or row[0] == AccountState.DESTROYED:
@@ -98,7 +107,12 @@ def _is_active(half: KeyringHalf) -> bool:
 
 
 def _add(
-    connection: Connection, *, row: tuple[bytes, int, bytes, bytes, int], cred: int, reply: HalfAdded
+    connection: Connection,
+    *,
+    row: tuple[bytes, int, bytes, bytes, int],
+    cred: int,
+    generation: int,
+    reply: HalfAdded,
 ) -> HalfAdded:
     bid, g, mid, *_ = row
     (state,) = connection.execute("SELECT state FROM account WHERE mid = ?", (mid,)).fetchone()
@@ -107,6 +121,9 @@ def _add(
     is_full = cred != MAIN_PASSWORD and all_halves >= ACCOUNT_HALVES_MAX
     if state == AccountState.DESTROYED or halves >= HALVES_MAX or is_full:
         raise Refused("too many changes of this credential are unfinished", code="too-many")
+    (newest,) = connection.execute("SELECT max(generation) FROM mailbox WHERE mid = ?", (mid,)).fetchone()
+    if newest != generation:
+        raise TemporaryFailure("the mailbox key was renewed meanwhile: try again", code="busy")
     connection.execute("INSERT OR REPLACE INTO half VALUES (?, ?, ?, ?, ?)", row)
     return reply
 

@@ -17,6 +17,7 @@ from bulkhead.holder.revocation import Revocation, kind_of
 from bulkhead.holder.rotation import Part, Rotation, handlers
 from bulkhead.holder.stop import TenantStop
 from bulkhead.holder.walk import count_keys
+from bulkhead.identifiers import AccountId
 from bulkhead.keyring.cache import LoginCache
 from bulkhead.keyring.check import census
 from bulkhead.keyring.exporting import export_keys as export_keys_of
@@ -28,6 +29,7 @@ from bulkhead.keyring.logins import Logins
 from bulkhead.keyring.mailboxes import Mailboxes
 from bulkhead.keyring.openings import Openings
 from bulkhead.keyring.recovery import Recovery
+from bulkhead.keyring.renewal import Renewal
 from bulkhead.keyring.schema import AccountState
 from bulkhead.keyring.sessions import Sessions
 from bulkhead.keyring.tokens import Tokens
@@ -59,6 +61,7 @@ class Keyring:
     session_seconds: float
     rotation: Rotation
     exchange: Exchange
+    renewal: Renewal
 
     @classmethod
     def opened(
@@ -69,8 +72,15 @@ class Keyring:
         failures = Failures(database, settings["failures_per_hour"], settings["failing_accounts_per_hour"])
         grants = Grants(exchange, lambda: stop.ended)
         revocation = Revocation(database)
-        logins = Logins(database, keys, failures, stop, revocation, cache)
         outbox = Outbox(database, exchange)
+
+        def end(account: AccountId) -> None:
+            logins.forget(account)
+            grants.sessions.end_account(account, "mailbox-key-renewed")
+            outbox.wake()
+
+        renewal = Renewal(database, keys, exchange, end)
+        logins = Logins(database, keys, failures, stop, revocation, cache, renewal)
         return cls(
             database,
             keys,
@@ -81,13 +91,14 @@ class Keyring:
             logins,
             grants,
             grants.sessions,
-            Openings(keys.tenant, grants.sessions),
+            Openings(keys.tenant, grants.sessions, renewal.previous),
             Halves(database, keys, tokens, logins, revocation),
             Mailboxes(database, keys, tokens),
             Recovery(database, keys, tokens, exchange),
             settings["session_seconds"],
             Rotation(database, keys.ring, RING, SEALED, outbox, exchange),
             exchange,
+            renewal,
         )
 
 
@@ -118,6 +129,11 @@ async def drop_halves(keyring: Keyring, _: Channel, request: m.DropHalves, __: _
     return Done()
 
 
+def read_half_states(keyring: Keyring, _: Channel, request: m.ReadHalfStates, __: _Body) -> m.HalfStates:
+    """How this side's halves stand."""
+    return m.HalfStates(tuple(keyring.halves.state_of(request.account, cred) for cred in request.creds))
+
+
 # --- from gates ----------------------------------------------------------------------------------------------------
 
 
@@ -129,6 +145,7 @@ async def redeem_login(keyring: Keyring, channel: Channel, request: m.RedeemLogi
     if session.seed is None:
         return m.Session(session.handle, session.expires, NO_KEY, binding)
     await keyring.grants.grant(session)
+    keyring.renewal.settle_later(request.account)
     return m.Session(session.handle, session.expires, session.seed.metadata_key(), binding)
 
 
@@ -139,6 +156,7 @@ async def end_session(keyring: Keyring, channel: Channel, request: m.EndSession,
     except Refused:
         return Done()
     keyring.sessions.end([session], "")
+    keyring.renewal.settle_later(session.account)
     return Done()
 
 
@@ -157,7 +175,18 @@ async def open_slots(keyring: Keyring, channel: Channel, request: m.OpenSlots, _
 async def open_pages(keyring: Keyring, channel: Channel, request: m.OpenPages, _: _Body) -> m.PageKeys:
     """Keys of summary pages."""
     session = keyring.sessions.find(request.handle, channel)
-    return m.PageKeys(await keyring.openings.pages(session, request.pages))
+    return m.PageKeys(await keyring.openings.pages(session, request.pages, request.generation))
+
+
+async def reseal_slots(keyring: Keyring, channel: Channel, request: m.ResealSlots, _: _Body) -> m.ResealedSlots:
+    """Slots under the newest generation."""
+    session = keyring.sessions.find(request.handle, channel)
+    return m.ResealedSlots(await keyring.openings.resealed(session, request.items))
+
+
+def open_names(keyring: Keyring, channel: Channel, request: m.OpenNames, _: _Body) -> m.NameKey:
+    """The metadata key of an older generation."""
+    return m.NameKey(keyring.openings.name_key(keyring.sessions.find(request.handle, channel), request.generation))
 
 
 # --- from courier --------------------------------------------------------------------------------------------------
@@ -232,6 +261,14 @@ async def revoke_credentials(keyring: Keyring, _: Channel, request: m.RevokeCred
     return reply
 
 
+async def renew_mailboxes(keyring: Keyring, _: Channel, request: m.RenewMailboxes, __: _Body) -> m.RenewalOrdered:
+    """Every mailbox key is to be replaced; the next login by a main password is one that is stretched."""
+    reply = await keyring.renewal.order(request)
+    keyring.logins.forget()
+    keyring.outbox.wake()
+    return reply
+
+
 async def lift_session_stop(keyring: Keyring, _: Channel, request: m.LiftSessionStop, __: _Body) -> Done:
     """Logins are admitted again, once the ledger knows."""
     return await keyring.stop.lift(request, request.epoch, request.reason, Done())
@@ -264,6 +301,11 @@ async def count_keyring(keyring: Keyring, _: Channel, __: m.CountKeyring, ___: _
         key_version=version,
         stopped=keyring.stop.stopped,
         epoch=keyring.stop.epoch,
+        renewal=keyring.renewal.number,
+        renewal_ordered_at=keyring.renewal.ordered_at,
+        renewed=keyring.renewal.renewed(),
+        old_boxes=opened.old_boxes,
+        old_pages=opened.old_pages,
     )
 
 
@@ -296,6 +338,10 @@ HANDLERS: Mapping[type[Request[Any]], Handler] = {
     m.OpenArrived: open_arrived,
     m.OpenSlots: open_slots,
     m.OpenPages: open_pages,
+    m.OpenNames: open_names,
+    m.ResealSlots: reseal_slots,
+    m.ReadHalfStates: read_half_states,
+    m.RenewMailboxes: renew_mailboxes,
     m.OpenQueued: open_queued,
     m.CreateMailboxKeys: create_mailbox_keys,
     m.BeginRecovery: begin_recovery,

@@ -23,6 +23,7 @@ from bulkhead.identifiers import AccountId
 from bulkhead.keyring.cache import LoginCache
 from bulkhead.keyring.failures import NO_ACCOUNT, Failures
 from bulkhead.keyring.keys import Keys
+from bulkhead.keyring.renewal import Renewal
 from bulkhead.keyring.schema import AccountState
 from bulkhead.records import credential
 from bulkhead.records.credential import MAIN_PASSWORD, State, Stretched
@@ -70,10 +71,11 @@ class Logins:
         stop: TenantStop,
         revocation: Revocation,
         cache: LoginCache,
+        renewal: Renewal,
     ) -> None:
         self._database, self._keys, self._failures, self._stop = database, keys, failures, stop
         self._revocation = revocation
-        self.cache = cache
+        self.cache, self._renewal = cache, renewal
         self._checked: dict[bytes, Checked] = {}
         self._decoy = KeyringHalf(
             credential.Scope.IMAP, State.ACTIVE, secrets.token_bytes(32), secrets.token_bytes(103)
@@ -84,11 +86,21 @@ class Logins:
         """The release of the credential. Raises Refused (`bad-credentials`), TemporaryFailure when too many wait."""
         account, cred, stretched = request.account, request.cred, Stretched(request.tight, request.wrap_key)
         may = partial(_may, scope=request.scope) if self._is_fresh(request) else _never
-        opened = await self.open_half(account, cred, stretched, may)
+        if cred == MAIN_PASSWORD:
+            opened = await self.open_main(account, stretched, may)
+        else:
+            opened = await self.open_half(account, cred, stretched, may)
         answer = self._keep(request, opened.wrapped)
         if request.x is not None:
             self.cache.keep(self._keys.mid(account), request.x, account, cred, opened.g, opened.wrapped)
         return answer
+
+    async def open_main(self, account: AccountId, stretched: Stretched, may: Callable[[KeyringHalf], bool]) -> Opened:
+        """As open_half of the main password, by which the account gets its new mailbox key where one is due."""
+        opened = await self.open_half(account, MAIN_PASSWORD, stretched, may)
+        if await self._renewal.renew(account, opened.g, opened.wrapped, stretched):
+            opened = await self.open_half(account, MAIN_PASSWORD, stretched, may)
+        return opened
 
     async def open_half(
         self, account: AccountId, cred: int, stretched: Stretched, may: Callable[[KeyringHalf], bool]

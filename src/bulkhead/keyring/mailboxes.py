@@ -17,10 +17,9 @@ from bulkhead.keyring.schema import AccountState
 from bulkhead.keyring.tokens import Tokens
 from bulkhead.records.credential import State
 from bulkhead.records.halves import KeyringHalf
-from bulkhead.records.mailbox import new_mailbox_record, sign_binding
+from bulkhead.records.mailbox import FIRST_GENERATION, new_mailbox_record, sign_binding
 from bulkhead.records.seed import MailboxSeed, new_secret
 
-FIRST_GENERATION = 1
 _NO_TOKEN = bytes(16)  # in the receipt on disk, where a token has no place
 
 
@@ -83,6 +82,8 @@ class Mailboxes:
         new = State.SUSPENDED if state == AccountState.SUSPENDED else State.ACTIVE
         for bid, g, record in connection.execute("SELECT bid, g, record FROM half WHERE mid = ?", (mid,)).fetchall():
             half = self._keys.open_half(record, bid, g)
+            if half.state is State.REVOKED:
+                continue  # what it wrapped is gone
             changed = KeyringHalf(half.scope, new, half.tag, half.wrap)
             sealed = self._keys.seal_half(changed, bid, g)
             connection.execute("UPDATE half SET record = ? WHERE bid = ? AND g = ?", (sealed, bid, g))
@@ -95,5 +96,8 @@ def _create(connection: Connection, *, mid: bytes, record: bytes, made: CreatedM
     if row is not None:
         raise Refused("the account has its mailbox key", code="exists")
     connection.execute("INSERT INTO account VALUES (?, ?)", (mid, AccountState.OPEN))
-    connection.execute("INSERT INTO mailbox VALUES (?, ?, ?, ?)", (mid, FIRST_GENERATION, record, made.binding.record))
+    connection.execute(
+        "INSERT INTO mailbox SELECT ?, ?, ?, ?, number FROM renewal",
+        (mid, FIRST_GENERATION, record, made.binding.record),
+    )
     return made

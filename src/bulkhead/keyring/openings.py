@@ -15,7 +15,7 @@ from bulkhead.identifiers import TenantId
 from bulkhead.keyring.sessions import Session, Sessions
 from bulkhead.records.message import open_key_box
 from bulkhead.records.record import Kind, read_header
-from bulkhead.records.seed import MailboxSeed
+from bulkhead.records.seed import MailboxSeed, OpenSeed
 from bulkhead.records.slot import open_slot, seal_slot
 
 SLICE = 64
@@ -25,50 +25,99 @@ Key = TypeVar("Key")
 
 @dataclass(slots=True)
 class Opened:
-    """How much was opened since the start. failed: boxes and slots that did not open."""
+    """How much was opened since the start. failed: boxes and slots that did not open.
+
+    old_boxes: of arrived mail that was sealed to an older binding; old_pages: page keys of an older generation.
+    """
 
     messages: int = 0
     pages: int = 0
     queued: int = 0
     failed: int = 0
+    old_boxes: int = 0
+    old_pages: int = 0
 
 
 class Openings:
     """Opens keys with the seeds of live sessions."""
 
-    def __init__(self, tenant: TenantId, sessions: Sessions) -> None:
-        self._tenant, self._sessions = tenant, sessions
+    def __init__(
+        self, tenant: TenantId, sessions: Sessions, previous: Callable[[MailboxSeed], MailboxSeed | None]
+    ) -> None:
+        """previous: the seed of the generation before, which the newer one opens."""
+        self._tenant, self._sessions, self._previous = tenant, sessions, previous
         self.opened = Opened()
 
     async def arrived(self, session: Session, items: Sequence[ArrivedKey]) -> tuple[OpenedKey | None, ...]:
         """Keys of boxes, each with its slot; None where a box does not open."""
-        seed, account = _seed(session), session.account
+        newest, account = _newest(session), session.account
 
         def open_one(item: ArrivedKey) -> OpenedKey:
-            if session.private_key is None or read_header(item.box, Kind.KEY_BOX).key_version != seed.generation:
-                raise IntegrityError("the box is for another generation")
-            key = open_key_box(item.box, session.private_key, self._tenant, account, item.email)
-            return OpenedKey(key, seal_slot(session.slot_key, seed.generation, account, item.email, key))
+            by = self._at(session, read_header(item.box, Kind.KEY_BOX).key_version)
+            key = open_key_box(item.box, by.private_key, self._tenant, account, item.email)
+            self.opened.old_boxes += by is not newest
+            return OpenedKey(key, seal_slot(newest.slot_key, newest.seed.generation, account, item.email, key))
 
         return await self._each(session, items, open_one)
 
     async def slots(self, session: Session, items: Sequence[SlottedKey]) -> tuple[bytes | None, ...]:
         """Keys in slots; None where a slot does not open."""
-        _seed(session)
-        return await self._each(
-            session, items, lambda item: open_slot(session.slot_key, session.account, item.email, item.slot)
-        )
+        _newest(session)
+        return await self._each(session, items, lambda item: self._open_slot(session, item))
 
-    async def pages(self, session: Session, pages: Sequence[int]) -> tuple[bytes, ...]:
-        """Page keys; each counts as a page full of messages."""
-        seed = _seed(session)
-        keys: list[bytes] = []
+    async def resealed(self, session: Session, items: Sequence[SlottedKey]) -> tuple[bytes | None, ...]:
+        """Slots under the newest seed in the place of older ones; None where one does not open."""
+        newest, account = _newest(session), session.account
+
+        def reseal(item: SlottedKey) -> bytes:
+            key = self._open_slot(session, item)
+            return seal_slot(newest.slot_key, newest.seed.generation, account, item.email, key)
+
+        return await self._each(session, items, reseal)
+
+    def name_key(self, session: Session, generation: int) -> bytes:
+        """The metadata key of a generation. Raises Refused (`no-session`, `no-such-generation`)."""
+        _newest(session)
+        return self._asked(session, generation).seed.metadata_key()
+
+    async def pages(self, session: Session, pages: Sequence[int], generation: int) -> tuple[bytes, ...]:
+        """Page keys of a generation (0: the newest); each counts as a page full of messages.
+
+        Raises Refused (`no-session`, `no-such-generation`).
+        """
+        newest = _newest(session)
+        by = self._asked(session, generation or newest.seed.generation)
+        seed, keys = by.seed, list[bytes]()
         for start in range(0, len(pages), SLICE):
             part = pages[start : start + SLICE]
             keys += [seed.page_key(page) for page in part]
             self.opened.pages += len(part)
+            self.opened.old_pages += len(part) * (by is not newest)
             await self._pause(session)
         return tuple(keys)
+
+    def _open_slot(self, session: Session, item: SlottedKey) -> bytes:
+        by = self._at(session, read_header(item.slot, Kind.SLOT).key_version)
+        return open_slot(by.slot_key, session.account, item.email, item.slot)
+
+    def _asked(self, session: Session, generation: int) -> OpenSeed:
+        try:
+            return self._at(session, generation)
+        except IntegrityError as error:
+            raise Refused(error.public, code="no-such-generation") from None
+
+    def _at(self, session: Session, generation: int) -> OpenSeed:
+        """The keys of a generation. Raises IntegrityError for one that never was, or was dropped."""
+        opened = session.opened
+        while 0 < generation < opened[-1].seed.generation:
+            previous = self._previous(opened[-1].seed)
+            if previous is None:
+                break
+            opened.append(OpenSeed.of(previous))
+        for by in opened:
+            if by.seed.generation == generation:
+                return by
+        raise IntegrityError("it is under another generation")
 
     async def _each(
         self, session: Session, items: Sequence[Item], open_one: Callable[[Item], Key]
@@ -94,7 +143,7 @@ class Openings:
             raise Refused("the session has ended", code="no-session")
 
 
-def _seed(session: Session) -> MailboxSeed:
-    if session.seed is None:
+def _newest(session: Session) -> OpenSeed:
+    if not session.opened:
         raise Refused("this session opens no message", code="no-session")
-    return session.seed
+    return session.opened[0]

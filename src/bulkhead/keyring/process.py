@@ -47,6 +47,7 @@ class KeyringService:
         self._keyring.grants.stop()
         self._keyring.outbox.stop()
         self._keyring.rotation.stop()
+        self._keyring.renewal.stop()
         await self._keyring.database.close()
 
     async def note_openings(self) -> None:
@@ -57,6 +58,8 @@ class KeyringService:
             "pages": now.pages - before.pages,
             "queued": now.queued - before.queued,
             "failed": now.failed - before.failed,
+            "old_boxes": now.old_boxes - before.old_boxes,
+            "old_pages": now.old_pages - before.old_pages,
         }
         if any(details.values()):
             await self._keyring.database.write(lambda c: note(c, "KeyOpeningsCounted", "keyring", details))

@@ -42,6 +42,16 @@ MIGRATIONS = (
     """,
     revocation.SCHEMA,
     rotation.SCHEMA,
+    """
+    ALTER TABLE mailbox ADD COLUMN renewal INTEGER NOT NULL DEFAULT 0;  -- number of the order it was made under
+    CREATE INDEX mailbox_renewal ON mailbox (renewal) WHERE renewal > 0;
+    CREATE TABLE renewal (
+        one INTEGER PRIMARY KEY CHECK (one = 1),
+        number INTEGER NOT NULL,    -- of the order in force; 0: none was given
+        ordered_at INTEGER NOT NULL -- ms since 1970
+    );
+    INSERT INTO renewal VALUES (1, 0, 0)
+    """,
 )
 
 

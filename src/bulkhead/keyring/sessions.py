@@ -8,8 +8,6 @@ import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
-from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
-
 from bulkhead.boundary.edge import Channel
 from bulkhead.boundary.exchange import Exchange
 from bulkhead.boundary.messages.facts import SessionEnded
@@ -17,7 +15,7 @@ from bulkhead.errors import Refused, TemporaryFailure
 from bulkhead.identifiers import AccountId
 from bulkhead.keyring.logins import Checked
 from bulkhead.records.credential import MAIN_PASSWORD
-from bulkhead.records.seed import MailboxSeed
+from bulkhead.records.seed import MailboxSeed, OpenSeed
 
 PER_CHANNEL_MAX = 8192
 
@@ -33,12 +31,11 @@ class Session:
     expires: int
     seed: MailboxSeed | None = field(repr=False)
     cred: int = MAIN_PASSWORD
-    private_key: X25519PrivateKey | None = field(default=None, repr=False)
-    slot_key: bytes = field(default=b"", repr=False)
+    opened: list[OpenSeed] = field(default_factory=list, repr=False)  # newest first; older ones as they are needed
 
     def __post_init__(self) -> None:
         if self.seed is not None:
-            self.private_key, self.slot_key = self.seed.message_private_key(), self.seed.slot_key()
+            self.opened.append(OpenSeed.of(self.seed))
 
 
 class Sessions:

@@ -7,6 +7,7 @@ unwrapped: `unwrap` does both, in that order.
 
 import hashlib
 import hmac
+import secrets
 import struct
 from dataclasses import dataclass, field
 
@@ -181,6 +182,10 @@ class KeyringHalf:
             return cls(_read_scope(scope), State(state), tag, body[_KEYRING.size :])
         except (struct.error, ValueError):
             raise IntegrityError("KEYRING_HALF record: the layout inside is not known") from None
+
+    def ended(self) -> "KeyringHalf":
+        """The same without what it wrapped: as long as it was, so that nothing of it stays in a file."""
+        return KeyringHalf(self.scope, State.REVOKED, self.tag, secrets.token_bytes(len(self.wrap)))
 
     def check_tight(self, k_tight: bytes, tight: bytes) -> None:
         """Passes where `tight` is the right password's, in constant time. Raises Refused."""

@@ -20,6 +20,7 @@ from bulkhead.records.record import Kind, open_, seal
 from bulkhead.records.seed import MailboxSeed, new_secret
 from bulkhead.records.signed import check_signature, read_fields, sign
 
+FIRST_GENERATION = 1  # of an account's mailbox key
 QUEUE_ACCOUNT = AccountId(b"queue")  # stands for the account in the queue key's row, and is that row's mid
 
 _U16 = struct.Struct(">H")
@@ -53,6 +54,14 @@ class Binding:
     def key_version(self) -> int:
         """Which binding key claims to have signed. Raises IntegrityError."""
         return read_fields(self.record, Kind.BINDING, 4)[0].key_version
+
+    @property
+    def generation(self) -> int:
+        """Of the seed, as it claims. Raises IntegrityError."""
+        raw = read_fields(self.record, Kind.BINDING, 4)[1][2]
+        if len(raw) != 4:
+            raise IntegrityError("BINDING record: the layout inside is not known")
+        return int(_U32.unpack(raw)[0])
 
     def verify(self, pinned: Ed25519PublicKey, tenant: TenantId, account: AccountId) -> VerifiedBinding:
         """The key to seal to. Raises IntegrityError unless signed by `pinned` for this very tenant and account."""
@@ -123,6 +132,10 @@ class MailboxRecord:
         if at != len(body):
             raise IntegrityError("MAILBOX record: the layout inside is not known")
         return cls(*parts)
+
+    def without_previous(self) -> "MailboxRecord":
+        """The same, once nothing needs the seed of the generation before."""
+        return MailboxRecord(self.share_1, self.share_2, self.by_shares)
 
     def open_previous(self, seed: MailboxSeed) -> MailboxSeed | None:
         """The seed of the generation before `seed`'s, or None for the first. Raises IntegrityError."""

@@ -63,3 +63,17 @@ class MailboxSeed:
     def previous_seed_key(self) -> bytes:
         """Opens the seed of the generation before."""
         return self._derive("previous-seed")
+
+
+@dataclass(frozen=True, slots=True)
+class OpenSeed:
+    """A seed with what opens messages by it, derived once."""
+
+    seed: MailboxSeed = field(repr=False)
+    private_key: X25519PrivateKey = field(repr=False)
+    slot_key: bytes = field(repr=False)
+
+    @classmethod
+    def of(cls, seed: MailboxSeed) -> "OpenSeed":
+        """The keys of this seed."""
+        return cls(seed, seed.message_private_key(), seed.slot_key())

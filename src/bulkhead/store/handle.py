@@ -9,7 +9,7 @@ from bulkhead.boundary.messages.fields import Request
 from bulkhead.store.handle_admin import check_store, count_store, destroy_account, open_account
 from bulkhead.store.handle_delivery import append_message, append_messages, check_room, deliver_mail
 from bulkhead.store.handle_exporting import export_mailboxes, export_names, export_parts, export_rows
-from bulkhead.store.handle_filing import file_messages, list_sparse_pages, plan_filing, rewrite_page
+from bulkhead.store.handle_filing import file_messages, find_old_page, list_sparse_pages, plan_filing, rewrite_page
 from bulkhead.store.handle_mailbox import (
     add_keyword,
     create_mailbox,
@@ -19,6 +19,7 @@ from bulkhead.store.handle_mailbox import (
     list_subscriptions,
     read_quota,
     rename_mailboxes,
+    replace_names,
     set_subscription,
 )  # fmt: skip
 from bulkhead.store.handle_maildrop import (
@@ -39,7 +40,7 @@ from bulkhead.store.handle_read import (
     read_rows,
 )
 from bulkhead.store.handle_rename import rename_inbox
-from bulkhead.store.handle_session import grant_sessions, revoke_sessions
+from bulkhead.store.handle_session import end_generations, grant_sessions, revoke_sessions
 
 HANDLERS: Mapping[type[Request[Any]], Handler] = {
     to_store.CheckRoom: check_room,
@@ -85,4 +86,7 @@ HANDLERS: Mapping[type[Request[Any]], Handler] = {
     to_store.ExportNames: export_names,
     to_store.ExportRows: export_rows,
     to_store.ExportParts: export_parts,
+    to_store.ReplaceNames: replace_names,
+    to_store.FindOldPage: find_old_page,
+    to_store.EndGenerations: end_generations,
 }

@@ -12,9 +12,12 @@ from bulkhead.boundary.body import BodyReader
 from bulkhead.boundary.messages.fields import Done
 from bulkhead.boundary.messages.to_store import (
     SPARSE_MAX,
+    FiledEntry,
     FileMessages,
     FilingPlan,
+    FindOldPage,
     ListSparsePages,
+    OldPage,
     PageRow,
     PlanFiling,
     RewritePage,
@@ -24,7 +27,7 @@ from bulkhead.boundary.messages.to_store import (
 from bulkhead.errors import Refused, TemporaryFailure
 from bulkhead.store.changes import Effects
 from bulkhead.store.grants import READ, WRITE, Session
-from bulkhead.store.rows import forget_records, name_record, release_page
+from bulkhead.store.rows import forget_records, generation_of, name_record, release_page
 from bulkhead.store.segment import HEADER_BYTES, Place, RecordKind, page_ident
 from bulkhead.store.sessions import by_handle
 from bulkhead.store.state import State
@@ -40,7 +43,7 @@ def plan_filing(state: State, session: Session, request: PlanFiling, body: BodyR
     if account is None:
         raise Refused("there is no such account", code="no-such-account")
     row = state.database.first(
-        "SELECT page, version, live, used, size FROM page WHERE account = ? ORDER BY page DESC LIMIT 1",
+        "SELECT page, version, live, used, size, generation FROM page WHERE account = ? ORDER BY page DESC LIMIT 1",
         (session.account_seq,),
     )
     return FilingPlan(PageRow(0, 0, 0, 0, 0) if row is None else PageRow(*row), account[0])
@@ -69,7 +72,7 @@ async def file_messages(state: State, session: Session, request: FileMessages, b
         )
         name_record(connection, place)
         held = old.held + request.used - old.used if old else request.used
-        _write_page(connection, session.account_seq, request, request.used, live, held, len(data), place)
+        _write_page(connection, session.account_seq, request, request.used, live, held, data, place)
         return Done()
 
     async with state.filing.of(session.channel):
@@ -104,6 +107,23 @@ def list_sparse_pages(state: State, session: Session, request: ListSparsePages, 
     )
 
 
+@by_handle(READ)
+def find_old_page(state: State, session: Session, request: FindOldPage, body: BodyReader | None) -> OldPage:
+    """The first page behind a place that is under an older generation, with what is in it."""
+    row = state.database.first(
+        "SELECT page, version, live, used, size, generation FROM page"
+        " WHERE account = ? AND page > ? AND generation < ? ORDER BY page LIMIT 1",
+        (session.account_seq, request.after, request.below),
+    )
+    if row is None:
+        return OldPage(PageRow(0, 0, 0, 0, 0), ())
+    entries = state.database.read(
+        "SELECT email, place, sealed_key FROM email WHERE account = ? AND page = ? AND page != 0",
+        (session.account_seq, row[0]),
+    )
+    return OldPage(PageRow(*row), tuple(FiledEntry(*entry) for entry in entries))
+
+
 def _places(state: State, session: Session, page: int) -> list[tuple[int]]:
     return state.database.read(_PLACES, (session.account_seq, page))
 
@@ -128,7 +148,7 @@ async def rewrite_page(state: State, session: Session, request: RewritePage, bod
             RecordKind.PAGE, session.account, page_ident(request.page, request.version), (len(data), 0, 0), data
         )
         name_record(connection, place)
-        _write_page(connection, session.account_seq, request, old.used, old.live, len(request.kept), len(data), place)
+        _write_page(connection, session.account_seq, request, old.used, old.live, len(request.kept), data, place)
         return Done()
 
     async with state.filing.of(session.channel):
@@ -202,14 +222,17 @@ def _write_page(
     used: int,
     live: int,
     held: int,
-    size: int,
+    data: bytes,
     place: Place,
 ) -> None:
     connection.execute(
-        "INSERT OR REPLACE INTO page (account, page, version, used, live, held, size, segment, offset)"
-        " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
-        (account, request.page, request.version, used, live, held, size, place.segment, place.offset),
-    )
+        "INSERT OR REPLACE INTO page (account, page, version, used, live, held, size, segment, offset, generation)"
+        " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        (
+            account, request.page, request.version, used, live, held, len(data), place.segment, place.offset,
+            generation_of(data),
+        ),
+    )  # fmt: skip
 
 
 def page_changed() -> Refused:

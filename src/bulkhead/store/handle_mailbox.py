@@ -16,10 +16,12 @@ from bulkhead.boundary.messages.to_store import (
     MailboxRow,
     NamedRow,
     NamedRows,
+    NameTable,
     Quota,
     ReadQuota,
     RenameInbox,
     RenameMailboxes,
+    ReplaceNames,
     Role,
     SetSubscription,
 )  # fmt: skip
@@ -231,6 +233,29 @@ async def set_subscription(state: State, session: Session, request: SetSubscript
             connection.execute(
                 "INSERT INTO subscription VALUES (?, ?, ?)", (session.account_seq, request.tag, request.sealed_name)
             )
+        effects.accounts.add(session.account_seq)
+        return Done()
+
+    return await state.commit(request, work)
+
+
+@by_handle(WRITE)
+async def replace_names(state: State, session: Session, request: ReplaceNames, body: BodyReader | None) -> Done:
+    """The same names under other tags. A name whose old tag is gone was replaced, or given up, meanwhile."""
+    if request.table not in (NameTable.MAILBOX, NameTable.KEYWORD, NameTable.SUBSCRIPTION):
+        raise Refused("there are no such names", code="bad-table")
+    table = {NameTable.MAILBOX: "mailbox", NameTable.KEYWORD: "keyword"}.get(request.table, "subscription")
+
+    def work(connection: sqlite3.Connection, effects: Effects) -> Done:
+        or_else = "OR REPLACE" if request.table == NameTable.SUBSCRIPTION else ""  # subscribed to once more: the same
+        change = f"UPDATE {or_else} {table} SET tag = ?, sealed_name = ? WHERE account = ? AND tag = ?"  # noqa: S608 - ours
+        try:
+            connection.executemany(
+                change, [(name.tag, name.sealed_name, session.account_seq, name.old) for name in request.names]
+            )
+        except sqlite3.IntegrityError:
+            raise Refused("there is such a name", code="mailbox-exists") from None
+        _require_space(connection, table, session.account_seq, b"", "too-many-mailboxes", added=0)
         effects.accounts.add(session.account_seq)
         return Done()
 

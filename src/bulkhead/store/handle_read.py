@@ -199,14 +199,14 @@ def read_pages(state: State, session: Session, request: ReadPages, body: BodyRea
     wanted: list[tuple[int, int, int]] = []
     for page in request.pages:
         row = state.database.first(
-            "SELECT version, live, used, size, segment, offset FROM page WHERE account = ? AND page = ?",
+            "SELECT version, live, used, size, generation, segment, offset FROM page WHERE account = ? AND page = ?",
             (session.account_seq, page),
         )
         if row is None:
             rows.append(PageRow(page, 0, 0, 0, 0))
             continue
-        version, live, used, size, segment, offset = row
-        rows.append(PageRow(page, version, live, used, size))
+        version, live, used, size, generation, segment, offset = row
+        rows.append(PageRow(page, version, live, used, size, generation))
         wanted.append((segment, offset + HEADER_BYTES, size))
     state.segments.reads += len(wanted)
     return Answer(PagesSent(tuple(rows)), joined(state, wanted))

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple
 
 from bulkhead.boundary.messages.to_store import Copy, UidRange
-from bulkhead.errors import Refused
+from bulkhead.errors import Refused, TemporaryFailure
 from bulkhead.store.changes import AddedRow, Effects, MailboxChange
 from bulkhead.store.segment import HEADER_BYTES, Place
 
@@ -94,6 +94,12 @@ class Room(NamedTuple):
     modseq: int
     inbox: int
     keywords: int
+    generation: int
+
+
+def generation_of(record: bytes) -> int:
+    """Of the mailbox key that a box, a slot or a page is under: what its header says (docs/formats.md)."""
+    return int.from_bytes(record[3:7], "big")
 
 
 def reserve_room(
@@ -103,7 +109,7 @@ def reserve_room(
     rows = connection.execute(
         "UPDATE account SET modseq = modseq + 1, used = used + ?1, messages = messages + 1"
         " WHERE account = ?2 AND messages < ?3 AND (quota = 0 OR used + ?1 <= quota)"
-        " RETURNING seq, modseq, inbox, keywords",
+        " RETURNING seq, modseq, inbox, keywords, generation",
         (octets, account, messages_max),
     ).fetchall()
     if not rows:
@@ -135,7 +141,12 @@ def insert_message(
     flags: int,
     place: Place,
 ) -> tuple[int, int]:
-    """Put a message into a mailbox: its UID and the mailbox's UIDVALIDITY. Raises Refused (`duplicate-email`)."""
+    """Put a message into a mailbox: its UID and the mailbox's UIDVALIDITY. Raises Refused (`duplicate-email`).
+
+    Raises TemporaryFailure for one sealed to a mailbox key that was dropped: its gate was shown an older binding.
+    """
+    if generation_of(copy.box) < room.generation:
+        raise TemporaryFailure("the message is sealed to a mailbox key that is no more", code="old-binding")
     stored = signed(flags)
     ((uid, uid_validity),) = connection.execute(
         "UPDATE mailbox SET uid_next = uid_next + 1, messages = messages + 1, unseen = unseen + ?1,"

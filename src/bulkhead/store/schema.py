@@ -142,6 +142,10 @@ MIGRATIONS = (
     """
     ALTER TABLE answer_body ADD COLUMN packed INTEGER NOT NULL DEFAULT 0;  -- 1: by place of octet, deflated
     """,
+    """
+    ALTER TABLE page ADD COLUMN generation INTEGER NOT NULL DEFAULT 1;  -- of the mailbox key, as the record says
+    ALTER TABLE account ADD COLUMN generation INTEGER NOT NULL DEFAULT 0;  -- below it nothing is taken in
+    """,
 )
 
 DATABASE = "store.sqlite"

@@ -133,7 +133,10 @@ class AddAppPassword(Mutation[AppPasswordAdded], frozen=True, tag=17):
 
 
 class AppPasswordRow(Reply, frozen=True):
-    """One app password. created, used: seconds since 1970, used to the hour, 0: never. network: where from."""
+    """One app password. created, used: seconds since 1970, used to the hour, 0: never. network: where from.
+
+    ended: it opens nothing, since the mailbox key that it was made for was renewed. Revoke it, and make another.
+    """
 
     cred: U32
     scope: U8
@@ -141,6 +144,7 @@ class AppPasswordRow(Reply, frozen=True):
     created: U63
     used: U63
     network: Annotated[str, Meta(max_length=64)]
+    ended: bool = False
 
 
 class AppPasswords(Reply, frozen=True):

@@ -74,6 +74,12 @@ class CheckSender(Request[Done], frozen=True, tag=3):
     address: AddressText
 
 
+class RenewBinding(Mutation[Done], frozen=True, tag=4):
+    """The binding of an account's newer mailbox key; one that is not newer changes nothing. Refused: `bad-binding`."""
+
+    binding: BindingRow
+
+
 class AddDomain(Mutation[Done], frozen=True, tag=10):
     """Host a domain."""
 

@@ -125,6 +125,19 @@ class CheckCached(Request[Release], frozen=True, tag=4):
         return "CheckCached(...)"
 
 
+class HalfStates(Reply, frozen=True):
+    """In the order asked: the State of keyring's half (docs/formats.md), 0: there is none."""
+
+    states: Annotated[tuple[U8, ...], Meta(max_length=64)]
+
+
+class ReadHalfStates(Request[HalfStates], frozen=True, tag=5):
+    """How this side's halves of these credentials stand: an app password that a renewal ended is revoked (5) here."""
+
+    account: AccountId
+    creds: Annotated[tuple[U32, ...], Meta(min_length=1, max_length=64)]
+
+
 # --- from gates --------------------------------------------------------------------------------------------------
 
 
@@ -205,10 +218,40 @@ class PageKeys(_Secret, frozen=True):
 
 
 class OpenPages(Request[PageKeys], frozen=True, tag=14):
-    """Keys of summary pages. Handing one out counts as 256 messages."""
+    """Keys of summary pages under a generation (0: the newest). Handing one out counts as 256 messages.
+
+    Refused: `no-such-generation`.
+    """
 
     handle: Handle
     pages: Annotated[tuple[U32, ...], Meta(min_length=1, max_length=1024)]
+    generation: U32 = 0
+
+
+class NameKey(_Secret, frozen=True):
+    """The metadata key of a generation."""
+
+    key: Key32
+
+
+class OpenNames(Request[NameKey], frozen=True, tag=15):
+    """What opens folder names and keywords of an older generation, so that they can be sealed under the newest."""
+
+    handle: Handle
+    generation: U32
+
+
+class ResealedSlots(Reply, frozen=True):
+    """Slots under the newest generation in the order asked, None where the old one does not open."""
+
+    slots: Annotated[tuple[Slot | None, ...], Meta(max_length=BATCH_MAX)]
+
+
+class ResealSlots(Request[ResealedSlots], frozen=True, tag=16):
+    """Slots of filed mail for those under an older generation; no message key leaves."""
+
+    handle: Handle
+    items: Annotated[tuple[SlottedKey, ...], Meta(min_length=1, max_length=BATCH_MAX)]
 
 
 # --- from courier ------------------------------------------------------------------------------------------------
@@ -321,8 +364,20 @@ class RevokeCredentials(Mutation[SessionsEnded], frozen=True, tag=39):
     reason: Text
 
 
+class RenewalOrdered(Reply, frozen=True):
+    """Every generation made under an order of a lower number is to be replaced."""
+
+    number: U32
+
+
+class RenewMailboxes(Mutation[RenewalOrdered], frozen=True, tag=63):
+    """Give every account a new mailbox key at its next login by a main password that is not cached."""
+
+    reason: Text
+
+
 class KeyringCounts(Reply, frozen=True):
-    """What is here, and what was opened since start."""
+    """What is here, and what was opened since start. renewal: number of the order in force; renewed: since then."""
 
     credentials: U63
     mailboxes: U63
@@ -334,6 +389,11 @@ class KeyringCounts(Reply, frozen=True):
     key_version: U32
     stopped: bool
     epoch: U63
+    renewal: U32 = 0
+    renewal_ordered_at: U63 = 0  # ms
+    renewed: U63 = 0
+    old_boxes: U63 = 0
+    old_pages: U63 = 0
 
 
 class CountKeyring(Request[KeyringCounts], frozen=True, tag=36):

@@ -82,3 +82,18 @@ class RewritePage(Mutation[Done], frozen=True, tag=71):
     version: U32
     replaces: U32
     kept: Annotated[bytes, Meta(min_length=1, max_length=256)]
+
+
+class OldPage(Reply, frozen=True):
+    """A page under an older generation (0: there is none) and the messages in it, each with its index and its slot."""
+
+    page: PageRow
+    entries: Annotated[tuple[FiledEntry, ...], Meta(max_length=256)]
+
+
+class FindOldPage(Request[OldPage], frozen=True, tag=72):
+    """The first of the account's pages behind `after` that is sealed under a generation below this one."""
+
+    handle: Handle
+    below: U32
+    after: U32 = 0

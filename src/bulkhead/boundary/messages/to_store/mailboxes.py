@@ -148,6 +148,34 @@ class SetSubscription(Mutation[Done], frozen=True, tag=28):
     subscribed: bool
 
 
+class NewName(Reply, frozen=True):
+    """What is known by `old` is from now on known by `tag`."""
+
+    old: Tag16
+    tag: Tag16
+    sealed_name: Sealed
+
+
+class NameTable:
+    """What a name is of."""
+
+    MAILBOX = 1
+    KEYWORD = 2
+    SUBSCRIPTION = 3
+
+
+class ReplaceNames(Mutation[Done], frozen=True, tag=29):
+    """Names as they are sealed under another mailbox key, all in one transaction.
+
+    table: NameTable. One whose old tag is gone is left out. No MODSEQ changes, since no name does.
+    Refused: `bad-table`, `mailbox-exists`.
+    """
+
+    handle: Handle
+    table: U8
+    names: Annotated[tuple[NewName, ...], Meta(min_length=1, max_length=MAILBOXES_MAX)]
+
+
 class Quota(Reply, frozen=True):
     """What is used and allowed, in octets of RFC822.SIZE and in messages; 0 allowed means no limit."""
 

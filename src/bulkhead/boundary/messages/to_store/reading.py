@@ -175,6 +175,7 @@ class PageRow(Reply, frozen=True):
     live: U16
     used: U16
     size: U32
+    generation: U32 = 0  # of the mailbox key that it is sealed under
 
 
 class PagesSent(Reply, frozen=True):

@@ -41,3 +41,16 @@ class RevokeSessions(Request[Done], frozen=True, tag=11):
     handles: Annotated[tuple[Handle, ...], Meta(max_length=1000)]
     everything: bool
     epoch: U63
+
+
+class GenerationsEnded(Reply, frozen=True):
+    """left: whether anything of the account is still under an older generation; then nothing was changed."""
+
+    left: bool
+
+
+class EndGenerations(Request[GenerationsEnded], frozen=True, tag=12):
+    """Take nothing more that is sealed to a generation below this one, where nothing of the account is under one."""
+
+    account: AccountId
+    below: U32
