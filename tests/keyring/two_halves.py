@@ -23,7 +23,7 @@ from bulkhead.boundary.messages.fields import Done, Fact, Reply, Request, Stamp
 from bulkhead.boundary.messages.to_auth import Authenticate, Scope, SetPassword
 from bulkhead.boundary.messages.to_keyring import CreatedMailboxKeys, CreateMailboxKeys, RedeemLogin, Session
 from bulkhead.boundary.messages.to_ledger import Appended, AppendEvents, Event
-from bulkhead.boundary.messages.to_store import GrantSessions, RevokeSessions
+from bulkhead.boundary.messages.to_store import EndGenerations, GenerationsEnded, GrantSessions, RevokeSessions
 from bulkhead.errors import BoundaryViolation, Refused
 from bulkhead.identifiers import AccountId, TenantId, new_id
 from bulkhead.keyring import create as create_keyring
@@ -66,6 +66,7 @@ class Recorded:
 
     grants: list[GrantSessions] = field(default_factory=list)
     revokes: list[RevokeSessions] = field(default_factory=list)
+    ends: list[EndGenerations] = field(default_factory=list)
     order: list[str] = field(default_factory=list)
     events: list[Event] = field(default_factory=list)
     ended: list[tuple[Channel, SessionEnded]] = field(default_factory=list)
@@ -84,6 +85,7 @@ class TwoHalves:
         self.services: dict[str, Any] = {}
         self.roots: dict[str, bytes] = {}
         self.next_roots: dict[str, bytes] = {}
+        self.left = True  # whether store says that something is under an older mailbox key
         self._generation = 0
         self._incarnation = 0
         self.binding_key = Ed25519PublicKey.from_public_bytes(keys.binding_key)
@@ -131,7 +133,12 @@ class TwoHalves:
             self.seen.order.append("revoke")
             return Done()
 
-        exchange.serve(None, {GrantSessions: on_grant, RevokeSessions: on_revoke})
+        def on_end(_: Any, __: Channel, request: EndGenerations, ___: Any) -> GenerationsEnded:
+            self.seen.ends.append(request)
+            return GenerationsEnded(self.left)
+
+        handlers = {GrantSessions: on_grant, RevokeSessions: on_revoke, EndGenerations: on_end}
+        exchange.serve(None, handlers)
 
     def start_ledger(self) -> None:
         """A ledger that takes everything."""

@@ -11,6 +11,7 @@ from bulkhead.boundary.edge import Channel
 from bulkhead.boundary.messages import to_store
 from bulkhead.errors import Refused
 from bulkhead.identifiers import new_id
+from bulkhead.store.rows import generation_of
 
 ALL = ((1, 0xFFFFFFFF),)
 
@@ -169,7 +170,10 @@ def test_a_half_dead_page_is_listed_and_rewritten_without_moving_a_message(run):
         assert await client.columns() == columns
         assert (await client.ask(to_store.ReadRows, client.inbox, ALL)).rows == rows
         reply, body = await client.open(to_store.ReadPages, (1,))
-        assert (reply.pages[0], body) == (to_store.PageRow(1, 2, 3, 6, 11), b"sealed anew")
+        assert (reply.pages[0], body) == (
+            to_store.PageRow(1, 2, 3, 6, 11, generation_of(b"sealed anew")),
+            b"sealed anew",
+        )
         assert (await client.ask(to_store.ListSparsePages)).pages == ()
 
     run(scenario)

@@ -50,12 +50,12 @@ def _find_login(hostile: HostileDirectory, _: Channel, request: FindLogin, __: o
     return LoginAccount(hostile.logins.get(request.login, new_id()))  # type: ignore[arg-type]  # ids it has seen
 
 
-_HANDLERS: Mapping[Any, Any] = {
+HANDLERS: Mapping[Any, Any] = {
     ResolveRecipient: _resolve, FindLogin: _find_login, CheckSender: lambda *_: Done(),
 }  # fmt: skip
 
 
-async def _arrives(cell: BareCell, gate: str, address: str, sealer: Sealer) -> bool:
+async def arrives(cell: BareCell, gate: str, address: str, sealer: Sealer) -> bool:
     """Whether that gate takes mail for the address and store has it: as mx and submit do it."""
     exchange = cell.exchanges[gate]
     domestic = Domestic(exchange, sealer, parse_domain(f"mx.{cell.domain}"))
@@ -69,7 +69,7 @@ async def _arrives(cell: BareCell, gate: str, address: str, sealer: Sealer) -> b
     return True
 
 
-def _sealer(cell: BareCell) -> Sealer:
+def sealer_of(cell: BareCell) -> Sealer:
     return Sealer(cell.tenant, cell.settings["pinned"]["binding_key"])
 
 
@@ -79,7 +79,7 @@ def _swaps(cell: BareCell, victim: Person, other: Person) -> list[BindingRow]:
     foreign = MailboxSeed(TenantId("other"), victim.account, 1, new_secret())
     key = Ed25519PrivateKey.generate()
     genuine = victim.binding.record
-    real = Binding(genuine).verify(_sealer(cell)._pinned, cell.tenant, victim.account).public_key.public_bytes_raw()
+    real = Binding(genuine).verify(sealer_of(cell)._pinned, cell.tenant, victim.account).public_key.public_bytes_raw()
     return [
         BindingRow(victim.account, sign_binding(own, key, key_version=1).record),
         BindingRow(victim.account, sign_binding(foreign, key, key_version=1).record),
@@ -95,23 +95,23 @@ async def swap_key(cell: BareCell) -> Finding:
     """A public key of directory's own in place of the subscriber's: mx and submit must seal to none."""
     victim, other = await cell.add_person("victim"), await cell.add_person("other")
     hostile = HostileDirectory({victim.address: victim.binding})
-    await cell.replace("directory", hostile, _HANDLERS)
-    genuine = await _arrives(cell, "mx", victim.address, _sealer(cell))
+    await cell.replace("directory", hostile, HANDLERS)
+    genuine = await arrives(cell, "mx", victim.address, sealer_of(cell))
     reached = tried = 0
     for gate in ("mx", "submit"):
         for binding in _swaps(cell, victim, other):
             hostile.bindings[victim.address] = binding
             tried += 1
-            reached += await _arrives(cell, gate, victim.address, _sealer(cell))
+            reached += await arrives(cell, gate, victim.address, sealer_of(cell))
     swapped = MailboxSeed(cell.tenant, victim.account, 1, new_secret())
-    believing = _sealer(cell)
+    believing = sealer_of(cell)
     public = swapped.message_private_key().public_key()
 
     def believe(_: BindingRow) -> VerifiedBinding:
         return VerifiedBinding(cell.tenant, victim.account, 1, public)
 
     with weakened(believing, "verify", believe):  # the gate checks no signature
-        control = await _arrives(cell, "mx", victim.address, believing)
+        control = await arrives(cell, "mx", victim.address, believing)
     return Finding(reached, tried, genuine and control)
 
 
@@ -119,10 +119,10 @@ async def misdeliver(cell: BareCell) -> Finding:
     """Residue: a forward. New mail for the victim goes into another mailbox of the same cell; old mail does not."""
     victim, mallory = await cell.add_person("victim"), await cell.add_person("mallory")
     hostile = HostileDirectory({victim.address: mallory.binding})
-    await cell.replace("directory", hostile, _HANDLERS)
+    await cell.replace("directory", hostile, HANDLERS)
     reached = 0
     for gate in ("mx", "submit"):
-        reached += await _arrives(cell, gate, victim.address, _sealer(cell))
+        reached += await arrives(cell, gate, victim.address, sealer_of(cell))
     return Finding(reached, 2, reached > 0, "new mail only, into this cell or, by NOT_OURS, to the queue")
 
 
@@ -130,7 +130,7 @@ async def swap_account(cell: BareCell) -> Finding:
     """Another account's id under a login name: mallory's password for the victim's mailbox, and the other way."""
     victim, mallory = await cell.add_person("victim"), await cell.add_person("mallory")
     hostile = HostileDirectory(logins={victim.address: mallory.account, mallory.address: victim.account})
-    await cell.replace("directory", hostile, _HANDLERS)
+    await cell.replace("directory", hostile, HANDLERS)
     reached = tried = 0
     for gate, scope in (("access", Scope.IMAP), ("access", Scope.POP), ("submit", Scope.SUBMIT)):
         for name, password, target in (
@@ -162,7 +162,7 @@ async def allow_sender(cell: BareCell) -> Finding:
     """Residue: it says that any account may send under any address."""
     victim, mallory = await cell.add_person("victim"), await cell.add_person("mallory")
     honest = await _may_send(cell, mallory, victim.address)
-    await cell.replace("directory", HostileDirectory(), _HANDLERS)
+    await cell.replace("directory", HostileDirectory(), HANDLERS)
     return Finding(int(await _may_send(cell, mallory, victim.address)), 1, not honest)
 
 

@@ -53,9 +53,7 @@ class Halves:
         half = new_keyring_half(keys.tight, stretched, wrapped, keys.tenant, account, cred, g, scope=scope, state=state)
         record = keys.seal_half(half, bid, g)
         reply = HalfAdded(hashlib.sha256(release).digest(), g)
-        add = partial(
-            _add, row=(bid, g, mid, record, set_at), cred=cred, generation=wrapped.generation, reply=reply
-        )
+        add = partial(_add, row=(bid, g, mid, record, set_at), cred=cred, generation=wrapped.generation, reply=reply)
         return await self._database.mutate(request, add)
 
     async def _allowed(self, request: AddHalf, scope: Scope) -> tuple[int, bytes | None]:

@@ -77,9 +77,8 @@ class Keyring:
         def end(account: AccountId) -> None:
             logins.forget(account)
             grants.sessions.end_account(account, "mailbox-key-renewed")
-            outbox.wake()
 
-        renewal = Renewal(database, keys, exchange, end)
+        renewal = Renewal(database, keys, exchange, outbox, end)
         logins = Logins(database, keys, failures, stop, revocation, cache, renewal)
         return cls(
             database,
@@ -265,7 +264,6 @@ async def renew_mailboxes(keyring: Keyring, _: Channel, request: m.RenewMailboxe
     """Every mailbox key is to be replaced; the next login by a main password is one that is stretched."""
     reply = await keyring.renewal.order(request)
     keyring.logins.forget()
-    keyring.outbox.wake()
     return reply
 
 

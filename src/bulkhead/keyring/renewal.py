@@ -23,7 +23,7 @@ from bulkhead.boundary.messages.to_keyring import RenewalOrdered, RenewMailboxes
 from bulkhead.boundary.messages.to_store import EndGenerations
 from bulkhead.errors import Error
 from bulkhead.holder.database import Database
-from bulkhead.holder.outbox import note
+from bulkhead.holder.outbox import Outbox, note
 from bulkhead.holder.witness import ledger_text
 from bulkhead.identifiers import AccountId
 from bulkhead.keyring.keys import Keys
@@ -42,9 +42,15 @@ class Renewal:
     """The order in force, and what it asks for. on_renewed: ends what an account's older seed had opened."""
 
     def __init__(
-        self, database: Database, keys: Keys, exchange: Exchange, on_renewed: Callable[[AccountId], object]
+        self,
+        database: Database,
+        keys: Keys,
+        exchange: Exchange,
+        outbox: Outbox,
+        on_renewed: Callable[[AccountId], object],
     ) -> None:
-        self._database, self._keys, self._exchange, self._on_renewed = database, keys, exchange, on_renewed
+        self._database, self._keys, self._exchange, self._outbox = database, keys, exchange, outbox
+        self._on_renewed = on_renewed
         self.number, self.ordered_at = database.first("SELECT number, ordered_at FROM renewal")
         self._settling: dict[AccountId, asyncio.Task[None]] = {}
 
@@ -52,6 +58,7 @@ class Renewal:
         """Every generation made until now is to be replaced."""
         reply = await self._database.mutate(request, partial(_order, request=request))
         self.number, self.ordered_at = self._database.first("SELECT number, ordered_at FROM renewal")
+        self._outbox.wake()
         return reply
 
     def renewed(self) -> int:
@@ -78,6 +85,7 @@ class Renewal:
         work = partial(self._renew, new=new, g=g, record=record, wrapped=rewrapped, stretched=stretched)
         if await self._database.write(work):
             self._on_renewed(account)
+            self._outbox.wake()
         return True
 
     def previous(self, seed: MailboxSeed) -> MailboxSeed | None:
@@ -110,6 +118,7 @@ class Renewal:
                 return
             if await self._database.write(partial(self._drop, account=account, generation=generation)):
                 await self._database.truncate_wal()
+                self._outbox.wake()
         except Error as error:
             _log.warning("older seeds of an account are kept until its next login: %s", error.public)
 

@@ -70,11 +70,7 @@ EVENTS: Mapping[str, EventKind] = MappingProxyType(
             (18, "CredentialsRevoked", "Every main password, app password or both that were set before an epoch."),
             (19, "Stuffing", "Wrong passwords came for more accounts in a minute than the ceiling allows."),
             (20, "MailboxRenewalOrdered", "Every mailbox key is to be replaced at its account's next login."),
-            (
-                21,
-                "MailboxKeyRenewed",
-                "An account has a new mailbox key; app passwords that wrapped the old one ended.",
-            ),
+            (21, "MailboxKeyRenewed", "An account has a new mailbox key; app passwords that wrapped the old one end."),
             (22, "MailboxKeyDestroyed", "An account's older mailbox keys are destroyed: nothing is under them."),
             (24, "KeyRotationBegun", "A key that seals records was given its next version."),
             (25, "KeyRotationVerified", "Every record opens under the new version; when the old one may be destroyed."),
