@@ -12,7 +12,7 @@ from pathlib import Path
 from bulkhead.drill.targets import Targets, Victim
 from bulkhead.supervisor.syscalls import syscall
 
-LOWER_PRIORITY = min(19, os.getpriority(os.PRIO_PROCESS, 0) + 1)  # a niceness only goes up, and ours may be up already
+LOWER_PRIORITY = 10  # a niceness only goes up without privilege, and ours may be up a little already
 _PTRACE_SEIZE = 0x4206
 _KCMP_VM = 1
 
