@@ -29,7 +29,7 @@ pytestmark = pytest.mark.timeout(240)
 TREE = "the whole cell"
 EACH_ONCE = (
     "store", "mx", "submit", "access", "queue", "courier", "directory", "auth", "keyring", "resolver", "dialer",
-    "ledger", TREE,
+    "ledger", "incident", TREE,
 )  # fmt: skip
 MANY = 120
 CALM_SECONDS = 8.0  # the neighbours' loops without kills

@@ -69,6 +69,8 @@ def test_numbers_of_kinds_never_change() -> None:
         "KeyDestroyed": 26,
         "HalfDestroyed": 27,
         "AccountDestroyed": 28,
+        "CanariesPlanted": 29,
+        "CanaryUsed": 30,
         "MailboxKeysExported": 40,
         "ExportWritten": 41,
     }

@@ -16,6 +16,7 @@ from bulkhead.auth.passwords import Passwords
 from bulkhead.auth.rows import AUTH, Keys, Rows
 from bulkhead.auth.schema import LoginState
 from bulkhead.auth.stretching import Stretching
+from bulkhead.auth.watch import Watch
 from bulkhead.boundary.body import BodyReader
 from bulkhead.boundary.edge import Channel
 from bulkhead.boundary.exchange import Exchange, Handler
@@ -81,6 +82,7 @@ class Auth:
             passwords,
             app_passwords,
             breached,
+            Watch(exchange),
         )
         outbox = Outbox(database, exchange)
         rotation = Rotation(database, keys.keys, AUTH, SEALED, outbox, exchange)

@@ -25,6 +25,7 @@ from bulkhead.auth.passwords import Passwords
 from bulkhead.auth.rows import Rows
 from bulkhead.auth.schema import LoginState
 from bulkhead.auth.stretching import Stretching
+from bulkhead.auth.watch import Watch
 from bulkhead.boundary.exchange import Exchange
 from bulkhead.boundary.messages.to_auth import Authenticate, Scope
 from bulkhead.boundary.messages.to_keyring import CheckCached, CheckHalf
@@ -75,6 +76,7 @@ class Logins:
     passwords: Passwords
     app_passwords: AppPasswords
     breached: Breached
+    watch: Watch
     _cache_key: bytes = field(default_factory=lambda: secrets.token_bytes(32), repr=False)  # of this start
 
     async def authenticate(self, compartment: str, request: Authenticate) -> None:
@@ -115,7 +117,7 @@ class Logins:
     async def _answer(self, compartment: str, request: Authenticate) -> None:
         try:
             with self.limits.attempt(request.account, request.source, compartment) as attempt:
-                await self._check(compartment, request, attempt)
+                await self.watch.over(request.account, attempt, self._check(compartment, request, attempt))
         except TemporaryFailure as error:
             raise TemporaryFailure(error.public, code="busy" if error.code == "busy" else "unavailable") from None
         except Refused:

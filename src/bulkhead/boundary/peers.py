@@ -65,13 +65,15 @@ PEERS: tuple[Peering, ...] = (
     Peering("auth", "keyring", ("CheckHalf", "AddHalf", "DropHalves", "CheckCached", "ReadHalfStates")),
     Peering("auth", "ledger", ("AppendEvents",)),
     Peering("keyring", "store", ("GrantSessions", "RevokeSessions", "EndGenerations")),
+    Peering("auth", "incident", ("ConfirmLogin",), facts=("LoginsRefused",)),
+    Peering("incident", "ledger", ("AppendEvents",)),
     Peering("keyring", "ledger", ("AppendEvents",)),
     Peering("directory", "ledger", ("AppendEvents",)),
     Peering(
         "cli", "directory",
         ("AddDomain", "ListDomains", "AddAccount", "ListAccounts",
          "ShowAccount", "SetAccountStatus", "CountAccounts",
-         "CheckDirectory", "ListStatuses"),
+         "CheckDirectory", "ListStatuses", "FindLogin"),
     ),
     Peering(
         "cli", "auth",
@@ -92,6 +94,7 @@ PEERS: tuple[Peering, ...] = (
          "ExportMailboxes", "ExportNames", "ExportRows", "ExportParts"),
     ),
     Peering("cli", "queue", ("ListQueue", "RetryNow", "DestroyQueued", "CountQueue", "CheckQueue")),
+    Peering("cli", "incident", ("PlantCanaries", "ListCanaries", "CheckIncident")),
     Peering(
         "cli", "ledger",
         ("ReadCheckpoint", "ReadEntries", "ProveInclusion", "ProveConsistency",

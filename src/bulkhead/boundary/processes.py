@@ -127,6 +127,12 @@ _TABLE = (
         holds="events, with ids not addresses", falls="new events can be withheld; history cannot be rewritten",
         settings=("ledger",), threads=8, modules=_VAULT,
     ),
+    Process(
+        "incident", 16, Image.VAULT, "knows canaries, and tells of their use", Reach.NOTHING, Disk.DATA,
+        holds="HMACs of canaries' account ids; no address, no list of accounts",
+        falls="which ids are canaries; ids of accounts with refused logins, or logins from new networks, meanwhile",
+        threads=8, modules=_VAULT,
+    ),
 )  # fmt: skip
 
 PROCESSES: dict[str, Process] = {process.name: process for process in _TABLE}

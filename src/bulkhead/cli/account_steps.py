@@ -49,6 +49,14 @@ async def find_account(road: Road, address: Address) -> AccountRow | None:
 
 
 @dataclass(frozen=True, slots=True)
+class Made:
+    """What an account is made as, where it matters. created: since when the subscriber has it, ms; 0 is now."""
+
+    account: AccountId
+    created: int = 0
+
+
+@dataclass(frozen=True, slots=True)
 class NewPassword:
     """A typed password; or what was imported, as SetPassword takes it."""
 
@@ -58,7 +66,13 @@ class NewPassword:
 
 
 async def add_account(
-    road: Road, address: Address, password: NewPassword, quota_bytes: int, *, keep_note: bool = False
+    road: Road,
+    address: Address,
+    password: NewPassword,
+    quota_bytes: int,
+    *,
+    keep_note: bool = False,
+    made: Made | None = None,
 ) -> AccountId:
     """Make an account with mailbox and password; finishes or clears away what an earlier try began.
 
@@ -81,10 +95,11 @@ async def add_account(
         )
     if begun is not None:
         await _destroy(road, begun)
-    account = AccountId(new_id())
+    made = made or Made(AccountId(new_id()))
+    account = made.account
     pending.write(account)
     try:
-        await _make(road, account, address, password, quota_bytes)
+        await _make(road, made, address, password, quota_bytes)
     except Refused:
         await _destroy(road, account)
         pending.clear()
@@ -94,11 +109,12 @@ async def add_account(
     return account
 
 
-async def _make(road: Road, account: AccountId, address: Address, password: NewPassword, quota_bytes: int) -> None:
+async def _make(road: Road, made: Made, address: Address, password: NewPassword, quota_bytes: int) -> None:
+    account = made.account
     created = await road.ask("keyring", CreateMailboxKeys(stamp(), account))
     await road.ask("store", OpenAccount(stamp(), account, quota_bytes))
     await _set_password(road, account, password, created.token)
-    await road.ask("directory", AddAccount(stamp(), str(address), created.binding, quota_bytes))
+    await road.ask("directory", AddAccount(stamp(), str(address), created.binding, quota_bytes, made.created))
     await _set_status(road, address, AccountStatus.ACTIVE, "first password")
 
 

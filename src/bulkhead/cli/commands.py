@@ -5,6 +5,7 @@ from bulkhead.cli.credentials_commands import CREDENTIALS_COMMANDS
 from bulkhead.cli.directory_commands import DIRECTORY_COMMANDS
 from bulkhead.cli.exit_codes import ExitCode
 from bulkhead.cli.export_commands import EXPORT_COMMANDS
+from bulkhead.cli.incident_commands import INCIDENT_COMMANDS
 from bulkhead.cli.tree import LIVE, REASON, TENANT, Argument, Command, flag, option, positional
 
 GROUPS = {
@@ -14,6 +15,7 @@ GROUPS = {
     "domain": "The domains of a tenant.",
     "account": "The accounts of a tenant.",
     "receipt": "Receipts of cancelled accounts.",
+    "incident": "What tells that something happened.",
     "credentials": "How passwords are protected, and the keys that they are sealed under.",
     "app-password": "Passwords for one device and some services.",
     "credentials breached": "Passwords that were stolen elsewhere, and may not be used here.",
@@ -359,6 +361,7 @@ COMMANDS: tuple[Command, ...] = (
     *DIRECTORY_COMMANDS,
     *CREDENTIALS_COMMANDS,
     *APP_PASSWORD_COMMANDS,
+    *INCIDENT_COMMANDS,
     *_MAIL,
     *EXPORT_COMMANDS,
     *_DEMO,

@@ -1,6 +1,7 @@
 """`doctor`: what will go wrong, what was not proven, and for each what to do. It changes nothing."""
 
 import argparse
+import asyncio
 import os
 import shutil
 import socket
@@ -12,15 +13,17 @@ from datetime import UTC, datetime
 from enum import Enum
 from pathlib import Path
 
+from bulkhead.boundary.messages.to_incident import CanaryCopies, ListCanaries
 from bulkhead.boundary.processes import PROCESSES, Disk
 from bulkhead.cli.certificates import CA_CERTIFICATE, CA_KEY, FOLDER, GATES, expiry
 from bulkhead.cli.exit_codes import ExitCode
 from bulkhead.cli.logins import Counts, count_logins
 from bulkhead.cli.output import print_json, size_text
+from bulkhead.cli.road import Road
 from bulkhead.cli.run import find_levels, what_is_missing
 from bulkhead.cli.status import status_rows
 from bulkhead.config import Installation, Tenant, check_files, load_installation
-from bulkhead.errors import ConfigError
+from bulkhead.errors import ConfigError, Error
 from bulkhead.holder.keys import KEY_FILE
 from bulkhead.supervisor.custody import Custody
 from bulkhead.supervisor.layout import Layout
@@ -84,6 +87,8 @@ def examine(installation: Installation) -> Iterator[Finding]:
         yield from _certificates(layout, tenant)
         yield from _custody(layout, tenant)
         yield from _recovery(layout, production=installation.settings.boolean("production"))
+        if not tenant.disabled and running[tenant.id] != "stopped":
+            yield _canaries(installation, tenant)
         if not tenant.disabled:
             yield from _listeners(tenant, running[tenant.id])
             yield from _logins(tenant, counts.get(tenant.id))
@@ -237,6 +242,29 @@ def _logins(tenant: Tenant, counts: Counts | None) -> Iterator[Finding]:
             f"{key} is below what imported digests take; auth answers failures at {least:g} s instead",
             f"set {key} to {least:g} at least, until `credentials audit` shows no imported digest",
         )  # fmt: skip
+
+
+def _canaries(installation: Installation, tenant: Tenant) -> Finding:
+    """Whether somebody used an account that nobody has."""
+
+    async def ask() -> CanaryCopies:
+        async with Road(installation, tenant) as road:
+            return await road.ask("incident", ListCanaries())
+
+    look = f"bulkhead incident canaries {tenant.id}"
+    try:
+        copies = asyncio.run(ask()).copies
+    except Error as error:
+        return Finding(tenant.id, "canaries", State.UNPROVEN, error.public, f"look when it runs: {look}")
+    if not copies:
+        text, advice = "none are planted: a stolen copy would not name itself", f"bulkhead incident plant {tenant.id}"
+        return Finding(tenant.id, "canaries", State.UNPROVEN, text, advice)
+    for grade, state in (("right", State.BAD), ("wrong", State.WARNING)):
+        used = [copy.copy for copy in copies if getattr(copy, grade)]
+        if used:
+            text = f"used, with {'the right' if grade == 'right' else 'a wrong'} password, of: {', '.join(used)}"
+            return Finding(tenant.id, "canaries", state, text, f"{look}; docs/canaries.md says what that shows")
+    return Finding(tenant.id, "canaries", State.OK, f"{sum(copy.canaries for copy in copies)} planted, none used")
 
 
 def _listeners(tenant: Tenant, state: str) -> Iterator[Finding]:

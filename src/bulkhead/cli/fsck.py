@@ -4,6 +4,7 @@ import argparse
 from typing import Any
 
 from bulkhead.boundary.messages.to_directory import CheckDirectory
+from bulkhead.boundary.messages.to_incident import CheckIncident
 from bulkhead.boundary.messages.to_ledger import CheckLedger
 from bulkhead.boundary.messages.to_queue import CheckQueue
 from bulkhead.boundary.messages.to_store import CheckStore
@@ -23,6 +24,7 @@ def fsck(options: argparse.Namespace) -> int:
     requests: list[tuple[str, Asked]] = [
         ("directory", CheckDirectory()), ("auth", open_auth), ("keyring", check_keyring),
         ("store", CheckStore(options.deep)), ("queue", CheckQueue()), ("ledger", CheckLedger()),
+        ("incident", CheckIncident()),
     ]  # fmt: skip
     answers = wait_for(ask_all(installation, tenants, requests, CHECK_SECONDS))
     rows = [_row(answer) for answer in answers]

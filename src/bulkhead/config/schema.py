@@ -21,7 +21,7 @@ SLOT_MAX = 10_000
 
 COMPARTMENTS = (
     "mx", "submit", "access", "courier", "resolver", "dialer",
-    "directory", "auth", "keyring", "store", "queue", "ledger",
+    "directory", "auth", "keyring", "store", "queue", "ledger", "incident",
 )  # fmt: skip
 
 

@@ -213,9 +213,10 @@ class DirectoryBook:
         if connection.execute("SELECT 1 FROM account WHERE id = ?", (account,)).fetchone() is not None:
             raise Refused("that account has another address", code="account-taken")
         now = now_ms()
+        created, quota = min(request.created, now) or now, request.quota_bytes or self.default_quota
         number = connection.execute(
             "INSERT INTO account (id, status, binding, quota, created, changed) VALUES (?, ?, ?, ?, ?, ?)",
-            (account, Status.PROVISIONED, request.binding.record, request.quota_bytes or self.default_quota, now, now),
+            (account, Status.PROVISIONED, request.binding.record, quota, created, created),
         ).lastrowid
         connection.execute(
             "INSERT INTO address VALUES (?, ?, ?, ?)", (address.key, str(address), address.domain, number)

@@ -38,6 +38,8 @@ from bulkhead.errors import BoundaryViolation, Error, TemporaryFailure
 from bulkhead.gate.delivery import Sealer, deliver
 from bulkhead.gate.login import log_in
 from bulkhead.identifiers import AccountId, TenantId, new_id
+from bulkhead.incident import create as create_incident
+from bulkhead.incident import process as incident_process
 from bulkhead.keyring import create as create_keyring
 from bulkhead.keyring import process as keyring_process
 from bulkhead.ledger import create as create_ledger
@@ -48,9 +50,10 @@ from bulkhead.records.mailbox import RecoveryKey
 from bulkhead.store import process as store_process
 from bulkhead.submit.outbound import OutboundSealer
 
-HOLDERS = ("ledger", "store", "keyring", "auth", "directory", "queue")  # in the order in which they start
+HOLDERS = ("ledger", "incident", "store", "keyring", "auth", "directory", "queue")  # in the order in which they start
 SERVICES: Mapping[str, Any] = {
-    "auth": auth_process, "directory": directory_process, "keyring": keyring_process, "ledger": ledger_process,
+    "auth": auth_process, "directory": directory_process, "incident": incident_process,
+    "keyring": keyring_process, "ledger": ledger_process,
     "queue": queue_process, "store": store_process,
 }  # fmt: skip
 SOURCE = "192.0.2.66"  # of the net that is for documentation: RFC 5737 section 3
@@ -106,7 +109,7 @@ class BareCell:
         self.ledger_keys = create_ledger.create_keys()
         sets = {
             "auth": create_auth.create_keys(), "directory": create_directory.create_keys(), "keyring": keys.keys,
-            "ledger": self.ledger_keys,
+            "ledger": self.ledger_keys, "incident": create_incident.create_keys(),
         }  # fmt: skip
         for name in HOLDERS:
             (root / name).mkdir(parents=True)

@@ -77,6 +77,8 @@ EVENTS: Mapping[str, EventKind] = MappingProxyType(
             (26, "KeyDestroyed", "A retired version of a key is destroyed, after this entry."),
             (27, "HalfDestroyed", "A compartment destroyed its half of an account's credentials, and its keys."),
             (28, "AccountDestroyed", "All of an account is destroyed: what, when, and what older copies lie under."),
+            (29, "CanariesPlanted", "Canaries were planted: how many, in which copy."),
+            (30, "CanaryUsed", "Somebody used a canary: of which copy, from which network, password right or not."),
             (
                 40,
                 "MailboxKeysExported",

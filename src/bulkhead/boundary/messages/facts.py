@@ -1,6 +1,13 @@
 """Facts: something happened; no answer, no waiting, may be dropped. Tag numbers are never reused."""
 
-from bulkhead.boundary.messages.fields import Fact, Handle, Name
+from typing import Annotated
+
+from msgspec import Meta
+
+from bulkhead.boundary.messages.fields import AccountId, Fact, Handle, Name, Reply
+from bulkhead.boundary.messages.to_incident import Network
+
+REFUSED_MAX = 100
 
 
 class MailboxChanged(Fact, frozen=True, tag=1):
@@ -18,3 +25,16 @@ class SessionEnded(Fact, frozen=True, tag=2):
 
 class WorkDue(Fact, frozen=True, tag=3):
     """Mail is due. (queue to courier)"""
+
+
+class RefusedLogin(Reply, frozen=True):
+    """account: as directory named it, perhaps a decoy. network: /24 or /56 of where it came from."""
+
+    account: AccountId
+    network: Network
+
+
+class LoginsRefused(Fact, frozen=True, tag=4):
+    """Logins refused, but for those from where that account's password was right before. (auth to incident)"""
+
+    logins: Annotated[tuple[RefusedLogin, ...], Meta(max_length=REFUSED_MAX)]

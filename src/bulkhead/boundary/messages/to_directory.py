@@ -108,11 +108,15 @@ class ListDomains(Request[DomainPage], frozen=True, tag=11):
 
 
 class AddAccount(Mutation[Done], frozen=True, tag=12):
-    """Make an address reach a mailbox. Refused: `no-such-domain`, `address-taken`, `tombstone`."""
+    """Make an address reach a mailbox. Refused: `no-such-domain`, `address-taken`, `tombstone`.
+
+    created: since when the subscriber has it, ms; 0 is now.
+    """
 
     address: AddressText
     binding: BindingRow
     quota_bytes: U63
+    created: Millis = 0
 
 
 class AccountStatus:

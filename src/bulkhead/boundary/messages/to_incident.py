@@ -1,0 +1,82 @@
+"""Messages to `incident`: canaries, and what is asked about logins. It learns account ids, and never an address."""
+
+from typing import Annotated
+
+from msgspec import Meta
+
+from bulkhead.boundary.messages.fields import U32, U63, AccountId, Done, Mutation, Name, Reply, Request, Text
+
+CANARIES_MAX = 500  # of one request
+COPIES_MAX = 400
+Network = Annotated[bytes, Meta(max_length=16)]
+
+
+class LoginConfirmed(Reply, frozen=True):
+    """canary: let nobody in."""
+
+    canary: bool
+
+
+class ConfirmLogin(Request[LoginConfirmed], frozen=True, tag=1):
+    """The password was right, and came from a network from which it was not right before. Is it a canary's?"""
+
+    account: AccountId
+    network: Network
+
+
+class Canary(Reply, frozen=True):
+    """account: its id, in the copy that it was planted in. decoy: what directory answers for its name without it."""
+
+    account: AccountId
+    decoy: AccountId
+
+
+class PlantCanaries(Mutation[Done], frozen=True, tag=10):
+    """Know these for canaries of this copy from now on: `live`, or the id of a backup or an export. Refused: `full`."""
+
+    copy: Name
+    canaries: Annotated[tuple[Canary, ...], Meta(min_length=1, max_length=CANARIES_MAX)]
+
+
+class CanaryNetwork(Reply, frozen=True):
+    """From where canaries of a copy were used. network: empty where it is not known. Times are ms."""
+
+    network: Name
+    password_right: bool
+    first: U63
+    last: U63
+    count: U63
+
+
+class CanaryCopy(Reply, frozen=True):
+    """One copy. right, wrong: uses with the right and with a wrong password. networks: the newest."""
+
+    copy: Name
+    canaries: U32
+    since: U63
+    right: U63
+    wrong: U63
+    first: U63
+    last: U63
+    networks: Annotated[tuple[CanaryNetwork, ...], Meta(max_length=20)]
+
+
+class CanaryCopies(Reply, frozen=True):
+    """Every copy."""
+
+    copies: Annotated[tuple[CanaryCopy, ...], Meta(max_length=COPIES_MAX)]
+
+
+class ListCanaries(Request[CanaryCopies], frozen=True, tag=11):
+    """Copies with their hits; never which accounts."""
+
+
+class IncidentReport(Reply, frozen=True):
+    """What `fsck` found."""
+
+    records: U63
+    problems: Annotated[tuple[Text, ...], Meta(max_length=100)]
+
+
+class CheckIncident(Request[IncidentReport], frozen=True, tag=12):
+    """Check the list."""

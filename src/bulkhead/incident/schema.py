@@ -1,0 +1,29 @@
+"""The tables of incident.sqlite. A change is one more migration; no migration is ever edited."""
+
+from bulkhead.holder import outbox
+
+MIGRATIONS = (
+    f"""
+    CREATE TABLE copy (
+        number INTEGER PRIMARY KEY,
+        name TEXT NOT NULL UNIQUE,  -- `live`, or the id of a backup or an export
+        canaries INTEGER NOT NULL,
+        since INTEGER NOT NULL      -- ms
+    );
+    CREATE TABLE seed (
+        tag BLOB PRIMARY KEY,       -- HMAC of an account id, of a real one or of directory's decoy
+        copy INTEGER NOT NULL REFERENCES copy (number)
+    ) WITHOUT ROWID;
+    CREATE TABLE hit (
+        copy INTEGER NOT NULL REFERENCES copy (number),
+        right INTEGER NOT NULL,     -- whether the password was right
+        network BLOB NOT NULL,      -- /24 or /56; empty: unknown, or one of too many
+        first INTEGER NOT NULL,     -- ms
+        last INTEGER NOT NULL,
+        count INTEGER NOT NULL,
+        told INTEGER NOT NULL,      -- when the ledger was last told
+        PRIMARY KEY (copy, right, network)
+    ) WITHOUT ROWID;
+    {outbox.SCHEMA}
+    """,
+)
