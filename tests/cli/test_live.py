@@ -300,6 +300,7 @@ def test_every_json_key_that_is_documented_is_printed(live: Live, tmp_path: Path
         "stop": ["stop", "stnet", "--sessions"], "queue list": ["queue", "kddi", "list"],
         "ledger list": ["ledger", "kddi", "list"], "ledger verify": ["ledger", "kddi", "verify"],
         "ledger prove": ["ledger", "kddi", "prove", "1"], "incident canaries": ["incident", "canaries", "kddi"],
+        "export make": ["export", "make", "kddi", "--to", str(tmp_path / "export")],
     }  # fmt: skip
     assert set(words) == {command.name for command in COMMANDS if command.json_keys and command.in_installation}
     documented = {command.name: command for command in COMMANDS}

@@ -29,8 +29,9 @@ from bulkhead.incident import process as incident_process
 from bulkhead.incident import seeds
 from bulkhead.incident.create import create_keys
 from bulkhead.records.common_passwords import common_passwords
-from bulkhead.records.credential import MAIN_PASSWORD, stretch
+from bulkhead.records.credential import MAIN_PASSWORD
 from bulkhead.records.halves import tight_tag
+from bulkhead.records.stretch import stretch
 
 ROOT = bytes(range(32))
 PASSWORD = b"correct horse battery staple"
