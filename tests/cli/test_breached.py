@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bulkhead.cli.breached import write_list
+from bulkhead.cli.breached import _alone, write_list
 from bulkhead.errors import ConfigError, IntegrityError
 from bulkhead.records.breached import HEADER, BreachedHeader, BreachedList, common_digests, password_digest
 
@@ -130,3 +130,28 @@ def test_the_command_writes_the_file_of_the_installation(tmp_path: Path, hashes:
     assert main(["credentials", "breached", "import", str(hashes), "-C", str(tmp_path / "i")]) == 0
     check(tmp_path / "i/breached/passwords.list")
     assert [path.name for path in (tmp_path / "i/breached").iterdir()] == ["passwords.list"]
+
+
+@pytest.mark.parametrize("kept", [4, 20, 38])
+def test_a_download_that_was_cut_off_within_a_line_is_refused_and_the_old_list_stays(
+    tmp_path: Path, hashes: Path, kept: int
+) -> None:
+    target, cut = tmp_path / "breached" / "passwords.list", tmp_path / "cut.txt"
+    write_list(target, hashes, 8)
+    cut.write_text(hashes.read_text() + "F" * kept)
+    with pytest.raises(ConfigError, match=rf"cut.txt:{len(WORDS) + 1}:"):
+        write_list(target, cut, 8)
+    check(target)
+
+
+def test_two_imports_at_once_do_not_write_one_file(tmp_path: Path, hashes: Path) -> None:
+    target = tmp_path / "breached" / "passwords.list"
+    write_list(target, hashes, 8)
+    under_way = target.with_suffix(".new")
+    with _alone(target.parent):  # the other command
+        under_way.write_bytes(b"half of it")
+        with pytest.raises(ConfigError, match="another command"):
+            write_list(target, hashes, 8)
+        assert under_way.read_bytes() == b"half of it"
+    write_list(target, hashes, 8)
+    check(target)

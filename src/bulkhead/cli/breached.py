@@ -1,6 +1,8 @@
 """`credentials breached import`: a list of breached passwords made into the file that auth reads."""
 
 import argparse
+import contextlib
+import fcntl
 import hashlib
 import os
 import re
@@ -19,6 +21,7 @@ from bulkhead.supervisor.layout import breached_file
 
 WORDS_MAX = 20_000_000  # of a plain list, which is sorted in memory
 LINE_MAX = 1100
+DIGEST_BYTES = 20
 INDEX_BITS_MAX = 22
 BUCKET_AIM = 256  # digests of one bucket
 PIECE = 1 << 16  # digests of one write
@@ -45,6 +48,24 @@ def import_list(options: argparse.Namespace) -> int:
 def write_list(target: Path, source: Path, width: int) -> BreachedHeader:
     """Make `target` from a file or folder, under its own name only once it is on disk. Raises ConfigError."""
     target.parent.mkdir(mode=0o700, exist_ok=True)
+    with _alone(target.parent):
+        return _write_list(target, source, width)
+
+
+@contextlib.contextmanager
+def _alone(folder: Path) -> Iterator[None]:
+    """One import at a time: two would write one file. Raises ConfigError."""
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        yield
+    except BlockingIOError:
+        raise ConfigError(f"another command is importing into {folder}; wait for it") from None
+    finally:
+        os.close(descriptor)
+
+
+def _write_list(target: Path, source: Path, width: int) -> BreachedHeader:
     new = target.with_suffix(".new")
     try:
         digests, about = open_source(source)
@@ -128,7 +149,10 @@ def _hashes(source: Path, prefix: bytes = b"") -> Iterator[bytes]:
                 at += 1
                 if line[digits : digits + 1] not in (b":", b"\r", b"\n", b""):
                     raise ValueError
-                yield bytes.fromhex((prefix + line[:digits]).decode("ascii"))
+                found = bytes.fromhex((prefix + line[:digits]).decode("ascii"))
+                if len(found) != DIGEST_BYTES:  # a file that was cut off ends in part of a line
+                    raise ValueError
+                yield found
         except ValueError:
             raise ConfigError(f"{source}:{at}: {digits} hexadecimal digits and perhaps :COUNT are wanted") from None
 
