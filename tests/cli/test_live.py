@@ -293,6 +293,7 @@ def test_every_json_key_that_is_documented_is_printed(live: Live, tmp_path: Path
         "app-password list": ["app-password", "list", *device],
         "app-password revoke": ["app-password", "revoke", *device, "1"],
         "credentials revoke": ["credentials", "revoke", "stnet", "--app"],
+        "credentials renew-mailboxes": ["credentials", "renew-mailboxes", "stnet", "--reason", "test"],
         "config show": ["config", "show"], "tenant list": ["tenant", "list"], "domain list": ["domain", "list", "kddi"],
         "account list": ["account", "list", "kddi"], "account show": ["account", "show", "kddi", "keys@kddi.example"],
         "account import": ["account", "import", "kddi", str(tmp_path / "accounts")],

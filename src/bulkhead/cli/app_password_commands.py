@@ -33,6 +33,7 @@ APP_PASSWORD_COMMANDS = (
             "app_passwords[].created": "when it was made, ms since 1970",
             "app_passwords[].used": "when it was used last, to the hour, ms since 1970, or null",
             "app_passwords[].network": "from which network then (IPv4 /24, IPv6 /48), or null",
+            "app_passwords[].ended": "whether it opens nothing since the mailbox key was renewed: make another",
         },
     ),
     Command(

@@ -18,7 +18,8 @@ _REPORT = {
     "mismatched[].account": "its id",
     "mismatched[].what": "what disagrees",
     "revoked_auth": "halves of `auth` that a revocation of the tenant's credentials bars, or that are revoked singly",
-    "revoked_keyring": "the same of `keyring`; another number says that one of the two was not told",
+    "revoked_keyring": "the same of `keyring`, and app passwords that a renewal of the mailbox key ended; else another "
+    "number says that one of the two was not told",
     "strays": "records of no account of directory",
     "statuses": "one object an account status",
     "statuses[].status": "the status, as directory has it",

@@ -146,6 +146,9 @@ MIGRATIONS = (
     ALTER TABLE page ADD COLUMN generation INTEGER NOT NULL DEFAULT 1;  -- of the mailbox key, as the record says
     ALTER TABLE account ADD COLUMN generation INTEGER NOT NULL DEFAULT 0;  -- below it nothing is taken in
     """,
+    """
+    CREATE INDEX email_arrived ON email (account) WHERE page = 0;  -- whether any is sealed to an older mailbox key
+    """,
 )
 
 DATABASE = "store.sqlite"
