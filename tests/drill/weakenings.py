@@ -300,6 +300,14 @@ PEERS = (
         "auth/auth-rotates-keyring",
     ),
     _one(
+        "incident-believed-without-limit", "auth/watch.py", " or self._canaries.is_full(b\"\")", "",
+        "incident/incident-refuses-logins",
+    ),
+    _one(
+        "use-of-a-canary-not-noted", "incident/handle.py",
+        "    seeds.hit(copy, request.network, right=True)\n", "", "auth/auth-tells-canaries",
+    ),
+    _one(
         "request-added-keyring-lists-mailboxes", "boundary/peers.py",
         '("GrantSessions", "RevokeSessions")', '("GrantSessions", "RevokeSessions", "ListMailboxes")',
         "keyring/keyring-reads-by-grant",

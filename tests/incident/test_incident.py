@@ -1,93 +1,43 @@
 """What incident promises: it knows canaries by hash only, hears what auth tells, and makes no flood of either."""
 
 import asyncio
-import contextlib
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.keyring.two_halves import TENANT, TwoHalves, new_cell, opened, settled, stamp
+from tests.incident.cell import WORDS, add_weak, copies_of, first_cracked, plant, start_incident
+from tests.keyring.two_halves import TwoHalves, new_cell, opened, settled, stamp
 
 from bulkhead.auth.watch import CANARIES_PER_HOUR
 from bulkhead.boundary.exchange import Exchange
-from bulkhead.boundary.host import Host
 from bulkhead.boundary.messages.facts import LoginsRefused
-from bulkhead.boundary.messages.to_auth import SetPassword
-from bulkhead.boundary.messages.to_incident import (
-    Canary,
-    CanaryCopy,
-    CheckIncident,
-    ConfirmLogin,
-    ListCanaries,
-    LoginConfirmed,
-    PlantCanaries,
-)
+from bulkhead.boundary.messages.to_incident import Canary, CheckIncident, ConfirmLogin, LoginConfirmed, PlantCanaries
 from bulkhead.errors import Refused
 from bulkhead.identifiers import AccountId, new_id
-from bulkhead.incident import process as incident_process
 from bulkhead.incident import seeds
-from bulkhead.incident.create import create_keys
 from bulkhead.records.common_passwords import common_passwords
-from bulkhead.records.credential import MAIN_PASSWORD
-from bulkhead.records.halves import tight_tag
-from bulkhead.records.stretch import stretch
 
-ROOT = bytes(range(32))
 PASSWORD = b"correct horse battery staple"
-WORDS = common_passwords(64)
-
-
-async def _start_incident(cell: TwoHalves) -> Any:
-    home = cell.root / "incident"
-    home.mkdir(exist_ok=True)
-    if not (home / "keys.sealed").exists():
-        (home / "keys.sealed").write_bytes(create_keys().seal(TENANT, "incident", 1, ROOT))
-    exchange = cell.exchanges["incident"] = cell.exchange("incident")
-    with contextlib.chdir(home):
-        cell.services["incident"] = await incident_process.start(
-            Host(exchange.me, TENANT, {"id": TENANT}, exchange, root_key=ROOT)
-        )
-    for peer in ("auth", "cli"):
-        cell.connect(peer, "incident")
-    cell.connect("incident", "ledger")
-    return cell.services["incident"].seeds
 
 
 def _run(root: Path, work: Callable[[TwoHalves], Awaitable[None]]) -> None:
     async def whole() -> None:
         async with opened(new_cell(root)) as cell:
-            await _start_incident(cell)
+            await start_incident(cell)
             await asyncio.wait_for(work(cell), 30)
 
     asyncio.run(whole())
 
 
-async def _plant(cell: TwoHalves, *accounts: AccountId, copy: str = "live") -> None:
-    canaries = tuple(Canary(account, AccountId(new_id())) for account in accounts)
-    await cell.ask("cli", "incident", PlantCanaries(stamp(), copy, canaries))
-
-
-async def _copies(cell: TwoHalves) -> dict[str, CanaryCopy]:
-    return {copy.copy: copy for copy in (await cell.ask("cli", "incident", ListCanaries())).copies}
-
-
-async def _add_weak(cell: TwoHalves, password: bytes) -> AccountId:
-    """As an import sets it."""
-    account = AccountId(new_id())
-    token = (await cell.create(account)).token
-    await cell.ask("cli", "auth", SetPassword(stamp(), account, password, token, 63, "plain"))
-    return account
-
-
 def test_a_canary_is_never_admitted_and_a_person_always_is(tmp_path: Path) -> None:
     async def work(cell: TwoHalves) -> None:
-        person, canary = await cell.add_account(PASSWORD), await _add_weak(cell, WORDS[3])
-        await _plant(cell, canary)
+        person, canary = await cell.add_account(PASSWORD), await add_weak(cell, WORDS[3])
+        await plant(cell, canary)
         assert await cell.admits(person, PASSWORD)
         for _ in range(2):
             assert not await cell.admits(canary, WORDS[3])
-        copy = (await _copies(cell))["live"]
+        copy = (await copies_of(cell))["live"]
         assert (copy.right, copy.wrong, copy.canaries) == (2, 0, 1)
         await settled(lambda: "CanaryUsed" in cell.seen.kinds())
         (event,) = [event for event in cell.seen.events if event.kind == "CanaryUsed"]
@@ -99,7 +49,7 @@ def test_a_canary_is_never_admitted_and_a_person_always_is(tmp_path: Path) -> No
 def test_a_wrong_password_for_a_canary_is_heard_of_and_a_known_network_is_not(tmp_path: Path) -> None:
     async def work(cell: TwoHalves) -> None:
         person, canary = await cell.add_account(PASSWORD), await cell.add_account(PASSWORD)
-        await _plant(cell, canary)
+        await plant(cell, canary)
         heard: list[LoginsRefused] = []
         real = cell.exchanges["auth"].to("incident").tell
         assert await cell.admits(person, PASSWORD)
@@ -110,10 +60,10 @@ def test_a_wrong_password_for_a_canary_is_heard_of_and_a_known_network_is_not(tm
         assert [login.account for fact in heard for login in fact.logins] == [canary]
         real(heard[0])
         for _ in range(100):
-            if (await _copies(cell))["live"].wrong:
+            if (await copies_of(cell))["live"].wrong:
                 break
             await asyncio.sleep(0.02)
-        assert (await _copies(cell))["live"].wrong == 1
+        assert (await copies_of(cell))["live"].wrong == 1
 
     _run(tmp_path, work)
 
@@ -141,10 +91,10 @@ def test_logins_go_on_without_incident_and_past_what_it_may_refuse(tmp_path: Pat
         watch = cell.state("auth").logins.watch
         for _ in range(CANARIES_PER_HOUR):
             watch._canaries.add(b"")
-        await _plant(cell, people[0])
+        await plant(cell, people[0])
         assert await cell.admits(people[0], PASSWORD)  # as if a compromised incident had said so sixty times
         watch._canaries.add(b"", -CANARIES_PER_HOUR)
-        await _plant(cell, people[1])
+        await plant(cell, people[1])
         assert not await cell.admits(people[1], PASSWORD)
         await cell.services.pop("incident").stop()
         cell.exchanges.pop("incident").close()
@@ -159,7 +109,7 @@ def test_the_files_of_incident_hold_no_account_id(tmp_path: Path) -> None:
         request = PlantCanaries(stamp(), "backup-1", (Canary(account, decoy),))
         await cell.ask("cli", "incident", request)
         await cell.ask("cli", "incident", request)  # the same request twice plants once
-        assert (await _copies(cell))["backup-1"].canaries == 1
+        assert (await copies_of(cell))["backup-1"].canaries == 1
         for who in (account, decoy):
             assert (await cell.ask("auth", "incident", ConfirmLogin(who, b"\x7f\0\0"))) == LoginConfirmed(True)
         assert await cell.ask("auth", "incident", ConfirmLogin(AccountId(new_id()), b"")) == LoginConfirmed(False)
@@ -167,7 +117,7 @@ def test_the_files_of_incident_hold_no_account_id(tmp_path: Path) -> None:
         assert (report.records, report.problems) == (2, ())
         content = b"".join(path.read_bytes() for path in (cell.root / "incident").iterdir())
         assert account not in content and decoy not in content
-        (row,) = (await _copies(cell))["backup-1"].networks
+        (row,) = (await copies_of(cell))["backup-1"].networks
         assert (row.network, row.count) == ("127.0.0.0/24", 2)
 
     _run(tmp_path, work)
@@ -178,13 +128,13 @@ def test_a_flood_of_networks_fills_neither_table_nor_ledger(tmp_path: Path, monk
 
     async def work(cell: TwoHalves) -> None:
         account = AccountId(new_id())
-        await _plant(cell, account)
+        await plant(cell, account)
         own = cell.services["incident"].seeds
         for round_ in range(3):
             for number in range(40):
                 own.hit(own.find(account), bytes([10, round_, number]), right=False)
             await own.flush()
-        copy = (await _copies(cell))["live"]
+        copy = (await copies_of(cell))["live"]
         assert copy.wrong == 120 and len(copy.networks) <= 6
         await asyncio.sleep(0.3)
         assert cell.seen.kinds().count("CanaryUsed") <= 6
@@ -195,14 +145,14 @@ def test_a_flood_of_networks_fills_neither_table_nor_ledger(tmp_path: Path, monk
 def test_the_list_is_there_after_a_restart_and_has_an_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     async def work(cell: TwoHalves) -> None:
         account = AccountId(new_id())
-        await _plant(cell, account)
+        await plant(cell, account)
         await cell.services.pop("incident").stop()
         cell.exchanges.pop("incident").close()
-        again = await _start_incident(cell)
+        again = await start_incident(cell)
         assert again.find(account) is not None
         monkeypatch.setattr(seeds, "SEEDS_MAX", 3)
         with pytest.raises(Refused, match="the list holds"):
-            await _plant(cell, AccountId(new_id()))
+            await plant(cell, AccountId(new_id()))
 
     _run(tmp_path, work)
 
@@ -210,26 +160,12 @@ def test_the_list_is_there_after_a_restart_and_has_an_end(tmp_path: Path, monkey
 def test_who_cracks_a_stolen_copy_with_the_top_of_lists_meets_canaries_and_names_the_copy(tmp_path: Path) -> None:
     async def work(cell: TwoHalves) -> None:
         people = [await cell.add_account(PASSWORD + str(number).encode()) for number in range(6)]
-        people += [await _add_weak(cell, common_passwords()[900 + number]) for number in range(2)]
-        canaries = [await _add_weak(cell, WORDS[5 * number]) for number in range(3)]
-        await _plant(cell, *canaries)
-        first = _first_cracked(cell, [*people, *canaries], WORDS)
+        people += [await add_weak(cell, common_passwords()[900 + number]) for number in range(2)]
+        canaries = [await add_weak(cell, WORDS[5 * number]) for number in range(3)]
+        await plant(cell, *canaries)
+        first = first_cracked(cell, [*people, *canaries], WORDS)
         assert first is not None and first[0] in canaries
         assert not await cell.admits(*first)
-        assert (await _copies(cell))["live"].right == 1
+        assert (await copies_of(cell))["live"].right == 1
 
     _run(tmp_path, work)
-
-
-def _first_cracked(cell: TwoHalves, accounts: list[AccountId], words: list[bytes]) -> tuple[AccountId, bytes] | None:
-    """What a thief of both databases and all their keys has first: word by word, as lists are tried."""
-    auth, keyring = cell.state("auth"), cell.state("keyring")
-    for word in words:
-        for account in accounts:
-            half = auth.rows.find(account, MAIN_PASSWORD)
-            bid = keyring.keys.bid(account, MAIN_PASSWORD)
-            record, g = keyring.database.first("SELECT record, g FROM half WHERE bid = ?", (bid,))
-            stretched = stretch(word, half.salt, half.parameters)
-            if keyring.keys.open_half(record, bid, g).tag == tight_tag(keyring.keys.tight, stretched.tight):
-                return account, word
-    return None
