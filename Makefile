@@ -2,6 +2,7 @@
 #   DIR=...     where `make demo` keeps its installation        (default: demo)
 #   PYTHON=...  the interpreter that makes .venv, 3.11 or later (default: python3)
 #   MESSAGES=.. of one repetition of `make bench-deliver`, REPEATS=.. how many, OUTPUT=.. a file for the raw figures
+#   ACCOUNTS=.. of `make bench-credentials`, BENCH_DIR=.. where they are built and removed (14.2 million: 20 GB)
 #   SMALL=.. and BIG=.. messages of the mailboxes of `make bench-imap`, IDLE=.. connections
 #   TESTS=...   what `make test` runs, PYTEST_FLAGS=... what it adds, WORKERS=... processes that share its test files (0: none)
 
@@ -16,6 +17,8 @@ REPEATS ?= 3
 SMALL ?= 10000
 BIG ?= 100000
 IDLE ?= 5000
+ACCOUNTS ?= 1000000
+BENCH_DIR ?= /tmp/bulkhead-credentials
 OUTPUT ?=
 VENV := .venv
 BIN := $(VENV)/bin
@@ -25,7 +28,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 COMPILE := $(BIN)/python -m compileall -q src/bulkhead
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-all lint format bench bench-deliver bench-imap docs lock clean
+.PHONY: help setup demo test test-all lint format bench bench-deliver bench-imap bench-credentials docs lock clean
 
 help:
 	@echo 'make setup     make .venv from requirements.lock (every package checked against its hash)'
@@ -37,6 +40,7 @@ help:
 	@echo 'make bench     the measurements in bench/'
 	@echo 'make bench-deliver  delivery beside Postfix + Dovecot, as root    [MESSAGES=3000 REPEATS=3 OUTPUT=file.json]'
 	@echo 'make bench-imap  reading beside Dovecot, as root          [SMALL=10000 BIG=100000 IDLE=5000 REPEATS=3]'
+	@echo 'make bench-credentials  logins, census, rotation, revocation       [ACCOUNTS=1000000 BENCH_DIR=... OUTPUT=file.json]'
 	@echo 'make docs      write the reference pages that are made from tables'
 	@echo 'make lock      resolve the lock files anew from pyproject.toml (needs uv)'
 
@@ -88,6 +92,9 @@ bench-deliver: $(RUNTIME)
 
 bench-imap: $(RUNTIME)
 	@$(BIN)/python -m bench.imap --small $(SMALL) --big $(BIG) --idle $(IDLE) --repeats $(REPEATS) $(if $(OUTPUT),--output $(OUTPUT))
+
+bench-credentials: $(RUNTIME)
+	@$(BIN)/python -m bench.credentials all --accounts $(ACCOUNTS) --directory $(BENCH_DIR) $(if $(OUTPUT),--output $(OUTPUT))
 
 docs: $(RUNTIME)
 	@$(BIN)/python -m bulkhead.config.reference docs/configuration.md

@@ -1,6 +1,6 @@
 """Logins a second through a real auth and a real keyring, each a process of its own, and the time of a revocation.
 
-    .venv/bin/python bench/login_rate.py [--accounts 2000] [--seconds 4] [--at-once 64] [--sessions 16384] [--json FILE]
+    .venv/bin/python -m bench.login_rate [--accounts 2000] [--seconds 4] [--at-once 64] [--sessions 16384] [--json FILE]
 
 One process plays gates, store, ledger and command line; it shares the processors with the two. Argon2id is cheap here
 (8 KiB, one pass) while accounts are made, and takes no part in what is measured: a login by app password has no hash,
@@ -11,6 +11,7 @@ store hears nothing of) and its end. Everything is on disk as always: --director
 import argparse
 import asyncio
 import contextlib
+import itertools
 import json
 import os
 import resource
@@ -20,12 +21,12 @@ import socket
 import sys
 import tempfile
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+from bench.machine import describe
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
-from machine import describe
 
 from bulkhead.auth import create as create_auth
 from bulkhead.auth import process as auth_process
@@ -39,11 +40,16 @@ from bulkhead.boundary.messages.revocation import RevokedKind
 from bulkhead.boundary.messages.to_auth import Scope
 from bulkhead.boundary.messages.to_ledger import Appended, AppendEvents
 from bulkhead.boundary.messages.to_store import GrantSessions, RevokeSessions
+from bulkhead.boundary.peers import between
+from bulkhead.directory import create as create_directory
+from bulkhead.directory import process as directory_process
+from bulkhead.errors import Refused
 from bulkhead.identifiers import AccountId, TenantId, new_id
 from bulkhead.keyring import create as create_keyring
 from bulkhead.keyring import process as keyring_process
 from bulkhead.records.app_password import AppPassword
 from bulkhead.records.credential import StretchParameters
+from bulkhead.records.keyfile import KeySet
 from bulkhead.records.mailbox import RecoveryKey
 
 TENANT, ROOT_KEY = TenantId("bench"), bytes(range(32))
@@ -56,7 +62,9 @@ SETTINGS: dict[str, Any] = {
         "breached": "mark", "main_password": ("imap", "pop", "submit"),
     },
     "keyring": {"session_seconds": 3600, "failures_per_hour": 600, "failing_accounts_per_hour": 1000},
+    "directory": {"default_quota_bytes": 1 << 30, "postmaster": ""},
 }  # fmt: skip
+HOLDERS = ("auth", "keyring")
 GATES = 4  # workers of access: sessions of one channel are bounded
 MAIN = b"the main password"
 Login = tuple[AccountId, bytes]
@@ -66,17 +74,32 @@ def violated(peer: Channel, _: int, violation: Exception) -> None:
     raise SystemExit(f"{peer}: {violation}")
 
 
-async def serve(name: str, root: Path, edges: list[tuple[socket.socket, Channel]]) -> None:
-    """auth or keyring, until SIGTERM."""
+def create_keys(root: Path, tenant: TenantId) -> dict[str, KeySet]:
+    """New key files of auth, keyring and directory, and what is in them."""
+    recovery = [RecoveryKey(1, X25519PrivateKey.generate().public_key()) for _ in range(2)]
+    made = {
+        "auth": create_auth.create_keys(), "keyring": create_keyring.create_keys(*recovery).keys,
+        "directory": create_directory.create_keys(),
+    }  # fmt: skip
+    for name, keys in made.items():
+        (root / name).mkdir(parents=True)
+        (root / name / "keys.sealed").write_bytes(keys.seal(tenant, name, 1, ROOT_KEY))
+    return made
+
+
+async def serve(name: str, rest: "Rest", edges: list[tuple[socket.socket, Channel]]) -> None:
+    """One holder, until SIGTERM."""
     stopped = asyncio.Event()
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stopped.set)
     exchange = Exchange(Channel(name, 0, 1), violated)
-    host = Host(exchange.me, TENANT, SETTINGS | {"id": str(TENANT)}, exchange, root_key=ROOT_KEY)
-    with contextlib.chdir(root / name):
+    host = Host(exchange.me, rest.tenant, rest.settings | {"id": str(rest.tenant)}, exchange, root_key=ROOT_KEY)
+    with contextlib.chdir(rest.root / name):
         if name == "auth":
             service = await auth_process.start(host, parameters=StretchParameters(8, 1, 1))
-        else:
+        elif name == "keyring":
             service = await keyring_process.start(host)
+        else:
+            service = await directory_process.start(host)
     for sock, peer in edges:
         exchange.attach(sock, peer, 1)
     await stopped.wait()
@@ -84,43 +107,39 @@ async def serve(name: str, root: Path, edges: list[tuple[socket.socket, Channel]
 
 
 class Rest:
-    """Everything but auth and keyring, in this process; pids of those."""
+    """Everything of a tenant but its holders, in this process; pids of those. The holders' keys are there already."""
 
-    def __init__(self, root: Path) -> None:
-        self.root = root
+    def __init__(
+        self, root: Path, tenant: TenantId = TENANT, settings: dict[str, Any] | None = None,
+        holders: Sequence[str] = HOLDERS,
+    ) -> None:  # fmt: skip
+        self.root, self.tenant, self.settings, self.holders = root, tenant, settings or SETTINGS, holders
         self.pids: dict[str, int] = {}
         self.ended = self.revoked = 0
         self._edges: list[tuple[str, Channel, socket.socket, Channel]] = []
 
     def fork(self) -> None:
-        """Start both. Before any loop runs here."""
-        recovery = [RecoveryKey(1, X25519PrivateKey.generate().public_key()) for _ in range(2)]
-        for name, keys in (
-            ("auth", create_auth.create_keys()),
-            ("keyring", create_keyring.create_keys(*recovery).keys),
-        ):
-            (self.root / name).mkdir(parents=True)
-            (self.root / name / "keys.sealed").write_bytes(keys.seal(TENANT, name, 1, ROOT_KEY))
-        between = socket.socketpair()
-        me = {name: Channel(name, 0, 1) for name in ("auth", "keyring", "store", "ledger", "cli", "submit")}
-        me |= {f"access{number}": Channel("access", number, 1) for number in range(GATES)}
-        for name, other, own in (("auth", "keyring", between[0]), ("keyring", "auth", between[1])):
-            edges, sockets = [(own, me[other])], []
-            for label, channel in me.items():
-                if label in ("auth", "keyring") or (label == "store" and name == "auth"):
-                    continue
-                mine, theirs = socket.socketpair()
-                edges.append((theirs, channel))
-                sockets.append((label, channel, mine, me[name]))
-            pid = os.fork()
-            if pid == 0:
-                asyncio.run(serve(name, self.root, edges))
+        """Start them. Before any loop runs here."""
+        ours = {name: Channel(name, 0, 1) for name in ("store", "ledger", "cli", "submit")}
+        ours |= {f"access{number}": Channel("access", number, 1) for number in range(GATES)}
+        theirs = {name: Channel(name, 0, 1) for name in self.holders}
+        ends: dict[str, list[tuple[socket.socket, Channel]]] = {name: [] for name in self.holders}
+        for one, other in itertools.combinations(self.holders, 2):
+            if between(one, other) is not None:
+                left, right = socket.socketpair()
+                ends[one].append((left, theirs[other]))
+                ends[other].append((right, theirs[one]))
+        for name, (label, channel) in itertools.product(self.holders, ours.items()):
+            if between(name, channel.compartment) is not None:
+                mine, end = socket.socketpair()
+                ends[name].append((end, channel))
+                self._edges.append((label, channel, mine, theirs[name]))
+        for name in self.holders:
+            self.pids[name] = os.fork()
+            if not self.pids[name]:
+                asyncio.run(serve(name, self, ends[name]))
                 os._exit(0)
-            self.pids[name] = pid
-            for theirs, _ in edges[1:]:
-                theirs.close()
-            self._edges += sockets
-        for end in between:
+        for end, _ in itertools.chain(*ends.values()):
             end.close()
 
     def connect(self) -> dict[str, Exchange]:
@@ -178,11 +197,12 @@ async def many(count: int, at_once: int, act: Callable[[int], Awaitable[None]]) 
 class Bench:
     """The measurements."""
 
-    def __init__(self, rest: Rest, options: argparse.Namespace) -> None:
+    def __init__(
+        self, rest: Rest, options: argparse.Namespace, main: list[Login] | None = None, app: list[Login] | None = None
+    ) -> None:
         self._rest, self._options = rest, options
         self._to = rest.connect()
-        self._main: list[Login] = []
-        self._app: list[Login] = []
+        self._main, self._app = main or [], app or []
 
     async def ask(self, who: str, whom: str, request: Any) -> Any:
         return await self._to[who].to(whom).call(request, timeout=120.0)
@@ -200,8 +220,24 @@ class Bench:
             self._app.append((account, AppPassword(cred, secret).text().encode()))
 
         await many(self._options.accounts, 64, make)
-        for logins in (self._main, self._app):
-            await many(len(logins), 64, lambda number, logins=logins: self.check(logins[number]))
+        await self.warm()
+
+    async def warm(self, logins: list[Login] | None = None) -> None:
+        """One login of each."""
+
+        async def one(number: int) -> None:
+            await self.check(chosen[number])
+
+        chosen = [*self._main, *self._app] if logins is None else logins
+        await many(len(chosen), 64, one)
+
+    async def admits(self, login: Login) -> bool:
+        """Whether it is let in."""
+        try:
+            await self.check(login)
+        except Refused:
+            return False
+        return True
 
     async def check(self, login: Login, scope: int = Scope.IMAP, gate: str = "access0") -> bytes:
         nonce = secrets.token_bytes(16)
@@ -293,6 +329,7 @@ def main() -> None:
     parser.add_argument("--json", default="")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory(dir=options.directory) as directory:
+        create_keys(Path(directory), TENANT)
         rest = Rest(Path(directory))
         rest.fork()
 

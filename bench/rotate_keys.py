@@ -41,11 +41,12 @@ def cpu_seconds(holder: LoneHolder) -> float:
 
 def fill(cell: BareCell, count: int) -> float:
     """Rows for so many accounts; the seconds it took."""
-    begin, accounts = time.monotonic(), new_accounts(count)
-    for name, work in (("auth", fill_auth), ("keyring", fill_keyring)):
+    begin, accounts, keys = time.monotonic(), new_accounts(cell.tenant, count), {}
+    for name in NAMES:
         sealed = (cell.root / name / "keys.sealed").read_bytes()
-        keys = KeySet.open(sealed, cell.tenant, name, cell._root_key)
-        work(cell.root / name / f"{name}.sqlite", cell.tenant, keys, accounts)
+        keys[name] = KeySet.open(sealed, cell.tenant, name, cell._root_key)
+    fill_auth(cell.root / "auth" / "auth.sqlite", keys["auth"], keys["keyring"].current("tight")[1], accounts)
+    fill_keyring(cell.root / "keyring" / "keyring.sqlite", keys["keyring"], accounts)
     return time.monotonic() - begin
 
 
