@@ -15,7 +15,6 @@ third more pages.
 
 import argparse
 import hashlib
-import hmac
 import json
 import os
 import secrets
@@ -39,18 +38,18 @@ from bulkhead.records.credential import (
     ALL_SCOPES,
     MAIN_PASSWORD,
     NO_SALT,
+    RowKeys,
     Scope,
     State,
     Stretched,
     StretchParameters,
-    credential_row,
-    stretch,
     stretch_app_password,
 )
 from bulkhead.records.derive import join_fields, u32
 from bulkhead.records.halves import AuthHalf, KeyringHalf, Place, Wrapped, new_keyring_half
 from bulkhead.records.keyfile import KeySet
 from bulkhead.records.record import HEADER_BYTES, NONCE_BYTES, Kind, Suite, bind, encode_header
+from bulkhead.records.stretch import stretch
 
 SHARE_BYTES, BY_SHARES_BYTES, WRAP_BYTES = HEADER_BYTES + 80, HEADER_BYTES + 60, HEADER_BYTES + 96
 CHEAP = StretchParameters(8, 1, 1)  # of people
@@ -157,7 +156,7 @@ def fill_auth(path: Path, keys: KeySet, tight: bytes, accounts: Accounts) -> Non
     """A half of the main password for each account. tight: keyring's key of tags, for the people's."""
     tenant, index, now = accounts.tenant, keys.current("index")[1], time.time_ns() // 1_000_000
     sealer, random = _Sealer(Kind.AUTH_HALF, tenant, *keys.current("auth")), _Randomness()
-    main, owner = _row_keys(index, u32(MAIN_PASSWORD)), _row_keys(index, b"mailbox")
+    main, owner = _row_keys(index)
     place, key = Place(tenant, bytes(16), 1), secrets.token_bytes(32)
     half = AuthHalf(ALL_SCOPES, State.ACTIVE, bytes(16), StretchParameters(), bytes(32))
     model = _body(half.seal(place, 1, key), Kind.AUTH_HALF, place, key)
@@ -168,7 +167,7 @@ def fill_auth(path: Path, keys: KeySet, tight: bytes, accounts: Accounts) -> Non
     for number in range(accounts.people):
         person = accounts.person(number)
         for cred, mine, _ in person.halves(tenant, tight):
-            bid = credential_row(index, person.account, cred)
+            bid = RowKeys(index).credential(person.account, cred)
             record = mine.seal(Place(tenant, bid, 1), version, sealing)
             if cred == MAIN_PASSWORD:
                 people[bid] = record
@@ -195,7 +194,7 @@ def fill_keyring(path: Path, keys: KeySet, accounts: Accounts) -> None:
     tenant, now = accounts.tenant, time.time_ns() // 1_000_000
     index, ring, tight = keys.current("index")[1], keys.current("ring"), keys.current("tight")[1]
     halves, mailboxes = _Sealer(Kind.KEYRING_HALF, tenant, *ring), _Sealer(Kind.MAILBOX, tenant, *ring)
-    main, mid_of = _row_keys(index, u32(MAIN_PASSWORD)), _row_keys(index, b"mailbox")
+    main, mid_of = _row_keys(index)
     wrap = encode_header(Kind.CREDENTIAL_WRAP, Suite.AES_256_GCM_SIV, 0)
     place, key, random = Place(tenant, bytes(16), 1), secrets.token_bytes(32), _Randomness()
     model = _body(
@@ -208,7 +207,7 @@ def fill_keyring(path: Path, keys: KeySet, accounts: Accounts) -> None:
     for number in range(accounts.people):
         person = accounts.person(number)
         for cred, _, mine in person.halves(tenant, tight):
-            bid = credential_row(index, person.account, cred)
+            bid = RowKeys(index).credential(person.account, cred)
             record = mine.seal(Place(tenant, bid, 1), *ring)
             if cred == MAIN_PASSWORD:
                 people[bid] = record
@@ -277,21 +276,10 @@ def _binding(tenant: TenantId) -> Callable[[bytes], bytes]:
     return lambda account: header + account + middle + hashlib.shake_128(account).digest(96)
 
 
-def _row_keys(index: bytes, suffix: bytes) -> Callable[[bytes], bytes]:
-    """HMAC-SHA256(index, account | suffix), 16 octets, with the key's two blocks digested once."""
-    block = index.ljust(64, b"\0")
-    inner = hashlib.sha256(bytes(octet ^ 0x36 for octet in block))
-    outer = hashlib.sha256(bytes(octet ^ 0x5C for octet in block))
-
-    def row_key(account: bytes) -> bytes:
-        inside, outside = inner.copy(), outer.copy()
-        inside.update(account + suffix)
-        outside.update(inside.digest())
-        return outside.digest()[:16]
-
-    if row_key(bytes(16)) != hmac.digest(index, bytes(16) + suffix, "sha256")[:16]:
-        raise ValueError("that is no HMAC")
-    return row_key
+def _row_keys(index: bytes) -> tuple[Callable[[bytes], bytes], Callable[[bytes], bytes]]:
+    """Of an account's main password, and of the account."""
+    rows = RowKeys(index)
+    return lambda one: rows.credential(AccountId(one), MAIN_PASSWORD), lambda one: rows.mailbox(AccountId(one))
 
 
 def _ordered(row_key: Callable[[bytes], bytes], accounts: Accounts) -> Iterator[tuple[bytes, bytes]]:

@@ -19,11 +19,10 @@ from bulkhead.imports.digest_text import parse_password
 from bulkhead.keyring.cache import LoginCache
 from bulkhead.records.app_password import AppPassword, AppPasswordNote, read_app_password
 from bulkhead.records.credential import (
+    RowKeys,
     Scope,
     State,
     StretchParameters,
-    credential_row,
-    mailbox_row,
     stretch_app_password,
 )
 from bulkhead.records.halves import AuthHalf, KeyringHalf, Legacy, Place, Wrapped, new_keyring_half, tight_tag
@@ -75,9 +74,9 @@ def test_the_second_implementation_gives_every_octet_of_the_vectors_again(stem):
 def test_bulkhead_and_the_second_implementation_stretch_seal_and_open_alike(case):
     account, cred, g, tenant = case["account"], case["credential"], case["g"], case["tenant"]
     for index, bid in (("k_auth_index", "bid_auth"), ("k_ring_index", "bid_keyring")):
-        assert credential_row(case[index], account, cred) == case[bid]
-    assert mailbox_row(case["k_auth_index"], account) == case["owner"]
-    assert mailbox_row(case["k_ring_index"], account) == case["mid"]
+        assert RowKeys(case[index]).credential(account, cred) == case[bid]
+    assert RowKeys(case["k_auth_index"]).mailbox(account) == case["owner"]
+    assert RowKeys(case["k_ring_index"]).mailbox(account) == case["mid"]
     pair = stretched_by_bulkhead(case)
     assert (pair.tight, pair.wrap_key) == (case["tight"], case["wrap_key"]) == stretched_by_the_second(case)
     assert tight_tag(case["k_tight"], pair.tight) == case["tag"]

@@ -105,7 +105,7 @@ def test_a_password_walks_through_both_halves_to_the_mail():
     signing = Ed25519PrivateKey.generate()
     tree = MailboxSeed(TENANT, ACCOUNT, 1, new_secret())
     salt, release = new_id(), new_secret()
-    place = halves.Place(TENANT, credential.credential_row(k_index, ACCOUNT, 0), 1)
+    place = halves.Place(TENANT, credential.RowKeys(k_index).credential(ACCOUNT, 0), 1)
     made = stretch(b"pass", salt, QUICK)
     wrapped = halves.Wrapped(1, release, tree.secret)
     ring_half = halves.new_keyring_half(k_tight, made, wrapped, TENANT, ACCOUNT, 0, 1, scope=credential.ALL_SCOPES)

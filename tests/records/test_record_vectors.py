@@ -70,8 +70,8 @@ def test_a_password_is_stretched_in_several_lanes_as_the_reference_implementatio
 def test_credential_vectors():
     for case in cases("credential"):
         account, number = case["account"], case["credential"]
-        assert credential.credential_row(case["k_index"], account, number) == case["bid"]
-        assert credential.mailbox_row(case["k_index"], account) == case["mid"]
+        assert credential.RowKeys(case["k_index"]).credential(account, number) == case["bid"]
+        assert credential.RowKeys(case["k_index"]).mailbox(account) == case["mid"]
         cost = credential.StretchParameters(case["memory_kib"], case["time_cost"], case["lanes"])
         out = stretch(case["password"], case["salt"], cost)
         assert (out.tight, out.wrap_key) == (case["tight"], case["wrap_key"])

@@ -93,8 +93,8 @@ def credential_file():
             "k_index": fixed("k_index"),
             "account": ACCOUNT,
             "credential": 2,
-            "bid": credential.credential_row(fixed("k_index"), ACCOUNT, 2),
-            "mid": credential.mailbox_row(fixed("k_index"), ACCOUNT),
+            "bid": credential.RowKeys(fixed("k_index")).credential(ACCOUNT, 2),
+            "mid": credential.RowKeys(fixed("k_index")).mailbox(ACCOUNT),
             "password": PASSWORD.encode(),
             "salt": salt,
             "memory_kib": cost.memory_kib,
@@ -110,7 +110,7 @@ def credential_file():
 
 
 def place_of(number, g):
-    return halves.Place(TENANT, credential.credential_row(fixed("k_index"), ACCOUNT, number), g)
+    return halves.Place(TENANT, credential.RowKeys(fixed("k_index")).credential(ACCOUNT, number), g)
 
 
 def auth_half_file():
@@ -206,7 +206,7 @@ def mailbox_file():
         shares = fixed("share 1"), fixed("share 2")
         nonces = fixed("nonce shares " + note, 12), fixed("nonce previous " + note, 12)
         record = mailbox.new_mailbox_record(tree, partner, operator, previous=previous, shares=shares, nonces=nonces)
-        mid = credential.mailbox_row(fixed("k_index"), ACCOUNT)
+        mid = credential.RowKeys(fixed("k_index")).mailbox(ACCOUNT)
         nonce = fixed("nonce mailbox " + note, 12)
         out.append(
             {

@@ -17,10 +17,9 @@ from bulkhead.records.credential import (
     MAIN_PASSWORD,
     NO_SALT,
     SALT_BYTES,
+    RowKeys,
     State,
     StretchParameters,
-    credential_row,
-    mailbox_row,
 )
 from bulkhead.records.derive import derive
 from bulkhead.records.halves import AuthHalf, Place
@@ -38,13 +37,14 @@ class Keys:
     keys: KeyFile = field(repr=False)
     index: bytes = field(repr=False)
     decoy: bytes = field(repr=False)
+    rows: RowKeys = field(repr=False)
 
     @classmethod
     def of(cls, tenant: TenantId, keys: KeyFile) -> "Keys":
         """The keys of an open key file."""
         keys.current(AUTH)
         index = keys.current(INDEX)[1]
-        return cls(tenant, keys, index, derive(index, "decoy-salt"))
+        return cls(tenant, keys, index, derive(index, "decoy-salt"), RowKeys(index))
 
     def seal(self, half: AuthHalf, bid: bytes, g: int) -> bytes:
         """The half's record under the current key."""
@@ -79,11 +79,11 @@ class Rows:
 
     def bid(self, account: AccountId, cred: int) -> bytes:
         """The row key of a credential."""
-        return credential_row(self.keys.index, account, cred)
+        return self.keys.rows.credential(account, cred)
 
     def owner(self, account: AccountId) -> bytes:
         """The row key of an account."""
-        return mailbox_row(self.keys.index, account)
+        return self.keys.rows.mailbox(account)
 
     def find(self, account: AccountId, cred: int) -> AuthHalf | None:
         """The half, or None where there is none; with the state `revoked` where an epoch is. Raises IntegrityError."""

@@ -22,10 +22,14 @@ def census(database: Database, keys: Keys, revocation: Revocation, *, signatures
     half_opener = Opener(Kind.KEYRING_HALF, keys.tenant, keys.ring, RING)
     mailbox_opener = Opener(Kind.MAILBOX, keys.tenant, keys.ring, RING)
 
+    states: dict[bytes, int] = {}  # of those decoded once
+
     def open_half(row: Sequence[Any], account: AccountId | None) -> tuple[str, int, int]:
         body, version = half_opener.open(row[2], row[0], row[1])
-        state = KeyringHalf.decode(body).state
-        return "", (State.REVOKED if is_revoked(row, account) else state).value, version
+        sort = KeyringHalf.sort_of(body)
+        if sort not in states:
+            states[sort] = KeyringHalf.decode(body).state.value
+        return "", State.REVOKED.value if is_revoked(row, account) else states[sort], version
 
     def is_revoked(row: Sequence[Any], account: AccountId | None) -> bool:
         bid, _, _, set_at, mid = row[:5]

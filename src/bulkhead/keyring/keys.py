@@ -8,7 +8,7 @@ from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 from bulkhead.errors import IntegrityError, Refused
 from bulkhead.holder.keys import KeyFile
 from bulkhead.identifiers import AccountId, TenantId
-from bulkhead.records.credential import credential_row, mailbox_row
+from bulkhead.records.credential import RowKeys
 from bulkhead.records.halves import KeyringHalf, Place
 from bulkhead.records.hpke import load_public_key
 from bulkhead.records.mailbox import MailboxRecord, RecoveryKey
@@ -29,7 +29,7 @@ class Keys:
 
     tenant: TenantId
     ring: KeyFile = field(repr=False)
-    index: bytes = field(repr=False)
+    rows: RowKeys = field(repr=False)
     tight: bytes = field(repr=False)
     binding_version: int
     binding: Ed25519PrivateKey = field(repr=False)
@@ -46,7 +46,7 @@ class Keys:
         return cls(
             tenant,
             keys,
-            keys.current(INDEX)[1],
+            RowKeys(keys.current(INDEX)[1]),
             keys.current(TIGHT)[1],
             binding_version,
             Ed25519PrivateKey.from_private_bytes(binding),
@@ -56,11 +56,11 @@ class Keys:
 
     def bid(self, account: AccountId, cred: int) -> bytes:
         """The row key of a credential's halves."""
-        return credential_row(self.index, account, cred)
+        return self.rows.credential(account, cred)
 
     def mid(self, account: AccountId) -> bytes:
         """The row key of an account."""
-        return mailbox_row(self.index, account)
+        return self.rows.mailbox(account)
 
     def current_ring(self) -> tuple[int, bytes]:
         """(version, key) that new records are sealed under."""

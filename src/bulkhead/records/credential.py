@@ -1,11 +1,10 @@
 """Row keys without addresses, and what a password becomes (docs/credentials.md)."""
 
-import hmac
 from dataclasses import dataclass, field
 from enum import Enum, IntEnum, IntFlag
 
 from bulkhead.identifiers import AccountId
-from bulkhead.records.derive import derive, require_key, u32
+from bulkhead.records.derive import Hmac, derive, u32
 
 MAIN_PASSWORD = 0  # its credential number; app passwords count from 1 and are never reused within an account
 PASSWORD_MAX = 1024  # octets
@@ -91,11 +90,16 @@ def stretch_app_password(secret: bytes, account: AccountId, credential: int) -> 
     return Stretched.of(derive(secret, "app-password", account, u32(credential), length=64))
 
 
-def credential_row(k_index: bytes, account: AccountId, credential: int) -> bytes:
-    """`bid`, the 16-byte row key of a credential's halves: HMAC-SHA256(K_index, account | u32 credential)."""
-    return hmac.digest(require_key(k_index), account + u32(credential), "sha256")[:ROW_KEY_BYTES]
+class RowKeys:
+    """Row keys under a compartment's index key, 16 bytes each: who has not the key cannot tell whose row it is."""
 
+    def __init__(self, k_index: bytes) -> None:
+        self._digest = Hmac(k_index).digest
 
-def mailbox_row(k_index: bytes, account: AccountId) -> bytes:
-    """`mid`, the 16-byte row key of a mailbox key: HMAC-SHA256(K_index, account | "mailbox")."""
-    return hmac.digest(require_key(k_index), account + b"mailbox", "sha256")[:ROW_KEY_BYTES]
+    def credential(self, account: AccountId, credential: int) -> bytes:
+        """`bid`, of a credential's halves: HMAC-SHA256(K_index, account | u32 credential)."""
+        return self._digest(account + u32(credential))[:ROW_KEY_BYTES]
+
+    def mailbox(self, account: AccountId) -> bytes:
+        """`mid`, of a mailbox key, and of the account: HMAC-SHA256(K_index, account | "mailbox")."""
+        return self._digest(account + b"mailbox")[:ROW_KEY_BYTES]

@@ -1,5 +1,6 @@
 """Fields with lengths, and keys from keys: the two constructions every record rests on."""
 
+import hashlib
 import struct
 from collections.abc import Iterable
 from functools import lru_cache
@@ -34,6 +35,31 @@ def join_fields(fields: Iterable[bytes]) -> bytes:
     return b"".join(out)
 
 
+class Shape:
+    """Reads lists of `count` fields, `head` bytes before and `tail` behind; one as long as the last in one step."""
+
+    def __init__(self, count: int, head: int = 0, tail: int = 0) -> None:
+        self._count, self._head, self._tail = count, head, tail
+        self._last: tuple[struct.Struct, tuple[int, ...]] = struct.Struct(">"), (-1,)
+
+    def read(self, data: bytes) -> tuple[bytes, ...]:
+        """The fields. Raises ValueError for any other shape."""
+        last, lengths = self._last
+        if len(data) == last.size and (found := last.unpack(data))[::2] == lengths:
+            return found[1::2]
+        at, end, seen = self._head, len(data) - self._tail, list[int]()
+        for _ in range(self._count):
+            if at + 2 > end:
+                raise ValueError("is too short")
+            seen += _U16.unpack_from(data, at)
+            at += 2 + seen[-1]
+        if at != end:
+            raise ValueError("has the wrong length")
+        fields = "".join(f"H{length}s" for length in seen)
+        self._last = struct.Struct(f">{self._head}x{fields}{self._tail}x"), tuple(seen)
+        return self._last[0].unpack(data)[1::2]
+
+
 def require_key(key: bytes) -> bytes:
     """`key` itself. Raises ValueError unless it has 32 bytes: AES would also take 16 or 24."""
     if len(key) != KEY_BYTES:
@@ -48,6 +74,22 @@ def derive(secret: bytes, label: str, *fields: bytes, length: int = KEY_BYTES) -
     """
     info = _label(label) + join_fields(fields) if fields else _label(label)
     return HKDF(_SHA256, length, None, info).derive(secret)
+
+
+class Hmac:
+    """HMAC-SHA256 (RFC 2104) of many messages under one 32-byte key, the two blocks of the key digested once."""
+
+    def __init__(self, key: bytes) -> None:
+        block = require_key(key).ljust(hashlib.sha256().block_size, b"\0")
+        self._inner = hashlib.sha256(bytes(octet ^ 0x36 for octet in block))
+        self._outer = hashlib.sha256(bytes(octet ^ 0x5C for octet in block))
+
+    def digest(self, message: bytes) -> bytes:
+        """32 bytes."""
+        inner, outer = self._inner.copy(), self._outer.copy()
+        inner.update(message)
+        outer.update(inner.digest())
+        return outer.digest()
 
 
 @lru_cache(maxsize=64)  # there are few, and a message asks for three

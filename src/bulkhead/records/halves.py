@@ -187,6 +187,13 @@ class KeyringHalf:
         """The same without what it wrapped: as long as it was, so that nothing of it stays in a file."""
         return KeyringHalf(self.scope, State.REVOKED, self.tag, secrets.token_bytes(len(self.wrap)))
 
+    @classmethod
+    def sort_of(cls, body: bytes) -> bytes:
+        """As AuthHalf.sort_of: scope and state. Raises IntegrityError."""
+        if len(body) < _KEYRING.size:
+            raise IntegrityError("KEYRING_HALF record: the layout inside is not known")
+        return body[:3]
+
     def check_tight(self, k_tight: bytes, tight: bytes) -> None:
         """Passes where `tight` is the right password's, in constant time. Raises Refused."""
         if not hmac.compare_digest(tight_tag(k_tight, tight), self.tag):

@@ -14,7 +14,7 @@ from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey, X
 
 from bulkhead.errors import IntegrityError
 from bulkhead.identifiers import ID_BYTES, AccountId, TenantId
-from bulkhead.records.derive import derive, join_fields, require_key, u32
+from bulkhead.records.derive import Shape, derive, join_fields, require_key, u32
 from bulkhead.records.hpke import load_public_key, open_from, seal_to
 from bulkhead.records.record import Kind, open_, seal
 from bulkhead.records.seed import MailboxSeed, new_secret
@@ -23,8 +23,8 @@ from bulkhead.records.signed import check_signature, read_fields, sign
 FIRST_GENERATION = 1  # of an account's mailbox key
 QUEUE_ACCOUNT = AccountId(b"queue")  # stands for the account in the queue key's row, and is that row's mid
 
-_U16 = struct.Struct(">H")
 _U32 = struct.Struct(">I")
+_PARTS = Shape(4)
 
 
 class Holder(Enum):
@@ -122,16 +122,10 @@ class MailboxRecord:
     @classmethod
     def decode(cls, body: bytes) -> "MailboxRecord":
         """The parts that a record's plaintext is. Raises IntegrityError."""
-        parts, at = [], 0
-        for _ in range(4):
-            if at + 2 > len(body):
-                raise IntegrityError("MAILBOX record: the layout inside is not known")
-            (length,) = _U16.unpack_from(body, at)
-            parts.append(body[at + 2 : at + 2 + length])
-            at += 2 + length
-        if at != len(body):
-            raise IntegrityError("MAILBOX record: the layout inside is not known")
-        return cls(*parts)
+        try:
+            return cls(*_PARTS.read(body))
+        except ValueError:
+            raise IntegrityError("MAILBOX record: the layout inside is not known") from None
 
     def without_previous(self) -> "MailboxRecord":
         """The same, once nothing needs the seed of the generation before."""

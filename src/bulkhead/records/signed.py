@@ -3,19 +3,18 @@
 header 7 | (u16 length | field) ... | signature 64
 """
 
-import struct
 from collections.abc import Sequence
+from functools import cache
 
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 
 from bulkhead.errors import IntegrityError
-from bulkhead.records.derive import join_fields
+from bulkhead.records.derive import Shape, join_fields
 from bulkhead.records.record import HEADER_BYTES, SUITES, Header, Kind, bind, encode_header, read_header
 
 SIGNATURE_BYTES = 64
 _LABEL = b"bulkhead/v1/signature"
-_U16 = struct.Struct(">H")
 
 
 def _statement(header: Header, fields: Sequence[bytes]) -> bytes:
@@ -33,17 +32,15 @@ def sign(kind: Kind, key_version: int, private_key: Ed25519PrivateKey, fields: S
 def read_fields(record: bytes, kind: Kind, count: int) -> tuple[Header, tuple[bytes, ...]]:
     """Header and the `count` fields, the signature not yet checked. Raises IntegrityError on any other shape."""
     header = read_header(record, kind)
-    end = len(record) - SIGNATURE_BYTES
-    at, fields = HEADER_BYTES, []
-    for _ in range(count):
-        if at + 2 > end:
-            raise IntegrityError(f"{kind.name} record is too short")
-        (length,) = _U16.unpack_from(record, at)
-        fields.append(bytes(record[at + 2 : at + 2 + length]))
-        at += 2 + length
-    if at != end:
-        raise IntegrityError(f"{kind.name} record has the wrong length")
-    return header, tuple(fields)
+    try:
+        return header, _shape(count).read(record)
+    except ValueError as error:
+        raise IntegrityError(f"{kind.name} record {error}") from None
+
+
+@cache  # there are three
+def _shape(count: int) -> Shape:
+    return Shape(count, HEADER_BYTES, SIGNATURE_BYTES)
 
 
 def check_signature(record: bytes, kind: Kind, public_key: Ed25519PublicKey, count: int) -> tuple[bytes, ...]:
