@@ -11,11 +11,16 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCMSIV
 
 from bulkhead.errors import IntegrityError, Refused
 from bulkhead.identifiers import TenantId
-from bulkhead.records.derive import join_fields, require_key
+from bulkhead.records.derive import join_fields, require_key, u32
 from bulkhead.records.record import HEADER_BYTES, NONCE_BYTES, TAG_BYTES, Kind, Suite, bind, encode_header, read_header
 
 _BODY = HEADER_BYTES + NONCE_BYTES
 _TAIL = struct.Struct(">H16sHI")  # a row key and a number, each behind its length
+
+
+def place_bytes(row: bytes, number: int) -> bytes:
+    """Row key and number as a record binds them. Raises ValueError or struct.error for a number that is no u32."""
+    return _TAIL.pack(16, row, 4, number) if len(row) == 16 else join_fields((row, u32(number)))
 
 
 class Versions(Protocol):
@@ -45,10 +50,8 @@ class Opener:
         ready = self._ready.get(record[:HEADER_BYTES]) or self._make_ready(record)
         if len(record) < _BODY + TAG_BYTES:
             raise IntegrityError(f"{self._kind.name} record is too short")
-        bound = ready[1] + (
-            _TAIL.pack(16, row, 4, number) if len(row) == 16 else join_fields((row, number.to_bytes(4, "big")))
-        )
         try:
+            bound = ready[1] + place_bytes(row, number)
             return ready[0].decrypt(record[HEADER_BYTES:_BODY], record[_BODY:], bound), ready[2]
         except InvalidTag:
             raise IntegrityError(

@@ -9,8 +9,8 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCMSIV
 
 from bulkhead.errors import IntegrityError
 from bulkhead.identifiers import TenantId
-from bulkhead.records.derive import join_fields, require_key, u32
-from bulkhead.records.opener import Opener, Versions
+from bulkhead.records.derive import require_key
+from bulkhead.records.opener import Opener, Versions, place_bytes
 from bulkhead.records.record import NONCE_BYTES, SUITES, Kind, Suite, bind, encode_header
 
 
@@ -32,7 +32,7 @@ class Resealer:
             return record
         plaintext, _ = self._opener.open(record, row, number)
         nonce = os.urandom(NONCE_BYTES)
-        bound = self._bound + join_fields((row, u32(number)))
+        bound = self._bound + place_bytes(row, number)
         return self._header + nonce + self._cipher.encrypt(nonce, plaintext, bound)
 
     def check(self, record: bytes, row: bytes, number: int) -> None:
