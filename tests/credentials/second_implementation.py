@@ -329,9 +329,12 @@ class Tenant:
             index, (version, key) = self.index(name), self.newest(name, key_name)
             bid, owner = row_of_credential(index, account, cred), row_of_account(index, account)
             record = seal(kind, version, key, secrets.token_bytes(12), body, self.tenant, bid, u32(g))
-            # the columns of `auth` are (bid, g, owner, ...), those of `keyring` (bid, g, mid, ...)
+            whose = "owner" if name == "auth" else "mid"
             database.execute("DELETE FROM half WHERE bid = ?", (bid,))
-            database.execute("INSERT INTO half VALUES (?, ?, ?, ?, ?)", (bid, g, owner, record, set_at))
+            database.execute(
+                f"INSERT INTO half (bid, g, {whose}, record, set_at) VALUES (?, ?, ?, ?, ?)",
+                (bid, g, owner, record, set_at),
+            )
             database.commit()
 
     @staticmethod

@@ -5,7 +5,6 @@ They are written once a minute, all in one transaction, and again after a week: 
 written yet is forgotten by a crash, and learnt again at the next login.
 """
 
-import hmac
 import time
 from collections import OrderedDict
 from collections.abc import Callable
@@ -15,7 +14,7 @@ from sqlite3 import Connection
 from bulkhead.auth.rows import Rows
 from bulkhead.holder.database import Database
 from bulkhead.identifiers import AccountId
-from bulkhead.records.derive import derive
+from bulkhead.records.derive import Hmac, derive
 
 PER_ACCOUNT = 8
 RENEW_DAYS = 7
@@ -29,7 +28,7 @@ class Known:
 
     def __init__(self, database: Database, rows: Rows, days: int, clock: Callable[[], float] = time.time) -> None:
         self._database, self._rows, self.days, self._clock = database, rows, days, clock
-        self._key = derive(rows.keys.index, "known-network")
+        self._digest = Hmac(derive(rows.keys.index, "known-network")).digest
         self._recent: OrderedDict[bytes, int] = OrderedDict()  # tag: day
         self._unwritten: dict[_Tag, int] = {}
 
@@ -78,7 +77,7 @@ class Known:
             self._recent.popitem(last=False)
 
     def _tag(self, account: AccountId, network: bytes) -> bytes:
-        return hmac.digest(self._key, account + network, "sha256")[:8]
+        return self._digest(account + network)[:8]
 
     def _today(self) -> int:
         return int(self._clock()) // DAY

@@ -23,6 +23,7 @@ from bulkhead.records.credential import (
 )
 from bulkhead.records.derive import derive
 from bulkhead.records.halves import AuthHalf, Place
+from bulkhead.records.opener import Opener
 from bulkhead.records.record import Kind, read_header
 
 AUTH = "auth"  # records
@@ -38,13 +39,15 @@ class Keys:
     index: bytes = field(repr=False)
     decoy: bytes = field(repr=False)
     rows: RowKeys = field(repr=False)
+    halves: Opener = field(repr=False)
 
     @classmethod
     def of(cls, tenant: TenantId, keys: KeyFile) -> "Keys":
         """The keys of an open key file."""
         keys.current(AUTH)
-        index = keys.current(INDEX)[1]
-        return cls(tenant, keys, index, derive(index, "decoy-salt"), RowKeys(index))
+        index, halves = keys.current(INDEX)[1], Opener(Kind.AUTH_HALF, tenant, keys, AUTH)
+        keys.on_change(halves.forget)
+        return cls(tenant, keys, index, derive(index, "decoy-salt"), RowKeys(index), halves)
 
     def seal(self, half: AuthHalf, bid: bytes, g: int) -> bytes:
         """The half's record under the current key."""
@@ -53,7 +56,7 @@ class Keys:
 
     def open(self, record: bytes, bid: bytes, g: int) -> AuthHalf:
         """The half in a row. Raises IntegrityError, also where its key version is gone."""
-        return AuthHalf.open(record, Place(self.tenant, bid, g), self._key(record, Kind.AUTH_HALF))
+        return AuthHalf.decode(self.halves.open(record, bid, g)[0])
 
     def seal_note(self, noted: AppPasswordNote, bid: bytes) -> bytes:
         """The record of what is noted of an app password, under the current key."""
@@ -62,13 +65,12 @@ class Keys:
 
     def open_note(self, record: bytes, bid: bytes) -> AppPasswordNote:
         """What is noted in a row. Raises IntegrityError."""
-        return AppPasswordNote.open(record, Place(self.tenant, bid, 1), self._key(record, Kind.APP_PASSWORD_NOTE))
-
-    def _key(self, record: bytes, kind: Kind) -> bytes:
+        kind = Kind.APP_PASSWORD_NOTE
         try:
-            return self.keys.get(AUTH, read_header(record, kind).key_version)
+            key = self.keys.get(AUTH, read_header(record, kind).key_version)
         except Refused as error:
             raise IntegrityError(f"{kind.name} record: {error.public}") from None
+        return AppPasswordNote.open(record, Place(self.tenant, bid, 1), key)
 
 
 class Rows:

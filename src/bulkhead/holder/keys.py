@@ -14,6 +14,7 @@ below; that is why the key set moves to another root key when one of its keys is
 
 import os
 import secrets
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
@@ -41,6 +42,7 @@ class KeyFile:
         self.keys, self.root_version, self.tenant = keys, root_version, tenant
         self.revision = 0
         self._path, self._compartment, self._root = path, compartment, root
+        self._on_change: list[Callable[[], None]] = []
 
     def __repr__(self) -> str:
         return f"KeyFile({self.keys!r}, root_version={self.root_version})"
@@ -56,6 +58,10 @@ class KeyFile:
     def versions(self, name: str) -> tuple[int, ...]:
         """As KeySet.versions."""
         return self.keys.versions(name)
+
+    def on_change(self, callback: Callable[[], None]) -> None:
+        """Call back, on the writer's thread, whenever keys were made or destroyed: what was made of them goes too."""
+        self._on_change.append(callback)
 
     def under(self, root: bytes) -> bool:
         """Whether the file is sealed under this very root key."""
@@ -93,6 +99,8 @@ class KeyFile:
         _sync_folder(self._path.parent)
         self.keys, self.root_version, self._root = keys, root_version, root
         self.revision += 1
+        for callback in self._on_change:
+            callback()
         _scrub(old)
 
 

@@ -12,6 +12,7 @@ from bulkhead.records.credential import RowKeys
 from bulkhead.records.halves import KeyringHalf, Place
 from bulkhead.records.hpke import load_public_key
 from bulkhead.records.mailbox import MailboxRecord, RecoveryKey
+from bulkhead.records.opener import Opener
 from bulkhead.records.record import Kind, read_header
 
 INDEX = "index"  # row keys
@@ -30,6 +31,7 @@ class Keys:
     tenant: TenantId
     ring: KeyFile = field(repr=False)
     rows: RowKeys = field(repr=False)
+    halves: Opener = field(repr=False)
     tight: bytes = field(repr=False)
     binding_version: int
     binding: Ed25519PrivateKey = field(repr=False)
@@ -41,12 +43,15 @@ class Keys:
         """The keys of an open key file."""
         keys.current(RING), keys.current(QUEUE)
         binding_version, binding = keys.current(BINDING)
+        halves = Opener(Kind.KEYRING_HALF, tenant, keys, RING)
+        keys.on_change(halves.forget)
         partner_version, partner = keys.current(RECOVERY_PARTNER)
         operator_version, operator = keys.current(RECOVERY_OPERATOR)
         return cls(
             tenant,
             keys,
             RowKeys(keys.current(INDEX)[1]),
+            halves,
             keys.current(TIGHT)[1],
             binding_version,
             Ed25519PrivateKey.from_private_bytes(binding),
@@ -80,14 +85,12 @@ class Keys:
 
     def open_half(self, record: bytes, bid: bytes, g: int) -> KeyringHalf:
         """The half in a row. Raises IntegrityError, also where its key version is gone."""
-        return KeyringHalf.open(record, Place(self.tenant, bid, g), self._ring_key(record, Kind.KEYRING_HALF))
+        return KeyringHalf.decode(self.halves.open(record, bid, g)[0])
 
     def open_mailbox(self, record: bytes, mid: bytes, generation: int) -> MailboxRecord:
         """The mailbox record in a row. Raises IntegrityError."""
-        return MailboxRecord.open(record, self.tenant, mid, generation, self._ring_key(record, Kind.MAILBOX))
-
-    def _ring_key(self, record: bytes, kind: Kind) -> bytes:
         try:
-            return self.ring.get(RING, read_header(record, kind).key_version)
+            key = self.ring.get(RING, read_header(record, Kind.MAILBOX).key_version)
         except Refused as error:
-            raise IntegrityError(f"{kind.name} record: {error.public}") from None
+            raise IntegrityError(f"MAILBOX record: {error.public}") from None
+        return MailboxRecord.open(record, self.tenant, mid, generation, key)

@@ -4,6 +4,7 @@ The root key (32 bytes) is handed over by descriptor and is never beside the key
 """
 
 import re
+from collections.abc import Callable
 from typing import ClassVar
 
 import msgspec
@@ -52,6 +53,9 @@ class KeySet(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields
             seen.add((key.name, key.version))
         if len(seen) != len(self.keys) or len(seen) > KEYS_MAX:
             raise ValueError("a key set has at most 1,024 keys, each name and version once")
+
+    def on_change(self, callback: Callable[[], None]) -> None:
+        """Nothing to call back for."""
 
     def get(self, name: str, version: int) -> bytes:
         """The key of that name and version. Raises Refused: it was destroyed, or never was."""

@@ -46,7 +46,7 @@ class Opener:
         """The plaintext, and the key version. Raises IntegrityError, also where that version is gone."""
         if self._revision != self._keys.revision:  # a key may have been destroyed
             self._revision = self._keys.revision
-            self._ready.clear()
+            self.forget()
         ready = self._ready.get(record[:HEADER_BYTES]) or self._make_ready(record)
         if len(record) < _BODY + TAG_BYTES:
             raise IntegrityError(f"{self._kind.name} record is too short")
@@ -57,6 +57,10 @@ class Opener:
             raise IntegrityError(
                 f"{self._kind.name} record does not open: wrong key, wrong place, or changed bytes"
             ) from None
+
+    def forget(self) -> None:
+        """Drop every cipher; of keys that are still there they are made again."""
+        self._ready.clear()
 
     def _make_ready(self, record: bytes) -> tuple[AESGCMSIV, bytes, int]:
         version = read_header(record, self._kind).key_version
