@@ -73,6 +73,7 @@ def test_numbers_of_kinds_never_change() -> None:
         "CanaryUsed": 30,
         "MailboxKeysExported": 40,
         "ExportWritten": 41,
+        "MessagesUndeleted": 42,
     }
     assert all(kind.doc.endswith(".") for kind in EVENTS.values())
 

@@ -91,14 +91,15 @@ PEERS: tuple[Peering, ...] = (
     Peering(
         "cli", "store",
         ("OpenAccount", "DestroyAccount", "CountStore", "CheckStore",
-         "ExportMailboxes", "ExportNames", "ExportRows", "ExportParts"),
+         "ExportMailboxes", "ExportNames", "ExportRows", "ExportParts", "ListDeleted", "UndeleteMessages"),
     ),
     Peering("cli", "queue", ("ListQueue", "RetryNow", "DestroyQueued", "CountQueue", "CheckQueue")),
     Peering("cli", "incident", ("PlantCanaries", "ListCanaries", "CheckIncident")),
     Peering(
         "cli", "ledger",
         ("ReadCheckpoint", "ReadEntries", "ProveInclusion", "ProveConsistency",
-         "CheckLedger", "RecordDrill", "RecordCensus", "RecordOblivion", "RecordExport"),
+         "CheckLedger", "RecordDrill", "RecordCensus", "RecordOblivion", "RecordExport",
+         "RecordUndelete"),
     ),
 )  # fmt: skip
 

@@ -1,13 +1,39 @@
-"""The rows of `export ...` in COMMANDS. Standard library only."""
+"""The rows of `export ...` and `account undelete` in COMMANDS. Standard library only."""
 
 from bulkhead.cli.exit_codes import ExitCode
-from bulkhead.cli.tree import LIVE, TENANT, Argument, Command, option, positional
+from bulkhead.cli.tree import ADDRESS, LIVE, REASON, TENANT, Argument, Command, flag, option, positional
 
 _ACCOUNT = Argument(
     ("--account",), "Only this address; may be repeated.", {"metavar": "ADDRESS", "action": "append", "default": []}
 )
 
 EXPORT_COMMANDS = (
+    Command(
+        ("account", "undelete"), "Bring back what an account's subscriber deleted.", "bulkhead.cli.undelete:undelete",
+        (
+            TENANT, ADDRESS,
+            flag("--list", "Only say what can come back."),
+            option("--folder", "ID", "Only of this mailbox, as --list names it.", default=""),
+            option("--days", "N", "Only what was deleted in the last N days.", type=int, default=0),
+            REASON,
+        ),
+        exits=LIVE,
+        json_keys={
+            "tenant": "the tenant's id",
+            "address": "the address",
+            "returned": "how many messages came back",
+            "folders": "one object a mailbox, the newest deletions first",
+            "folders[].folder": "the mailbox's id",
+            "folders[].role": "`INBOX`, `drafts`, `sent`, `junk`, `trash`, `archive`, or null",
+            "folders[].gone": "whether the mailbox was deleted too",
+            "folders[].messages": "messages that could come back",
+            "folders[].octets": "their octets",
+            "folders[].first": "when the first of them was deleted, ms since 1970",
+            "folders[].last": "when the last of them was deleted, ms since 1970",
+        },
+        text="Works by ids, sizes and dates: names and mail stay sealed. Messages return to their mailbox under new "
+        "UIDs; one that was deleted is made again under its name. Kept for `store.undelete_days`. See docs/store.md.",
+    ),
     Command(
         ("export", "make"), "Copy a tenant's accounts and mail, sealed, into a directory.",
         "bulkhead.cli.export:make",

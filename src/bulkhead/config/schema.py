@@ -323,6 +323,10 @@ _HOLDER_ROWS: tuple[_Row, ...] = (
      "How much compaction copies while others write; in quiet times four times as much."),
     ("store.compact_period_seconds", Kind.INTEGER, 60, _between(1, 3600), ("store",),
      "How long the store waits between two looks for segments that are worth compacting."),
+    ("store.undelete_days", Kind.INTEGER, 0, _between(0, 365), ("store",),
+     "How many days messages and mailboxes that a subscriber deleted can come back; 0: they go at once."),
+    ("store.undelete_bytes_max", Kind.INTEGER, 1 << 30, _between(1 << 20, 1 << 40), ("store",),
+     "How much of that is kept for one account, beside its quota; what would be more goes at once."),
     ("ledger.origin", Kind.TEXT, "", _NONE, ("ledger",),
      "The name of the log on the first line of its checkpoints; empty: bulkhead/<id>."),
 )  # fmt: skip

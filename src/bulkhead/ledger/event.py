@@ -85,6 +85,7 @@ EVENTS: Mapping[str, EventKind] = MappingProxyType(
                 "Mailbox keys left the cell, sealed to both recovery keys: of how many accounts.",
             ),
             (41, "ExportWritten", "A copy of the tenant's mail was written: hash of its manifest and its counts."),
+            (42, "MessagesUndeleted", "Messages that a subscriber had deleted were asked back: how many."),
         )
     }
 )

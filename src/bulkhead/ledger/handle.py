@@ -35,6 +35,7 @@ from bulkhead.boundary.messages.to_ledger import (
     RecordDrill,
     RecordExport,
     RecordOblivion,
+    RecordUndelete,
 )
 from bulkhead.errors import IntegrityError, Refused, TemporaryFailure
 from bulkhead.identifiers import ID_BYTES, AccountId
@@ -234,6 +235,14 @@ async def record_export(ledger: Ledger, peer: Channel, request: RecordExport, _:
     return Appended(await ledger.append(peer, AppendEvents(request.stamp, (event,))))
 
 
+async def record_undelete(ledger: Ledger, peer: Channel, request: RecordUndelete, _: BodyReader | None) -> Appended:
+    """Append the event, then answer."""
+    details: dict[str, str | int | bool | None] = {"messages": request.messages, "reason": request.reason}
+    now = int(time.time() * 1000)
+    event = to_ledger.Event("MessagesUndeleted", now, request.stamp.actor, request.account, details)
+    return Appended(await ledger.append(peer, AppendEvents(request.stamp, (event,))))
+
+
 async def read_checkpoint(ledger: Ledger, _: Channel, __: ReadCheckpoint, ___: BodyReader | None) -> CheckpointText:
     """The newest signed checkpoint."""
     note: str = await ledger.run(lambda: ledger.log.note.encode().decode())
@@ -310,4 +319,5 @@ HANDLERS: Mapping[type[Request[Any]], Handler] = {
     RecordCensus: record_census,
     RecordOblivion: record_oblivion,
     RecordExport: record_export,
+    RecordUndelete: record_undelete,
 }

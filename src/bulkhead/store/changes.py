@@ -47,6 +47,7 @@ class Effects:
     emails: int = 0  # the highest email.seq it gave out
     emptied: bool = False  # a segment lost its last live record
     body: bytes | None = None  # that goes with the reply
+    keep_octets: int = 0  # of one account's deleted messages; 0: they go at once
 
 
 @dataclass(slots=True)

@@ -83,6 +83,23 @@ FAULTS: tuple[tuple[str, str], ...] = (
         " (SELECT coalesce(sum(messages), 0) FROM mailbox WHERE account = a.seq)",
     ),
     (
+        "deleted message {} has no email of its account, or no mailbox that is or was",
+        "SELECT d.number FROM deleted d LEFT JOIN email e ON e.seq = d.email WHERE e.seq IS NULL"
+        " OR e.account != d.account OR NOT EXISTS (SELECT 1 FROM mailbox b WHERE b.seq = d.mailbox"
+        " AND b.account = d.account UNION ALL SELECT 1 FROM deleted_mailbox g WHERE g.mailbox = d.mailbox"
+        " AND g.account = d.account)",
+    ),
+    (
+        "account {}: {} octets of deleted messages are noted, which its rows do not have",
+        "SELECT a.seq, a.kept FROM account a WHERE a.kept != (SELECT coalesce(sum(e.size), 0) FROM deleted d"
+        " JOIN email e ON e.seq = d.email WHERE d.account = a.seq)",
+    ),
+    (
+        "mailbox {} is kept as deleted, and exists, or nothing of it is kept",
+        "SELECT g.mailbox FROM deleted_mailbox g WHERE EXISTS (SELECT 1 FROM mailbox b WHERE b.seq = g.mailbox)"
+        " OR NOT EXISTS (SELECT 1 FROM deleted d WHERE d.mailbox = g.mailbox)",
+    ),
+    (
         "mailbox {}: {} expunged UIDs are noted, its log has others",
         "SELECT b.seq, b.logged FROM mailbox b WHERE b.logged != (SELECT count(*) FROM expunged WHERE mailbox = b.seq)",
     ),
@@ -137,7 +154,8 @@ FAULTS: tuple[tuple[str, str], ...] = (
 
 _PREPARE = """
     CREATE TEMP TABLE refs (email INTEGER PRIMARY KEY, n INTEGER);
-    INSERT INTO refs SELECT email, count(*) FROM message GROUP BY email;
+    INSERT INTO refs SELECT email, count(*) FROM
+        (SELECT email FROM message UNION ALL SELECT email FROM deleted) GROUP BY email;
     CREATE TEMP TABLE filed (account INTEGER, page INTEGER, n INTEGER, PRIMARY KEY (account, page));
     INSERT INTO filed SELECT account, page, count(*) FROM email WHERE page != 0 GROUP BY account, page;
     CREATE TEMP TABLE named (segment INTEGER PRIMARY KEY, records INTEGER, bytes INTEGER);

@@ -41,6 +41,7 @@ from bulkhead.store.handle_read import (
 )
 from bulkhead.store.handle_rename import rename_inbox
 from bulkhead.store.handle_session import end_generations, grant_sessions, revoke_sessions
+from bulkhead.store.handle_undeleting import list_deleted, undelete_messages
 
 HANDLERS: Mapping[type[Request[Any]], Handler] = {
     to_store.CheckRoom: check_room,
@@ -89,4 +90,6 @@ HANDLERS: Mapping[type[Request[Any]], Handler] = {
     to_store.ReplaceNames: replace_names,
     to_store.FindOldPage: find_old_page,
     to_store.EndGenerations: end_generations,
+    to_store.ListDeleted: list_deleted,
+    to_store.UndeleteMessages: undelete_messages,
 }

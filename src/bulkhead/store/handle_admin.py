@@ -75,7 +75,7 @@ async def destroy_account(state: State, peer: Channel, request: DestroyAccount, 
             connection.execute("DELETE FROM expunged WHERE mailbox = ?", (mailbox,))
             connection.execute("DELETE FROM uidl WHERE mailbox = ?", (mailbox,))
             effects.changes.append(MailboxChange(mailbox, modseq, dropped=True))
-        for table in ("email", "page", "mailbox", "keyword", "subscription"):
+        for table in ("email", "page", "mailbox", "keyword", "subscription", "deleted", "deleted_mailbox"):
             connection.execute(f"DELETE FROM {table} WHERE account = ?", (account,))  # noqa: S608 - names of ours
         connection.execute("DELETE FROM account WHERE seq = ?", (account,))
         return Done()

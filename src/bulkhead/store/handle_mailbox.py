@@ -28,9 +28,9 @@ from bulkhead.boundary.messages.to_store import (
 from bulkhead.errors import Refused
 from bulkhead.store.changes import Effects, MailboxChange
 from bulkhead.store.grants import READ, WRITE, Session
+from bulkhead.store.retention import keep_mailbox, release_emails
 from bulkhead.store.rows import (
     find_mailbox,
-    release_emails,
     row_slices,
     signed,
     take_modseq,
@@ -76,7 +76,7 @@ def make_mailbox(
     connection: sqlite3.Connection, effects: Effects, account: int, request: CreateMailbox | RenameInbox, role: int
 ) -> MailboxRow:
     """An empty mailbox as it was asked for. Raises Refused (`mailbox-exists`, `too-many-mailboxes`)."""
-    _require_space(connection, "mailbox", account, request.sealed_name, "too-many-mailboxes")
+    require_space(connection, "mailbox", account, request.sealed_name, "too-many-mailboxes")
     uid_validity = take_uid_validity(connection, account)
     modseq = take_modseq(connection, effects, account)
     try:
@@ -125,7 +125,7 @@ async def rename_mailboxes(state: State, session: Session, request: RenameMailbo
             )
         except sqlite3.IntegrityError:
             raise Refused("there is such a mailbox", code="mailbox-exists") from None
-        _require_space(connection, "mailbox", session.account_seq, b"", "too-many-mailboxes", added=0)
+        require_space(connection, "mailbox", session.account_seq, b"", "too-many-mailboxes", added=0)
         take_modseq(connection, effects, session.account_seq)
         return Done()
 
@@ -143,7 +143,8 @@ async def delete_mailbox(state: State, session: Session, request: DeleteMailbox,
         modseq = take_modseq(connection, effects, session.account_seq)
         for rows in filter(None, row_slices(connection, mailbox.seq)):  # memory is that of one slice
             connection.execute("DELETE FROM message WHERE mailbox = ? AND uid <= ?", (mailbox.seq, rows[-1].uid))
-            release_emails(connection, effects, session.account_seq, rows)
+            release_emails(connection, effects, session.account_seq, mailbox.seq, rows)
+        keep_mailbox(connection, effects, mailbox.seq)
         connection.execute("DELETE FROM expunged WHERE mailbox = ?", (mailbox.seq,))
         connection.execute("DELETE FROM mailbox WHERE seq = ?", (mailbox.seq,))
         effects.changes.append(MailboxChange(mailbox.seq, modseq, dropped=True))
@@ -157,7 +158,7 @@ def _inbox(connection: sqlite3.Connection, session: Session) -> int:
     return int(inbox)
 
 
-def _require_space(
+def require_space(
     connection: sqlite3.Connection, table: str, account: int, sealed_name: bytes, code: str, *, added: int = 1
 ) -> None:
     """Raises Refused where the account's list would no longer fit one message."""
@@ -227,7 +228,7 @@ async def set_subscription(state: State, session: Session, request: SetSubscript
     def work(connection: sqlite3.Connection, effects: Effects) -> Done:
         connection.execute("DELETE FROM subscription WHERE account = ? AND tag = ?", (session.account_seq, request.tag))
         if request.subscribed:
-            _require_space(
+            require_space(
                 connection, "subscription", session.account_seq, request.sealed_name, "too-many-subscriptions"
             )
             connection.execute(
@@ -255,7 +256,7 @@ async def replace_names(state: State, session: Session, request: ReplaceNames, b
             )
         except sqlite3.IntegrityError:
             raise Refused("there is such a name", code="mailbox-exists") from None
-        _require_space(connection, table, session.account_seq, b"", "too-many-mailboxes", added=0)
+        require_space(connection, table, session.account_seq, b"", "too-many-mailboxes", added=0)
         effects.accounts.add(session.account_seq)
         return Done()
 

@@ -26,6 +26,7 @@ from bulkhead.errors import Refused
 from bulkhead.store.changes import AddedRow, Effects, MailboxChange
 from bulkhead.store.columns import CHANGE_MAX, packed
 from bulkhead.store.grants import WRITE, Session
+from bulkhead.store.retention import release_emails
 from bulkhead.store.rows import (
     ALL_UIDS,
     DELETED,
@@ -37,7 +38,6 @@ from bulkhead.store.rows import (
     flag_rows,
     number_list,
     over_quota,
-    release_emails,
     require_keywords,
     signed,
     take_modseq,
@@ -178,7 +178,7 @@ class _Expunging:
         self._modseq = take_modseq(connection, effects, self._account)
         change = MailboxChange(mailbox.seq, self._modseq)
         take_rows(connection, mailbox, rows, self._modseq, change)
-        release_emails(connection, effects, self._account, rows)
+        release_emails(connection, effects, self._account, mailbox.seq, rows)
         effects.changes.append(change)
         self._gone.extend(change.expunged)
         return bool(self._rest.ranges)
@@ -226,7 +226,7 @@ class _Copying:
         else:
             change = MailboxChange(target.seq, self._modseq)
             _reference_again(connection, self._account, rows, self._messages_max)
-            _put_rows(connection, target, rows, self._modseq, change)
+            put_rows(connection, target, rows, self._modseq, change)
             effects.changes.append(change)
         self._from.extend([row.uid for row in rows])
         self._to.extend([row.uid for row in change.added])
@@ -255,7 +255,7 @@ def move_rows(
     take_rows(connection, source, rows, modseq, left)
     if left is not change:
         effects.changes.append(left)
-    _put_rows(connection, target, rows, modseq, change)
+    put_rows(connection, target, rows, modseq, change)
     effects.changes.append(change)
     return change
 
@@ -276,7 +276,7 @@ def _reference_again(connection: sqlite3.Connection, account: int, rows: Sequenc
         )
 
 
-def _put_rows(
+def put_rows(
     connection: sqlite3.Connection, target: MailboxHead, rows: Sequence[Row], modseq: int, change: MailboxChange
 ) -> None:
     """The rows under the target's next UIDs, in the source's order, with their flags."""

@@ -13,6 +13,7 @@ from bulkhead.store.compaction import Policy
 from bulkhead.store.disk import Disk
 from bulkhead.store.fsck import highest_witness
 from bulkhead.store.handle import HANDLERS
+from bulkhead.store.retention import Retention
 from bulkhead.store.rows import MESSAGES_MAX
 from bulkhead.store.schema import DATABASE, MIGRATIONS
 from bulkhead.store.segment import DIRECTORY, Segments, numbers_in, path_of
@@ -36,6 +37,7 @@ class Store:
         self.state.segments.segment_bytes = mine["segment_bytes"]
         self.state.compactor.policy = _policy(mine)
         self.state.messages_max = int(mine.get("messages_max", MESSAGES_MAX))
+        self.state.keeper.retention = _retention(mine)
 
     async def stop(self) -> None:
         """Commit what waits, and close."""
@@ -51,7 +53,13 @@ async def start(host: Host) -> Service:
         int(settings["segment_bytes"]),
         _policy(settings),
         int(settings.get("messages_max", MESSAGES_MAX)),
+        _retention(settings),
     )
+
+
+def _retention(settings: Mapping[str, Any]) -> Retention:
+    days, octets = settings.get("undelete_days", 0), settings.get("undelete_bytes_max", 0)
+    return Retention(int(days) * 86_400, int(octets))
 
 
 def _policy(settings: Mapping[str, Any]) -> Policy:
@@ -70,6 +78,7 @@ async def open_store(
     segment_bytes: int,
     policy: Policy | None = None,
     messages_max: int = MESSAGES_MAX,
+    retention: Retention | None = None,
 ) -> Store:
     """The store of the working directory, served on `exchange`."""
     path = Path(DATABASE)
@@ -85,11 +94,12 @@ async def open_store(
     segments = Segments(disk, _next_number(database, numbers), segment_bytes)
     segments.witness = _highest_email(database)
     _remove_unnamed(database, disk, numbers, segments.witness)
-    state = State(exchange, database, segments, disk, path, policy or Policy(), messages_max)
+    state = State(exchange, database, segments, disk, path, policy or Policy(), messages_max, retention)
     exchange.on_departure(state.depart)
     exchange.serve(state, HANDLERS)
     state.reap()
     state.compactor.begin()
+    state.keeper.begin()
     return Store(state)
 
 

@@ -329,14 +329,10 @@ def trim_log(connection: sqlite3.Connection, mailbox: int) -> None:
     connection.execute("UPDATE mailbox SET logged = logged - ?, log_floor = ? WHERE seq = ?", (gone, floor, mailbox))
 
 
-def release_emails(connection: sqlite3.Connection, effects: Effects, account: int, rows: Sequence[Row]) -> None:
-    """One reference less to each row's email; the last takes key, slot and parts along. Quota is given back."""
-    connection.execute(
-        "UPDATE account SET used = used - ?, messages = messages - ? WHERE seq = ?",
-        (sum(row.size for row in rows), len(rows), account),
-    )
-    seqs = list({row.email_seq: None for row in rows})
-    for count, some in by_count(row.email_seq for row in rows):
+def drop_references(connection: sqlite3.Connection, effects: Effects, account: int, emails: Sequence[int]) -> None:
+    """One reference less to each email, as often as it is named; the last takes key, slot and parts along."""
+    seqs = list(dict.fromkeys(emails))
+    for count, some in by_count(emails):
         connection.execute(
             "UPDATE email SET refs = refs - ? WHERE seq IN (SELECT value FROM json_each(?))", (count, number_list(some))
         )

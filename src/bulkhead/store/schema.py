@@ -149,6 +149,29 @@ MIGRATIONS = (
     """
     CREATE INDEX email_arrived ON email (account) WHERE page = 0;  -- whether any is sealed to an older mailbox key
     """,
+    """
+    ALTER TABLE account ADD COLUMN kept INTEGER NOT NULL DEFAULT 0;  -- octets of RFC822.SIZE over all rows of `deleted`
+    CREATE TABLE deleted (              -- deleted messages that can come back; each is a reference of its email
+        number INTEGER PRIMARY KEY AUTOINCREMENT,
+        account INTEGER NOT NULL,
+        mailbox INTEGER NOT NULL,       -- mailbox.seq, or deleted_mailbox.mailbox
+        email INTEGER NOT NULL,
+        flags INTEGER NOT NULL,
+        at INTEGER NOT NULL             -- seconds
+    );
+    CREATE INDEX deleted_mailboxes ON deleted (account, mailbox, at);
+    CREATE INDEX deleted_of ON deleted (mailbox);
+    CREATE INDEX deleted_email ON deleted (email);
+    CREATE INDEX deleted_at ON deleted (at);
+    CREATE TABLE deleted_mailbox (      -- mailboxes that were deleted and of which messages are kept
+        mailbox INTEGER PRIMARY KEY,    -- the seq it had
+        account INTEGER NOT NULL,
+        ident BLOB NOT NULL,
+        role INTEGER NOT NULL,
+        sealed_name BLOB NOT NULL,
+        tag BLOB
+    );
+    """,
 )
 
 DATABASE = "store.sqlite"

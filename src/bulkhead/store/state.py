@@ -23,6 +23,7 @@ from bulkhead.store.disk import Disk
 from bulkhead.store.grants import ABSENT_SECONDS, Grants, Session, no_session
 from bulkhead.store.loans import Loans
 from bulkhead.store.maildrops import Maildrops
+from bulkhead.store.retention import Keeper, Retention
 from bulkhead.store.rows import MESSAGES_MAX
 from bulkhead.store.segment import Segments
 from bulkhead.store.turns import Turns
@@ -70,6 +71,7 @@ class State:
         path: Path,
         policy: Policy,
         messages_max: int = MESSAGES_MAX,
+        retention: Retention | None = None,
     ) -> None:
         loop = asyncio.get_running_loop()
         self._exchange, self._loop = exchange, loop
@@ -82,6 +84,7 @@ class State:
         self.maildrops = Maildrops(self.grants)
         self.messages_max = messages_max  # message rows of one account
         self.compactor = Compactor(self, policy)
+        self.keeper = Keeper(self, retention or Retention())
         self.sweeping = Turns(2)  # changes to very many messages that go on side by side
         self.filing = Turns(4)  # pages and runs on their way in, each whole in memory
         self.buffered = 0  # bytes of small deliveries in memory
@@ -138,7 +141,7 @@ class State:
         self, request: Mutation[R], work: Callable[[sqlite3.Connection, Effects], R], *, with_segments: bool = False
     ) -> R:
         """The reply of `work`, durable, with caches and watchers brought to it. A retry is answered, not repeated."""
-        effects = Effects()
+        effects = self._effects()
         reply = await self.database.mutate(
             request,
             lambda connection: work(connection, effects),
@@ -150,7 +153,7 @@ class State:
 
     async def commit_with_body(self, request: Mutation[R], work: Callable[[sqlite3.Connection, Effects], R]) -> Answer:
         """As commit, for a reply with a body: `work` leaves it in its effects, and it is kept for retries."""
-        effects, receipt = Effects(), receipt_key(request)
+        effects, receipt = self._effects(), receipt_key(request)
 
         def run(connection: sqlite3.Connection) -> R:
             reply = work(connection, effects)
@@ -169,9 +172,13 @@ class State:
             effects.body = b"" if row is None else _restored_body(*row)
         return Answer(reply, effects.body)
 
+    def _effects(self) -> Effects:
+        retention = self.keeper.retention
+        return Effects(keep_octets=retention.octets if retention.seconds else 0)
+
     async def commit_step(self, step: Callable[[sqlite3.Connection, Effects], bool]) -> bool:
         """What `step` says, durable, with caches and watchers brought to it. Without a receipt: no reply of its own."""
-        effects = Effects()
+        effects = self._effects()
         more = await self.database.write(
             lambda connection: step(connection, effects), after=lambda _: self._take_note(effects)
         )
@@ -225,6 +232,7 @@ class State:
         """Write what waits, then let go of everything."""
         self.watchers.close()
         await self.compactor.stop()
+        await self.keeper.stop()
         if self._reaping is not None:
             await asyncio.wait([self._reaping], timeout=1.0)
         await self.database.close()

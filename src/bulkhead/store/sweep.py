@@ -18,13 +18,13 @@ from bulkhead.boundary.terms import Answer
 from bulkhead.store.changes import Effects, MailboxChange
 from bulkhead.store.columns import CHANGE_MAX
 from bulkhead.store.grants import Session
+from bulkhead.store.retention import release_emails
 from bulkhead.store.rows import (
     SLICE,
     MailboxHead,
     Row,
     after,
     merged,
-    release_emails,
     row_slices,
     take_rows,
 )  # fmt: skip
@@ -113,7 +113,7 @@ def remove_all(
     for rows in filter(None, row_slices(connection, mailbox.seq, ranges)):
         change = MailboxChange(mailbox.seq, modseq)
         take_rows(connection, mailbox, rows, modseq, change)
-        release_emails(connection, effects, account, rows)
+        release_emails(connection, effects, account, mailbox.seq, rows)
         add_up(removed, change)
     return removed
 

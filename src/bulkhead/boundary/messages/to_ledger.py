@@ -158,5 +158,13 @@ class RecordExport(Mutation[Appended], frozen=True, tag=15):
     whole: bool
 
 
+class RecordUndelete(Mutation[Appended], frozen=True, tag=16):
+    """Append that an account's deleted messages are asked back; durable and in a checkpoint before the answer."""
+
+    account: AccountId
+    messages: U63
+    reason: Text
+
+
 class CheckLedger(Request[LedgerReport], frozen=True, tag=6):
     """Rebuild the tree from the entries and compare with every checkpoint."""
