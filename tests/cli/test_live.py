@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from tests.cli.conftest import Live, Ran
 
-from bulkhead.boundary.messages.to_directory import CountAccounts
+from bulkhead.boundary.messages.to_directory import AddAccount, CountAccounts
 from bulkhead.boundary.peers import between
 from bulkhead.boundary.processes import OPERATOR_CONSOLE, PROCESSES
 from bulkhead.cli.account_steps import NewPassword, add_account
@@ -19,7 +19,7 @@ from bulkhead.cli.commands import COMMANDS
 from bulkhead.cli.output import paths_of
 from bulkhead.cli.pending import PendingAccount
 from bulkhead.cli.road import Road, open_road
-from bulkhead.errors import TemporaryFailure
+from bulkhead.errors import Refused, TemporaryFailure
 from bulkhead.identifiers import parse_address
 from bulkhead.supervisor.door import Ask, ask_status, knock
 
@@ -150,6 +150,37 @@ def test_an_account_cut_off_at_any_step_is_made_by_the_same_command(live: Live, 
     assert _count(live, "mailbox key", "keyring") == before + 1
     assert PendingAccount(open_road(str(live.directory), "kddi").layout, address).read() is None
     assert live("fsck", "kddi").status == 0
+
+
+class _SlowRoad(Road):
+    """Waits before directory is told of an account, for as long as another command may take to destroy it."""
+
+    async def ask(self, compartment: str, request: Any, **options: Any) -> Any:
+        if isinstance(request, AddAccount):
+            await asyncio.sleep(0.5)
+        return await super().ask(compartment, request, **options)
+
+
+def test_two_commands_at_once_that_make_one_account_leave_one_that_works(live: Live) -> None:
+    address, password = parse_address("twice@kddi.example"), NewPassword(PASSWORD.encode())
+
+    async def add(kind: type[Road]) -> object:
+        road = open_road(str(live.directory), "kddi")
+        async with kind(road.installation, road.tenant) as own:
+            return await add_account(own, address, password, 1 << 30)
+
+    async def both() -> list[object]:
+        first = asyncio.create_task(add(_SlowRoad))
+        await asyncio.sleep(0.25)  # its note is written, and its password is set
+        return await asyncio.gather(first, add(Road), return_exceptions=True)
+
+    made, refusal = asyncio.run(both())
+    assert isinstance(made, bytes)
+    assert isinstance(refusal, Refused) and refusal.code == "address-taken"
+    by_old = f"{PASSWORD}\nanother password\n"
+    change = live("account", "passwd", "kddi", str(address), "--change", "--password-stdin", stdin=by_old)
+    assert change.status == 0, change.err
+    assert not list((live.directory / "run" / "pending" / "kddi").glob("*.lock"))
 
 
 def test_a_refused_password_leaves_nothing_behind(live: Live) -> None:

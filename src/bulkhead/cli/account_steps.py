@@ -81,6 +81,14 @@ async def add_account(
     Raises Refused: `no-such-domain`, `address-taken`, `tombstone`, `weak-password`.
     """
     pending = PendingAccount(road.layout, address)
+    async with pending.alone():
+        return await _add_alone(road, address, password, quota_bytes, pending, keep_note=keep_note, made=made)
+
+
+async def _add_alone(
+    road: Road, address: Address, password: NewPassword, quota_bytes: int, pending: PendingAccount, *,
+    keep_note: bool, made: Made | None,
+) -> AccountId:  # fmt: skip
     begun, known = pending.read(), await find_account(road, address)
     if known is not None and known.account == begun:
         await _set_status(road, address, AccountStatus.ACTIVE, "first password")
@@ -187,13 +195,14 @@ async def release_address(road: Road, address: Address, reason: str) -> AccountR
 async def withdraw_account(road: Road, address: Address, reason: str) -> None:
     """Undo what add_account did, or began and did not end; nothing where there is nothing. May be repeated."""
     pending = PendingAccount(road.layout, address)
-    begun, known = pending.read(), await find_account(road, address)
-    if known is not None and known.status < AccountStatus.CANCELLED:
-        await _destroy(road, AccountId(known.account))
-        await release_address(road, address, reason)
-    elif known is None and begun is not None:
-        await _destroy(road, begun)
-    pending.clear()
+    async with pending.alone():
+        begun, known = pending.read(), await find_account(road, address)
+        if known is not None and known.status < AccountStatus.CANCELLED:
+            await _destroy(road, AccountId(known.account))
+            await release_address(road, address, reason)
+        elif known is None and begun is not None:
+            await _destroy(road, begun)
+        pending.clear()
 
 
 async def reset_password(road: Road, address: Address, password: bytes, keys: RecoveryKeys) -> None:

@@ -7,12 +7,16 @@ States of an account on its way, each safe to be cut off in:
   file, address known      directory has the account under that id: done, but for the file
 """
 
+import asyncio
 import contextlib
+import fcntl
 import hashlib
+import os
 import re
+from collections.abc import AsyncIterator
 from pathlib import Path
 
-from bulkhead.cli.secret_file import write_secret
+from bulkhead.cli.secret_file import make_private_folder, write_secret
 from bulkhead.errors import ConfigError, PeerError
 from bulkhead.identifiers import AccountId, Address, format_id, parse_id
 from bulkhead.supervisor.layout import Layout
@@ -20,6 +24,7 @@ from bulkhead.supervisor.layout import Layout
 FOLDER = "pending"
 _MODE = 0o600
 _TEXT_MAX = 64
+LOCK_POLL_SECONDS = 0.05
 
 
 class PendingAccount:
@@ -37,6 +42,22 @@ class PendingAccount:
     def beside(self, suffix: str) -> Path:
         """Another note of the same address."""
         return self._path.with_suffix(suffix)
+
+    @contextlib.asynccontextmanager
+    async def alone(self) -> AsyncIterator[None]:
+        """No other command makes or unmakes the account of this address meanwhile; waits for whoever does.
+
+        One that took the note of another for its own, cut off, would destroy what that is just making.
+        """
+        path = self.beside(".lock")
+        make_private_folder(path.parent)
+        while (descriptor := _locked(path)) is None:
+            await asyncio.sleep(LOCK_POLL_SECONDS)
+        try:
+            yield
+        finally:
+            path.unlink(missing_ok=True)
+            os.close(descriptor)
 
     def read(self) -> AccountId | None:
         """The id under which it was begun, or None. Raises ConfigError on a file that is none of ours."""
@@ -60,6 +81,17 @@ class PendingAccount:
         """All of it is done."""
         with contextlib.suppress(FileNotFoundError):
             self._path.unlink()
+
+
+def _locked(path: Path) -> int | None:
+    """A descriptor that holds the lock, or None where another has it, or has just removed the file that was locked."""
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, _MODE)
+    with contextlib.suppress(BlockingIOError, FileNotFoundError):
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        if path.stat().st_ino == os.fstat(descriptor).st_ino:
+            return descriptor
+    os.close(descriptor)
+    return None
 
 
 def clear_note(layout: Layout, name: str) -> None:
