@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from tests.cli.conftest import Live
 
-from bulkhead.cli.canaries import Canary, draw_canaries, make_canary, register
+from bulkhead.cli.canaries import Canary, make_canary, plant_in_copy
 from bulkhead.cli.road import open_road
 from bulkhead.config import load_installation
 from bulkhead.demo.endpoints import endpoints_of
@@ -26,10 +26,14 @@ def _plant(live: Live, copy: str, count: int, *, made: bool) -> list[Canary]:
 
     async def work() -> list[Canary]:
         async with open_road(str(live.directory), TENANT) as road:
-            canaries = await draw_canaries(road, count, 0.5)
-            await register(road, copy, canaries)
-            for canary in canaries if made else ():
-                await make_canary(road, canary)
+            canaries: list[Canary] = []
+
+            async def make(canary: Canary) -> None:
+                canaries.append(canary)
+                if made:
+                    await make_canary(road, canary)
+
+            await plant_in_copy(road, copy, count, 0.5, make)
             return canaries
 
     return asyncio.run(work())

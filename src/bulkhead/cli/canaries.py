@@ -9,8 +9,9 @@ import random
 import re
 import secrets
 import string
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 
 from bulkhead.boundary.messages import to_incident
 from bulkhead.boundary.messages.to_directory import (
@@ -116,6 +117,19 @@ async def make_canary(road: Road, canary: Canary) -> None:
         raise
 
 
+async def plant_in_copy(
+    road: Road, copy: str, count: int, guessable: float, make: Callable[[Canary], Awaitable[None]]
+) -> None:
+    """Plant canaries in one copy and nowhere else: incident knows them before `make` writes the first.
+
+    make: has the rows of one written into that copy, by the compartments' own code. guessable: a share, 0 to 1.
+    """
+    canaries = await draw_canaries(road, count, guessable)
+    await register(road, copy, canaries)
+    for canary in canaries:
+        await make(canary)
+
+
 def check_copy(name: str) -> str:
     """The name of a copy. Raises ConfigError."""
     if not _COPY.fullmatch(name):
@@ -133,10 +147,7 @@ def plant(options: argparse.Namespace) -> int:
 
     async def work() -> None:
         async with road:
-            canaries = await draw_canaries(road, options.count, options.guessable / 100)
-            await register(road, options.copy, canaries)
-            for canary in canaries:
-                await make_canary(road, canary)
+            await plant_in_copy(road, LIVE, options.count, options.guessable / 100, partial(make_canary, road))
 
     wait_for(work())
     say(f"{options.tenant}: {options.count} canaries are planted in {options.copy}; nobody is told which")
