@@ -8,6 +8,7 @@ import pytest
 from tests.access.cell import Account, Cell, message, stamp
 
 from bulkhead.boundary.messages.to_keyring import CountKeyring, KeyringCounts, RenewMailboxes
+from bulkhead.errors import TemporaryFailure
 from bulkhead.records.mailbox import Binding
 
 
@@ -114,3 +115,68 @@ def test_everything_reads_as_before_and_the_old_key_goes(cell: Cell, account: Ac
     assert stored == [(2,)]
     cell.restart("keyring")
     assert texts(cell.imap(account)) == [*mail, late, new]
+
+
+def test_pop3_append_and_copies_go_on_across_a_renewal(cell: Cell, account: Account) -> None:
+    old, late = message("Never filed"), message("Appended after")
+    cell.deliver(account, old)
+    order(cell)
+    pop = cell.pop(account)
+    assert generations(cell, account) == [1, 2]
+    assert b"\r\n".join(pop.retr(1)[1]) + b"\r\n" == old
+    pop.quit()
+    client = cell.imap(account)
+    client.append("INBOX", "", None, late)
+    assert texts(client) == [old, late]
+    client.copy("1:2", "Archive")
+    assert texts(client, "Archive") == [old, late]
+    order(cell)
+    third = cell.imap(account)
+    assert texts(third, "Archive") == [old, late]
+    assert generations(cell, account)[-1] == 3
+
+
+def test_mail_sealed_to_the_old_binding_opens_until_the_old_key_goes_and_is_refused_after(
+    cell: Cell, account: Account
+) -> None:
+    old_binding = account.binding
+    before, meanwhile = message("Before"), message("By an older binding")
+    cell.deliver(account, before)
+    order(cell)
+    cell.pop(account).quit()  # files nothing, so there is something under the old key
+    cell.deliver(account, meanwhile)  # mx had asked directory before
+    client = cell.imap(account)
+    assert texts(client) == [before, meanwhile]
+
+    def settled() -> bool:
+        client.select("INBOX")
+        cell.imap(account).logout()
+        return generations(cell, account) == [2]
+
+    wait_until("the old seed is kept", settled)
+    with pytest.raises(TemporaryFailure) as caught:
+        cell.deliver(account, message("Too late"))
+    assert caught.value.code == "old-binding"
+    assert resolved(cell, account) == 2 and account.binding != old_binding
+    cell.deliver(account, message("In time"))
+    client.noop()
+    assert subjects(client) == [b"Before", b"By an older binding", b"In time"]
+
+
+@pytest.mark.parametrize("name", ["keyring", "store"])
+def test_a_restart_between_renewal_and_sealing_anew_loses_no_name_and_no_message(
+    cell: Cell, account: Account, name: str
+) -> None:
+    mail = message("Kept")
+    cell.deliver(account, mail)
+    first = cell.imap(account)
+    first.create("Projects")
+    first.select("INBOX")
+    cell.wait_filed(account)
+    names = folders(first)
+    order(cell)
+    cell.pop(account).quit()  # renews, and seals nothing anew
+    cell.restart(name)
+    after = cell.imap(account)
+    assert folders(after) == names
+    assert texts(after) == [mail]

@@ -309,7 +309,7 @@ PEERS = (
     ),
     _one(
         "request-added-keyring-lists-mailboxes", "boundary/peers.py",
-        '("GrantSessions", "RevokeSessions")', '("GrantSessions", "RevokeSessions", "ListMailboxes")',
+        '("GrantSessions", "RevokeSessions", ', '("GrantSessions", "RevokeSessions", "ListMailboxes", ',
         "keyring/keyring-reads-by-grant",
     ),
     _one(
@@ -328,6 +328,25 @@ MAIL = (
         "binding-signature-not-verified", "records/signed.py",
         "public_key.verify(bytes(record[-SIGNATURE_BYTES:]), _statement(header, fields))",
         "_statement(header, fields)", "directory/directory-swaps-key",
+    ),
+    _one(
+        "mail-to-a-dropped-key-taken", "store/rows.py", "if generation_of(copy.box) < room.generation:",
+        "if generation_of(copy.box) < 0:", "directory/directory-shows-old-binding",
+    ),
+    Weakening(
+        "older-binding-taken-back",
+        (
+            Edit("directory/book.py", "return new.generation > Binding(row[0]).generation", "return bool(new)"),
+            Edit("directory/book.py", "and Binding(binding.record).generation > known:", "and known:"),
+        ),
+        ("access/gates-bring-bindings",),
+    ),
+    _one(
+        "older-seed-kept", "keyring/renewal.py", ".without_previous()", "", "access/access-asks-dropped-keys",
+    ),
+    _one(
+        "renewed-to-the-same-seed", "keyring/renewal.py", "wrapped.generation + 1, new_secret())",
+        "wrapped.generation + 1, wrapped.seed)", "keyring/keyring-copy-of-before",
     ),
     _one(
         "binding-of-another-account", "records/mailbox.py", " or owner != account or ", " or ",

@@ -9,10 +9,11 @@ from tests.auth.test_app_passwords import MAIN, listed, make
 from tests.auth.test_auth_passwords import change, copied_at_every_commit, recover
 from tests.keyring.two_halves import TENANT, TwoHalves, new_cell, opened, refused, run, settled, stamp
 
-from bulkhead.boundary.messages.to_auth import RevokeAppPasswords, Scope
+from bulkhead.boundary.messages.to_auth import MatchAuth, RevokeAppPasswords, Scope
 from bulkhead.boundary.messages.to_keyring import (
     ArrivedKey,
     CountKeyring,
+    MatchKeyring,
     OpenArrived,
     OpenNames,
     OpenPages,
@@ -77,6 +78,11 @@ def test_the_next_login_gets_a_new_key_and_what_the_old_one_had_opened_ends(tmp_
                 await opens(cell, ended, box)
         assert len(cell.seen.ended) == 3 and {fact.reason for _, fact in cell.seen.ended} == {"mailbox-key-renewed"}
         assert not await cell.admits(account, reads)
+        halves = [
+            await cell.ask("cli", "auth", MatchAuth(account)),
+            await cell.ask("cli", "keyring", MatchKeyring(account)),
+        ]
+        assert halves[0].halves == halves[1].halves  # the census finds nothing that disagrees
         await cell.log_in(account, sends, Scope.SUBMIT, "submit")
         assert [(row.cred, row.ended) for row in await listed(cell, account)] == [(1, True), (2, False)]
 

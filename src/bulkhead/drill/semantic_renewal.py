@@ -87,7 +87,9 @@ async def read_on(cell: BareCell) -> Finding:
     after = _seed(cell)
     if session.binding is None or after.generation != before.generation + 1:
         return Finding(0, 1, False)
-    found = _opened_by(before, after, _box(cell, session.binding))
+    moved = MailboxSeed(before.tenant, before.account, after.generation, before.secret)
+    box = _box(cell, session.binding)
+    found = [*_opened_by(before, after, box), *_opened_by(moved, after, box)]
     files = b"".join(path.read_bytes() for path in copy.iterdir() if path.is_file())
     found += [after.secret in files, session.binding.record in files]
     shutil.rmtree(copy)
