@@ -12,7 +12,7 @@ from bulkhead.boundary.processes import PROCESSES, Image
 
 SOURCE = Path(__file__).parents[2] / "src" / "bulkhead"
 PARTS = {"cffi", "typing_extensions", "cython_runtime"}  # of cryptography and PyNaCl, of cryptography, of uvloop
-BASE = {"boundary", "config", "identifiers", "idna", "errors"}
+BASE = {"boundary", "config", "identifiers", "idna", "errors", "wipe"}
 VAULT = BASE | {"holder", "records"}
 FRONT = BASE | {"wire", "gate", "records"}
 STANDARD_ONLY = [
@@ -78,7 +78,7 @@ def test_pure_packages_import_no_socket_no_loop_and_no_compartment(name: str) ->
         for module in imports_of(path):
             assert module.partition(".")[0] not in {"socket", "asyncio", "ssl", "selectors", "threading"}, path
             if module.startswith("bulkhead."):
-                assert module.split(".")[1] in {name, "errors", "identifiers", "idna", "wire"}, (
+                assert module.split(".")[1] in {name, "errors", "identifiers", "idna", "wipe", "wire"}, (
                     f"{path} imports {module}"
                 )
 

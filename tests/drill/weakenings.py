@@ -517,5 +517,12 @@ IMAGES = (
     ),
 )  # fmt: skip
 
-CELLS += IMAGES
+MEMORY = (
+    _one(
+        "gate-keeps-passwords", "wipe.py", "        _memset(id(octets) + _DATA + start, 0, stop - start)\n",
+        "        pass\n", "access/access-memory-residue", "submit/submit-memory-residue",
+    ),
+)  # fmt: skip
+
+CELLS += IMAGES + MEMORY
 WEAKENINGS = (*WALLS, *CREDENTIALS, *SESSIONS, *PEERS, *MAIL, *NEIGHBOURS, *CELLS)

@@ -8,6 +8,7 @@ from bulkhead.access.outcome import Ok
 from bulkhead.boundary.messages.to_auth import Scope
 from bulkhead.errors import PeerError, Refused
 from bulkhead.gate.serve import ConnectionEnded
+from bulkhead.wipe import wipe
 from bulkhead.wire.imap import commands as c
 from bulkhead.wire.imap import responses
 from bulkhead.wire.imap.command_table import State
@@ -134,24 +135,31 @@ async def authenticate(session: "ImapSession", tag: bytes, command: c.Authentica
     if make is None:
         raise CommandError("mechanism is not supported", condition=Condition.NO, response_code=b"CANNOT")
     mechanism = make()
-    return await _step(session, tag, mechanism, lambda: mechanism.start(command.initial_response))
+    return await _step(session, tag, mechanism, mechanism.start, command.initial_response)
 
 
 async def respond(session: "ImapSession", exchange: Exchange, line: bytes) -> Ok:
     """The client's line of an AUTHENTICATE under way."""
-    return await _step(session, exchange.tag, exchange.mechanism, lambda: exchange.mechanism.respond(line))
+    return await _step(session, exchange.tag, exchange.mechanism, exchange.mechanism.respond, line)
 
 
 async def _step(
-    session: "ImapSession", tag: bytes, mechanism: Mechanism, step: Callable[[], Challenge | Credentials]
+    session: "ImapSession",
+    tag: bytes,
+    mechanism: Mechanism,
+    step: Callable[[Any], Challenge | Credentials],
+    line: bytes | None,
 ) -> Ok:
+    """One step; the line that it takes is overwritten."""
     try:
-        outcome = step()
+        outcome = step(line)
     except CancelledError:
         raise CommandError("authentication cancelled") from None
     except PeerError as error:
         session.failed_logins += 1
         raise CommandError(error.public) from None
+    finally:
+        wipe(line)
     if isinstance(outcome, Challenge):
         session.receiver.expect_line()
         session.authenticating = Exchange(tag, mechanism)

@@ -27,6 +27,7 @@ from bulkhead.access.worker import Worker
 from bulkhead.errors import Error, PeerError, Refused, TemporaryFailure
 from bulkhead.gate.serve import Connection, ConnectionEnded, IdleTooLong
 from bulkhead.identifiers import MailboxId
+from bulkhead.wipe import wipe
 from bulkhead.wire.imap import commands as c
 from bulkhead.wire.imap import responses
 from bulkhead.wire.imap.command_table import CLEAR_COMMANDS, COMMANDS, State
@@ -141,6 +142,8 @@ class ImapSession:
                 return
             self.output.resumed()
             self.receiver.receive_data(data)
+            if self.receiver.state is State.NOT_AUTHENTICATED:
+                wipe(data)  # the receiver has copied it
             while (event := self.receiver.next_event()) is not None:
                 await self._take(event)
                 await self.output.breathe()

@@ -20,6 +20,7 @@ from bulkhead.access.worker import Worker
 from bulkhead.boundary.messages.to_auth import Scope
 from bulkhead.errors import Error, IntegrityError, PeerError, Refused, TemporaryFailure
 from bulkhead.gate.serve import Connection, ConnectionEnded, IdleTooLong
+from bulkhead.wipe import wipe
 from bulkhead.wire import pop3, pop3_responses
 from bulkhead.wire.pop3_responses import Code, MessageRenderer, TopCut
 from bulkhead.wire.sasl import MECHANISMS, CancelledError, Challenge, Credentials, Mechanism
@@ -81,6 +82,7 @@ class Pop3Session:
                 return
             self.output.resumed()
             self.receiver.receive_data(data)
+            wipe(data)  # the receiver has copied it
             while not self._quit and (event := self.receiver.next_event()) is not None:
                 await self._answer(event)
                 await self.output.breathe()
@@ -166,22 +168,27 @@ class Pop3Session:
         if make is None:
             raise No("No such mechanism")
         mechanism = make()
-        await self._sasl(mechanism, lambda: mechanism.start(command.initial_response))
+        await self._sasl(mechanism, mechanism.start, command.initial_response)
 
     async def _on_line(self, line: pop3.ContinuationLine) -> None:
         if self._mechanism is None:
             raise ValueError("a line that nobody asked for")
         mechanism, self._mechanism = self._mechanism, None
-        await self._sasl(mechanism, lambda: mechanism.respond(line.data))
+        await self._sasl(mechanism, mechanism.respond, line.data)
 
-    async def _sasl(self, mechanism: Mechanism, step: Callable[[], Challenge | Credentials]) -> None:
+    async def _sasl(
+        self, mechanism: Mechanism, step: Callable[[Any], Challenge | Credentials], line: bytes | None
+    ) -> None:
+        """One step; the line that it takes is overwritten."""
         try:
-            outcome = step()
+            outcome = step(line)
         except CancelledError:
             raise No("Authentication cancelled") from None
         except PeerError as error:
             self._failed += 1
             raise No(error.public) from None
+        finally:
+            wipe(line)
         if isinstance(outcome, Challenge):
             self._mechanism = mechanism
             self.receiver.expect_line()

@@ -29,7 +29,6 @@ from bulkhead.auth.watch import Watch
 from bulkhead.boundary.exchange import Exchange
 from bulkhead.boundary.messages.to_auth import Authenticate, Scope
 from bulkhead.boundary.messages.to_keyring import CheckCached, CheckHalf
-from bulkhead.boundary.wipe import wipe, wipe_fields
 from bulkhead.config.rules import ARGON2ID_SECONDS
 from bulkhead.errors import Error, Refused, TemporaryFailure
 from bulkhead.holder.stop import TenantStop
@@ -39,6 +38,7 @@ from bulkhead.records.app_password import AppPassword, read_app_password
 from bulkhead.records.credential import MAIN_PASSWORD, State, Stretched, stretch_app_password
 from bulkhead.records.derive import u32
 from bulkhead.records.halves import AuthHalf
+from bulkhead.wipe import wipe, wipe_fields
 
 GATE_SCOPES = {"access": (Scope.IMAP, Scope.POP), "submit": (Scope.SUBMIT,)}
 """What each gate may log in for."""

@@ -40,7 +40,6 @@ from bulkhead.boundary.exchange import Exchange
 from bulkhead.boundary.messages.fields import Done, Mutation, Reply, Stamp
 from bulkhead.boundary.messages.to_auth import ChangePassword, SetPassword
 from bulkhead.boundary.messages.to_keyring import AddHalf, DropHalves, HalfAdded, ReadHalfStates
-from bulkhead.boundary.wipe import wipe, wipe_fields
 from bulkhead.config.rules import LEGACY_SECONDS
 from bulkhead.errors import Error, Refused, TemporaryFailure
 from bulkhead.holder.database import Database
@@ -61,6 +60,7 @@ from bulkhead.records.credential import (
 )  # fmt: skip
 from bulkhead.records.halves import AuthHalf, Legacy
 from bulkhead.records.legacy import PLAIN, Recipe, require_legacy
+from bulkhead.wipe import wipe, wipe_fields
 
 PASSWORD_MIN = 8  # characters, whatever they are (NIST SP 800-63B-4 section 3.1.1.2, beside a second factor)
 RETRY_SECONDS = 2.0

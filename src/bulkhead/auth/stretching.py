@@ -11,13 +11,13 @@ import logging
 from collections import OrderedDict, deque
 from concurrent.futures import ThreadPoolExecutor
 
-from bulkhead.boundary.wipe import wipe
 from bulkhead.errors import IntegrityError, TemporaryFailure
 from bulkhead.records.credential import Stretched, StretchParameters
 from bulkhead.records.halves import Legacy
 from bulkhead.records.legacy import Recipe
 from bulkhead.records.legacy_digest import legacy_digest
 from bulkhead.records.stretch import stretch
+from bulkhead.wipe import wipe
 
 THREADS_MAX = 6  # of the 8 that PROCESSES allows auth; the database and its closing take two
 TURNS = 8  # of which new sources have two, and what is behind has one, where all classes wait

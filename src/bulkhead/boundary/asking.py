@@ -10,8 +10,8 @@ from bulkhead.boundary.codec import FrameKind, decode_failure, decode_reply, enc
 from bulkhead.boundary.messages.fields import CHUNK_MAX, Reply, Request
 from bulkhead.boundary.sending import Sending
 from bulkhead.boundary.terms import CALLS_MAX, Channel, Handed, Terms
-from bulkhead.boundary.wipe import wipe
 from bulkhead.errors import BoundaryViolation, Error, TemporaryFailure
+from bulkhead.wipe import wipe
 
 _CANCEL = FrameKind.CANCEL  # names, as in sending.py
 _FAILURE = FrameKind.FAILURE

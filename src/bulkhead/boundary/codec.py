@@ -16,8 +16,8 @@ import msgspec
 from msgspec import Meta
 
 from bulkhead.boundary.messages.fields import CHUNK_MAX, MESSAGE_MAX, U32, Fact, Reply, Request, reply_type
-from bulkhead.boundary.wipe import wipe, wipe_fields
 from bulkhead.errors import BoundaryViolation, Error, IntegrityError, PeerError, Refused, TemporaryFailure
+from bulkhead.wipe import wipe, wipe_fields
 
 PROTOCOL = 1
 HEADER = struct.Struct("<IBI")

@@ -9,7 +9,7 @@ import socket
 from collections import deque
 from collections.abc import Callable
 
-from bulkhead.boundary.wipe import wipe
+from bulkhead.wipe import wipe
 
 RUN_MAX = 128 * 1024  # bytes joined for one write: about what the kernel takes; the rest would be copied again
 OUTBOX_HIGH = 1 << 20  # bytes waiting: above it bodies wait, facts are dropped, and a server reads no requests

@@ -11,8 +11,8 @@ from bulkhead.boundary.faults import log_fault
 from bulkhead.boundary.messages.fields import Reply, Request
 from bulkhead.boundary.sending import Sending
 from bulkhead.boundary.terms import CALLS_MAX, Answer, Channel, Handed, Served, Terms
-from bulkhead.boundary.wipe import wipe, wipe_fields
 from bulkhead.errors import BoundaryViolation, Error, TemporaryFailure
+from bulkhead.wipe import wipe, wipe_fields
 
 _CANCEL = FrameKind.CANCEL  # names, as in sending.py
 _FAILURE = FrameKind.FAILURE

@@ -1,20 +1,35 @@
 """What is left of typed passwords in the memory of an honest gate, once those who typed them have logged out.
 
-Whoever breaks into a worker finds more there than what is typed from then on. Python and OpenSSL copy what they read;
-nothing overwrites those copies before their pages are used again.
+Whoever breaks into a worker would find more there than what is typed from then on: Python and OpenSSL copy what they
+read. Gates overwrite each copy once the login is answered (wipe.py). Not all who log in here have a session besides, so
+that passwords that are left are over the budget, whose ceiling is what the live sessions have.
 """
 
 import base64
+import contextlib
+import imaplib
+import poplib
 from functools import partial
 
 from bulkhead.drill.lone_holder import memory_of
-from bulkhead.drill.range import Account, Range
+from bulkhead.drill.range import CLIENT_SECONDS, Account, Range
 from bulkhead.drill.semantic import Column, Count, Reached, SemanticProbe
 
 
 def _log_in_and_out(range_: Range, compartment: str, account: Account) -> None:
-    with range_.imap(account) if compartment == "access" else range_.submission(account):
+    """In every way that a program has."""
+    if compartment == "submit":
+        with range_.submission(account):
+            return
+    with range_.imap(account):
         pass
+    with contextlib.suppress(poplib.error_proto), range_.pop3(account):  # a live session may have the maildrop
+        pass
+    end = range_.endpoints[account.tenant]
+    client = imaplib.IMAP4_SSL(end.address, end.imaps, ssl_context=range_.tls, timeout=CLIENT_SECONDS)
+    with contextlib.closing(client.sock):
+        client.authenticate("PLAIN", lambda _: f"\0{account.address}\0{account.password}".encode())
+        client.logout()
 
 
 def _forms(account: Account) -> tuple[bytes, bytes]:
@@ -25,7 +40,7 @@ def _forms(account: Account) -> tuple[bytes, bytes]:
 
 def residue(compartment: str, range_: Range) -> Reached:
     """Accounts whose password is in the memory of the gate's workers after their sessions have ended."""
-    accounts = range_.sessions
+    accounts = range_.accounts(range_.home)
     for account in accounts:
         _log_in_and_out(range_, compartment, account)
     pids = [row["pid"] for row in range_.processes(range_.home) if row["compartment"] == compartment]
@@ -40,7 +55,7 @@ def residue(compartment: str, range_: Range) -> Reached:
         for form in (0, 1)
     )
     control = "" if all(f"bulkhead.{compartment}".encode() in dump for dump in dumps) and dumps else "nothing is found"
-    # Strict workers end with their session; these are of default mode, whose residue theirs cannot exceed.
+    # Strict workers end with their session; of those that are left no residue can exceed that of default mode.
     note = f"after logging out, of {len(accounts)}: {len(clear)} in clear, {len(coded)} in base64"
     return Reached.one(Column.TYPED_PASSWORDS, reached=clear | coded, of=of, control=control, note=note)
 

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import cast
 
 from bulkhead.errors import PeerError
+from bulkhead.wipe import wipe, wipe_buffer
 
 READ_HIGH = 256 * 1024  # bytes read ahead of the session
 WRITE_HIGH = 256 * 1024  # bytes queued before drain waits
@@ -58,7 +59,10 @@ class Connection(asyncio.Protocol):
         self._timer = self._loop.call_at(self._idle_until, self._on_timer)
 
     async def read(self) -> bytes:
-        """All bytes that have come, at least one; b"" at the end. Raises IdleTooLong, CancelledError."""
+        """All bytes that have come, at least one, the caller's to wipe; b"" at the end.
+
+        Raises IdleTooLong, CancelledError.
+        """
         while True:
             if self._interrupted:
                 raise asyncio.CancelledError
@@ -73,7 +77,11 @@ class Connection(asyncio.Protocol):
                 await self._waiter
             finally:
                 self._waiter = None
-        data = self._first + self._buffer if self._buffer else self._first
+        data = self._first
+        if self._buffer:  # a password may be in either
+            data = b"".join((self._first, self._buffer))
+            wipe(self._first)
+            wipe_buffer(self._buffer)
         self._forget()
         self.resume()
         return data

@@ -14,6 +14,7 @@ from bulkhead.boundary.messages.to_directory import FindLogin, RenewBinding
 from bulkhead.boundary.messages.to_keyring import RedeemLogin, Session
 from bulkhead.errors import Error
 from bulkhead.records.mailbox import FIRST_GENERATION, Binding
+from bulkhead.wipe import wipe, wipe_fields
 
 LOGIN_SECONDS = 60.0
 LOGIN_NAME_MAX = 254
@@ -22,7 +23,7 @@ _log = logging.getLogger("bulkhead.gate")
 
 
 async def log_in(exchange: Exchange, login: str, password: bytes, scope: int, source: str) -> tuple[AccountId, Session]:
-    """The account and its session on this channel.
+    """The account and its session on this channel. password: the caller's own, and overwritten here.
 
     Raises Refused (`bad-credentials`) after one fixed time whatever was wrong, TemporaryFailure when a half is away.
     """
@@ -30,7 +31,11 @@ async def log_in(exchange: Exchange, login: str, password: bytes, scope: int, so
     found = await exchange.to("directory").call(FindLogin(name))
     nonce = secrets.token_bytes(16)
     attempt = Authenticate(found.account, password[:PASSWORD_MAX] or b"\0", scope, source, nonce)
-    await exchange.to("auth").call(attempt, timeout=LOGIN_SECONDS)
+    try:
+        await exchange.to("auth").call(attempt, timeout=LOGIN_SECONDS)
+    finally:
+        wipe_fields(attempt, attempt.secrets)
+        wipe(password)
     session = await exchange.to("keyring").call(RedeemLogin(nonce, found.account, scope))
     await _tell_directory(exchange, session)
     return found.account, session

@@ -9,6 +9,7 @@ from bulkhead.gate.budget import Budget
 from bulkhead.gate.connection import Connection, ConnectionEnded, IdleTooLong
 from bulkhead.gate.message import MessageText
 from bulkhead.gate.tls import TlsKeeper
+from bulkhead.wipe import wipe
 from bulkhead.wire import smtp_codes as codes
 from bulkhead.wire.sasl import MECHANISMS, CancelledError, Challenge, Credentials, Mechanism
 from bulkhead.wire.smtp import SmtpReceiver
@@ -104,6 +105,8 @@ class SmtpSession:
                 if not data:
                     return
                 receiver.receive_data(data)
+                if receiver.session.mechanisms and not receiver.session.authenticated:
+                    wipe(data)  # the receiver has copied it
                 await self._answer_all()
                 await connection.drain()
         except IdleTooLong:
@@ -224,6 +227,8 @@ class SmtpSession:
             raise Rejection(codes.AUTH_CANCELLED) from None
         except PeerError:
             raise Rejection(codes.AUTH_MALFORMED) from None
+        finally:
+            wipe(octets)
         if isinstance(step, Challenge):
             self._receiver.challenge(step.base64)
             return

@@ -7,6 +7,7 @@ context for new connections; those that live keep theirs.
 import ssl
 from pathlib import Path
 
+CLEANSE_PLAINTEXT = 1 << 1  # SSL_OP_CLEANSE_PLAINTEXT: what was read is overwritten in the library's buffer
 PEM = Path("gate.pem")  # relative: the gate's directory is its root
 
 
@@ -28,5 +29,7 @@ class TlsKeeper:
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)  # TLS 1.2 and up with the library's own suites
         context.minimum_version = ssl.TLSVersion.TLSv1_2
         context.options |= ssl.OP_NO_RENEGOTIATION | ssl.OP_CIPHER_SERVER_PREFERENCE
+        if ssl.OPENSSL_VERSION_INFO >= (3,):
+            context.options |= CLEANSE_PLAINTEXT
         context.load_cert_chain(self._pem)
         return context

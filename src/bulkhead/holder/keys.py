@@ -19,11 +19,11 @@ from contextlib import suppress
 from pathlib import Path
 
 from bulkhead.boundary.host import Host
-from bulkhead.boundary.wipe import wipe
 from bulkhead.errors import ConfigError, IntegrityError
 from bulkhead.identifiers import TenantId
 from bulkhead.records.keyfile import KeySet
 from bulkhead.records.record import Kind, read_header
+from bulkhead.wipe import wipe
 
 KEY_FILE = Path("keys.sealed")  # relative: the compartment's directory is its root
 KEY_FILE_MAX = 1 << 20

@@ -11,6 +11,7 @@ from enum import Enum
 from typing import Final
 
 from bulkhead.errors import CommandOutOfOrder, LineTooLong, PeerError
+from bulkhead.wipe import cut_head, join_tail, wipe
 
 LINE_MAX: Final = 255  # octets with CRLF, RFC 2449 section 4
 SKIPPED_MAX: Final = 8 * 1024  # octets of an over-long line that are dropped before the connection ends
@@ -172,6 +173,13 @@ def _user(argument: bytes) -> Command:
     return User(name)
 
 
+def _without_end(argument: bytes) -> bytes:
+    """An argument and its CRLF, which is overwritten, without the CRLF."""
+    octets = argument[:-2]
+    wipe(argument)
+    return octets
+
+
 def _pass(argument: bytes) -> Command:
     if not argument:
         raise CommandError("expected a password")
@@ -203,7 +211,9 @@ def _auth(argument: bytes) -> Command:
         raise CommandError("expected a SASL mechanism")
     if space and _BASE64.fullmatch(response) is None:
         raise CommandError("expected an initial response in base64")
-    return Auth(mechanism.decode("ascii").upper(), response if space else None)
+    name = mechanism.decode("ascii").upper()
+    wipe(argument)
+    return Auth(name, response if space else None)
 
 
 def _not_in_clear(argument: bytes) -> Command:
@@ -264,8 +274,11 @@ class Pop3Receiver:
         self._bad = 0
 
     def receive_data(self, data: bytes) -> None:
-        """Take octets from the connection; call next_event() until None before giving more."""
-        self._inbox += data
+        """Take octets from the connection; call next_event() until None before giving more.
+
+        Before login nothing that came stays anywhere but in the events and in `data`: the caller overwrites those.
+        """
+        join_tail(self._inbox, data)
 
     def expect_line(self) -> None:
         """The next line is a ContinuationLine and no command: for AUTH."""
@@ -288,12 +301,16 @@ class Pop3Receiver:
             return None
         if self._continuation:
             self._continuation = False
-            return ContinuationLine(line.removesuffix(b"\n").removesuffix(b"\r"))
+            data = line[: -2 if line.endswith(b"\r\n") else -1]
+            wipe(line)
+            return ContinuationLine(data)
         try:
             command = self._parse(line)
         except CommandError as error:
             self._count_bad()
             return Rejected(error.public)
+        finally:
+            wipe(line)
         if self.state is not State.AUTHORIZATION:
             self._bad = 0
         return command
@@ -306,8 +323,7 @@ class Pop3Receiver:
         if not end:
             self._searched = len(self._inbox)
             return None
-        line = bytes(self._inbox[:end])
-        del self._inbox[:end]
+        line = cut_head(self._inbox, end)
         self._searched = 0
         return line
 
@@ -316,7 +332,8 @@ class Pop3Receiver:
             raise CommandError(f"a line has at most {LINE_MAX} octets")
         if not line.endswith(b"\r\n") or line.find(b"\r") != len(line) - 2 or b"\0" in line:
             raise CommandError("a line ends in CRLF and holds no CR, LF or NUL")
-        keyword, _, argument = line[:-2].partition(b" ")
+        keyword, space, argument = line.partition(b" ")
+        keyword, argument = (keyword, _without_end(argument)) if space else (line[:-2], b"")
         rule = self._commands.get(keyword.upper())
         if rule is None:
             raise CommandError("no such command")

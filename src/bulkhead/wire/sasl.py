@@ -1,7 +1,8 @@
 """SASL PLAIN (RFC 4616) and LOGIN (draft-murchison-sasl-login-00), the server's side, for every mail protocol.
 
 A mechanism takes the client's lines as the protocol carries them, in base64 (RFC 4954 section 4, RFC 9051
-section 6.2.2, RFC 5034 section 4), and gives a Challenge to send or the Credentials. It checks no password.
+section 6.2.2, RFC 5034 section 4), and gives a Challenge to send or the Credentials. It checks no password,
+and leaves none behind: the caller overwrites its line, and the password when it was checked.
 Passwords are octets: what they mean is for whoever compares them. Base64 is strict (RFC 4648 section 3.5).
 """
 
@@ -13,6 +14,7 @@ from types import MappingProxyType
 from typing import Final, Protocol
 
 from bulkhead.errors import LineTooLong, PeerError
+from bulkhead.wipe import wipe
 
 FIELD_MAX: Final = 512  # octets of authcid, authzid and password each
 LINE_MAX: Final = 4 * ((3 * FIELD_MAX + 2 + 2) // 3)  # the base64 of the longest PLAIN message
@@ -106,8 +108,12 @@ def _decode(line: bytes) -> bytes:
         octets = base64.b64decode(line, validate=True)
     except (binascii.Error, ValueError):
         raise PeerError("authentication line is not base64") from None
-    if base64.b64encode(octets) != line:
-        raise PeerError("authentication line is not base64")
+    again = base64.b64encode(octets)
+    try:
+        if again != line:
+            raise PeerError("authentication line is not base64")
+    finally:
+        wipe(again)
     return octets
 
 
@@ -116,6 +122,7 @@ def _parse_plain(message: bytes) -> Credentials:
     if len(parts) != 3:
         raise PeerError("PLAIN message is not authzid NUL authcid NUL password")
     authzid, authcid, password = parts
+    wipe(message)  # its parts are octets of their own
     return _credentials(_parse_name(authcid, "user name"), _parse_name(authzid, "authzid") if authzid else "", password)
 
 

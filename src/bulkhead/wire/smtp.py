@@ -19,6 +19,7 @@ from typing import Final
 
 from bulkhead.errors import BareNewline, LineTooLong, PeerError
 from bulkhead.identifiers import DomainName
+from bulkhead.wipe import join_tail, wipe, wipe_text
 from bulkhead.wire import smtp_codes as codes
 from bulkhead.wire.smtp_codes import Code, Limits, Reply, Status, reply
 from bulkhead.wire.smtp_command import CommandError
@@ -94,7 +95,10 @@ class SmtpReceiver(Intake):
         if self.phase is _TLS:
             self._fail(None, PeerError("plain text behind STARTTLS"))  # CVE-2011-0411: it never reaches the session
             return
-        self._inbox += data
+        if self.session.mechanisms and not self.session.authenticated:
+            join_tail(self._inbox, data)  # what moves may hold a password; `data` is the caller's to overwrite
+        else:
+            self._inbox += data
         if len(self._inbox) > self.limits.inbox_bytes and (self._awaiting or not self._reads_text):
             self._fail(codes.TOO_MANY_ERRORS, PeerError("too many commands sent ahead"))
 
@@ -121,7 +125,12 @@ class SmtpReceiver(Intake):
             verb, argument = split_command(line)
             if verb == "BDAT":
                 return self._begin_chunk(argument)
-            return self._give(run_command(self.session, verb, argument))
+            try:
+                return self._give(run_command(self.session, verb, argument))
+            finally:
+                if verb == "AUTH" and argument:
+                    wipe(line)
+                    wipe_text(argument)
         except CommandError as error:
             return self._refuse(verb, error.reply)
         except (BareNewline, LineTooLong) as error:

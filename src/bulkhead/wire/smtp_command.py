@@ -10,6 +10,7 @@ from typing import Final, TypeVar
 
 from bulkhead.errors import PeerError
 from bulkhead.identifiers import Address, parse_address
+from bulkhead.wipe import wipe_text
 from bulkhead.wire import smtp_codes as codes
 from bulkhead.wire.smtp_codes import Reply
 from bulkhead.wire.smtp_events import Body, MailFrom, RcptTo
@@ -120,7 +121,11 @@ def parse_auth(text: str) -> tuple[str, bytes | None]:
     if match is None:
         raise CommandError(codes.ARGUMENT_ERROR)
     initial = match[2]
-    return match[1].upper(), None if initial is None else initial.encode("ascii")
+    if initial is None:
+        return match[1].upper(), None
+    octets = initial.encode("ascii")
+    wipe_text(initial)
+    return match[1].upper(), octets
 
 
 def _path_and_parameters(text: str, keyword: str, bad: Reply) -> tuple[str, dict[str, str | None]]:

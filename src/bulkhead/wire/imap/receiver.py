@@ -11,6 +11,7 @@ from enum import Enum
 from typing import Final
 
 from bulkhead.errors import CommandOutOfOrder, LineTooLong, PeerError
+from bulkhead.wipe import cut_head, join_tail, wipe, wipe_buffer
 from bulkhead.wire.imap.command_table import COMMANDS, CommandRule, State, find_rule
 from bulkhead.wire.imap.commands import Append, Command
 from bulkhead.wire.imap.grammar import CommandError, Condition, Scanner
@@ -133,8 +134,14 @@ class ImapReceiver:
         self._synchronizing = False
 
     def receive_data(self, data: bytes) -> None:
-        """Take octets from the connection; call next_event() until None before giving more."""
-        self._inbox += data
+        """Take octets from the connection; call next_event() until None before giving more.
+
+        Before login nothing that came stays anywhere but in the events and in `data`: the caller overwrites those.
+        """
+        if self._before_login:
+            join_tail(self._inbox, data)
+        else:
+            self._inbox += data
 
     def next_event(self) -> Event | None:
         """Return the next event, or None when more octets are needed.
@@ -202,7 +209,10 @@ class ImapReceiver:
         if mode is _Mode.TEXT:
             line = self._read_line()
             if line is not None:
+                before_login = self._before_login
                 self._take_text(line)
+                if before_login:
+                    wipe(line)
             return line is not None
         if mode in (_Mode.LITERAL, _Mode.DRAIN, _Mode.MESSAGE):
             return self._take_literal(mode)
@@ -211,7 +221,8 @@ class ImapReceiver:
             return False
         if mode is _Mode.LINE:
             self._begin_command()
-            self._events.append(ContinuationLine(line.removesuffix(b"\n").removesuffix(b"\r")))
+            self._events.append(ContinuationLine(line[: -2 if line.endswith(b"\r\n") else -1]))
+            wipe(line)
         else:
             self._end_message(line)
         return True
@@ -225,16 +236,26 @@ class ImapReceiver:
         if not end:
             self._searched = len(self._inbox)
             return None
-        line = bytes(self._inbox[:end])
-        del self._inbox[:end]
+        if self._before_login:
+            line = cut_head(self._inbox, end)
+        else:
+            line = bytes(self._inbox[:end])
+            del self._inbox[:end]
         self._searched = 0
         return line
+
+    def _keep(self, octets: bytes) -> None:
+        """Octets of the command under way."""
+        if self._before_login:
+            join_tail(self._command, octets)
+        else:
+            self._command += octets
 
     def _take_text(self, line: bytes) -> None:
         """One line of a command: its end, or the announcement of a literal."""
         self._text += len(line)
         if not self._skipping:
-            self._command += line
+            self._keep(line)
         if not line.endswith(b"\r\n") or line.find(b"\r") != len(line) - 2 or b"\0" in line:
             if not self._skipping:
                 self._refuse(CommandError("a command line ends in CRLF and holds no CR, LF or NUL"))
@@ -312,13 +333,19 @@ class ImapReceiver:
         if not self._wanted:
             self._mode = _Mode.MESSAGE_END if mode is _Mode.MESSAGE else _Mode.TEXT
             return True
-        data = bytes(self._inbox[: min(self._wanted, self._limits.chunk)])
-        if not data:
+        size = min(self._wanted, self._limits.chunk, len(self._inbox))
+        if not size:
             return False
-        del self._inbox[: len(data)]
+        if self._before_login:
+            data = cut_head(self._inbox, size)
+        else:
+            data = bytes(self._inbox[:size])
+            del self._inbox[:size]
         self._wanted -= len(data)
         if mode is _Mode.LITERAL:
-            self._command += data
+            self._keep(data)
+            if self._before_login:
+                wipe(data)
         elif mode is _Mode.MESSAGE:
             self._events.append(LiteralChunk(data))
         return True
@@ -348,8 +375,12 @@ class ImapReceiver:
     def _end_command(self) -> None:
         """All octets of a command are here: parse it, or tell why it was refused."""
         rejection, skipping, command = self._rejection, self._skipping, bytes(self._command)
+        if self._before_login:
+            wipe_buffer(self._command)
         self._begin_command()
         event: Event | None = rejection if skipping else self._parse(command)
+        if self._before_login:
+            wipe(command)  # what the event has of it are octets of their own
         if isinstance(event, Rejected):
             self._count_bad()
         elif event is not None and not self._before_login:

@@ -3,11 +3,13 @@
 import secrets
 
 import msgspec
+from hypothesis import given
+from hypothesis import strategies as st
 
 from bulkhead.boundary.codec import FrameKind, FrameReader, encode, frame
 from bulkhead.boundary.messages.to_auth import Authenticate, ChangePassword, SetPassword
 from bulkhead.boundary.messages.to_keyring import AddHalf, CheckCached, CheckHalf
-from bulkhead.boundary.wipe import wipe, wipe_fields
+from bulkhead.wipe import cut_head, join_tail, wipe, wipe_fields, wipe_text
 
 
 def test_the_octets_named_are_zeros_afterwards_and_the_others_are_as_they_were() -> None:
@@ -17,6 +19,31 @@ def test_the_octets_named_are_zeros_afterwards_and_the_others_are_as_they_were()
     assert data == before[:8] + bytes(16) + before[24:]
     wipe(data)
     assert data == bytes(64)
+
+
+@given(st.binary(min_size=1, max_size=80), st.lists(st.binary(max_size=40), max_size=6), st.integers(0, 400))
+def test_what_is_cut_and_joined_is_what_came(head: bytes, tails: list[bytes], at: int) -> None:
+    buffer, whole = bytearray(head), b"".join((head, *tails))
+    for tail in tails:
+        join_tail(buffer, tail)
+    assert buffer == whole
+    end = min(at, len(whole))
+    assert (cut_head(buffer, end), buffer) == (whole[:end], whole[end:])
+
+
+def test_of_a_long_rest_only_the_head_is_overwritten_and_nothing_is_copied() -> None:
+    buffer = bytearray(b"secret\n" + bytes(range(256)) * 32)
+    assert cut_head(buffer, 7) == b"secret\n"
+    assert buffer == bytes(range(256)) * 32
+
+
+def test_a_text_of_ascii_is_overwritten_and_another_is_left() -> None:
+    text, other = "".join(("AUTH PLAIN ", "c2VjcmV0")), "".join(("gr\u00fc", "n"))
+    wipe_text(text)
+    wipe_text(other)
+    wipe_text("")
+    assert text == "\0" * 19
+    assert other == "gr\u00fcn"
 
 
 def test_nothing_and_single_octets_which_all_share_are_left_alone() -> None:
