@@ -520,7 +520,7 @@ IMAGES = (
 MEMORY = (
     _one(
         "gate-keeps-passwords", "wipe.py", "        _memset(id(octets) + _DATA + start, 0, stop - start)\n",
-        "        pass\n", "access/access-memory-residue", "submit/submit-memory-residue",
+        "        pass\n", "access/access-memory-residue",
     ),
 )  # fmt: skip
 
