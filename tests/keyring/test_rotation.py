@@ -1,6 +1,7 @@
 """A key is rotated while logins go on; cut anywhere every record opens; afterwards an older copy opens nothing."""
 
 import asyncio
+import errno
 import os
 import shutil
 import sqlite3
@@ -36,7 +37,7 @@ from bulkhead.holder import rotation
 from bulkhead.identifiers import AccountId, new_id
 from bulkhead.keyring.handle import SEALED as KEYRING_SEALED
 from bulkhead.keyring.schema import MIGRATIONS as KEYRING_MIGRATIONS
-from bulkhead.records.keyfile import KeySet
+from bulkhead.records.keyfile import KeySet, NamedKey
 
 PASSWORD = b"a password of somebody"
 NEXT_ROOT = bytes(range(100, 132))
@@ -370,3 +371,42 @@ def test_a_key_file_that_is_replaced_is_overwritten_before_it_is_unlinked(
     left = os.pread(held, 4096, 0)
     os.close(held)
     assert len(left) == len(old) and left[7:] != old[7:]
+
+
+def test_a_key_file_whose_replacement_the_disk_refuses_at_any_step_is_whole_and_replaced_by_the_next_try(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def destroy_once(directory: Path, failing: int) -> int:
+        """How many calls of the disk it took, the one of that number refused."""
+        directory.mkdir()
+        keys = KeySet((NamedKey("auth", 1, bytes(32)), NamedKey("auth", 2, bytes(range(32)))))
+        path, calls = directory / "keys.sealed", 0
+        path.write_bytes(keys.seal(TENANT, "auth", 1, ROOT_KEY))
+        file = key_files.KeyFile(path, TENANT, "auth", keys, 1, ROOT_KEY)
+
+        def refusing(original: Any) -> Any:
+            def call(*arguments: Any, **named: Any) -> Any:
+                nonlocal calls
+                calls += 1
+                if calls == failing:
+                    raise OSError(errno.ENOSPC, "no space left")
+                return original(*arguments, **named)
+
+            return call
+
+        with monkeypatch.context() as patch:
+            for owner, name in ((os, "open"), (os, "write"), (os, "fsync"), (Path, "rename"), (Path, "unlink")):
+                patch.setattr(owner, name, refusing(getattr(owner, name)))
+            try:
+                file.destroy("auth", 1, NEXT_ROOT)
+            except OSError:
+                assert calls >= failing
+        file.destroy("auth", 1, NEXT_ROOT)
+        assert KeySet.open(path.read_bytes(), TENANT, "auth", NEXT_ROOT).versions("auth") == (2,)
+        assert [left.name for left in directory.iterdir()] == ["keys.sealed"]
+        return calls
+
+    taken = destroy_once(tmp_path / "0", 0)
+    assert taken > 8
+    for failing in range(1, taken + 1):
+        destroy_once(tmp_path / str(failing), failing)

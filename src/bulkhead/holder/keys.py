@@ -79,6 +79,7 @@ class KeyFile:
         """
         gone = [key for key in self.keys.keys if (key.name, key.version) == (name, version)]
         if not gone and self.under(root):
+            _finish(self._path)  # what an earlier try could not overwrite
             return
         keys = KeySet(tuple(key for key in self.keys.keys if key not in gone))
         own = bytes(bytearray(root))  # the request's is overwritten once it is answered
@@ -88,6 +89,7 @@ class KeyFile:
 
     def _replace(self, keys: KeySet, root_version: int, root: bytes) -> None:
         record = keys.seal(self.tenant, self._compartment, root_version, root)
+        _finish(self._path)  # an earlier one that the disk refused half way
         new, old = _beside(self._path)
         descriptor = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
         try:
