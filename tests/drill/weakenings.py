@@ -342,6 +342,11 @@ MAIL = (
         ("access/gates-bring-bindings",),
     ),
     _one(
+        "keyring-believed-about-generations", "store/handle_session.py",
+        'if _any(connection, "<", values) or not _any(connection, ">=", values):', "if request.below < 0:",
+        "keyring/keyring-shuts-mail-out",
+    ),
+    _one(
         "older-seed-kept", "keyring/renewal.py", ".without_previous()", "", "access/access-asks-dropped-keys",
     ),
     _one(

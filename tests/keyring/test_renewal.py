@@ -217,6 +217,19 @@ def test_many_logins_at_once_make_one_new_key_and_all_are_admitted(tmp_path: Pat
     run(tmp_path, work)
 
 
+def test_an_app_password_whose_record_is_damaged_does_not_stand_in_the_way(tmp_path: Path) -> None:
+    async def work(cell: TwoHalves) -> None:
+        account = await cell.add_account(MAIN)
+        await make(cell, account)
+        bid = cell.state("keyring").keys.bid(account, 1)
+        spoil = "UPDATE half SET record = x'00' WHERE bid = ?"
+        await cell.database("keyring").write(lambda connection: connection.execute(spoil, (bid,)))
+        await order(cell)
+        assert binding_of(cell, account, await cell.log_in(account, MAIN)).generation == 2
+
+    run(tmp_path, work)
+
+
 def test_accounts_made_after_an_order_need_no_renewal(tmp_path: Path) -> None:
     async def work(cell: TwoHalves) -> None:
         await cell.add_account(MAIN)

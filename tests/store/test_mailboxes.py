@@ -201,3 +201,33 @@ def test_quota_tells_how_many_messages_there_may_be(run):
         assert (quota.used, quota.allowed, quota.messages, quota.messages_allowed) == (70, 5000, 1, 4_000_000)
 
     run(scenario)
+
+
+def test_names_are_replaced_by_their_old_tags_and_those_that_are_gone_are_left_out(run):
+    async def scenario(world):
+        client = await world.session(await world.account())
+        one, two, old, other, new = [new_id() for _ in range(5)]
+        await client.change(to_store.CreateMailbox, one, b"one", old)
+        await client.change(to_store.CreateMailbox, two, b"two", other)
+        modseq = (await client.row(one)).modseq
+        changes = (to_store.NewName(old, new, b"ONE"), to_store.NewName(new_id(), new_id(), b"gone"))
+        for _ in range(2):  # again changes nothing
+            await client.change(to_store.ReplaceNames, to_store.NameTable.MAILBOX, changes)
+        row = await client.row(one)
+        assert (row.sealed_name, row.modseq) == (b"ONE", modseq)
+        clash = (to_store.NewName(new, old, b"x"), to_store.NewName(other, old, b"x"))
+        await refused_with("mailbox-exists", client.change(to_store.ReplaceNames, to_store.NameTable.MAILBOX, clash))
+        assert (await client.row(one)).sealed_name == b"ONE"
+        await client.change(to_store.SetSubscription, old, b"inbox", True)
+        await client.change(to_store.SetSubscription, new, b"INBOX", True)
+        both = (to_store.NewName(old, new, b"again"),)
+        await client.change(to_store.ReplaceNames, to_store.NameTable.SUBSCRIPTION, both)
+        (subscribed,) = (await client.ask(to_store.ListSubscriptions)).rows
+        assert (subscribed.tag, subscribed.sealed_name) == (new, b"again")
+        await client.change(to_store.AddKeyword, old, b"word")
+        await client.change(to_store.ReplaceNames, to_store.NameTable.KEYWORD, both)
+        (keyword,) = (await client.ask(to_store.ListKeywords)).rows
+        assert (keyword.bit, keyword.tag, keyword.sealed_name) == (5, new, b"again")
+        await refused_with("bad-table", client.change(to_store.ReplaceNames, 4, both))
+
+    run(scenario)

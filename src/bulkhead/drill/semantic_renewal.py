@@ -17,30 +17,40 @@ from bulkhead.boundary.messages.to_keyring import (
     Session,
     SlottedKey,
 )
-from bulkhead.drill.bare_cell import BareCell, Person, answer, stamp, weakened
+from bulkhead.boundary.messages.to_store import CreateMailbox, EndGenerations, GrantSessions
+from bulkhead.drill.bare_cell import BareCell, Person, answer, letter, stamp, weakened
 from bulkhead.drill.in_bare_cell import Finding, SemanticAct, probes_of
 from bulkhead.drill.semantic import Column
 from bulkhead.drill.semantic_directory import HANDLERS, HostileDirectory, arrives, sealer_of
 from bulkhead.errors import IntegrityError
-from bulkhead.identifiers import EmailId
+from bulkhead.identifiers import EmailId, MailboxId, new_id
 from bulkhead.records.mailbox import sign_binding
 from bulkhead.records.message import open_key_box, seal_key_box
 from bulkhead.records.name import NameKind, SealedName, open_name, seal_name
 from bulkhead.records.page import Page
 from bulkhead.records.seed import MailboxSeed, new_secret
 from bulkhead.records.slot import open_slot, seal_slot
-from bulkhead.store import rows
+from bulkhead.store import handle_session, rows
 
 EMAIL, KEY = EmailId(bytes(range(16))), bytes(range(32))
 
 
 async def _renew(cell: BareCell, person: Person) -> Session:
-    """The person's session after the renewal; it has no mail, so the older seed is dropped at once."""
+    """The person's session after the renewal, the older seed dropped: one folder is under the new one."""
     await cell.ask("cli", "keyring", RenewMailboxes(stamp(), "drill"))
     _, session = await cell.log_in("access", person)
+    await _settled(cell)
+    name = seal_name(session.metadata_key, 2, person.account, NameKind.FOLDER, "Folder")
+    make = CreateMailbox(stamp(), session.handle, MailboxId(new_id()), name.tag + name.record, name.tag)
+    await cell.ask("access", "store", make)
+    _, session = await cell.log_in("access", person)
+    await _settled(cell)
+    return session
+
+
+async def _settled(cell: BareCell) -> None:
     for task in list(cell.keyring.renewal._settling.values()):
         await task
-    return session
 
 
 def _seed(cell: BareCell) -> MailboxSeed:
@@ -141,6 +151,22 @@ async def bring_binding(cell: BareCell) -> Finding:
     return Finding(reached, 2 * len(tries), control)
 
 
+async def shut_out(cell: BareCell) -> Finding:
+    """Generations that never were, named to store as the lowest to be taken in: mail must go on to arrive."""
+    empty, used = await cell.add_person("empty"), await cell.add_person("used")
+    await cell.deliver(used, letter())
+    hostile = await cell.replace("keyring", None, {})
+    await answer(hostile, "store", GrantSessions((), True, 0))
+    tries = [(person, below) for person in (empty, used) for below in (2, 3, 0xFFFFFFFF)]
+    reached = 0
+    for person, below in tries:
+        await answer(hostile, "store", EndGenerations(person.account, below))
+        reached += not await arrives(cell, "mx", person.address, sealer_of(cell))
+    with weakened(handle_session, "_any", lambda _, compared, __: compared == ">="):  # store looks at nothing
+        await answer(hostile, "store", EndGenerations(used.account, 2))
+    return Finding(reached, len(tries), not await arrives(cell, "mx", used.address, sealer_of(cell)))
+
+
 async def ask_dropped(cell: BareCell) -> Finding:
     """Keys of a generation that was dropped, of none, and of one to come, with a live session."""
     person = await cell.add_person()
@@ -181,6 +207,11 @@ ACTS = (
         "directory-shows-old-binding", "directory", (Column.MAIL_IN_TRANSIT,),
         "a binding of before a renewal, once the older seed is dropped", "mail sealed to it is taken",
         "store takes what is under any generation", show_old_binding,
+    ),
+    SemanticAct(
+        "keyring-shuts-mail-out", "keyring", (Column.MAIL_IN_TRANSIT,),
+        "generations that never were, as the lowest that store is to take in", "mail by the genuine binding is refused",
+        "store looks at nothing that is there", shut_out,
     ),
     SemanticAct(
         "gates-bring-bindings", "access", (Column.MAIL_IN_TRANSIT,),

@@ -1,15 +1,13 @@
 """What sessions exist: GrantSessions and RevokeSessions from keyring."""
 
 import sqlite3
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Mapping
 
 from bulkhead.boundary.body import BodyReader
 from bulkhead.boundary.messages.fields import Done
 from bulkhead.boundary.messages.to_store import EndGenerations, GenerationsEnded, GrantSessions, RevokeSessions
 from bulkhead.boundary.terms import Channel
 from bulkhead.errors import Refused
-from bulkhead.store.changes import Effects
-from bulkhead.store.retention import release_older
 from bulkhead.store.state import State, now_ms
 
 EPOCH_AHEAD_MS = 60_000  # how far in the future an epoch, which is a time, may lie
@@ -67,29 +65,34 @@ async def _raise_epoch(state: State, epoch: int) -> Done:
 async def end_generations(
     state: State, peer: Channel, request: EndGenerations, body: BodyReader | None
 ) -> GenerationsEnded:
-    """Whether names, pages or arrived mail are under an older generation; if none is, none is taken in any more."""
-    below = request.below.to_bytes(4, "big")
+    """Whether names, pages or arrived mail are under an older generation; if none is, none is taken in any more.
 
-    def work(connection: sqlite3.Connection, effects: Effects) -> bool:
+    Not before something is under this one: keyring alone shuts out nobody's mail by a generation that never was.
+    """
+
+    def work(connection: sqlite3.Connection) -> bool:
         row = connection.execute("SELECT seq FROM account WHERE account = ?", (request.account,)).fetchone()
         if row is None:
             return False
-        found = {"account": row[0], "below": request.below, "octets": below}
-        if any(connection.execute(query, found).fetchone() for query in _OLDER):
+        values = {"account": row[0], "below": request.below, "octets": request.below.to_bytes(4, "big")}
+        if _any(connection, "<", values) or not _any(connection, ">=", values):
             return True
-        release_older(connection, effects, row[0], below)
         connection.execute("UPDATE account SET generation = max(generation, ?) WHERE seq = ?", (request.below, row[0]))
         return False
 
-    return GenerationsEnded(await state.commit_step(work))
+    return GenerationsEnded(await state.database.write(work))
+
+
+def _any(connection: sqlite3.Connection, compared: str, values: Mapping[str, object]) -> bool:
+    """Whether anything of the account is under a generation that compares so."""
+    return any(connection.execute(query.format(compared), values).fetchone() for query in _UNDER)
 
 
 # A header has the generation in its octets 3 to 6; the tag of a mailbox's name, 16 octets, lies before its record.
-_OLDER = (
-    "SELECT 1 FROM page WHERE account = :account AND generation < :below",
-    "SELECT 1 FROM email e WHERE account = :account AND page = 0 AND substr(sealed_key, 4, 4) < :octets"
-    " AND refs > (SELECT count(*) FROM deleted d WHERE d.email = e.seq) LIMIT 1",  # what is only kept holds up no key
-    "SELECT 1 FROM mailbox WHERE account = :account AND tag IS NOT NULL AND substr(sealed_name, 20, 4) < :octets",
-    "SELECT 1 FROM keyword WHERE account = :account AND substr(sealed_name, 4, 4) < :octets",
-    "SELECT 1 FROM subscription WHERE account = :account AND substr(sealed_name, 4, 4) < :octets",
+_UNDER = (
+    "SELECT 1 FROM page WHERE account = :account AND generation {} :below LIMIT 1",
+    "SELECT 1 FROM mailbox WHERE account = :account AND tag IS NOT NULL AND substr(sealed_name, 20, 4) {} :octets",
+    "SELECT 1 FROM keyword WHERE account = :account AND substr(sealed_name, 4, 4) {} :octets",
+    "SELECT 1 FROM subscription WHERE account = :account AND substr(sealed_name, 4, 4) {} :octets",
+    "SELECT 1 FROM email WHERE account = :account AND page = 0 AND substr(sealed_key, 4, 4) {} :octets LIMIT 1",
 )
