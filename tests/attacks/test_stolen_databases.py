@@ -18,7 +18,7 @@ from tests.attacks.offline import Attack, Found, Loot, Salt, guessed_salts, stea
 from tests.auth.test_app_passwords import make
 from tests.auth.test_auth_imported import set_imported
 from tests.credentials import second_implementation as two
-from tests.keyring.test_rotation import NEXT_ROOT, rotate_both
+from tests.keyring.test_rotation import NEXT_ROOT, destroy, rotate
 from tests.keyring.two_halves import (
     CHEAP,
     ROOT_KEY,
@@ -98,7 +98,9 @@ def town(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Town]:
             await populate(cell, town)
             copy_of(cell, town.before)  # while it runs: the write-ahead logs are not empty
             assert all((town.before / name / f"{name}.sqlite-wal").stat().st_size for name in HOLDERS)
-            await rotate_both(cell)
+            for name in HOLDERS:
+                await rotate(cell, name, emergency=True)
+                await destroy(cell, name, 1)
 
         async with opened(new_cell(root / "nobody")) as cell:
             account = await cell.add_account(strong := secrets.token_bytes(20))
