@@ -12,7 +12,7 @@ from cryptography.hazmat.primitives.kdf.argon2 import Argon2id
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
 SUITE_OF = {1: 1, 2: 1, 3: 1, 4: 1, 5: 3, 6: 1, 7: 1, 8: 6, 9: 6, 10: 3, 11: 1, 16: 3, 17: 4, 18: 4, 19: 5, 20: 1,
-            21: 2, 22: 1, 23: 1, 32: 3, 33: 4, 34: 5, 48: 1}  # fmt: skip
+            21: 2, 22: 1, 23: 1, 32: 3, 33: 4, 34: 5, 48: 1, 64: 3, 65: 5}  # fmt: skip
 
 
 def u32(number):
@@ -157,3 +157,25 @@ def read_msgpack(data):
         item, rest = read_msgpack(rest)
         out.append(item)
     return out, rest
+
+
+def read_backup_lead(stream):
+    """(head, shares, record of the chunks)"""
+    assert stream[:5] == b"BHBK\x01"
+    at, parts = 5, []
+    for _ in range(3):
+        size = int.from_bytes(stream[at : at + 2], "big")
+        parts.append(stream[at + 2 : at + 2 + size])
+        at += 2 + size
+    return parts[0], parts[1:], stream[at:]
+
+
+def read_backup_files(data):
+    files = []
+    while size := int.from_bytes(data[:2], "big"):
+        name, data = data[2 : 2 + size], data[2 + size :]
+        length = int.from_bytes(data[:8], "big")
+        files.append((name, data[8 : 8 + length]))
+        data = data[8 + length :]
+    assert data == b"\0\0"
+    return files

@@ -12,7 +12,7 @@ def _decode(name, value):
         return bytes.fromhex(value)
     if name == "keys":
         return [(key, version, bytes.fromhex(secret)) for key, version, secret in value]
-    if name == "entries":
+    if name in {"entries", "file_names"}:
         return tuple(bytes.fromhex(entry) for entry in value)
     return value
 

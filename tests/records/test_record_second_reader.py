@@ -1,6 +1,7 @@
 """docs/formats.md is enough to read every golden file."""
 
 import hashlib
+import json
 
 from tests.records import record_second_reader as reader
 from tests.records.record_vectors import cases, pattern
@@ -160,3 +161,22 @@ def test_key_set_follows_the_page():
         value, rest = reader.read_msgpack(body)
         assert rest == b""
         assert value == [[list(key) for key in case["keys"]]]
+
+
+def test_backup_stream_follows_the_page():
+    for case in cases("backup"):
+        head, shares, record = reader.read_backup_lead(case["stream"])
+        assert head == case["head"]
+        fields = json.loads(head)
+        place = [fields[name].encode() for name in ("tenant", "compartment", "backup")]
+        at = [*place, hashlib.sha256(head).digest()]
+        opened = [
+            reader.open_hpke(share, 64, 1, case[f"{party}_private_key"], *at, bytes((holder,)))
+            for holder, (party, share) in enumerate(zip(("partner", "operator"), shares, strict=True), 1)
+        ]
+        assert opened == [case["share_1"], case["share_2"]]
+        key = reader.kdf(b"".join(opened), "backup", *at)
+        files = reader.read_backup_files(reader.open_body(record, 65, key, *at))
+        assert files == [
+            (name, pattern(size)) for name, size in zip(case["file_names"], case["pattern_sizes"], strict=True)
+        ]

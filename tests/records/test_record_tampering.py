@@ -1,5 +1,7 @@
 """One changed byte, one byte more or less, or another place: IntegrityError, and no secret in what is printed."""
 
+from dataclasses import replace
+
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
@@ -11,6 +13,7 @@ from bulkhead.errors import ConfigError, IntegrityError, Refused
 from bulkhead.identifiers import AccountId, TenantId
 from bulkhead.records import (
     app_password,
+    backup,
     halves,
     keyfile,
     mailbox,
@@ -268,6 +271,22 @@ def openers():
         c["body_record"],
         lambda r, c=c: list(queued.open_queue_body_pieces(c["message_key"], c["queue_id"], [r])),
         [lambda r, c=c: list(queued.open_queue_body_pieces(c["message_key"], OTHER, [r]))],
+    )
+    c = cases("backup")[0]
+    lead = backup.read_lead(c["stream"])
+    parties = backup.PrivateKeys(private(c["partner_private_key"]), private(c["operator_private_key"]))
+    other = backup.Sealed(replace(lead.head, compartment="auth"), lead.shares, lead.length)
+    yield (
+        "backup share",
+        lead.shares[1],
+        lambda r, a=lead: backup.Sealed(a.head, (a.shares[0], r), a.length).key(parties),
+        [lambda r, a=lead: backup.Sealed(other.head, (a.shares[0], r), a.length).key(parties)],
+    )
+    yield (
+        "backup stream",
+        c["stream"][lead.length :],
+        lambda r: list(backup.StreamOpener(lead, parties).files([r])),
+        [lambda r: list(backup.StreamOpener(other, parties).files([r]))],
     )
     c = cases("key_set")[0]
     yield (

@@ -9,6 +9,7 @@ from tests.records.record_vectors import VECTORS, cases, pattern
 
 from bulkhead.records import (
     app_password,
+    backup,
     credential,
     halves,
     keyfile,
@@ -33,7 +34,7 @@ def test_every_kind_has_a_suite_and_every_file_a_test():
     assert set(SUITES) == set(Kind)
     assert all(suite in Suite for suites in SUITES.values() for suite in suites)
     known = {"seed", "credential", "auth_half", "keyring_half", "mailbox", "binding", "recovery_order", "message",
-             "slot", "page", "name", "queued", "key_set", "recovery_file",
+             "slot", "page", "name", "queued", "key_set", "recovery_file", "backup",
              "app_password"}  # fmt: skip
     assert {path.stem for path in VECTORS.glob("*.json")} == known
 
@@ -238,3 +239,19 @@ def test_recovery_file_vectors():
         tenant, holder, public = recovery_file.read_recovery_public(case["public_text"])
         assert (tenant, holder) == (key.tenant, key.holder)
         assert public.public_key.public_bytes_raw() == key.public().public_key.public_bytes_raw()
+
+
+def test_backup_vectors():
+    for case in cases("backup"):
+        lead = backup.read_lead(case["stream"])
+        assert lead.head.encode() == case["head"]
+        private = [X25519PrivateKey.from_private_bytes(case[f"{p}_private_key"]) for p in ("partner", "operator")]
+        found = {}
+        for file, size, piece in backup.StreamOpener(lead, backup.PrivateKeys(*private)).files(
+            [case["stream"][lead.length :]]
+        ):
+            found[file.encode()] = found.get(file.encode(), b"") + piece
+            assert size in case["pattern_sizes"]
+        assert found == {
+            file: pattern(size) for file, size in zip(case["file_names"], case["pattern_sizes"], strict=True)
+        }

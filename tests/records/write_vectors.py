@@ -14,6 +14,7 @@ from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 
 from bulkhead.records import (
     app_password,
+    backup,
     credential,
     halves,
     keyfile,
@@ -61,6 +62,36 @@ def plain(value):
 
 def raw_private(key):
     return key.private_bytes_raw()
+
+
+def backup_file():
+    return [backup_case({"keyring.sqlite": 300, "empty": 0}), backup_case({"segments/0000000001.seg": 70_000})]
+
+
+def backup_case(sizes):
+    needs, notes = {"ring": (1, 2)}, {"entries": 7}
+    head = backup.Head(
+        TENANT, "keyring", "20261122T071500Z-0badcafe", backup.STREAM, 1795330000000, "0.1.0", needs, notes
+    )
+    private = [X25519PrivateKey.from_private_bytes(fixed(f"recovery {party}")) for party in ("partner", "operator")]
+    keys = [mailbox.RecoveryKey(1, key.public_key()) for key in private]
+    shares = fixed("backup share 1"), fixed("backup share 2")
+    sealer = backup.StreamSealer(head, backup.Recipients(*keys), shares=shares)
+    pieces = [sealer.begin()]
+    for file, size in sizes.items():
+        pieces += [*sealer.file(file, size), *sealer.update(pattern(size))]
+    return {
+        "tenant": TENANT,
+        "compartment": "keyring",
+        "head": head.encode(),
+        "share_1": shares[0],
+        "share_2": shares[1],
+        "partner_private_key": raw_private(private[0]),
+        "operator_private_key": raw_private(private[1]),
+        "stream": b"".join([*pieces, *sealer.end()]),
+        "file_names": [file.encode() for file in sizes],
+        "pattern_sizes": list(sizes.values()),
+    }
 
 
 def seed_file():
@@ -466,6 +497,7 @@ FILES = {
     "name": name_file,
     "queued": queued_file,
     "key_set": key_set_file,
+    "backup": backup_file,
     "recovery_file": recovery_file_file,
 }
 

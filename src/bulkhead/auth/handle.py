@@ -1,7 +1,7 @@
 """One function per message to auth. PEERS says who may send which; what they rest on is in the other modules."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from sqlite3 import Connection
 from typing import Any
@@ -13,7 +13,7 @@ from bulkhead.auth.known import Known
 from bulkhead.auth.limits import Limit, Limits
 from bulkhead.auth.logins import LoginCounts, Logins, scopes_of
 from bulkhead.auth.passwords import Passwords
-from bulkhead.auth.rows import AUTH, Keys, Rows
+from bulkhead.auth.rows import AUTH, Keys, Rows, set_state
 from bulkhead.auth.schema import LoginState
 from bulkhead.auth.stretching import Stretching
 from bulkhead.auth.watch import Watch
@@ -24,14 +24,14 @@ from bulkhead.boundary.messages import to_auth as m
 from bulkhead.boundary.messages.census import AccountRecords, RecordPage
 from bulkhead.boundary.messages.fields import Done, Request
 from bulkhead.errors import Refused
+from bulkhead.holder import backup
 from bulkhead.holder.database import Database
 from bulkhead.holder.outbox import Outbox, note
 from bulkhead.holder.revocation import Revocation
 from bulkhead.holder.rotation import Part, Rotation, handlers
 from bulkhead.holder.stop import TenantStop
 from bulkhead.holder.walk import count_keys
-from bulkhead.records.credential import State, StretchParameters
-from bulkhead.records.halves import AuthHalf
+from bulkhead.records.credential import StretchParameters
 from bulkhead.records.record import Kind
 
 SEALED = (Part("half", "bid", "g", Kind.AUTH_HALF), Part("app_password", "bid", "1", Kind.APP_PASSWORD_NOTE))
@@ -51,6 +51,7 @@ class Auth:
     logins: Logins
     passwords: Passwords
     rotation: Rotation
+    backups: backup.Backups = field(init=False)
 
     @classmethod
     def opened(
@@ -209,24 +210,9 @@ async def match_auth(auth: Auth, _: Channel, request: m.MatchAuth, __: _Body) ->
 
 
 def _set_state(connection: Connection, *, keys: Keys, owner: bytes, request: m.SetLoginState) -> None:
-    state = request.state
-    row = connection.execute("SELECT state FROM account WHERE owner = ?", (owner,)).fetchone()
-    if row is not None and row[0] == LoginState.DESTROYED and state != LoginState.DESTROYED:
-        raise Refused("the account was destroyed", code="tombstone")
-    connection.execute("INSERT OR REPLACE INTO account VALUES (?, ?)", (owner, state))
-    if state == LoginState.DESTROYED:
-        connection.execute("DELETE FROM half WHERE owner = ?", (owner,))
-        connection.execute("DELETE FROM app_password WHERE owner = ?", (owner,))
-        connection.execute("DELETE FROM known WHERE owner = ?", (owner,))
-        if row is None or row[0] != LoginState.DESTROYED:
-            details = {"version": keys.keys.current(AUTH)[0]}
-            note(connection, "HalfDestroyed", request.stamp.actor, details, request.account)
-        return
-    new = State.SUSPENDED if state == LoginState.SUSPENDED else State.ACTIVE
-    for bid, g, record in connection.execute("SELECT bid, g, record FROM half WHERE owner = ?", (owner,)).fetchall():
-        half = keys.open(record, bid, g)
-        changed = AuthHalf(half.scope, new, half.salt, half.parameters, half.release_hash, half.legacy)
-        connection.execute("UPDATE half SET record = ? WHERE bid = ?", (keys.seal(changed, bid, g), bid))
+    if set_state(connection, keys=keys, owner=owner, state=request.state):
+        details = {"version": keys.keys.current(AUTH)[0]}
+        note(connection, "HalfDestroyed", request.stamp.actor, details, request.account)
 
 
 HANDLERS: Mapping[type[Request[Any]], Handler] = {
@@ -245,4 +231,5 @@ HANDLERS: Mapping[type[Request[Any]], Handler] = {
     m.CheckAuth: check_auth,
     m.MatchAuth: match_auth,
     **handlers(m.RotateKey, m.ReadRotation, m.DestroyKey),
+    **backup.handlers(m.BeginBackup, m.ReadBackup, m.EscrowKeys),
 }

@@ -42,6 +42,7 @@ from bulkhead.boundary.messages.to_auth import ChangePassword, SetPassword
 from bulkhead.boundary.messages.to_keyring import AddHalf, DropHalves, HalfAdded, ReadHalfStates
 from bulkhead.config.rules import LEGACY_SECONDS
 from bulkhead.errors import Error, Refused, TemporaryFailure
+from bulkhead.holder.barrier import Barrier
 from bulkhead.holder.database import Database
 from bulkhead.holder.outbox import note
 from bulkhead.holder.witness import ledger_text
@@ -97,6 +98,7 @@ class Passwords:
         self._restretching: set[asyncio.Task[None]] = set()
         self._unfinished = asyncio.Event()
         self._unfinished.set()
+        self._free = Barrier()
         self._task = asyncio.get_running_loop().create_task(self._finish_forever())
 
     async def set(self, request: SetPassword) -> Done:
@@ -173,6 +175,7 @@ class Passwords:
 
     async def make(self, new: NewHalf, request: Mutation[R] | None = None) -> R:
         """Take a half through the three steps, once for a request. Raises Refused, TemporaryFailure."""
+        await self._free.wait()
         bid = self._rows.bid(new.account, new.cred)
         if bid in self._changing:
             raise TemporaryFailure("this password is being changed", code="busy")
@@ -259,6 +262,10 @@ class Passwords:
             return ()
         return (await self._exchange.to("keyring").call(ReadHalfStates(account, creds))).states
 
+    async def hold(self) -> Callable[[], bool]:
+        """Let no change take a step until what this gives is called, which says whether none did; for a backup."""
+        return await self._free.hold(lambda: bool(self._changing))
+
     async def settle_later(self, bid: bytes) -> None:
         """Step 3 now if keyring answers; else by the finisher: the new password is set either way."""
         try:
@@ -287,6 +294,7 @@ class Passwords:
     async def _finish_all(self) -> bool:
         """Settle every change that nobody is at; False where keyring did not answer."""
         for (bid,) in self._database.read("SELECT bid FROM change"):
+            await self._free.wait()
             if bid in self._changing:
                 continue
             self._changing.add(bid)

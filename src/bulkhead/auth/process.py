@@ -16,6 +16,7 @@ from bulkhead.auth.rows import Keys
 from bulkhead.auth.schema import MIGRATIONS
 from bulkhead.boundary.host import Host, Service
 from bulkhead.errors import Error
+from bulkhead.holder.backup import of_database
 from bulkhead.holder.database import Database
 from bulkhead.holder.keys import open_key_file
 from bulkhead.holder.outbox import note
@@ -54,6 +55,7 @@ class AuthService:
         self._auth.passwords.stop()
         self._auth.outbox.stop()
         self._auth.rotation.stop()
+        await self._auth.backups.stop()
         self._auth.stretching.stop()
         await self._flush_known()
         await self._auth.database.close()
@@ -114,5 +116,6 @@ async def start(host: Host, *, parameters: StretchParameters | None = None) -> S
     keys = Keys.of(host.tenant, open_key_file(host))
     database = Database(DATABASE, MIGRATIONS, secure_delete=True)
     auth = Auth.opened(database, keys, host.exchange, host.settings, parameters or StretchParameters())
+    auth.backups = of_database(host, database, keys.keys, auth.rotation.needed, auth.passwords.hold)
     host.exchange.serve(auth, HANDLERS)
     return AuthService(auth, host.files)

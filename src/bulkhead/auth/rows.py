@@ -4,6 +4,7 @@ import hashlib
 import hmac
 import secrets
 from dataclasses import dataclass, field, replace
+from sqlite3 import Connection
 
 from bulkhead.auth.schema import LoginState
 from bulkhead.errors import IntegrityError, Refused
@@ -117,3 +118,22 @@ class Rows:
         """The account's LoginState."""
         row = self._database.first("SELECT state FROM account WHERE owner = ?", (self.owner(account),))
         return LoginState.OPEN if row is None else int(row[0])
+
+
+def set_state(connection: Connection, *, keys: Keys, owner: bytes, state: int) -> bool:
+    """Open, suspend or destroy an account here; whether it was destroyed now. Raises Refused (`tombstone`)."""
+    row = connection.execute("SELECT state FROM account WHERE owner = ?", (owner,)).fetchone()
+    if row is not None and row[0] == LoginState.DESTROYED and state != LoginState.DESTROYED:
+        raise Refused("the account was destroyed", code="tombstone")
+    connection.execute("INSERT OR REPLACE INTO account VALUES (?, ?)", (owner, state))
+    if state == LoginState.DESTROYED:
+        connection.execute("DELETE FROM half WHERE owner = ?", (owner,))
+        connection.execute("DELETE FROM app_password WHERE owner = ?", (owner,))
+        connection.execute("DELETE FROM known WHERE owner = ?", (owner,))
+        return row is None or row[0] != LoginState.DESTROYED
+    new = State.SUSPENDED if state == LoginState.SUSPENDED else State.ACTIVE
+    for bid, g, record in connection.execute("SELECT bid, g, record FROM half WHERE owner = ?", (owner,)).fetchall():
+        half = keys.open(record, bid, g)
+        changed = AuthHalf(half.scope, new, half.salt, half.parameters, half.release_hash, half.legacy)
+        connection.execute("UPDATE half SET record = ? WHERE bid = ?", (keys.seal(changed, bid, g), bid))
+    return False

@@ -23,6 +23,7 @@ class Peering:
     descriptors: bool = False  # the server hands over sockets with its replies
 
 
+_BACKUP = ("BeginBackup", "ReadBackup", "EscrowKeys")
 _LOOK_UP_AND_APPEND = ("CheckRoom", "DeliverMail")
 _BY_HANDLE = (
     "ListMailboxes", "CreateMailbox", "RenameMailboxes",
@@ -73,33 +74,35 @@ PEERS: tuple[Peering, ...] = (
         "cli", "directory",
         ("AddDomain", "ListDomains", "AddAccount", "ListAccounts",
          "ShowAccount", "SetAccountStatus", "CountAccounts",
-         "CheckDirectory", "ListStatuses", "FindLogin"),
+         "CheckDirectory", "ListStatuses", "FindLogin", *_BACKUP),
     ),
     Peering(
         "cli", "auth",
         ("SetPassword", "ChangePassword", "AddAppPassword", "ListAppPasswords", "RevokeAppPasswords",
          "RevokeCredentials", "StopTenantLogins", "LiftTenantStop", "SetLoginState",
-         "CountCredentials", "CountLogins", "CheckAuth", "MatchAuth", "RotateKey", "ReadRotation", "DestroyKey"),
+         "CountCredentials", "CountLogins", "CheckAuth", "MatchAuth", "RotateKey", "ReadRotation", "DestroyKey",
+         *_BACKUP),
     ),
     Peering(
         "cli", "keyring",
         ("CreateMailboxKeys", "BeginRecovery", "GrantRecovery",
          "StopTenantSessions", "LiftSessionStop", "SetHalfState", "RevokeCredentials", "RenewMailboxes",
          "CountKeyring", "CheckKeyring", "MatchKeyring", "RotateKey", "ReadRotation", "DestroyKey",
-         "ExportKeys"),
+         "ExportKeys", *_BACKUP),
     ),
     Peering(
         "cli", "store",
         ("OpenAccount", "DestroyAccount", "CountStore", "CheckStore",
-         "ExportMailboxes", "ExportNames", "ExportRows", "ExportParts", "ListDeleted", "UndeleteMessages"),
+         "ExportMailboxes", "ExportNames", "ExportRows", "ExportParts", "ListDeleted", "UndeleteMessages",
+         *_BACKUP),
     ),
-    Peering("cli", "queue", ("ListQueue", "RetryNow", "DestroyQueued", "CountQueue", "CheckQueue")),
-    Peering("cli", "incident", ("PlantCanaries", "ListCanaries", "CheckIncident")),
+    Peering("cli", "queue", ("ListQueue", "RetryNow", "DestroyQueued", "CountQueue", "CheckQueue", *_BACKUP)),
+    Peering("cli", "incident", ("PlantCanaries", "ListCanaries", "CheckIncident", *_BACKUP)),
     Peering(
         "cli", "ledger",
         ("ReadCheckpoint", "ReadEntries", "ProveInclusion", "ProveConsistency",
          "CheckLedger", "RecordDrill", "RecordCensus", "RecordOblivion", "RecordExport",
-         "RecordUndelete"),
+         "RecordUndelete", "RecordBackup", *_BACKUP),
     ),
 )  # fmt: skip
 

@@ -1,6 +1,7 @@
 """COMMANDS: the rows of the tree. Standard library only."""
 
 from bulkhead.cli.app_password_commands import APP_PASSWORD_COMMANDS
+from bulkhead.cli.backup_commands import BACKUP_COMMANDS
 from bulkhead.cli.credentials_commands import CREDENTIALS_COMMANDS
 from bulkhead.cli.directory_commands import DIRECTORY_COMMANDS
 from bulkhead.cli.exit_codes import ExitCode
@@ -19,6 +20,7 @@ GROUPS = {
     "credentials": "How passwords are protected, and the keys that they are sealed under.",
     "app-password": "Passwords for one device and some services.",
     "credentials breached": "Passwords that were stolen elsewhere, and may not be used here.",
+    "backup": "Copies of a cell that only both recovery keys open.",
     "queue": "Outbound mail that waits.",
     "ledger": "The tenant's tamper-evident log.",
     "export": "A tenant's mail, carried away.",
@@ -362,6 +364,7 @@ COMMANDS: tuple[Command, ...] = (
     *CREDENTIALS_COMMANDS,
     *APP_PASSWORD_COMMANDS,
     *INCIDENT_COMMANDS,
+    *BACKUP_COMMANDS,
     *_MAIL,
     *EXPORT_COMMANDS,
     *_DEMO,

@@ -96,6 +96,7 @@ CREDENTIALS_COMMANDS = (
         exits=(ExitCode.FINDING, *LIVE),
         json_keys={
             "tenant": "the tenant's id",
+            "dead_backups": "ids of the backups in backup.directory that need a key destroyed now, a list",
             "keys": "one object a compartment",
             "keys[].compartment": "`auth` (K_auth) or `keyring` (K_ring)",
             "keys[].version": "the version in force",
@@ -108,8 +109,8 @@ CREDENTIALS_COMMANDS = (
             "keys[].kept[].until": "from when on it may be destroyed, ms since 1970; 0: at once",
         },
         text="Goes on where an earlier one was cut short. Old versions whose time has come are destroyed: the ledger "
-        "has it first, then the key files are sealed anew under other root keys. Files in custody/ change: copy them "
-        "again. With --emergency a copy of both databases opens nothing from the end of the command on.",
+        "has it first, then the key files are sealed anew under other root keys. Files in custody/ and escrow/ change: "
+        "copy them again. With --emergency a copy of both databases opens nothing from the end of the command on.",
     ),
     Command(
         ("credentials", "renew-mailboxes"),

@@ -99,6 +99,8 @@ def _write_keys(layout: Layout, recovery: Mapping[Holder, RecoveryPrivateKey]) -
         "pinned.binding_key": _base64(keyring.binding_key),
         "pinned.queue_key": _base64(keyring.queue_key),
         "pinned.ledger_key": _base64(ledger_create.public_key(ledger)),
+        "pinned.recovery_partner": _base64(recovery[Holder.PARTNER].public().public_key.public_bytes_raw()),
+        "pinned.recovery_operator": _base64(recovery[Holder.OPERATOR].public().public_key.public_bytes_raw()),
     }
 
 

@@ -10,6 +10,8 @@ from typing import Any
 from bulkhead.boundary.messages import to_auth, to_keyring
 from bulkhead.boundary.messages.fields import Done, Request
 from bulkhead.boundary.messages.rotation import RetiredKey, RotationReport
+from bulkhead.cli.backup import escrow_keys
+from bulkhead.cli.backup_store import Shelf, backup_directory, destroy_escrow, escrow_folder, needed_versions
 from bulkhead.cli.exit_codes import ExitCode
 from bulkhead.cli.output import print_json, say, time_text
 from bulkhead.cli.road import Road, open_road, stamp, wait_for
@@ -74,12 +76,28 @@ def rotate(options: argparse.Namespace) -> int:
         raise ConfigError("--keep-days is 0 to 3660")
     road = open_road(options.directory, options.tenant)
     outcomes = wait_for(rotate_all(road, emergency=options.emergency, keep_days=options.keep_days))
+    dead = dead_backups(road, {(o.compartment, version) for o in outcomes for version in o.destroyed})
     if options.json:
-        print_json(options.command, {"tenant": options.tenant, "keys": [outcome.as_row() for outcome in outcomes]})
+        keys = [outcome.as_row() for outcome in outcomes]
+        print_json(options.command, {"tenant": options.tenant, "keys": keys, "dead_backups": dead})
     else:
         for outcome in outcomes:
             _tell(options.tenant, outcome)
+        for backup in dead:
+            print(f"{options.tenant}: backup {backup} is dead: a key that it needs is destroyed")
     return ExitCode.FINDING if any(outcome.unreadable for outcome in outcomes) else ExitCode.OK
+
+
+def dead_backups(road: Road, destroyed: set[tuple[str, int]]) -> list[str]:
+    """Whole backups in backup.directory that need one of these (compartment, version)."""
+    if not road.installation.settings.text("backup.directory"):
+        return []
+    shelf = Shelf(backup_directory(road.installation, ""), road.tenant.id)
+    return [
+        manifest.backup
+        for manifest in shelf.whole()
+        if any((compartment, version) in destroyed for compartment, _, version in needed_versions(manifest))
+    ]
 
 
 async def rotate_all(road: Road, *, emergency: bool, keep_days: int) -> list[Outcome]:
@@ -97,6 +115,7 @@ class _Rotating:
         self._requests = _REQUESTS[compartment]
         self._outcome = Outcome(compartment)
         self._said = time.monotonic()
+        self._escrow = escrow_folder(road.installation, road.tenant.id)
 
     async def run(self) -> Outcome:
         """Rotate, wait, destroy what is due."""
@@ -117,8 +136,11 @@ class _Rotating:
         outcome.records = max(outcome.records, report.done)  # all of them; it may have ended between two questions
         for key in report.retired:
             if key.destroy_after <= time.time() and (not key.destroy_after or not key.unreadable):
+                destroy_escrow(self._escrow, outcome.compartment)
                 await self._change_root(key.version)
                 outcome.destroyed += (key.version,)
+        if outcome.destroyed and self._escrow.exists():
+            await escrow_keys(self._road, (outcome.compartment,))
         report = await self._report()
         outcome.version, outcome.kept, outcome.seconds = report.version, report.retired, time.monotonic() - begin
         outcome.unreadable = max((key.unreadable for key in report.retired), default=outcome.unreadable)

@@ -94,9 +94,17 @@ _INSTALLATION: tuple[_Row, ...] = (
      "Sandbox levels below A that are accepted in production with several tenants; below B nothing is."),
     ("retired_slots", Kind.INTEGERS, (), _between(0, SLOT_MAX), (),
      "Slots of tenants that were removed; no tenant may take one again, because files and backups carry its user ids."),
+    ("backup.directory", Kind.TEXT, "", _NONE, (),
+     "Where `bulkhead backup` writes: an absolute path of a directory, which may be one whose files can only be added "
+     "to."),
+    ("backup.escrow", Kind.TEXT, "", _NONE, (),
+     "Where the sealed keys lie that a restore elsewhere needs: an absolute path of a directory in which files can be "
+     "overwritten; empty for `escrow/` in the installation."),
     ("log.level", Kind.CHOICE, "info", _among("debug", "info", "warning", "error"), COMPARTMENTS,
      "The least severe event that a compartment writes to its cell's log."),
 )  # fmt: skip
+
+_HOLDERS = ("directory", "auth", "keyring", "store", "queue", "ledger", "incident")
 
 _IDENTITY: tuple[_Row, ...] = (
     ("schema", Kind.INTEGER, REQUIRED, _between(SCHEMA, SCHEMA), (),
@@ -126,6 +134,12 @@ _IDENTITY: tuple[_Row, ...] = (
      "The Ed25519 public key under which this tenant's ledger signs checkpoints; written by `bulkhead tenant add`."),
     ("pinned.queue_key", Kind.KEY, "", _NONE, ("submit",),
      "The X25519 public key to which outbound messages are sealed; written by `bulkhead tenant add`."),
+    ("pinned.recovery_partner", Kind.KEY, "", _NONE, _HOLDERS,
+     "The partner's X25519 public recovery key, to which every backup is sealed beside the operator's; written by "
+     "`bulkhead tenant add`."),
+    ("pinned.recovery_operator", Kind.KEY, "", _NONE, _HOLDERS,
+     "The operator's X25519 public recovery key, to which every backup is sealed beside the partner's; written by "
+     "`bulkhead tenant add`."),
     ("custody.mode", Kind.CHOICE, "file", _among("file", "pkcs11"), (),
      "How root keys are kept that are made from now on: by `bulkhead credentials rotate` (docs/credentials.md)."),
     ("custody.module", Kind.TEXT, "", _NONE, (),
@@ -390,6 +404,7 @@ SECTIONS: Mapping[str, str] = {
     "log": "What is written about running.",
     "names": "Host names; each belongs to one compartment's certificate and to no other.",
     "pinned": "Public keys that compartments trust from their start.",
+    "backup": "Where backups and the keys that open them lie.",
     "custody": "Where the root keys of compartments are kept.",
     "listen": "Where the cell's listeners are bound.",
     "mx": "SMTP from other servers.",

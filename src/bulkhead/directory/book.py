@@ -242,19 +242,31 @@ class DirectoryBook:
         if old is new:
             return result
         check_transition(old, new)
-        connection.execute(
-            "UPDATE account SET status = ?, changed = ?, binding = CASE WHEN ? THEN NULL ELSE binding END "
-            "WHERE number = ?",
-            (new, now_ms(), new >= Status.CANCELLED, row[6]),
-        )
+        self._move(connection, row[6], old, new)
         if new is Status.PURGED:
-            self._bury(connection, row[6])
             result = AccountRow(account, "", new, row[3], row[5])
-        _count(connection, old, -1)
-        _count(connection, new, 1)
         details = {"from": old.name.lower(), "to": new.name.lower(), "reason": request.reason}
         outbox.note(connection, "AccountStatusChanged", request.stamp.actor, details, account)
         return result
+
+    def replay_status(self, connection: sqlite3.Connection, account: bytes, new: Status) -> bool:
+        """After a restore: the status that the ledger says an account came to; whether it was another one."""
+        row = connection.execute("SELECT number, status FROM account WHERE id = ?", (account,)).fetchone()
+        if row is None or row[1] == new or row[1] == Status.PURGED:
+            return False
+        self._move(connection, row[0], Status(row[1]), new)
+        return True
+
+    def _move(self, connection: sqlite3.Connection, number: int, old: Status, new: Status) -> None:
+        connection.execute(
+            "UPDATE account SET status = ?, changed = ?, binding = CASE WHEN ? THEN NULL ELSE binding END "
+            "WHERE number = ?",
+            (new, now_ms(), new >= Status.CANCELLED, number),
+        )
+        if new is Status.PURGED:
+            self._bury(connection, number)
+        _count(connection, old, -1)
+        _count(connection, new, 1)
 
     def _check_free(self, connection: sqlite3.Connection, address: Address, owner: Status | None) -> None:
         """Raises Refused: `address-taken`, or `tombstone` where it once was another person's."""

@@ -18,16 +18,19 @@ from bulkhead.boundary.messages.to_directory import (
     AccountRow,
     AddAccount,
     AddDomain,
+    BeginBackup,
     CheckDirectory,
     CheckSender,
     CountAccounts,
     DirectoryReport,
     DomainPage,
+    EscrowKeys,
     FindLogin,
     ListAccounts,
     ListDomains,
     ListStatuses,
     LoginAccount,
+    ReadBackup,
     Recipient,
     RecipientVerdict,
     RenewBinding,
@@ -41,6 +44,7 @@ from bulkhead.directory.check import check_directory
 from bulkhead.directory.guesses import Guesses
 from bulkhead.directory.transitions import Status
 from bulkhead.errors import Refused
+from bulkhead.holder import backup
 from bulkhead.holder.outbox import Outbox
 
 R = TypeVar("R", bound=Reply)
@@ -54,6 +58,7 @@ class Directory:
     book: DirectoryBook
     outbox: Outbox
     guesses: Guesses = field(default_factory=Guesses)
+    backups: backup.Backups = field(init=False)
 
 
 def resolve_recipient(
@@ -165,4 +170,5 @@ HANDLERS: Mapping[type[Request[Any]], Handler] = {
     CountAccounts: count_accounts,
     CheckDirectory: check,
     ListStatuses: list_statuses,
+    **backup.handlers(BeginBackup, ReadBackup, EscrowKeys),
 }

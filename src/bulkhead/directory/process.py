@@ -11,8 +11,9 @@ from bulkhead.directory.guesses import UNKNOWN_PER_MINUTE, Guesses
 from bulkhead.directory.handle import HANDLERS, Directory
 from bulkhead.directory.schema import DATABASE, MIGRATIONS
 from bulkhead.errors import ConfigError, PeerError
+from bulkhead.holder.backup import of_database
 from bulkhead.holder.database import Database
-from bulkhead.holder.keys import load_keys
+from bulkhead.holder.keys import open_key_file
 from bulkhead.holder.outbox import Outbox
 from bulkhead.identifiers import parse_address
 
@@ -32,12 +33,13 @@ class DirectoryService:
     async def stop(self) -> None:
         """Write what waits."""
         self._directory.outbox.stop()
+        await self._directory.backups.stop()
         await self._directory.book.database.close()
 
 
 async def start(host: Host) -> Service:
     """Open keys and tables, then serve."""
-    keys = load_keys(host)
+    keys = open_key_file(host)
     quota, postmaster = _settings(host.settings)
     database = Database(Path(DATABASE), MIGRATIONS, secure_delete=True)
     pinned = host.settings.get("pinned", {}).get("binding_key", "")
@@ -45,6 +47,7 @@ async def start(host: Host) -> Service:
         database, keys.current(DECOY)[1], keys.current(TOMBSTONE)[1], quota, postmaster, host.tenant, pinned
     )
     directory = Directory(book, Outbox(database, host.exchange), Guesses(_unknown(host.settings)))
+    directory.backups = of_database(host, database, keys)
     host.exchange.serve(directory, HANDLERS)
     return DirectoryService(directory)
 

@@ -107,6 +107,9 @@ class Database:
         self._reader = connect(path, secure_delete=False)
         self._reader.execute("PRAGMA query_only=ON")
         self._next_purge = 0.0
+        self._log_holders: set[object] = set()
+        self._log_free = asyncio.Event()
+        self._log_free.set()
         self._thread = threading.Thread(target=self._write_forever, name="writer", daemon=True)
         self._thread.start()
 
@@ -155,9 +158,21 @@ class Database:
     async def truncate_wal(self) -> None:
         """Fold the WAL into the database and empty it, so that what was destroyed is in no file.
 
-        Raises TemporaryFailure where that could not be done now.
+        Waits for a snapshot that is being copied. Raises TemporaryFailure where that could not be done now.
         """
+        await self._log_free.wait()
         await self._put(_Job(_truncate, self._loop.create_future(), None, b"", None, None))
+
+    def hold_log(self, holder: object) -> None:
+        """Whoever reads what was, in a transaction of its own, keeps the WAL from being emptied."""
+        self._log_holders.add(holder)
+        self._log_free.clear()
+
+    def let_log_go(self, holder: object) -> None:
+        """The end of that; a second call does nothing."""
+        self._log_holders.discard(holder)
+        if not self._log_holders:
+            self._log_free.set()
 
     async def close(self) -> None:
         """Write what waits, fold the WAL in, close. What comes meanwhile is refused; a second call does nothing."""

@@ -8,7 +8,7 @@ There is no way back: whoever is to log in again gets a new password. It is one 
 import asyncio
 import sqlite3
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
 from typing import TypeVar
 
@@ -71,6 +71,12 @@ class Revocation:
 def kind_of(cred: int) -> int:
     """The RevokedKind of a credential."""
     return RevokedKind.MAIN if cred == MAIN_PASSWORD else RevokedKind.APP
+
+
+def replay(connection: sqlite3.Connection, epochs: Mapping[int, int]) -> None:
+    """After a restore: what the ledger says was revoked since then."""
+    for kind, epoch in epochs.items():
+        connection.execute("UPDATE revocation SET epoch = max(epoch, ?) WHERE kind = ?", (epoch, kind))
 
 
 def _write(

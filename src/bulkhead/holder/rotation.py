@@ -136,6 +136,11 @@ class Rotation:
             row.version, row.step, row.done, min(share, 1000), row.unreadable, self._keys.root_version, kept
         )
 
+    def needed(self) -> dict[str, tuple[int, ...]]:
+        """The versions that records may be under now."""
+        retired = {version for (version,) in self._database.read("SELECT version FROM retired_key")}
+        return {self._name: tuple(v for v in self._keys.versions(self._name) if v not in retired)}
+
     async def destroy(self, request: DestroyKeyBase) -> Done:
         """Destroy a retired version. Raises Refused, TemporaryFailure without ledger."""
         async with self._destroying:

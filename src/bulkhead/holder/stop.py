@@ -131,6 +131,15 @@ class TenantStop:
             raise _old(self._durable)
 
 
+def replay(connection: sqlite3.Connection, epoch: int, *, stopped: bool) -> None:
+    """After a restore: what the ledger says of a stop since then."""
+    if stopped:
+        update = "UPDATE stop SET epoch = ?1, stopped = 1, ended = max(ended, ?1) WHERE epoch < ?1"
+    else:
+        update = "UPDATE stop SET epoch = ?1, stopped = 0 WHERE epoch < ?1"
+    connection.execute(update, (epoch,))
+
+
 def _old(epoch: int) -> Refused:
     return Refused(f"the epoch only goes up; give one above {epoch}", code="old-epoch")
 

@@ -10,6 +10,7 @@ from bulkhead.boundary.messages import to_incident as m
 from bulkhead.boundary.messages.facts import LoginsRefused
 from bulkhead.boundary.messages.fields import Done, Fact, Request
 from bulkhead.errors import BoundaryViolation
+from bulkhead.holder import backup
 from bulkhead.incident.seeds import Seeds
 
 _Body = BodyReader | None
@@ -63,5 +64,6 @@ HANDLERS: Mapping[type[Request[Any]], Handler] = {
     m.PlantCanaries: plant_canaries,
     m.ListCanaries: list_canaries,
     m.CheckIncident: check_incident,
+    **backup.handlers(m.BeginBackup, m.ReadBackup, m.EscrowKeys),
 }
 LEARNERS: Mapping[type[Fact], Learner] = {LoginsRefused: logins_refused}

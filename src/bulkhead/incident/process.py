@@ -5,8 +5,9 @@ from pathlib import Path
 from typing import Any
 
 from bulkhead.boundary.host import Host, Service
+from bulkhead.holder.backup import of_database
 from bulkhead.holder.database import Database
-from bulkhead.holder.keys import load_keys
+from bulkhead.holder.keys import open_key_file
 from bulkhead.holder.outbox import Outbox
 from bulkhead.incident.create import SEED
 from bulkhead.incident.handle import HANDLERS, LEARNERS
@@ -29,14 +30,18 @@ class IncidentService:
         """Write what waits."""
         await self.seeds.flush()
         self.seeds.outbox.stop()
+        if self.seeds.backups is not None:
+            await self.seeds.backups.stop()
         await self.seeds.database.close()
 
 
 async def start(host: Host) -> Service:
     """Open key and list, and serve."""
-    _, key = load_keys(host).current(SEED)
+    keys = open_key_file(host)
+    _, key = keys.current(SEED)
     database = Database(DATABASE, MIGRATIONS, secure_delete=True)
     seeds = Seeds(database, Outbox(database, host.exchange), key)
     seeds.load()
+    seeds.backups = of_database(host, database, keys)
     host.exchange.serve(seeds, HANDLERS, LEARNERS)
     return IncidentService(seeds)

@@ -1,7 +1,7 @@
 """One function per message to keyring. PEERS says who may send which; what they rest on is in the other modules."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from bulkhead.boundary.body import BodyReader
@@ -11,6 +11,7 @@ from bulkhead.boundary.messages import to_keyring as m
 from bulkhead.boundary.messages.census import AccountRecords, RecordPage
 from bulkhead.boundary.messages.fields import Done, Request
 from bulkhead.errors import Refused
+from bulkhead.holder import backup
 from bulkhead.holder.database import Database
 from bulkhead.holder.outbox import Outbox
 from bulkhead.holder.revocation import Revocation, kind_of
@@ -62,6 +63,7 @@ class Keyring:
     rotation: Rotation
     exchange: Exchange
     renewal: Renewal
+    backups: backup.Backups = field(init=False)
 
     @classmethod
     def opened(
@@ -353,4 +355,5 @@ HANDLERS: Mapping[type[Request[Any]], Handler] = {
     m.MatchKeyring: match_keyring,
     m.ExportKeys: export_keys,
     **handlers(m.RotateKey, m.ReadRotation, m.DestroyKey),
+    **backup.handlers(m.BeginBackup, m.ReadBackup, m.EscrowKeys),
 }

@@ -58,35 +58,41 @@ class Mailboxes:
         """Open, suspend, or destroy in every file. Raises Refused (`no-such-account`, `tombstone`, `bad-state`)."""
         if request.state not in (AccountState.OPEN, AccountState.SUSPENDED, AccountState.DESTROYED):
             raise Refused("a state is 1 (open), 2 (suspended) or 3 (destroyed)", code="bad-state")
-        await self._database.write(partial(self._set_state, mid=self._keys.mid(request.account), request=request))
+        mid = self._keys.mid(request.account)
+        await self._database.write(partial(_set_state, keys=self._keys, mid=mid, request=request))
         if request.state == AccountState.DESTROYED:
             await self._database.truncate_wal()
             self._tokens.void(request.account)
 
-    def _set_state(self, connection: Connection, *, mid: bytes, request: SetHalfState) -> None:
-        state = request.state
-        row = connection.execute("SELECT state FROM account WHERE mid = ?", (mid,)).fetchone()
-        if row is None and state != AccountState.DESTROYED:
-            raise Refused("no such account", code="no-such-account")
-        if row is not None and row[0] == AccountState.DESTROYED and state != AccountState.DESTROYED:
-            raise Refused("the account was destroyed", code="tombstone")
-        connection.execute("INSERT OR REPLACE INTO account VALUES (?, ?)", (mid, state))
-        if state == AccountState.DESTROYED:
-            connection.execute("DELETE FROM half WHERE mid = ?", (mid,))
-            connection.execute("DELETE FROM mailbox WHERE mid = ?", (mid,))
-            connection.execute("DELETE FROM failure WHERE mid = ?", (mid,))
-            if row is not None and row[0] != AccountState.DESTROYED:
-                details = {"version": self._keys.current_ring()[0]}
-                note(connection, "HalfDestroyed", request.stamp.actor, details, request.account)
-            return
-        new = State.SUSPENDED if state == AccountState.SUSPENDED else State.ACTIVE
-        for bid, g, record in connection.execute("SELECT bid, g, record FROM half WHERE mid = ?", (mid,)).fetchall():
-            half = self._keys.open_half(record, bid, g)
-            if half.state is State.REVOKED:
-                continue  # what it wrapped is gone
-            changed = KeyringHalf(half.scope, new, half.tag, half.wrap)
-            sealed = self._keys.seal_half(changed, bid, g)
-            connection.execute("UPDATE half SET record = ? WHERE bid = ? AND g = ?", (sealed, bid, g))
+
+def _set_state(connection: Connection, *, keys: Keys, mid: bytes, request: SetHalfState) -> None:
+    if set_state(connection, keys=keys, mid=mid, state=request.state):
+        details = {"version": keys.current_ring()[0]}
+        note(connection, "HalfDestroyed", request.stamp.actor, details, request.account)
+
+
+def set_state(connection: Connection, *, keys: Keys, mid: bytes, state: int) -> bool:
+    """Open, suspend or destroy an account here; whether it was destroyed now. Raises Refused."""
+    row = connection.execute("SELECT state FROM account WHERE mid = ?", (mid,)).fetchone()
+    if row is None and state != AccountState.DESTROYED:
+        raise Refused("no such account", code="no-such-account")
+    if row is not None and row[0] == AccountState.DESTROYED and state != AccountState.DESTROYED:
+        raise Refused("the account was destroyed", code="tombstone")
+    connection.execute("INSERT OR REPLACE INTO account VALUES (?, ?)", (mid, state))
+    if state == AccountState.DESTROYED:
+        connection.execute("DELETE FROM half WHERE mid = ?", (mid,))
+        connection.execute("DELETE FROM mailbox WHERE mid = ?", (mid,))
+        connection.execute("DELETE FROM failure WHERE mid = ?", (mid,))
+        return row is not None and row[0] != AccountState.DESTROYED
+    new = State.SUSPENDED if state == AccountState.SUSPENDED else State.ACTIVE
+    for bid, g, record in connection.execute("SELECT bid, g, record FROM half WHERE mid = ?", (mid,)).fetchall():
+        half = keys.open_half(record, bid, g)
+        if half.state is State.REVOKED:
+            continue  # what it wrapped is gone
+        changed = KeyringHalf(half.scope, new, half.tag, half.wrap)
+        sealed = keys.seal_half(changed, bid, g)
+        connection.execute("UPDATE half SET record = ? WHERE bid = ? AND g = ?", (sealed, bid, g))
+    return False
 
 
 def _create(connection: Connection, *, mid: bytes, record: bytes, made: CreatedMailboxKeys) -> CreatedMailboxKeys:

@@ -9,6 +9,7 @@ from typing import Any
 
 from bulkhead.boundary.host import Host, Service
 from bulkhead.errors import Error
+from bulkhead.holder.backup import of_database
 from bulkhead.holder.database import Database
 from bulkhead.holder.keys import open_key_file
 from bulkhead.holder.outbox import note
@@ -48,6 +49,7 @@ class KeyringService:
         self._keyring.outbox.stop()
         self._keyring.rotation.stop()
         self._keyring.renewal.stop()
+        await self._keyring.backups.stop()
         await self._keyring.database.close()
 
     async def note_openings(self) -> None:
@@ -84,5 +86,6 @@ async def start(host: Host) -> Service:
     database = Database(DATABASE, MIGRATIONS, secure_delete=True)
     cache = LoginCache(host.settings["auth"]["cache_minutes"] * MINUTE)
     keyring = Keyring.opened(database, keys, host.exchange, host.settings["keyring"], cache)
+    keyring.backups = of_database(host, database, keys.ring, keyring.rotation.needed)
     host.exchange.serve(keyring, HANDLERS)
     return KeyringService(keyring)

@@ -79,6 +79,10 @@ EVENTS: Mapping[str, EventKind] = MappingProxyType(
             (28, "AccountDestroyed", "All of an account is destroyed: what, when, and what older copies lie under."),
             (29, "CanariesPlanted", "Canaries were planted: how many, in which copy."),
             (30, "CanaryUsed", "Somebody used a canary: of which copy, from which network, password right or not."),
+            (31, "BackupMade", "A backup of every holder was written: hash of its manifest, and its octets."),
+            (32, "BackupVerified", "A backup was read again and compared with its manifest."),
+            (33, "RestoreBegun", "The cell was made anew from a backup, whose acts since then follow from this log."),
+            (34, "RestoreDone", "What the restore counted: accounts closed, credentials that must be set anew."),
             (
                 40,
                 "MailboxKeysExported",

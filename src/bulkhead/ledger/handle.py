@@ -22,15 +22,19 @@ from bulkhead.boundary.messages.to_ledger import (
     EVENTS_MAX,
     Appended,
     AppendEvents,
+    BeginBackup,
     CheckLedger,
     CheckpointText,
     EntryPage,
+    EscrowKeys,
     LedgerReport,
     Proof,
     ProveConsistency,
     ProveInclusion,
+    ReadBackup,
     ReadCheckpoint,
     ReadEntries,
+    RecordBackup,
     RecordCensus,
     RecordDrill,
     RecordExport,
@@ -38,6 +42,7 @@ from bulkhead.boundary.messages.to_ledger import (
     RecordUndelete,
 )
 from bulkhead.errors import IntegrityError, Refused, TemporaryFailure
+from bulkhead.holder import backup
 from bulkhead.identifiers import ID_BYTES, AccountId
 from bulkhead.ledger.event import EVENTS, Event, encode_event, parse_event, subject_id
 from bulkhead.ledger.log import Log
@@ -62,6 +67,7 @@ class Ledger:
 
     def __init__(self, open_log: Callable[[], Log], subject_key: bytes, worker: ThreadPoolExecutor) -> None:
         self.log, self._open_log, self._subject_key, self._worker = open_log(), open_log, subject_key, worker
+        self.backups: backup.Backups | None = None
         self._pending: list[_Pending] = []
         self._in_flight: dict[str, asyncio.Future[int]] = {}
         self._writing: asyncio.Task[None] | None = None
@@ -243,6 +249,16 @@ async def record_undelete(ledger: Ledger, peer: Channel, request: RecordUndelete
     return Appended(await ledger.append(peer, AppendEvents(request.stamp, (event,))))
 
 
+async def record_backup(ledger: Ledger, peer: Channel, request: RecordBackup, _: BodyReader | None) -> Appended:
+    """Append that a backup was made or verified, then answer."""
+    details: dict[str, str | int | bool | None] = {
+        "backup": request.backup, "sha256": request.digest.hex(), "octets": request.octets, "sound": request.sound,
+    }  # fmt: skip
+    kind = "BackupVerified" if request.verified else "BackupMade"
+    event = to_ledger.Event(kind, request.time, request.stamp.actor, b"", details)
+    return Appended(await ledger.append(peer, AppendEvents(request.stamp, (event,))))
+
+
 async def read_checkpoint(ledger: Ledger, _: Channel, __: ReadCheckpoint, ___: BodyReader | None) -> CheckpointText:
     """The newest signed checkpoint."""
     note: str = await ledger.run(lambda: ledger.log.note.encode().decode())
@@ -320,4 +336,6 @@ HANDLERS: Mapping[type[Request[Any]], Handler] = {
     RecordOblivion: record_oblivion,
     RecordExport: record_export,
     RecordUndelete: record_undelete,
+    RecordBackup: record_backup,
+    **backup.handlers(BeginBackup, ReadBackup, EscrowKeys),
 }

@@ -7,8 +7,11 @@ from functools import partial
 from typing import Any
 
 from bulkhead.boundary.host import Host, Service
+from bulkhead.boundary.messages.backup import BeginBackupBase
 from bulkhead.errors import IntegrityError
-from bulkhead.holder.keys import load_keys
+from bulkhead.holder.backup import Backups
+from bulkhead.holder.keys import open_key_file
+from bulkhead.ledger.backup import LedgerSource
 from bulkhead.ledger.create import LOG, SUBJECT, origin_of, signer_of
 from bulkhead.ledger.files import DirectoryFiles
 from bulkhead.ledger.handle import HANDLERS, Ledger
@@ -28,6 +31,8 @@ class LedgerService:
 
     async def stop(self) -> None:
         """Close the log once all that was asked for is in it."""
+        if self._ledger.backups is not None:
+            await self._ledger.backups.stop()
         await self._ledger.drain(DRAIN_SECONDS)
         await asyncio.get_running_loop().run_in_executor(self._worker, self._ledger.log.close)
         self._worker.shutdown()
@@ -35,15 +40,20 @@ class LedgerService:
 
 async def start(host: Host) -> Service:
     """Open the log. Raises IntegrityError where it is gone: history does not begin anew by itself."""
-    keys = load_keys(host)
+    keys = open_key_file(host)
     _, subject = keys.current(SUBJECT)
     origin = origin_of(host.tenant, host.settings["ledger"]["origin"])
-    signer = signer_of(keys, origin)
+    signer = signer_of(keys.keys, origin)
     try:
         files = DirectoryFiles(str(LOG))
     except FileNotFoundError:
         raise IntegrityError(f"{LOG}/ is missing; restore the ledger from its backup") from None
     worker = ThreadPoolExecutor(max_workers=1, thread_name_prefix="log")
     ledger = Ledger(partial(open_log, files, signer, origin), subject, worker)
+
+    async def take(_: BeginBackupBase) -> LedgerSource:
+        return LedgerSource(files, worker, ledger.log.size)
+
+    ledger.backups = Backups(host, take, keys)
     host.exchange.serve(ledger, HANDLERS)
     return LedgerService(ledger, worker)

@@ -13,10 +13,12 @@ from bulkhead.boundary.exchange import Handler
 from bulkhead.boundary.messages.fields import Done, Request
 from bulkhead.boundary.messages.to_queue import (
     Attempted,
+    BeginBackup,
     CheckQueue,
     CountQueue,
     DestroyQueued,
     Enqueue,
+    EscrowKeys,
     ListQueue,
     QueueCounts,
     QueuedDestroyed,
@@ -24,6 +26,7 @@ from bulkhead.boundary.messages.to_queue import (
     QueuedRow,
     QueuePage,
     QueueReport,
+    ReadBackup,
     ReadQueued,
     ReportAttempt,
     RetryNow,
@@ -31,6 +34,7 @@ from bulkhead.boundary.messages.to_queue import (
     WorkList,
 )
 from bulkhead.errors import Error, PeerError, Refused, TemporaryFailure
+from bulkhead.holder import backup
 from bulkhead.identifiers import parse_address
 from bulkhead.queue import rows
 from bulkhead.queue.check import problems_of
@@ -265,4 +269,5 @@ HANDLERS: Mapping[type[Request[Any]], Handler] = {
     DestroyQueued: destroy_queued,
     CountQueue: count_queue,
     CheckQueue: check_queue,
+    **backup.handlers(BeginBackup, ReadBackup, EscrowKeys),
 }

@@ -2,13 +2,17 @@
 
 import sqlite3
 from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from bulkhead.boundary.exchange import Exchange
 from bulkhead.boundary.host import Host, Service
 from bulkhead.errors import IntegrityError
+from bulkhead.holder.backup import Backups
 from bulkhead.holder.database import Database
+from bulkhead.holder.keys import open_key_file
+from bulkhead.queue.backup import take
 from bulkhead.queue.check import sweep
 from bulkhead.queue.files import MessageFiles
 from bulkhead.queue.handle import HANDLERS
@@ -37,7 +41,9 @@ class QueueService:
 
 async def start(host: Host) -> Service:
     """Open and serve. Raises IntegrityError where the database cannot be read."""
-    return open_queue(host.exchange, host.settings["queue"], Path())
+    service = open_queue(host.exchange, host.settings["queue"], Path())
+    service.queue.backups = Backups(host, partial(take, service.queue), open_key_file(host))
+    return service
 
 
 def open_queue(

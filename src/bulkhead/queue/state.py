@@ -10,6 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 from bulkhead.boundary.edge import Channel
 from bulkhead.boundary.exchange import Exchange
 from bulkhead.boundary.messages.facts import WorkDue
+from bulkhead.holder.backup import Backups
 from bulkhead.holder.database import Database
 from bulkhead.identifiers import format_id
 from bulkhead.queue import rows
@@ -50,6 +51,7 @@ class Queue:
         self.exchange, self.database, self.files = exchange, database, files
         self.schedule, self.messages_max, self.allowance = schedule, messages_max, allowance
         self.now, self.jitter = now, jitter
+        self.backups: Backups | None = None
         self.syncing = ThreadPoolExecutor(max_workers=SYNC_THREADS, thread_name_prefix="sync")
         self.leases: dict[bytes, Channel] = {}
         self.receiving: dict[bytes, asyncio.Future[None]] = {}
@@ -101,5 +103,7 @@ class Queue:
         self.leases.clear()
         if self._timer is not None:
             self._timer.cancel()
+        if self.backups is not None:
+            await self.backups.stop()
         await self.database.close()
         self.syncing.shutdown(wait=True)

@@ -65,6 +65,8 @@ class Kind(IntEnum):
     QUEUE_HEADER = 33
     QUEUE_BODY = 34
     KEY_SET = 48
+    BACKUP_SHARE = 64
+    BACKUP_STREAM = 65
 
 
 # The suites a kind may carry in version 1; the first is written.
@@ -92,6 +94,8 @@ SUITES: dict[Kind, tuple[Suite, ...]] = {
     Kind.QUEUE_HEADER: (Suite.AES_256_GCM_ONCE,),
     Kind.QUEUE_BODY: (Suite.AES_256_GCM_CHUNKS,),
     Kind.KEY_SET: (Suite.AES_256_GCM_SIV,),
+    Kind.BACKUP_SHARE: (Suite.HPKE_X25519,),
+    Kind.BACKUP_STREAM: (Suite.AES_256_GCM_CHUNKS,),
 }
 
 _CIPHERS: dict[Suite, type[AESGCM] | type[AESGCMSIV]] = {

@@ -56,33 +56,38 @@ async def destroy_account(state: State, peer: Channel, request: DestroyAccount, 
         state.watchers.unwatch(handle)
 
     def work(connection: sqlite3.Connection, effects: Effects) -> Done:
-        row = connection.execute("SELECT seq FROM account WHERE account = ?", (request.account,)).fetchone()
-        if row is None:
-            return Done()
-        (account,) = row
-        effects.accounts.add(account)
-        (modseq,) = connection.execute("SELECT modseq + 1 FROM account WHERE seq = ?", (account,)).fetchone()
-        records = connection.execute(
-            "SELECT segment, count(*), sum(length + ?1) FROM"
-            " (SELECT segment, summary_size + header_size + body_size AS length FROM email WHERE account = ?2"
-            " UNION ALL SELECT segment, size FROM page WHERE account = ?2) GROUP BY segment",
-            (HEADER_BYTES, account),
-        ).fetchall()
-        forget_records(connection, effects, records)
-        mailboxes = connection.execute("SELECT seq FROM mailbox WHERE account = ?", (account,)).fetchall()
-        for (mailbox,) in mailboxes:
-            connection.execute("DELETE FROM message WHERE mailbox = ?", (mailbox,))
-            connection.execute("DELETE FROM expunged WHERE mailbox = ?", (mailbox,))
-            connection.execute("DELETE FROM uidl WHERE mailbox = ?", (mailbox,))
-            effects.changes.append(MailboxChange(mailbox, modseq, dropped=True))
-        for table in ("email", "page", "mailbox", "keyword", "subscription", "deleted", "deleted_mailbox"):
-            connection.execute(f"DELETE FROM {table} WHERE account = ?", (account,))  # noqa: S608 - names of ours
-        connection.execute("DELETE FROM account WHERE seq = ?", (account,))
+        remove_account(connection, effects, request.account)
         return Done()
 
     reply = await state.commit(request, work)
     await state.database.truncate_wal()
     return reply
+
+
+def remove_account(connection: sqlite3.Connection, effects: Effects, ident: bytes) -> None:
+    """Take every row of an account away, where there is one."""
+    row = connection.execute("SELECT seq FROM account WHERE account = ?", (ident,)).fetchone()
+    if row is None:
+        return
+    (account,) = row
+    effects.accounts.add(account)
+    (modseq,) = connection.execute("SELECT modseq + 1 FROM account WHERE seq = ?", (account,)).fetchone()
+    records = connection.execute(
+        "SELECT segment, count(*), sum(length + ?1) FROM"
+        " (SELECT segment, summary_size + header_size + body_size AS length FROM email WHERE account = ?2"
+        " UNION ALL SELECT segment, size FROM page WHERE account = ?2) GROUP BY segment",
+        (HEADER_BYTES, account),
+    ).fetchall()
+    forget_records(connection, effects, records)
+    mailboxes = connection.execute("SELECT seq FROM mailbox WHERE account = ?", (account,)).fetchall()
+    for (mailbox,) in mailboxes:
+        connection.execute("DELETE FROM message WHERE mailbox = ?", (mailbox,))
+        connection.execute("DELETE FROM expunged WHERE mailbox = ?", (mailbox,))
+        connection.execute("DELETE FROM uidl WHERE mailbox = ?", (mailbox,))
+        effects.changes.append(MailboxChange(mailbox, modseq, dropped=True))
+    for table in ("email", "page", "mailbox", "keyword", "subscription", "deleted", "deleted_mailbox"):
+        connection.execute(f"DELETE FROM {table} WHERE account = ?", (account,))  # noqa: S608 - names of ours
+    connection.execute("DELETE FROM account WHERE seq = ?", (account,))
 
 
 def count_store(state: State, peer: Channel, request: CountStore, body: BodyReader | None) -> StoreCounts:

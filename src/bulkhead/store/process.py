@@ -2,13 +2,17 @@
 
 import sqlite3
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from bulkhead.boundary.exchange import Exchange
 from bulkhead.boundary.host import Host, Service
 from bulkhead.errors import IntegrityError
+from bulkhead.holder.backup import Backups
 from bulkhead.holder.database import Database
+from bulkhead.holder.keys import open_key_file
+from bulkhead.store.backup import take
 from bulkhead.store.compaction import Policy
 from bulkhead.store.disk import Disk
 from bulkhead.store.fsck import highest_witness
@@ -47,7 +51,7 @@ class Store:
 async def start(host: Host) -> Service:
     """Open and serve. Raises IntegrityError where the data directory has lost something."""
     settings = host.settings["store"]
-    return await open_store(
+    store = await open_store(
         host.exchange,
         Disk(),
         int(settings["segment_bytes"]),
@@ -55,6 +59,8 @@ async def start(host: Host) -> Service:
         int(settings.get("messages_max", MESSAGES_MAX)),
         _retention(settings),
     )
+    store.state.backups = Backups(host, partial(take, store.state), open_key_file(host))
+    return store
 
 
 def _retention(settings: Mapping[str, Any]) -> Retention:

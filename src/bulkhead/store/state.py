@@ -15,6 +15,7 @@ from bulkhead.boundary.exchange import Exchange
 from bulkhead.boundary.messages.fields import Mutation, Reply
 from bulkhead.boundary.terms import Answer, Channel
 from bulkhead.errors import Refused
+from bulkhead.holder.backup import Backups
 from bulkhead.holder.database import RECEIPT_SECONDS, Database, receipt_key
 from bulkhead.store.changes import Effects, Watchers
 from bulkhead.store.columns import ColumnCache
@@ -88,6 +89,7 @@ class State:
         self.sweeping = Turns(2)  # changes to very many messages that go on side by side
         self.filing = Turns(4)  # pages and runs on their way in, each whole in memory
         self.buffered = 0  # bytes of small deliveries in memory
+        self.backups: Backups | None = None
         self.checking = 0  # running checks, during which no segment is removed
         self._committed: deque[Effects] = deque()
         self._emptied = False
@@ -233,6 +235,8 @@ class State:
         self.watchers.close()
         await self.compactor.stop()
         await self.keeper.stop()
+        if self.backups is not None:
+            await self.backups.stop()
         if self._reaping is not None:
             await asyncio.wait([self._reaping], timeout=1.0)
         await self.database.close()

@@ -87,6 +87,11 @@ class Layout:
         return self.directory / "log" / f"{self.tenant}.log"
 
     @property
+    def restoring(self) -> Path:
+        """There while a restore is under way: its cell does not start."""
+        return self.cell / "restoring"
+
+    @property
     def lock(self) -> Path:
         """Locked while the cell runs or a command works on it offline."""
         return self.directory / "run" / f"{self.tenant}.lock"

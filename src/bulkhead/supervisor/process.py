@@ -145,8 +145,11 @@ def run_cell(directory: Path, tenant: str, levels: dict[str, object], announce: 
     logging.basicConfig(
         stream=sys.stderr, level=logging.INFO, format=f"%(asctime)s {tenant}/supervisor %(levelname)s %(message)s"
     )
-    held = hold_lock(Layout(directory.resolve(), load_installation(directory).tenant(tenant).id), "run it again")
+    layout = Layout(directory.resolve(), load_installation(directory).tenant(tenant).id)
+    held = hold_lock(layout, "run it again")
     with contextlib.closing(held):
+        if layout.restoring.exists():
+            raise ConfigError(f"{tenant}: its restore was cut short: give the same bulkhead restore command again")
         close_to_own_user()
         return asyncio.run(_run(directory, tenant, levels, announce))
 

@@ -4,6 +4,7 @@ from typing import Annotated, ClassVar
 
 from msgspec import Meta
 
+from bulkhead.boundary.messages.backup import BeginBackupBase, EscrowKeysBase, ReadBackupBase
 from bulkhead.boundary.messages.census import WALK_ROWS_MAX, AccountIds, AccountRecords, Cursor, RecordPage
 from bulkhead.boundary.messages.fields import (
     U8,
@@ -244,3 +245,15 @@ class ReadRotation(ReadRotationBase, frozen=True, tag=31):
 
 class DestroyKey(DestroyKeyBase, frozen=True, tag=32):
     """Destroy a retired K_auth, and seal the other keys under `root`; in the ledger before it takes effect."""
+
+
+class BeginBackup(BeginBackupBase, frozen=True, tag=36):
+    """Take a snapshot of `auth`'s own records, for a backup."""
+
+
+class ReadBackup(ReadBackupBase, frozen=True, tag=37):
+    """That snapshot, sealed to both recovery keys."""
+
+
+class EscrowKeys(EscrowKeysBase, frozen=True, tag=38):
+    """`auth`'s key set, sealed to both recovery keys, for a restore elsewhere."""

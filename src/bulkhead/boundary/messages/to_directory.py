@@ -4,6 +4,7 @@ from typing import Annotated
 
 from msgspec import Meta
 
+from bulkhead.boundary.messages.backup import BeginBackupBase, EscrowKeysBase, ReadBackupBase
 from bulkhead.boundary.messages.fields import (
     U8,
     U16,
@@ -209,3 +210,15 @@ class DirectoryReport(Reply, frozen=True):
 
 class CheckDirectory(Request[DirectoryReport], frozen=True, tag=17):
     """Check the database against its own rules."""
+
+
+class BeginBackup(BeginBackupBase, frozen=True, tag=30):
+    """Take a snapshot of `directory`'s own records, for a backup."""
+
+
+class ReadBackup(ReadBackupBase, frozen=True, tag=31):
+    """That snapshot, sealed to both recovery keys."""
+
+
+class EscrowKeys(EscrowKeysBase, frozen=True, tag=32):
+    """`directory`'s key set, sealed to both recovery keys, for a restore elsewhere."""

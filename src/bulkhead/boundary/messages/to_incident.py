@@ -4,6 +4,7 @@ from typing import Annotated
 
 from msgspec import Meta
 
+from bulkhead.boundary.messages.backup import BeginBackupBase, EscrowKeysBase, ReadBackupBase
 from bulkhead.boundary.messages.fields import U32, U63, AccountId, Done, Mutation, Name, Reply, Request, Text
 
 CANARIES_MAX = 500  # of one request
@@ -80,3 +81,15 @@ class IncidentReport(Reply, frozen=True):
 
 class CheckIncident(Request[IncidentReport], frozen=True, tag=12):
     """Check the list."""
+
+
+class BeginBackup(BeginBackupBase, frozen=True, tag=13):
+    """Take a snapshot of `incident`'s own records, for a backup."""
+
+
+class ReadBackup(ReadBackupBase, frozen=True, tag=14):
+    """That snapshot, sealed to both recovery keys."""
+
+
+class EscrowKeys(EscrowKeysBase, frozen=True, tag=15):
+    """`incident`'s key set, sealed to both recovery keys, for a restore elsewhere."""

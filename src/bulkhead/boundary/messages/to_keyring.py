@@ -4,6 +4,7 @@ from typing import Annotated, ClassVar
 
 from msgspec import Meta
 
+from bulkhead.boundary.messages.backup import BeginBackupBase, EscrowKeysBase, ReadBackupBase
 from bulkhead.boundary.messages.census import WALK_ROWS_MAX, AccountIds, AccountRecords, Cursor, RecordPage
 from bulkhead.boundary.messages.fields import (
     U8,
@@ -455,3 +456,15 @@ class ReadRotation(ReadRotationBase, frozen=True, tag=61):
 
 class DestroyKey(DestroyKeyBase, frozen=True, tag=62):
     """Destroy a retired K_ring, and seal the other keys under `root`; in the ledger before it takes effect."""
+
+
+class BeginBackup(BeginBackupBase, frozen=True, tag=64):
+    """Take a snapshot of `keyring`'s own records, for a backup."""
+
+
+class ReadBackup(ReadBackupBase, frozen=True, tag=65):
+    """That snapshot, sealed to both recovery keys."""
+
+
+class EscrowKeys(EscrowKeysBase, frozen=True, tag=66):
+    """`keyring`'s key set, sealed to both recovery keys, for a restore elsewhere."""

@@ -4,6 +4,7 @@ from typing import Annotated
 
 from msgspec import Meta
 
+from bulkhead.boundary.messages.backup import BackupName, BeginBackupBase, EscrowKeysBase, ReadBackupBase
 from bulkhead.boundary.messages.fields import U16, U32, U63, AccountId, Digest32, Mutation, Name, Reply, Request, Text
 
 EVENTS_MAX = 100
@@ -166,5 +167,31 @@ class RecordUndelete(Mutation[Appended], frozen=True, tag=16):
     reason: Text
 
 
+class RecordBackup(Mutation[Appended], frozen=True, tag=13):
+    """Append that a backup was made, or verified; durable and in a checkpoint before the answer.
+
+    digest: SHA-256 of its manifest.   octets: of its streams.   sound: whether nothing was found.
+    """
+
+    time: U63  # ms
+    backup: BackupName
+    digest: Digest32
+    octets: U63
+    verified: bool = False
+    sound: bool = True
+
+
 class CheckLedger(Request[LedgerReport], frozen=True, tag=6):
     """Rebuild the tree from the entries and compare with every checkpoint."""
+
+
+class BeginBackup(BeginBackupBase, frozen=True, tag=10):
+    """Take a snapshot of `ledger`'s own records, for a backup."""
+
+
+class ReadBackup(ReadBackupBase, frozen=True, tag=11):
+    """That snapshot, sealed to both recovery keys."""
+
+
+class EscrowKeys(EscrowKeysBase, frozen=True, tag=12):
+    """`ledger`'s key set, sealed to both recovery keys, for a restore elsewhere."""

@@ -4,6 +4,7 @@ from typing import Annotated, ClassVar
 
 from msgspec import Meta
 
+from bulkhead.boundary.messages.backup import BeginBackupBase, EscrowKeysBase, ReadBackupBase
 from bulkhead.boundary.messages.fields import (
     U8,
     U16,
@@ -198,3 +199,15 @@ class QueueReport(Reply, frozen=True):
 
 class CheckQueue(Request[QueueReport], frozen=True, tag=13):
     """Check database and message files against each other."""
+
+
+class BeginBackup(BeginBackupBase, frozen=True, tag=15):
+    """Take a snapshot of `queue`'s own records, for a backup."""
+
+
+class ReadBackup(ReadBackupBase, frozen=True, tag=16):
+    """That snapshot, sealed to both recovery keys."""
+
+
+class EscrowKeys(EscrowKeysBase, frozen=True, tag=17):
+    """`queue`'s key set, sealed to both recovery keys, for a restore elsewhere."""

@@ -5,10 +5,13 @@ dates i64 seconds. Flags: bit 0 Seen, 1 Answered, 2 Flagged, 3 Deleted, 4 Draft;
 """
 
 from bulkhead.boundary.messages.to_store.administration import (
+    BeginBackup,
     CheckStore,
     CountStore,
     DestroyAccount,
+    EscrowKeys,
     OpenAccount,
+    ReadBackup,
     StoreCounts,
     StoreReport,
 )
@@ -136,15 +139,17 @@ from bulkhead.boundary.messages.to_store.values import (
 __all__ = [
     "APPENDED_MAX", "COLUMNS_BYTES_MAX", "COPIES_MAX", "EXPORTED_PARTS_MAX", "MAILBOXES_MAX", "MESSAGES_BYTES_MAX",
     "MESSAGE_BYTES_MAX", "PAGE_BYTES_MAX", "PLACES_MAX", "RANGES_MAX", "ROWS_MAX", "RUNS_BYTES_MAX", "SPARSE_MAX",
-    "UIDLS_MAX", "AddKeyword", "AppendMessage", "AppendMessages", "Appended", "AppendedMessages", "Changes",
+    "UIDLS_MAX", "AddKeyword", "AppendMessage", "AppendMessages", "Appended", "AppendedMessages", "BeginBackup",
+    "Changes",
     "CheckRoom", "CheckStore", "Column", "Columns", "Copied", "Copy", "CopyMessages", "CountStore", "CreateMailbox",
     "DeleteMailbox", "DeletedGroup", "DeletedGroups", "DeliverMail", "DestroyAccount", "EndGenerations",
+    "EscrowKeys",
     "ExportMailboxes", "ExportNames", "ExportParts", "ExportRows", "ExportedRow", "ExportedRows", "Expunge",
     "Expunged", "FileMessages", "FiledEntry", "FilingPlan", "FindOldPage", "FlagMode", "FlagsStored",
     "GenerationsEnded", "Grant", "GrantSessions", "ListDeleted", "ListKeywords", "ListMailboxes", "ListSparsePages",
     "ListSubscriptions", "LockMaildrop", "MailboxPage", "MailboxRow", "MaildropUpdated", "MessageRow", "MessageRows",
     "NameChange", "NameTable", "NamedRow", "NamedRows", "NewName", "OldPage", "OpenAccount", "PageRow", "PagesSent",
-    "Part", "PartSent", "Places", "PlanFiling", "Quota", "Ranges", "ReadChanges", "ReadColumns", "ReadMessages",
+    "Part", "PartSent", "Places", "PlanFiling", "Quota", "Ranges", "ReadBackup", "ReadChanges", "ReadColumns", "ReadMessages",
     "ReadPages", "ReadPart", "ReadParts", "ReadPlaces", "ReadQuota", "ReadRows", "ReadUidls", "RenameInbox",
     "RenameMailboxes", "ReplaceNames", "RevokeSessions", "RewritePage", "Rights", "Role", "SetSubscription",
     "SizedParts", "SparsePage", "SparsePages", "StoreCounts", "StoreFlags", "StoreReport", "UidRange", "UidlRow",

@@ -4,6 +4,7 @@ from typing import Annotated
 
 from msgspec import Meta
 
+from bulkhead.boundary.messages.backup import BeginBackupBase, EscrowKeysBase, ReadBackupBase
 from bulkhead.boundary.messages.fields import U63, AccountId, Done, Mutation, Reply, Request, Text
 
 
@@ -50,3 +51,15 @@ class CheckStore(Request[StoreReport], frozen=True, tag=53):
     """Check database and segments against each other. `deep`: read every part."""
 
     deep: bool
+
+
+class BeginBackup(BeginBackupBase, frozen=True, tag=54):
+    """Take a snapshot of `store`'s database and segments, for a backup."""
+
+
+class ReadBackup(ReadBackupBase, frozen=True, tag=55):
+    """That snapshot, sealed to both recovery keys."""
+
+
+class EscrowKeys(EscrowKeysBase, frozen=True, tag=56):
+    """`store`'s key set, sealed to both recovery keys, for a restore elsewhere."""

@@ -1,0 +1,112 @@
+"""auth's part of a restore, offline: every record opened, and what the ledger says was done since done again."""
+
+from collections.abc import Mapping, Sequence, Set
+from dataclasses import dataclass
+from pathlib import Path
+from sqlite3 import Connection
+
+from bulkhead.auth.rows import Keys, set_state
+from bulkhead.auth.schema import MIGRATIONS, LoginState
+from bulkhead.holder import revocation, stop
+from bulkhead.holder.database import Database
+from bulkhead.holder.keys import KeyFile
+from bulkhead.identifiers import AccountId
+from bulkhead.records.credential import MAIN_PASSWORD
+
+DATABASE = "auth.sqlite"
+ALL = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Since:
+    """What to do again. states: LoginState. changed: credentials set anew. revoked: app passwords, 0 for all.
+
+    stop: epoch and whether it holds.
+    """
+
+    states: Mapping[AccountId, int]
+    changed: Mapping[AccountId, Set[int]]
+    revoked: Mapping[AccountId, Set[int]]
+    epochs: Mapping[int, int]
+    stop: tuple[int, bool]
+
+
+class AuthRestore:
+    """The restored records of auth. Use within a running loop."""
+
+    def __init__(self, home: Path, keys: KeyFile) -> None:
+        self._keys = Keys.of(keys.tenant, keys)
+        self._database = Database(home / DATABASE, MIGRATIONS, secure_delete=True)
+
+    async def close(self) -> None:
+        """Make it durable."""
+        await self._database.truncate_wal()
+        await self._database.close()
+
+    def check(self) -> int:
+        """Open every half; how many. Raises IntegrityError: the backup's key version is gone, or bytes are changed."""
+        rows = self._database.read("SELECT record, bid, g FROM half")
+        for record, bid, g in rows:
+            self._keys.open(record, bid, g)
+        return len(rows)
+
+    def halves(self, accounts: Sequence[AccountId]) -> dict[AccountId, dict[int, int]]:
+        """g of every credential of these accounts."""
+        rows = self._keys.rows
+        by_bid = dict(self._database.read("SELECT bid, g FROM half"))
+        apps: dict[bytes, list[int]] = {}
+        for owner, cred in self._database.read("SELECT owner, cred FROM app_password"):
+            apps.setdefault(owner, []).append(cred)
+        found: dict[AccountId, dict[int, int]] = {}
+        for account in accounts:
+            creds = (MAIN_PASSWORD, *apps.get(rows.mailbox(account), ()))
+            bids = ((cred, rows.credential(account, cred)) for cred in creds)
+            found[account] = {cred: by_bid[bid] for cred, bid in bids if bid in by_bid}
+        return found
+
+    async def replay(self, since: Since) -> None:
+        """Do again what was done."""
+        await self._database.write(lambda connection: self._replay(connection, since))
+
+    async def forget(self, dead: Mapping[AccountId, Set[int]]) -> None:
+        """Destroy these credentials: they must be set anew."""
+        await self._database.write(lambda connection: self._forget(connection, dead))
+
+    def _replay(self, connection: Connection, since: Since) -> None:
+        revocation.replay(connection, since.epochs)
+        stop.replay(connection, since.stop[0], stopped=since.stop[1])
+        connection.execute("DELETE FROM receipt")
+        for account, creds in (*since.changed.items(), *since.revoked.items()):
+            owner = self._keys.rows.mailbox(account)
+            if max(creds) > MAIN_PASSWORD:  # a number is never given twice
+                connection.execute(
+                    "INSERT INTO app_password_number VALUES (?1, ?2)"
+                    " ON CONFLICT (owner) DO UPDATE SET last = max(last, ?2)",
+                    (owner, max(creds)),
+                )
+        for account, state in since.states.items():
+            owner = self._keys.rows.mailbox(account)
+            row = connection.execute("SELECT state FROM account WHERE owner = ?", (owner,)).fetchone()
+            if row is None or row[0] != LoginState.DESTROYED:
+                set_state(connection, keys=self._keys, owner=owner, state=state)
+
+    def _forget(self, connection: Connection, dead: Mapping[AccountId, Set[int]]) -> None:
+        rows = self._keys.rows
+        for account, creds in dead.items():
+            for cred in creds:
+                bid = rows.credential(account, cred)
+                connection.execute("DELETE FROM half WHERE bid = ?", (bid,))
+                connection.execute("DELETE FROM app_password WHERE bid = ?", (bid,))
+                connection.execute("DELETE FROM change WHERE bid = ?", (bid,))
+
+
+def dead_of(since: Since, halves: Mapping[AccountId, Mapping[int, int]]) -> dict[AccountId, set[int]]:
+    """The credentials that were set anew or revoked since, of those that the backup has."""
+    dead: dict[AccountId, set[int]] = {}
+    for account, found in halves.items():
+        revoked = since.revoked.get(account, frozenset())
+        gone = {cred for cred in found if cred in since.changed.get(account, frozenset())}
+        gone |= {cred for cred in found if cred != MAIN_PASSWORD and (ALL in revoked or cred in revoked)}
+        if gone:
+            dead[account] = gone
+    return dead

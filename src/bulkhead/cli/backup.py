@@ -1,0 +1,280 @@
+"""`backup run|list|verify|prune`: each holder's own sealed stream, carried to a directory (docs/backup.md).
+
+This process sees ciphertext only. The order: ledger says how far it is; then the snapshots of directory, store, queue
+and incident; then auth holds changes of credentials, and both halves take theirs, so that every key that a stored
+message needs is in it; the streams; the manifest, which ledger witnesses before it has its name.
+"""
+
+import argparse
+import asyncio
+import hashlib
+import time
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from bulkhead import __version__
+from bulkhead.boundary.messages import to_auth, to_directory, to_incident, to_keyring, to_ledger, to_queue, to_store
+from bulkhead.boundary.messages.backup import BackupBegun, BeginBackupBase, EscrowKeysBase, ReadBackupBase
+from bulkhead.cli.backup_store import (
+    MANIFEST,
+    SETTINGS,
+    Manifest,
+    NewFile,
+    Shelf,
+    Stream,
+    backup_directory,
+    escrow_folder,
+    hash_of,
+    replace_escrow,
+    row_of,
+    write_new,
+)
+from bulkhead.cli.exit_codes import ExitCode
+from bulkhead.cli.many import chosen_tenants
+from bulkhead.cli.output import print_json, print_table, say, size_text, time_text
+from bulkhead.cli.road import Road, stamp, wait_for
+from bulkhead.config import Installation, Tenant, load_installation
+from bulkhead.errors import ConfigError, IntegrityError
+from bulkhead.records.backup import read_lead
+
+READ_SECONDS = 3600.0
+SAY_SECONDS = 5.0
+STREAM_ORDER = ("auth", "keyring", "store", "directory", "queue", "incident", "ledger")
+"""In which they are read: auth first, which ends its barrier; ledger last, so that it has what the others noted."""
+
+
+MESSAGES: dict[str, ModuleType] = {
+    "directory": to_directory,
+    "auth": to_auth,
+    "keyring": to_keyring,
+    "store": to_store,
+    "queue": to_queue,
+    "ledger": to_ledger,
+    "incident": to_incident,
+}
+"""Each holder's messages; those for backups have the same names and fields."""
+
+
+@dataclass(frozen=True, slots=True)
+class Made:
+    """A backup, and how long it took."""
+
+    manifest: Manifest
+    seconds: float
+    entry: int  # of the ledger
+
+
+def run(options: argparse.Namespace) -> int:
+    """Back up the tenants named, one after another."""
+    installation, tenants = chosen_tenants(options)
+    directory = backup_directory(installation, options.to)
+    made = [(tenant, wait_for(make_backup(installation, tenant, directory))) for tenant in tenants]
+    if options.json:
+        rows = [
+            {"tenant": t.id, **row_of(m.manifest), "entry": m.entry, "seconds": round(m.seconds, 3)} for t, m in made
+        ]
+        print_json(options.command, {"backups": rows})
+        return ExitCode.OK
+    for tenant, backup in made:
+        octets = sum(stream.octets for stream in backup.manifest.streams)
+        print(f"{tenant.id}: {backup.manifest.backup}: {size_text(octets)} in {backup.seconds:.1f} s")
+    return ExitCode.OK
+
+
+async def make_backup(installation: Installation, tenant: Tenant, directory: Path) -> Made:
+    """One backup of a running cell, whole on return. Raises Error; what was written until then is no backup."""
+    began = time.monotonic()
+    shelf = Shelf(directory, tenant.id)
+    async with Road(installation, tenant) as road:
+        road.check_running()
+        moment = datetime.now(UTC)
+        backup = shelf.new(moment)
+        carrying = _Carrying(road, shelf, backup)
+        manifest = await carrying.run(int(moment.timestamp() * 1000))
+        await escrow_keys(road)  # after the snapshots, so that every version they need is in it
+        octets = manifest.encode()
+        total = sum(stream.octets for stream in manifest.streams)
+        digest = hashlib.sha256(octets).digest()
+        record = to_ledger.RecordBackup(stamp(), int(time.time() * 1000), backup, digest, total)
+        entry = (await road.ask("ledger", record)).first
+    write_new(shelf.folder(backup) / MANIFEST, octets)
+    return Made(manifest, time.monotonic() - began, entry)
+
+
+async def escrow_keys(road: Road, compartments: tuple[str, ...] = tuple(MESSAGES)) -> None:
+    """Put the sealed keys of these compartments where a restore elsewhere finds them, instead of the older ones."""
+    folder = escrow_folder(road.installation, road.tenant.id)
+    for compartment in compartments:
+        name = datetime.now(UTC).strftime("%Y%m%dT%H%M%SZ")
+        request: EscrowKeysBase = MESSAGES[compartment].EscrowKeys(name)
+        sealed = await road.ask(compartment, request)
+        replace_escrow(folder, compartment, sealed.stream)
+
+
+class _Carrying:
+    """One backup under way."""
+
+    def __init__(self, road: Road, shelf: Shelf, backup: str) -> None:
+        self._road, self._shelf, self._backup = road, shelf, backup
+        self._said, self._carried = time.monotonic(), 0
+
+    async def run(self, created: int) -> Manifest:
+        earlier = {
+            number: where
+            for manifest in self._shelf.whole()[-1:]
+            for number, where in manifest.segments.items()
+            if where[1]
+        }
+        await self._begin("ledger")
+        await self._begin("directory")  # before store, so that each of its accounts has its mailboxes there
+        stored = await self._begin("store", tuple(sorted(earlier)))
+        await self._begin("queue")
+        await self._begin("incident")  # after directory, so that no canary there is unknown to it
+        await self._begin("auth")
+        await self._begin("keyring")
+        streams = [await self._carry(compartment) for compartment in STREAM_ORDER]
+        folder = self._shelf.folder(self._backup)
+        file = self._road.installation.directory / self._road.tenant.file
+        settings = write_new(folder / SETTINGS, file.read_bytes())
+        final, carried = set(stored.final), set(stored.carried)
+        segments = {
+            number: (self._backup, number in final) if number in carried else earlier[number]
+            for number in stored.segments
+        }
+        return Manifest(self._road.tenant.id, self._backup, created, __version__, tuple(streams), segments, settings)
+
+    async def _begin(self, compartment: str, have: tuple[int, ...] = ()) -> BackupBegun:
+        request: BeginBackupBase = MESSAGES[compartment].BeginBackup(self._backup, have)
+        return await self._road.ask(compartment, request)
+
+    async def _carry(self, compartment: str) -> Stream:
+        file = NewFile(self._shelf.folder(self._backup) / f"{compartment}.stream")
+        lead = bytearray()
+        try:
+            request: ReadBackupBase = MESSAGES[compartment].ReadBackup(self._backup)
+            _, body = await self._road.open(compartment, request, timeout=READ_SECONDS)
+            async for piece in body:
+                if len(lead) < 1 << 16:
+                    lead += piece
+                await asyncio.to_thread(file.write, piece)
+                self._say(compartment, len(piece))
+            head = read_lead(bytes(lead)).head
+            if (head.tenant, head.compartment, head.backup) != (self._road.tenant.id, compartment, self._backup):
+                raise IntegrityError(f"{compartment} sent a stream of another backup")
+            octets = file.octets
+            return Stream(compartment, octets, await asyncio.to_thread(file.done), dict(head.needs))
+        finally:
+            file.close()
+
+    def _say(self, compartment: str, octets: int) -> None:
+        self._carried += octets
+        if time.monotonic() - self._said > SAY_SECONDS:
+            self._said = time.monotonic()
+            say(f"{self._road.tenant.id}: {compartment}: {size_text(self._carried)} in all so far")
+
+
+def list_backups(options: argparse.Namespace) -> int:
+    """Print a tenant's backups, the oldest first."""
+    installation = load_installation(Path(options.directory))
+    tenant = installation.tenant(options.tenant)
+    shelf = Shelf(backup_directory(installation, options.source), tenant.id)
+    whole = {manifest.backup: manifest for manifest in shelf.whole()}
+    rows: list[dict[str, Any]] = [
+        {"whole": True, **row_of(whole[backup])} if backup in whole else {"whole": False, "backup": backup}
+        for backup in shelf.ids()
+    ]
+    if options.json:
+        print_json(options.command, {"tenant": tenant.id, "backups": rows})
+        return ExitCode.OK
+    print_table(
+        ("BACKUP", "MADE", "SIZE", "SEGMENTS", "NEEDS"),
+        [
+            (r["backup"], time_text(r["created"]), size_text(r["octets"]), r["segments"], " ".join(r["needs"]))
+            if r["whole"]
+            else (r["backup"], "not whole", "-", "-", "-")
+            for r in rows
+        ],
+    )
+    return ExitCode.OK
+
+
+def verify(options: argparse.Namespace) -> int:
+    """Read a backup, and those whose segments it relies on, and compare every hash."""
+    installation = load_installation(Path(options.directory))
+    tenant = installation.tenant(options.tenant)
+    shelf = Shelf(backup_directory(installation, options.source), tenant.id)
+    backup = options.backup or next(reversed([manifest.backup for manifest in shelf.whole()]), "")
+    if not backup:
+        raise ConfigError(f"{tenant.id} has no whole backup in {shelf.path}")
+    problems, octets = check_hashes(shelf, backup)
+    if not options.offline:
+        wait_for(_record(installation, tenant, shelf, backup, octets, not problems))
+    if options.json:
+        document = {"tenant": tenant.id, "backup": backup, "octets": octets, "problems": problems}
+        print_json(options.command, {**document, "sound": not problems})
+    else:
+        for problem in problems:
+            print(f"{tenant.id}: {problem}")
+        print(f"{tenant.id}: {backup}: {'NOT SOUND' if problems else 'sound'}, {size_text(octets)} read")
+    return ExitCode.INTEGRITY if problems else ExitCode.OK
+
+
+def check_hashes(shelf: Shelf, backup: str) -> tuple[list[str], int]:
+    """(problems in words, octets read) of a backup and of those whose segments it relies on."""
+    manifest, problems, octets = shelf.manifest(backup), [], 0
+    relied = sorted({where[0] for where in manifest.segments.values()} - {backup})
+    for name in (backup, *relied):
+        try:
+            one = shelf.manifest(name)
+        except IntegrityError as error:
+            problems.append(error.public)
+            continue
+        folder = shelf.folder(name)
+        for stream in one.streams if name == backup else (one.stream("store"),):
+            path = folder / stream.file
+            try:
+                octets += path.stat().st_size
+                if hash_of(path) != stream.sha256:
+                    problems.append(f"{path} is not what the manifest says")
+            except OSError as error:
+                problems.append(f"{path}: {error.strerror}")
+    return problems, octets
+
+
+async def _record(
+    installation: Installation, tenant: Tenant, shelf: Shelf, backup: str, octets: int, sound: bool
+) -> None:
+    digest = hashlib.sha256(shelf.manifest(backup).encode()).digest()
+    async with Road(installation, tenant) as road:
+        request = to_ledger.RecordBackup(stamp(), int(time.time() * 1000), backup, digest, octets, True, sound)
+        await road.ask("ledger", request)
+
+
+def prune(options: argparse.Namespace) -> int:
+    """Take away whole backups older than so many days that no kept one relies on, and the remains of cut ones."""
+    if options.keep_days < 1:
+        raise ConfigError("--keep-days is at least 1")
+    installation = load_installation(Path(options.directory))
+    tenant = installation.tenant(options.tenant)
+    shelf = Shelf(backup_directory(installation, options.source), tenant.id)
+    whole, before = shelf.whole(), int(time.time() * 1000) - options.keep_days * 86_400_000
+    kept = [manifest for manifest in whole if manifest.created >= before] or whole[-1:]
+    needed = {manifest.backup for manifest in kept}
+    needed |= {where[0] for manifest in kept for where in manifest.segments.values()}
+    gone, refused = [], []
+    for manifest in whole:
+        if manifest.backup not in needed:
+            try:
+                shelf.remove(manifest.backup)
+                gone.append(manifest.backup)
+            except OSError as error:
+                refused.append(manifest.backup)
+                say(f"{tenant.id}: {manifest.backup} stays: {error.strerror}")
+    if options.json:
+        print_json(options.command, {"tenant": tenant.id, "removed": gone, "refused": refused})
+    else:
+        print(f"{tenant.id}: {len(gone)} backups removed, {len(shelf.ids())} left")
+    return ExitCode.OK

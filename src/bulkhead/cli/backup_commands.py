@@ -1,0 +1,107 @@
+"""The rows of the tree for backups. Standard library only."""
+
+from bulkhead.cli.exit_codes import ExitCode
+from bulkhead.cli.tree import LIVE, TENANT, Argument, Command, flag, option, positional
+
+_FROM = option("--from", "DIR", "Where backups lie (default: backup.directory).", dest="source", default="")
+_MAYBE_TENANT = positional("tenant", "The tenant's id; or --all.", nargs="?")
+_ALL = Argument(("--all",), "Every tenant that is not disabled.", {"action": "store_true"})
+_BACKUP = {
+    "backup": "its id",
+    "created": "when it was begun, ms since 1970",
+    "octets": "of its streams",
+    "segments": "segments of mail that it relies on, in its own stream or in an earlier backup's",
+    "needs": "version keys that its records are under: compartment/key/version, a list",
+}
+
+BACKUP_COMMANDS = (
+    Command(
+        ("backup", "run"), "Back up a running cell: each holder's own stream, sealed to both recovery keys.",
+        "bulkhead.cli.backup:run",
+        (_MAYBE_TENANT, _ALL, option("--to", "DIR", "Where to (default: backup.directory).", default="")),
+        exits=(*LIVE, ExitCode.INTEGRITY),
+        json_keys={
+            "backups": "one object a tenant",
+            "backups[].tenant": "the tenant's id",
+            **{f"backups[].{key}": text for key, text in _BACKUP.items()},
+            "backups[].entry": "index of the ledger's entry",
+            "backups[].seconds": "how long it took",
+        },
+        text="Mail goes on meanwhile. Segments that the newest whole backup there carries are not carried again. What "
+        "is cut short leaves a folder without manifest, which is no backup. docs/backup.md has a timer for it.",
+    ),
+    Command(
+        ("backup", "list"), "List the backups of a tenant, the oldest first.", "bulkhead.cli.backup:list_backups",
+        (TENANT, _FROM),
+        json_keys={
+            "tenant": "the tenant's id",
+            "backups": "one object a backup",
+            "backups[].whole": "whether it has its manifest; the other keys are there only then",
+            **{f"backups[].{key}": text for key, text in _BACKUP.items()},
+        },
+    ),
+    Command(
+        ("backup", "verify"), "Read a backup and compare every hash with its manifest; needs no key.",
+        "bulkhead.cli.backup:verify",
+        (
+            TENANT,
+            positional("backup", "Its id (default: the newest whole one).", nargs="?", default=""),
+            _FROM,
+            flag("--offline", "Do not tell the ledger."),
+        ),
+        exits=(*LIVE, ExitCode.INTEGRITY),
+        json_keys={
+            "tenant": "the tenant's id",
+            "backup": "the backup's id",
+            "octets": "read",
+            "problems": "what was found, in words, a list",
+            "sound": "whether nothing was found",
+        },
+    ),
+    Command(
+        ("backup", "prune"), "Take away old backups that no kept one relies on.", "bulkhead.cli.backup:prune",
+        (TENANT, option("--keep-days", "N", "Keep those of so many days (default 30).", type=int, default=30), _FROM),
+        json_keys={
+            "tenant": "the tenant's id",
+            "removed": "ids of those that are gone, a list",
+            "refused": "ids of those that the storage does not let go, a list",
+        },
+        text="The newest whole one always stays. Storage that forbids removal is obeyed.",
+    ),
+    Command(
+        ("restore",), "Make a whole cell from a backup, offline, with both recovery keys.",
+        "bulkhead.cli.restore:restore",
+        (
+            TENANT,
+            _FROM,
+            option("--partner-key", "FILE", "The partner's recovery key.", required=True),
+            option("--operator-key", "FILE", "The operator's recovery key.", required=True),
+            option("--at", "BACKUP", "Which backup (default: the newest whole one).", default=""),
+            option("--keys", "DIR", "Where the sealed keys lie (default: backup.escrow, or escrow/).", default=""),
+            option("--ledger", "DIR", "A newer log, or an export of it: the lost cell's ledger/log, or the partner's.",
+                   default=""),
+            option("--address", "IP", "The address of its listeners here (default: the one it had).", default=""),
+            flag("--history-intact", "Nothing came or changed since the backup: keep UIDVALIDITY."),
+        ),
+        exits=(ExitCode.INTEGRITY,),
+        json_keys={
+            "tenant": "the tenant's id",
+            "backup": "the backup's id",
+            "entries": "ledger entries since the backup was begun, whose acts were done again",
+            "continued": "of them, those that the newer log brought",
+            "accounts": "accounts in the backup",
+            "statuses": "accounts that were given the status they came to since",
+            "must_reset": "accounts whose main password was changed since, or whose halves did not agree: both halves "
+            "are destroyed, and recovery sets a new one",
+            "app_passwords": "app passwords revoked for the same reasons",
+            "halves_apart": "credentials whose halves did not agree",
+            "lost": "accounts made since, which are not in the backup",
+            "messages": "messages, every part of which was read and compared with its checksum",
+            "queued": "messages that wait to be sent",
+            "seconds": "how long it took",
+        },
+        text="The cell's and the custody's directory of the tenant must be empty or missing. What is cut short does "
+        "not start, and the same command begins it anew. Without --ledger, what was done after the backup is not known "
+        "and not done again: give the newest log that anybody has. docs/backup.md has the steps.",
+    ),
+)  # fmt: skip

@@ -1,0 +1,281 @@
+"""`restore`: a whole cell from a backup, offline, with both recovery keys; what was revoked since stays revoked.
+
+    marked     cells/TENANT/restoring: the cell does not start, and the same command begins anew
+    written    every home from its stream, key files sealed under new root keys
+    continued  the newer ledger's entries, where one is at hand; then RestoreBegun is in the log
+    replayed   statuses, epochs, stops, changed and revoked credentials since the backup; UIDVALIDITY
+    checked    every record opened, every stored part read
+    done       RestoreDone is in the log; the mark goes
+
+This process has both recovery keys and so could read everything, as whoever has both always can. It opens one stream
+after another, each into the home of its own compartment.
+"""
+
+import argparse
+import asyncio
+import base64
+import contextlib
+import shutil
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
+
+from bulkhead.auth.restore import AuthRestore, Since, dead_of
+from bulkhead.boundary.processes import PROCESSES, Disk
+from bulkhead.cli.backup_store import SETTINGS, Shelf, backup_directory, escrow_folder, hash_of
+from bulkhead.cli.certificates import read_ca, write_gates
+from bulkhead.cli.exit_codes import ExitCode
+from bulkhead.cli.output import print_json, say
+from bulkhead.cli.recovery import RecoveryKeys, read_recovery_keys
+from bulkhead.cli.restore_files import Source, make_home, read_escrow, require_versions, write_compartment, write_keys
+from bulkhead.cli.restore_log import Continued, continue_log
+from bulkhead.cli.secret_file import make_private_folder, write_secret
+from bulkhead.config import Installation, Tenant, load_installation, set_value, write_file
+from bulkhead.config.load import read_text
+from bulkhead.config.schema import FILE_BYTES_MAX, TENANTS_FOLDER
+from bulkhead.directory.restore import DirectoryRestore
+from bulkhead.directory.transitions import Status
+from bulkhead.errors import ConfigError, IntegrityError
+from bulkhead.holder.keys import KeyFile
+from bulkhead.identifiers import AccountId, parse_tenant_id
+from bulkhead.keyring.restore import KeyringRestore
+from bulkhead.ledger.acts import Acts, Stop
+from bulkhead.ledger.event import subject_id
+from bulkhead.queue import restore as queue_restore
+from bulkhead.records.backup import Head, PrivateKeys
+from bulkhead.records.keyfile import KeySet
+from bulkhead.store import restore as store_restore
+from bulkhead.supervisor.layout import Layout
+from bulkhead.supervisor.process import hold_lock
+
+HOLDERS = tuple(name for name, process in PROCESSES.items() if process.disk is Disk.DATA)
+OPEN, SUSPENDED, DESTROYED = 1, 2, 3
+_STATES = {
+    Status.PROVISIONED: OPEN, Status.ACTIVE: OPEN, Status.SUSPENDED: SUSPENDED, Status.DORMANT: SUSPENDED,
+    Status.CANCELLED: DESTROYED, Status.PURGED: DESTROYED,
+}  # fmt: skip
+
+
+@dataclass(slots=True)
+class Report:
+    """What a restore did."""
+
+    backup: str
+    entries: int = 0  # of the ledger, replayed
+    continued: int = 0  # of them, those that a newer ledger brought
+    accounts: int = 0
+    statuses: int = 0  # of accounts, changed since
+    must_reset: int = 0  # accounts whose main password died
+    app_passwords: int = 0  # that died
+    halves_apart: int = 0  # credentials whose halves did not agree
+    lost: int = 0  # accounts added since, which are not in the backup
+    messages: int = 0
+    queued: int = 0
+    seconds: float = 0.0
+
+    def as_row(self) -> dict[str, Any]:
+        """For --json and the ledger."""
+        return {
+            "backup": self.backup, "entries": self.entries, "continued": self.continued, "accounts": self.accounts,
+            "statuses": self.statuses, "must_reset": self.must_reset, "app_passwords": self.app_passwords,
+            "halves_apart": self.halves_apart, "lost": self.lost, "messages": self.messages, "queued": self.queued,
+        }  # fmt: skip
+
+
+def restore(options: argparse.Namespace) -> int:
+    """Restore a tenant's cell."""
+    directory = Path(options.directory).absolute()
+    tenant_id = parse_tenant_id(options.tenant)
+    keys = read_recovery_keys(Path(options.partner_key), Path(options.operator_key), tenant_id)
+    installation = load_installation(directory)
+    shelf = Shelf(backup_directory(installation, options.source), tenant_id)
+    backup = options.at or next((manifest.backup for manifest in reversed(shelf.whole())), "")
+    if not backup:
+        raise ConfigError(f"{shelf.path} has no whole backup of {tenant_id}; name the right directory with --from")
+    layout = Layout(directory, tenant_id)
+    with contextlib.closing(hold_lock(layout, "restore it")):
+        _begin(layout)
+        tenant = _settings(installation, layout, shelf, backup, options.address)
+        escrow = escrow_folder(installation, tenant_id, options.keys)
+        newest = Path(options.ledger) if options.ledger else None
+        work = _Restoring(layout, tenant, shelf, backup, keys, escrow)
+        report = asyncio.run(work.run(newest, history_intact=options.history_intact))
+        _certify(directory, tenant)
+        layout.restoring.unlink()
+    if options.json:
+        print_json(options.command, {"tenant": tenant_id, **report.as_row(), "seconds": round(report.seconds, 3)})
+    else:
+        _tell(tenant_id, report)
+    return ExitCode.OK
+
+
+def _begin(layout: Layout) -> None:
+    """Mark the cell as being restored; what an earlier try left goes. Raises ConfigError where a cell is there."""
+    custody = layout.root_key("x").parent
+    if not layout.restoring.exists():
+        for path in (layout.cell, custody):
+            if path.exists() and any(path.iterdir()):
+                raise ConfigError(f"{path} is not empty: move it away, and give its ledger/log with --ledger")
+        make_private_folder(layout.cell)
+        write_secret(layout.restoring, b"")
+        return
+    for path in layout.cell.iterdir():
+        if path != layout.restoring:
+            shutil.rmtree(path)
+    if custody.exists():
+        shutil.rmtree(custody)
+
+
+def _settings(installation: Installation, layout: Layout, shelf: Shelf, backup: str, address: str) -> Tenant:
+    """The tenant's settings: those that are there, else the backup's."""
+    name = f"{TENANTS_FOLDER}/{layout.tenant}.toml"
+    if layout.tenant not in installation.tenants:
+        copy = shelf.folder(backup) / SETTINGS
+        if hash_of(copy) != shelf.manifest(backup).settings:
+            raise IntegrityError(f"{copy} is not what the manifest says")
+        write_file(layout.directory / name, read_text(copy, FILE_BYTES_MAX))
+    if address:
+        set_value(layout.directory, name, "listen.address", address)
+    return load_installation(layout.directory).tenant(layout.tenant)
+
+
+def _certify(directory: Path, tenant: Tenant) -> None:
+    """Certificates for the gates of a tenant that has none here, where the installation has its own authority."""
+    folder = Layout(directory, tenant.id).pem("x").parent
+    if folder.exists():
+        return
+    try:
+        authority = read_ca(directory)
+    except ConfigError:
+        say(f"{tenant.id}: put the gates' keys and certificates into {folder} before you start the cell")
+        return
+    make_private_folder(folder)
+    write_gates(directory, authority, tenant, now=datetime.now(UTC))
+
+
+class _Restoring:
+    """One restore."""
+
+    def __init__(
+        self, layout: Layout, tenant: Tenant, shelf: Shelf, backup: str, keys: RecoveryKeys, escrow: Path
+    ) -> None:
+        self._layout, self._tenant, self._escrow = layout, tenant, escrow
+        private = PrivateKeys(keys.partner.private_key, keys.operator.private_key)
+        self._source = Source(shelf, shelf.manifest(backup), private)
+        self._report = Report(backup)
+
+    async def run(self, newest: Path | None, *, history_intact: bool) -> Report:
+        """Everything between mark and done."""
+        began, report = time.monotonic(), self._report
+        sets = {name: read_escrow(self._escrow, name, self._source.keys, self._layout) for name in HOLDERS}
+        require_versions(self._source.manifest, sets)
+        self._check_pinned(sets)
+        heads: dict[str, Head] = {}
+        for compartment in HOLDERS:
+            say(f"{self._layout.tenant}: {compartment} is being written")
+            heads[compartment] = write_compartment(self._source, compartment, make_home(self._layout, compartment))
+        missing = store_restore.missing_segments(self._layout.home("store"))
+        if missing:
+            raise IntegrityError(f"segment {missing[0]} is in no stream of this backup: take another one")
+        files = write_keys(self._layout, sets)
+        origin = self._tenant.settings.text("ledger.origin")
+        log = continue_log(self._layout, sets["ledger"], origin, heads["ledger"].notes["entries"], newest)
+        try:
+            log.note("RestoreBegun", {"backup": report.backup, "continued": log.continued})
+            report.entries, report.continued = log.acts.entries, log.continued
+            await self._replay(files, log, history_intact=history_intact)
+            report.messages, problems = store_restore.problems_of(self._layout.home("store"))
+            if problems:
+                raise IntegrityError(f"the restored store is not sound: {problems[0]}; take another backup")
+            log.note("RestoreDone", report.as_row())
+        finally:
+            log.close()
+        report.seconds = time.monotonic() - began
+        return report
+
+    async def _replay(self, files: Mapping[str, KeyFile], log: Continued, *, history_intact: bool) -> None:
+        report, acts, layout = self._report, log.acts, self._layout
+        directory = DirectoryRestore(layout.home("directory"), files["directory"].keys)
+        auth = AuthRestore(layout.home("auth"), files["auth"])
+        keyring = KeyringRestore(layout.home("keyring"), files["keyring"])
+        try:
+            accounts = directory.accounts()
+            subjects = {subject_id(log.subject_key, account): account for account in accounts}
+            report.accounts = len(accounts)
+            report.lost = sum(subject not in subjects for subject in acts.added)
+            auth.check()
+            keyring.check()
+            since = _since(acts, subjects)
+            halves = auth.halves(list(accounts))
+            dead, apart = dead_of(since, halves), keyring.lacking(halves)
+            report.halves_apart = sum(map(len, apart.values()))
+            for account, creds in apart.items():
+                dead.setdefault(account, set()).update(creds)
+            report.must_reset = sum(0 in creds for creds in dead.values())
+            report.app_passwords = sum(len(creds - {0}) for creds in dead.values())
+            held = _stop_of(acts, "keyring")
+            await keyring.replay(since.states, since.epochs, held, acts.renewal)
+            await keyring.forget(dead)
+            await auth.replay(since)
+            await auth.forget(dead)
+            statuses = {subjects[subject]: status for subject, status in acts.status.items() if subject in subjects}
+            report.statuses = await directory.replay(statuses)
+        finally:
+            await keyring.close()
+            await auth.close()
+            await directory.close()
+        destroyed = [account for account, state in since.states.items() if state == DESTROYED]
+        await store_restore.finish(layout.home("store"), destroyed, history_intact=history_intact)
+        report.queued = await queue_restore.finish(layout.home("queue"))
+
+    def _check_pinned(self, sets: Mapping[str, KeySet]) -> None:
+        """Raises IntegrityError where the settings trust other keys than the restored ones: they were altered."""
+        binding = Ed25519PrivateKey.from_private_bytes(sets["keyring"].current("binding")[1]).public_key()
+        queue = X25519PrivateKey.from_private_bytes(sets["keyring"].current("queue")[1]).public_key()
+        ledger = Ed25519PrivateKey.from_private_bytes(sets["ledger"].current("checkpoint")[1]).public_key()
+        keys = self._source.keys
+        pinned = {
+            "binding_key": binding.public_bytes_raw(), "queue_key": queue.public_bytes_raw(),
+            "ledger_key": ledger.public_bytes_raw(), "recovery_partner": keys.partner.public_key().public_bytes_raw(),
+            "recovery_operator": keys.operator.public_key().public_bytes_raw(),
+        }  # fmt: skip
+        for name, key in pinned.items():
+            if base64.b64decode(self._tenant.settings.text(f"pinned.{name}")) != key:
+                raise IntegrityError(
+                    f"{self._tenant.file}: pinned.{name} is not the key of this backup; look who changed it, or take "
+                    "the tenant's own file"
+                )
+
+
+def _since(acts: Acts, subjects: Mapping[Any, AccountId]) -> Since:
+    """The acts by account, as auth takes them."""
+    try:
+        states = {subjects[s]: _STATES[Status[name.upper()]] for s, name in acts.status.items() if s in subjects}
+    except KeyError as error:
+        raise IntegrityError(f"the ledger names a status {error} that this version does not know") from None
+    changed = {subjects[subject]: creds for subject, creds in acts.changed.items() if subject in subjects}
+    revoked = {subjects[subject]: creds for subject, creds in acts.revoked.items() if subject in subjects}
+    return Since(states, changed, revoked, acts.epochs, _stop_of(acts, "auth"))
+
+
+def _stop_of(acts: Acts, compartment: str) -> tuple[int, bool]:
+    stop = acts.stops.get(compartment, Stop())
+    return stop.epoch, stop.stopped
+
+
+def _tell(tenant: str, report: Report) -> None:
+    print(f"{tenant}: restored from {report.backup} in {report.seconds:.1f} s")
+    print(f"{tenant}: {report.accounts} accounts, {report.messages} messages, {report.queued} queued")
+    print(f"{tenant}: {report.entries} ledger entries since replayed, {report.continued} of them from a newer ledger")
+    print(
+        f"{tenant}: {report.statuses} accounts changed their status since; {report.must_reset} must set a new password "
+        f"({report.halves_apart} because their halves did not agree), {report.app_passwords} app passwords are revoked"
+    )
+    if report.lost:
+        print(f"{tenant}: {report.lost} accounts were made since and are not in the backup: make them again")

@@ -1,0 +1,159 @@
+"""The files of a restore: streams opened into homes, keys from the escrow sealed under new root keys."""
+
+import os
+import re
+import secrets
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import msgspec
+
+from bulkhead.cli.backup_store import MANIFEST_MAX, Manifest, Shelf, escrow_file, pieces_of
+from bulkhead.cli.secret_file import make_private_folder, write_secret
+from bulkhead.errors import ConfigError, IntegrityError
+from bulkhead.holder.keys import KEY_FILE, ROOT_BYTES, KeyFile
+from bulkhead.records.backup import KEYS, LEAD_MAX, STREAM, Head, PrivateKeys, Sealed, StreamOpener, read_lead
+from bulkhead.records.keyfile import KeySet
+from bulkhead.supervisor.layout import Layout
+
+_NAME = re.compile(r"[a-z0-9][a-z0-9.-]*(/[a-z0-9][a-z0-9.-]*)*")
+_SEGMENT = re.compile(r"segments/(\d{10})\.seg")
+ROOT_VERSION = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """A backup and who opens it."""
+
+    shelf: Shelf
+    manifest: Manifest
+    keys: PrivateKeys
+
+
+def write_compartment(source: Source, compartment: str, home: Path) -> Head:
+    """Open a compartment's stream into its home, and for store the segments of earlier streams; the stream's head.
+
+    Raises IntegrityError where a stream is not the manifest's, or a segment is missing.
+    """
+    wanted: dict[str, set[int]] = {}
+    for number, (backup, _) in source.manifest.segments.items() if compartment == "store" else ():
+        wanted.setdefault(backup, set()).add(number)
+    head = _write_stream(source, source.manifest.backup, compartment, home, None)
+    for backup, numbers in wanted.items():
+        if backup != source.manifest.backup:
+            _write_stream(source, backup, compartment, home, numbers)
+    _sync_tree(home)
+    return head
+
+
+def read_escrow(folder: Path, compartment: str, keys: PrivateKeys, layout: Layout) -> KeySet:
+    """A compartment's keys. Raises IntegrityError, ConfigError where they are not there."""
+    path = escrow_file(folder, compartment)
+    try:
+        with path.open("rb") as file:
+            content = file.read(MANIFEST_MAX)
+    except OSError as error:
+        raise ConfigError(f"{path}: {error.strerror}; name the folder of the sealed keys with --keys") from None
+    try:
+        sealed = _lead(content, compartment, KEYS, layout)
+        found = b"".join(piece for _, _, piece in StreamOpener(sealed, keys).files([content[sealed.length :]]))
+        return msgspec.msgpack.decode(found, type=KeySet)
+    except (IntegrityError, msgspec.DecodeError) as error:
+        why = error.public if isinstance(error, IntegrityError) else "the layout inside is not known"
+        raise IntegrityError(f"{path}: {why}") from None
+
+
+def write_keys(layout: Layout, keys: Mapping[str, KeySet]) -> dict[str, KeyFile]:
+    """Seal each set under a new root key, into its home and custody; the key files, open."""
+    files = {}
+    for compartment, found in keys.items():
+        root = secrets.token_bytes(ROOT_BYTES)
+        write_secret(layout.root_key(compartment), root)
+        path = layout.home(compartment) / KEY_FILE
+        write_secret(path, found.seal(layout.tenant, compartment, ROOT_VERSION, root), mode=0o600)
+        files[compartment] = KeyFile(path, layout.tenant, compartment, found, ROOT_VERSION, root)
+    return files
+
+
+def require_versions(manifest: Manifest, keys: Mapping[str, KeySet]) -> None:
+    """Raises IntegrityError where a version key that the backup needs was destroyed: it opens no more."""
+    for stream in manifest.streams:
+        for name, versions in stream.needs.items():
+            gone = sorted(set(versions) - set(keys[stream.compartment].versions(name)))
+            if gone:
+                raise IntegrityError(
+                    f"backup {manifest.backup} is dead: version {gone[0]} of {stream.compartment}'s key {name}, which "
+                    "its records are sealed under, was destroyed; take a later backup"
+                )
+
+
+def _write_stream(source: Source, backup: str, compartment: str, home: Path, only: set[int] | None) -> Head:
+    """only: segments to take, of an earlier backup; None: everything."""
+    manifest = source.manifest if backup == source.manifest.backup else source.shelf.manifest(backup)
+    path = source.shelf.folder(backup) / manifest.stream(compartment).file
+    with path.open("rb") as file:
+        sealed = read_lead(file.read(LEAD_MAX))
+    head = sealed.head
+    if (head.tenant, head.compartment, head.backup, head.content) != (source.shelf.tenant, compartment, backup, STREAM):
+        raise IntegrityError(f"{path} is another stream")
+    files = StreamOpener(sealed, source.keys).files(pieces_of(path, sealed.length))
+    try:
+        missing = set(only or ()) - set(_write_files(files, home, only))
+    except IntegrityError as error:
+        raise IntegrityError(f"{path}: {error.public}") from None
+    if missing:
+        raise IntegrityError(f"{path}: segment {min(missing)} is not in it, though the manifest says so")
+    return sealed.head
+
+
+def _write_files(files: Iterator[tuple[str, int, bytes]], home: Path, only: set[int] | None) -> Iterator[int]:
+    """Write the files of a stream; the number of the segment, or 0, of each once it is whole."""
+    descriptor, left, number = -1, 0, 0
+    try:
+        for name, size, piece in files:
+            if not left:
+                if not _NAME.fullmatch(name):
+                    raise IntegrityError("a file in it has a name that no holder gives")
+                match = _SEGMENT.fullmatch(name)
+                left, number = size, int(match[1]) if match else 0
+                if only is None or number in only:
+                    (home / name).parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+                    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+                    descriptor = os.open(home / name, flags, 0o600)
+            if descriptor >= 0:
+                rest = memoryview(piece)
+                while rest:
+                    rest = rest[os.write(descriptor, rest) :]
+            left -= len(piece)
+            if not left and descriptor >= 0:
+                os.fsync(descriptor)
+                os.close(descriptor)
+                descriptor = -1
+                yield number
+    finally:
+        if descriptor >= 0:
+            os.close(descriptor)
+
+
+def _lead(content: bytes, compartment: str, kind: str, layout: Layout) -> Sealed:
+    sealed = read_lead(content)
+    if (sealed.head.tenant, sealed.head.compartment, sealed.head.content) != (layout.tenant, compartment, kind):
+        raise IntegrityError("these are sealed keys of another compartment or tenant")
+    return sealed
+
+
+def make_home(layout: Layout, compartment: str) -> Path:
+    """A compartment's empty directory."""
+    home = layout.home(compartment)
+    make_private_folder(home)
+    return home
+
+
+def _sync_tree(home: Path) -> None:
+    for path, _, _ in os.walk(home):
+        descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)

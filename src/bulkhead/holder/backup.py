@@ -1,0 +1,302 @@
+"""A holder's part in a backup: a snapshot on demand, then one stream that only both recovery keys open.
+
+`BeginBackup` fixes what is in it, and the copy begins at once; `ReadBackup` hands it out, sealed piece by piece in a
+thread. No more than one snapshot lies here; it goes with its reader, or after WAIT_SECONDS without one.
+"""
+
+import asyncio
+import base64
+import logging
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+import msgspec
+
+from bulkhead import __version__
+from bulkhead.boundary.exchange import Handler
+from bulkhead.boundary.host import Host
+from bulkhead.boundary.messages.backup import (
+    BackupBegun,
+    BackupStream,
+    BeginBackupBase,
+    EscrowKeysBase,
+    ReadBackupBase,
+    SealedKeys,
+)
+from bulkhead.boundary.messages.fields import Request
+from bulkhead.boundary.terms import Answer
+from bulkhead.errors import Error, IntegrityError, Refused, TemporaryFailure
+from bulkhead.holder.database import Database
+from bulkhead.holder.keys import KeyFile
+from bulkhead.holder.snapshot import Snapshot, remove_copy
+from bulkhead.records.backup import KEYS, STREAM, Head, Recipients, StreamSealer
+from bulkhead.records.hpke import load_public_key
+from bulkhead.records.keyfile import KeySet
+from bulkhead.records.mailbox import RecoveryKey
+
+WAIT_SECONDS = 60.0  # between the snapshot and its reader
+BODY_BYTES = 1 << 18  # of one step to the thread
+RECOVERY_VERSION = 1
+_log = logging.getLogger("bulkhead.holder")
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """One file of a stream. size: known before its pieces are read."""
+
+    name: str
+    size: int
+    pieces: Callable[[], Iterator[bytes]]
+
+
+class Source(Protocol):
+    """What a compartment gives into a backup, fixed at one moment."""
+
+    @property
+    def notes(self) -> Mapping[str, int]:
+        """Numbers for the stream's head."""
+
+    @property
+    def begun(self) -> BackupBegun:
+        """What the asker is told."""
+
+    def prepare(self) -> None:
+        """Copy what must be copied. In a thread; blocks."""
+
+    def parts(self) -> Iterator[Part]:
+        """The files, after `prepare`. In a thread; blocks."""
+
+    def prepared(self) -> None:
+        """On the loop, right after `prepare`."""
+
+    def close(self) -> None:
+        """Let go of everything."""
+
+
+class DatabaseSource:
+    """A database, and files that never change beside it."""
+
+    notes: Mapping[str, int]
+
+    def __init__(self, database: Database, begun: BackupBegun | None = None) -> None:
+        self.notes = {}
+        self.snapshot = Snapshot(database)
+        self._name = database.path.name
+        self.begun = begun or BackupBegun(self.snapshot.octets)
+
+    def prepare(self) -> None:
+        """Source.prepare."""
+        self.snapshot.copy()
+
+    def prepared(self) -> None:
+        """Source.prepared."""
+        self.snapshot.release()
+
+    def parts(self) -> Iterator[Part]:
+        """Source.parts."""
+        yield Part(self._name, self.snapshot.octets, self.snapshot.pieces)
+
+    def close(self) -> None:
+        """Source.close."""
+        self.snapshot.close()
+
+
+@dataclass(slots=True)
+class _Waiting:
+    """A snapshot and the making of its copy."""
+
+    head: Head
+    source: Source
+    copying: "asyncio.Task[None]"
+    release: Callable[[], bool]
+    timer: asyncio.TimerHandle = field(repr=False)
+
+
+def no_barrier() -> Callable[[], bool]:
+    """Nothing was held, and so it was held long enough."""
+    return lambda: True
+
+
+async def _none() -> Callable[[], bool]:
+    return no_barrier()
+
+
+class Backups:
+    """The snapshots of one compartment. take: fixes what is in one; for store, `have` says what it may leave out.
+
+    keys: the key file, where it has keys. barrier: awaited before the snapshot; gives what ends it, which says whether
+    it held until then.
+    """
+
+    def __init__(
+        self,
+        host: Host,
+        take: Callable[[BeginBackupBase], Awaitable[Source]],
+        keys: KeyFile | None = None,
+        needs: Callable[[], Mapping[str, tuple[int, ...]]] = dict,
+        barrier: Callable[[], Awaitable[Callable[[], bool]]] = _none,
+    ) -> None:
+        self._tenant, self._compartment = host.tenant, host.channel.compartment
+        self._pinned: Mapping[str, Any] = host.settings.get("pinned", {})
+        self._take, self._keys, self._needs, self._barrier = take, keys, needs, barrier
+        self._worker = ThreadPoolExecutor(max_workers=1, thread_name_prefix="backup")
+        self._waiting: _Waiting | None = None
+        self._beginning = asyncio.Lock()
+        remove_copy()
+
+    async def begin(self, request: BeginBackupBase) -> BackupBegun:
+        """Fix what is in it. Raises Refused (`no-recovery-key`), TemporaryFailure."""
+        self._recipients()
+        async with self._beginning:
+            await self._drop()
+            release = await self._barrier()
+            try:
+                source = await self._take(request)
+            except BaseException:
+                release()
+                raise
+            head = self._head(request.backup, STREAM, source.notes)
+            loop = asyncio.get_running_loop()
+            copying = loop.create_task(self._copy(source))
+            timer = loop.call_later(WAIT_SECONDS, self._expire, request.backup)
+            self._waiting = _Waiting(head, source, copying, release, timer)
+            return source.begun
+
+    async def read(self, request: ReadBackupBase) -> Answer:
+        """The stream. Raises Refused (`no-snapshot`), TemporaryFailure (`barrier`, `storage`)."""
+        waiting = self._waiting
+        if waiting is None or waiting.head.backup != request.backup:
+            raise Refused("no snapshot of that backup waits here: begin again", code="no-snapshot")
+        self._waiting = None
+        waiting.timer.cancel()
+        try:
+            if not waiting.release():
+                raise TemporaryFailure("changes of credentials were held too long: begin again", code="barrier")
+            await waiting.copying
+        except BaseException:
+            await self._close(waiting)
+            raise
+        return Answer(BackupStream(), self._body(waiting))
+
+    def escrow(self, request: EscrowKeysBase) -> SealedKeys:
+        """The key set, for whoever has both recovery keys. Raises Refused (`no-recovery-key`)."""
+        keys = KeySet() if self._keys is None else self._keys.keys
+        sealer = StreamSealer(self._head(request.name, KEYS, {}), self._recipients())
+        octets = msgspec.msgpack.encode(keys)
+        pieces = [sealer.begin(), *sealer.file("keys", len(octets)), *sealer.update(octets), *sealer.end()]
+        return SealedKeys(b"".join(pieces))
+
+    async def stop(self) -> None:
+        """Drop what waits. A reader finds its stream cut short."""
+        await self._drop()
+        self._worker.shutdown(wait=False, cancel_futures=True)
+
+    def _head(self, backup: str, content: str, notes: Mapping[str, int]) -> Head:
+        created = int(time.time() * 1000)
+        return Head(self._tenant, self._compartment, backup, content, created, __version__, self._needs(), notes)
+
+    def _recipients(self) -> Recipients:
+        found = []
+        for name in ("recovery_partner", "recovery_operator"):
+            text = str(self._pinned.get(name, ""))
+            if not text:
+                why = f"pinned.{name} is empty: put the party's public recovery key there"
+                raise Refused(why, code="no-recovery-key")
+            found.append(RecoveryKey(RECOVERY_VERSION, load_public_key(base64.b64decode(text))))
+        return Recipients(*found)
+
+    async def _copy(self, source: Source) -> None:
+        try:
+            await asyncio.get_running_loop().run_in_executor(self._worker, source.prepare)
+        except Error:
+            raise
+        except Exception as error:
+            _log.error("a snapshot could not be copied: %s", error)
+            raise TemporaryFailure("the snapshot could not be copied", code="storage") from None
+        finally:
+            source.prepared()
+
+    async def _body(self, waiting: _Waiting) -> AsyncIterator[bytes]:
+        loop = asyncio.get_running_loop()
+        pieces = _sealed(waiting.head, self._recipients(), waiting.source)
+        try:
+            while step := await loop.run_in_executor(self._worker, _some, pieces):
+                yield step
+        except (OSError, IntegrityError) as error:
+            _log.error("a backup's stream ends early: %s", error)
+            raise TemporaryFailure("what is stored could not be read", code="storage") from None
+        finally:
+            await self._close(waiting)
+
+    async def _close(self, waiting: _Waiting) -> None:
+        waiting.timer.cancel()
+        waiting.release()
+        await asyncio.wait([waiting.copying])
+        if not waiting.copying.cancelled():
+            waiting.copying.exception()  # fetched: whoever reads it was told
+        waiting.source.close()
+
+    async def _drop(self) -> None:
+        waiting, self._waiting = self._waiting, None
+        if waiting is not None:
+            await self._close(waiting)
+
+    def _expire(self, backup: str) -> None:
+        if self._waiting is not None and self._waiting.head.backup == backup:
+            _log.warning("nobody read the snapshot of backup %s", backup)
+            task = asyncio.get_running_loop().create_task(self._drop())
+            task.add_done_callback(lambda done: done.exception())
+
+
+def of_database(
+    host: Host,
+    database: Database,
+    keys: KeyFile | None = None,
+    needs: Callable[[], Mapping[str, tuple[int, ...]]] = dict,
+    barrier: Callable[[], Awaitable[Callable[[], bool]]] = _none,
+) -> Backups:
+    """The backups of a compartment that has a database and nothing beside it."""
+
+    async def take(_: BeginBackupBase) -> Source:
+        return DatabaseSource(database)
+
+    return Backups(host, take, keys, needs, barrier)
+
+
+def _sealed(head: Head, recipients: Recipients, source: Source) -> Iterator[bytes]:
+    sealer = StreamSealer(head, recipients)
+    yield sealer.begin()
+    for part in source.parts():
+        yield from sealer.file(part.name, part.size)
+        left = part.size
+        for piece in part.pieces():
+            left -= len(piece)
+            yield from sealer.update(piece)
+        if left:
+            raise IntegrityError(f"{part.name} changed while it was read")
+    yield from sealer.end()
+
+
+def _some(pieces: Iterator[bytes]) -> bytes:
+    """The next pieces as one; empty at the end."""
+    taken, size = [], 0
+    for piece in pieces:
+        taken.append(piece)
+        size += len(piece)
+        if size >= BODY_BYTES:
+            break
+    return b"".join(taken)
+
+
+def handlers(
+    begin: type[BeginBackupBase], read: type[ReadBackupBase], escrow: type[EscrowKeysBase]
+) -> Mapping[type[Request[Any]], Handler]:
+    """The handlers of a compartment whose state has the attribute `backups`."""
+    return {
+        begin: lambda state, _, request, __: state.backups.begin(request),
+        read: lambda state, _, request, __: state.backups.read(request),
+        escrow: lambda state, _, request, __: state.backups.escrow(request),
+    }

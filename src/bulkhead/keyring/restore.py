@@ -1,0 +1,84 @@
+"""keyring's part of a restore, offline: every record opened, and what the ledger says was done since done again."""
+
+from collections.abc import Mapping, Sequence, Set
+from pathlib import Path
+from sqlite3 import Connection
+
+from bulkhead.errors import Refused
+from bulkhead.holder import revocation, stop
+from bulkhead.holder.database import Database
+from bulkhead.holder.keys import KeyFile
+from bulkhead.identifiers import AccountId
+from bulkhead.keyring.keys import Keys
+from bulkhead.keyring.mailboxes import set_state
+from bulkhead.keyring.schema import MIGRATIONS, AccountState
+
+DATABASE = "keyring.sqlite"
+
+
+class KeyringRestore:
+    """The restored records of keyring. Use within a running loop."""
+
+    def __init__(self, home: Path, keys: KeyFile) -> None:
+        self.keys = Keys.of(keys.tenant, keys)
+        self._database = Database(home / DATABASE, MIGRATIONS, secure_delete=True)
+
+    async def close(self) -> None:
+        """Make it durable."""
+        await self._database.truncate_wal()
+        await self._database.close()
+
+    def check(self) -> int:
+        """Open every half and mailbox key; how many. Raises IntegrityError, also where its key is gone."""
+        halves = self._database.read("SELECT record, bid, g FROM half")
+        for record, bid, g in halves:
+            self.keys.open_half(record, bid, g)
+        mailboxes = self._database.read("SELECT record, mid, generation FROM mailbox")
+        for record, mid, generation in mailboxes:
+            self.keys.open_mailbox(record, mid, generation)
+        return len(halves) + len(mailboxes)
+
+    def lacking(self, halves: Mapping[AccountId, Mapping[int, int]]) -> dict[AccountId, set[int]]:
+        """Of these credentials and their g, those of which there is no half of the same g here."""
+        known = {(bid, g) for bid, g in self._database.read("SELECT bid, g FROM half")}
+        found: dict[AccountId, set[int]] = {}
+        for account, creds in halves.items():
+            without = {cred for cred, g in creds.items() if (self.keys.bid(account, cred), g) not in known}
+            if without:
+                found[account] = without
+        return found
+
+    async def replay(
+        self, states: Mapping[AccountId, int], epochs: Mapping[int, int], stopped: tuple[int, bool], renewal: int
+    ) -> None:
+        """Do again what was done. renewal: when mailbox keys were ordered to be renewed, ms; 0: they were not."""
+
+        def work(connection: Connection) -> None:
+            revocation.replay(connection, epochs)
+            stop.replay(connection, stopped[0], stopped=stopped[1])
+            if renewal:
+                connection.execute("UPDATE renewal SET number = number + 1, ordered_at = ?", (renewal,))
+            connection.execute("DELETE FROM receipt")
+            for account, state in states.items():
+                self._replay_state(connection, account, state)
+
+        await self._database.write(work)
+
+    async def forget(self, dead: Mapping[AccountId, Set[int]]) -> None:
+        """Destroy the halves of these credentials. Mailbox keys stay: recovery opens them."""
+        bids = [(self.keys.bid(account, cred),) for account, creds in dead.items() for cred in creds]
+        await self._database.write(lambda c: c.executemany("DELETE FROM half WHERE bid = ?", bids))
+
+    def without_key(self, accounts: Sequence[AccountId]) -> int:
+        """How many of these accounts have no mailbox key here."""
+        known = {mid for (mid,) in self._database.read("SELECT mid FROM mailbox")}
+        return sum(self.keys.mid(account) not in known for account in accounts)
+
+    def _replay_state(self, connection: Connection, account: AccountId, state: int) -> None:
+        mid = self.keys.mid(account)
+        row = connection.execute("SELECT state FROM account WHERE mid = ?", (mid,)).fetchone()
+        if row is not None and row[0] == AccountState.DESTROYED:
+            return
+        if row is None and state != AccountState.DESTROYED:
+            raise Refused("an account of directory has no row in keyring: take another backup", code="no-such-account")
+        set_state(connection, keys=self.keys, mid=mid, state=state)

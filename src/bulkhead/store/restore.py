@@ -1,0 +1,74 @@
+"""store's part of a restore, offline: accounts destroyed since, UIDVALIDITY, and the whole checked."""
+
+import os
+import sqlite3
+import time
+from collections.abc import Iterable
+from pathlib import Path
+
+from bulkhead.holder.database import Database
+from bulkhead.identifiers import AccountId
+from bulkhead.store.changes import Effects
+from bulkhead.store.disk import Disk
+from bulkhead.store.fsck import check
+from bulkhead.store.handle_admin import remove_account
+from bulkhead.store.schema import DATABASE, MIGRATIONS
+from bulkhead.store.segment import path_of
+
+
+async def finish(home: Path, destroyed: Iterable[AccountId], *, history_intact: bool) -> None:
+    """Remove the mail of accounts destroyed since; give every mailbox a new UIDVALIDITY unless nothing came since.
+
+    Clients may have seen UIDs, flags and MODSEQs that this state never gave out: under another UIDVALIDITY they read
+    everything anew.
+    """
+    database = Database(home / DATABASE, MIGRATIONS, secure_delete=True)
+    try:
+        await database.write(lambda connection: _finish(connection, destroyed, history_intact))
+        await database.truncate_wal()
+    finally:
+        await database.close()
+
+
+def _finish(connection: sqlite3.Connection, destroyed: Iterable[AccountId], history_intact: bool) -> None:
+    for account in destroyed:
+        remove_account(connection, Effects(), account)
+    connection.execute("DELETE FROM receipt")
+    connection.execute("DELETE FROM answer_body")
+    if history_intact:
+        return
+    clock = int(time.time())
+    rows = connection.execute(
+        "SELECT b.seq, b.account, a.uid_validity FROM mailbox b JOIN account a ON a.seq = b.account"
+        " ORDER BY b.account, b.seq"
+    ).fetchall()
+    last: dict[int, int] = {}
+    for _, account, validity in rows:
+        last.setdefault(account, max(validity, clock))
+    for mailbox, account, _ in rows:
+        last[account] += 1
+        connection.execute("UPDATE mailbox SET uid_validity = ? WHERE seq = ?", (last[account], mailbox))
+    connection.executemany(
+        "UPDATE account SET uid_validity = ? WHERE seq = ?", [(validity, account) for account, validity in last.items()]
+    )
+
+
+def missing_segments(home: Path) -> list[int]:
+    """Segments that the database names and that are not there."""
+    connection = sqlite3.connect(home / DATABASE)
+    try:
+        named = [number for (number,) in connection.execute("SELECT number FROM segment WHERE live > 0")]
+    finally:
+        connection.close()
+    return [number for number in named if not (home / path_of(number)).is_file()]
+
+
+def problems_of(home: Path) -> tuple[int, list[str]]:
+    """(messages, problems in words): database and segments against each other, every stored part read."""
+    before = Path.cwd()
+    os.chdir(home)
+    try:
+        report = check(Path(DATABASE), Disk(), True)
+    finally:
+        os.chdir(before)
+    return report.messages, list(report.problems)

@@ -1,0 +1,184 @@
+"""A backup of a running cell, and its restore: what was revoked since stays revoked, and no message is lost."""
+
+import hashlib
+import imaplib
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from tests.live import PASSWORD, Live, Mailbox
+
+from bulkhead.demo.running import Running
+
+NEW_PASSWORD = "another staple for the battery"
+
+
+class Site:
+    """One installation with a backup, and what happened after it."""
+
+    def __init__(self, base: Path) -> None:
+        self.base, self.to = base, base / "backups"
+        self.live = Live(base / "here", tenants=1, settings={"auth.failure_seconds": 0.1})
+        self.anna, self.ben, self.cleo, self.dan = self.live.add("t0", ["anna", "ben", "cleo", "dan"])
+        for number in range(8):
+            with self.live.imap(self.anna) as client:
+                client.append("INBOX", None, None, f"Subject: {number}\r\n\r\n{'x' * number * 9000}\r\n".encode())
+
+    @property
+    def keys(self) -> list[str]:
+        folder = self.live.directory / "recovery" / "t0"
+        return ["--partner-key", str(folder / "partner.key"), "--operator-key", str(folder / "operator.key")]
+
+    def back_up(self) -> str:
+        return str(self.live.json("backup", "run", "t0", "--to", str(self.to))["backups"][0]["backup"])
+
+    def hashes(self, mailbox: Mailbox) -> list[str]:
+        with self.live.imap(mailbox) as client:
+            _, (count,) = client.select("INBOX", readonly=True)
+            _, parts = client.fetch(f"1:{int(count)}", "(BODY.PEEK[])")
+            return sorted(hashlib.sha256(part[1]).hexdigest() for part in parts if isinstance(part, tuple))
+
+    def logs_in(self, mailbox: Mailbox, password: str = PASSWORD) -> bool:
+        try:
+            with self.live.imap(Mailbox(mailbox.tenant, mailbox.address, password)):
+                return True
+        except imaplib.IMAP4.error:
+            return False
+
+    def lose_cell(self) -> Path:
+        """Stop it and move cell and custody away; where the ledger's log lies then."""
+        self.live.running.stop()
+        lost = self.base / f"lost-{time.monotonic_ns()}"
+        lost.mkdir()
+        shutil.move(self.live.directory / "cells" / "t0", lost / "cell")
+        shutil.move(self.live.directory / "custody" / "t0", lost / "custody")
+        return lost / "cell" / "ledger" / "log"
+
+    def restore(self, *more: str, check: bool = True) -> "subprocess.CompletedProcess[bytes]":
+        return self.live.command("restore", "t0", "--from", str(self.to), *self.keys, *more, check=check)
+
+    def start(self) -> None:
+        self.live.running = Running(self.live.directory)
+        self.live.running.wait_ready()
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
+    site = Site(tmp_path_factory.mktemp("b"))
+    yield site
+    site.live.running.stop()
+
+
+def test_a_restored_cell_has_every_message_and_keeps_dead_what_died_since(site: Site) -> None:
+    site.back_up()
+    before = site.hashes(site.anna)
+    backup = site.back_up()
+    live = site.live
+    live.command("account", "cancel", "t0", site.ben.address)
+    live.command("account", "suspend", "t0", site.dan.address)
+    live.command("account", "passwd", "t0", site.cleo.address, "--password-stdin", given=f"{NEW_PASSWORD}\n".encode())
+    assert site.logs_in(site.cleo, NEW_PASSWORD)
+    live.command("backup", "verify", "t0", backup, "--from", str(site.to))
+    log = site.lose_cell()
+
+    done = site.restore("--ledger", str(log), "--at", backup, "--json")
+
+    report = json.loads(done.stdout)
+    assert (report["accounts"], report["messages"], report["must_reset"], report["statuses"]) == (4, 8, 1, 2)
+    site.start()
+    assert site.hashes(site.anna) == before
+    assert not site.logs_in(site.ben)
+    assert not site.logs_in(site.dan)
+    assert not site.logs_in(site.cleo)
+    assert not site.logs_in(site.cleo, NEW_PASSWORD)
+    assert live.json("fsck", "t0")["sound"]
+    kinds = [entry["kind"] for entry in live.json("ledger", "t0", "list", "--limit", "0")["entries"]]
+    assert kinds.count("BackupVerified") == kinds.count("RestoreBegun") == kinds.count("RestoreDone") == 1
+    live.command("account", "passwd", "t0", site.cleo.address, "--password-stdin", given=f"{NEW_PASSWORD}\n".encode())
+    assert site.logs_in(site.cleo, NEW_PASSWORD)
+
+
+def test_what_an_earlier_backup_carries_for_good_is_not_carried_again(site: Site) -> None:
+    first = site.back_up()
+    with site.live.imap(site.anna) as client:
+        client.append("INBOX", None, None, b"Subject: later\r\n\r\nlater\r\n")
+    second = site.back_up()
+    segments = json.loads((site.to / "t0" / second / "manifest.json").read_bytes())["segments"]
+    assert {where for _, where, _ in segments} >= {second}
+    assert any(where != second for _, where, _ in segments)
+    assert first != second
+
+
+def test_a_restore_that_is_killed_anywhere_keeps_the_cell_from_starting_and_can_be_begun_again(site: Site) -> None:
+    expected = site.hashes(site.anna)
+    site.back_up()
+    log = site.lose_cell()
+    command = [sys.executable, "-m", "bulkhead.cli.main", "restore", "t0", "--from", str(site.to), *site.keys]
+    command += ["--ledger", str(log), "-C", str(site.live.directory)]
+    for written in ("auth", "store", "ledger"):
+        process = subprocess.Popen(command, stderr=subprocess.PIPE)
+        assert process.stderr is not None
+        for line in process.stderr:
+            if f": {written} is" in line.decode():
+                break
+        os.kill(process.pid, signal.SIGKILL)
+        process.wait()
+        process.stderr.close()
+        refused = site.live.command("cell", "run", "t0", check=False)
+        assert refused.returncode == 2
+        assert b"cut short" in refused.stderr
+    site.restore("--ledger", str(log))
+    site.start()
+    assert site.hashes(site.anna) == expected
+
+
+def test_a_backup_that_was_cut_short_is_none(site: Site) -> None:
+    whole = site.back_up()
+    command = [sys.executable, "-m", "bulkhead.cli.main", "backup", "run", "t0", "--to", str(site.to)]
+    before = set((site.to / "t0").iterdir())
+    process = subprocess.Popen([*command, "-C", str(site.live.directory)], stdout=subprocess.DEVNULL)
+    while not (set((site.to / "t0").iterdir()) - before):
+        time.sleep(0.001)
+    os.kill(process.pid, signal.SIGKILL)
+    process.wait()
+    rows = site.live.json("backup", "list", "t0", "--from", str(site.to))["backups"]
+    assert not rows[-1]["whole"] or rows[-1]["backup"] != whole
+    assert rows[-1]["whole"] == (site.to / "t0" / rows[-1]["backup"] / "manifest.json").exists()
+    assert site.hashes(site.anna)
+    assert site.back_up() > whole
+
+
+def test_a_backup_from_before_an_emergency_rotation_opens_nothing_with_the_keys_of_afterwards(site: Site) -> None:
+    backup = site.back_up()
+    kept = site.base / "stolen-escrow"
+    shutil.copytree(site.live.directory / "escrow" / "t0", kept / "t0")
+    site.live.command("credentials", "rotate", "t0", "--emergency")
+    log = site.lose_cell()
+
+    refused = site.restore("--ledger", str(log), "--at", backup, check=False)
+
+    assert refused.returncode == 5
+    assert b"is dead: version" in refused.stderr
+    shutil.rmtree(site.live.directory / "cells" / "t0")
+    shutil.move(log.parent.parent, site.live.directory / "cells" / "t0")
+    shutil.move(log.parent.parent.parent / "custody", site.live.directory / "custody" / "t0")
+    site.start()
+
+
+def test_one_changed_octet_is_found_without_any_key(site: Site) -> None:
+    backup = site.back_up()
+    path = site.to / "t0" / backup / "keyring.stream"
+    path.chmod(0o600)
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    path.write_bytes(content)
+    found = site.live.command("backup", "verify", "t0", backup, "--from", str(site.to), check=False)
+    assert found.returncode == 5
+    assert b"keyring.stream is not what the manifest says" in found.stdout
