@@ -16,6 +16,7 @@ from typing import Any, Protocol
 import msgspec
 
 from bulkhead import __version__
+from bulkhead.boundary.body import BodyReader
 from bulkhead.boundary.exchange import Handler
 from bulkhead.boundary.host import Host
 from bulkhead.boundary.messages.backup import (
@@ -27,7 +28,7 @@ from bulkhead.boundary.messages.backup import (
     SealedKeys,
 )
 from bulkhead.boundary.messages.fields import Request
-from bulkhead.boundary.terms import Answer
+from bulkhead.boundary.terms import Answer, Channel
 from bulkhead.errors import Error, IntegrityError, Refused, TemporaryFailure
 from bulkhead.holder.database import Database
 from bulkhead.holder.keys import KeyFile
@@ -295,8 +296,20 @@ def handlers(
     begin: type[BeginBackupBase], read: type[ReadBackupBase], escrow: type[EscrowKeysBase]
 ) -> Mapping[type[Request[Any]], Handler]:
     """The handlers of a compartment whose state has the attribute `backups`."""
-    return {
-        begin: lambda state, _, request, __: state.backups.begin(request),
-        read: lambda state, _, request, __: state.backups.read(request),
-        escrow: lambda state, _, request, __: state.backups.escrow(request),
-    }
+
+    async def begin_backup(state: Any, _: Channel, request: BeginBackupBase, __: BodyReader | None) -> BackupBegun:
+        """Fix what is in it."""
+        begun: BackupBegun = await state.backups.begin(request)
+        return begun
+
+    async def read_backup(state: Any, _: Channel, request: ReadBackupBase, __: BodyReader | None) -> Answer:
+        """Hand it out, sealed."""
+        answer: Answer = await state.backups.read(request)
+        return answer
+
+    def escrow_keys(state: Any, _: Channel, request: EscrowKeysBase, __: BodyReader | None) -> SealedKeys:
+        """The key set, sealed."""
+        sealed: SealedKeys = state.backups.escrow(request)
+        return sealed
+
+    return {begin: begin_backup, read: read_backup, escrow: escrow_keys}

@@ -11,7 +11,6 @@ from bulkhead.boundary.host import Host, Service
 from bulkhead.errors import IntegrityError
 from bulkhead.holder.backup import Backups
 from bulkhead.holder.database import Database
-from bulkhead.holder.keys import open_key_file
 from bulkhead.queue.backup import take
 from bulkhead.queue.check import sweep
 from bulkhead.queue.files import MessageFiles
@@ -42,7 +41,7 @@ class QueueService:
 async def start(host: Host) -> Service:
     """Open and serve. Raises IntegrityError where the database cannot be read."""
     service = open_queue(host.exchange, host.settings["queue"], Path())
-    service.queue.backups = Backups(host, partial(take, service.queue), open_key_file(host))
+    service.queue.backups = Backups(host, partial(take, service.queue))
     return service
 
 

@@ -33,7 +33,7 @@ class StoreSource(DatabaseSource):
         try:
             named = [number for (number,) in self.snapshot.rows("SELECT number FROM segment WHERE live > 0")]
             if len(named) > SEGMENTS_MAX:
-                raise TemporaryFailure(f"a backup takes {SEGMENTS_MAX} segments at most", code="too-many")
+                raise TemporaryFailure(f"a backup takes {SEGMENTS_MAX} segments at most", code="too-many-segments")
             self._carried = [number for number in named if number not in have or number not in final]
             self._disk = state.disk
             self._sizes = {number: self._size(number, number in final) for number in self._carried}

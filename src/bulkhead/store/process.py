@@ -11,7 +11,6 @@ from bulkhead.boundary.host import Host, Service
 from bulkhead.errors import IntegrityError
 from bulkhead.holder.backup import Backups
 from bulkhead.holder.database import Database
-from bulkhead.holder.keys import open_key_file
 from bulkhead.store.backup import take
 from bulkhead.store.compaction import Policy
 from bulkhead.store.disk import Disk
@@ -59,7 +58,7 @@ async def start(host: Host) -> Service:
         int(settings.get("messages_max", MESSAGES_MAX)),
         _retention(settings),
     )
-    store.state.backups = Backups(host, partial(take, store.state), open_key_file(host))
+    store.state.backups = Backups(host, partial(take, store.state))
     return store
 
 
