@@ -1,5 +1,8 @@
 """What resolver believes: the answer to its very question, and of it only the alias chain."""
 
+import struct
+import sys
+
 import dns.flags
 import dns.message
 import dns.name
@@ -121,6 +124,16 @@ def test_times_to_live_are_bounded() -> None:
     assert long.ttl == TTL_MAX
     soa = ("example. 999999 IN SOA ns.example. h.example. 1 2 3 4 999999",)
     assert read(answer_to(QUERY, authority=soa).to_wire()).ttl == NEGATIVE_TTL_MAX
+
+
+def test_a_record_of_a_type_that_nobody_asks_for_is_octets_and_imports_nothing() -> None:
+    before = set(sys.modules)
+    octets = struct.pack(">HHHHHH", 7, 0x8180, 1, 2, 0, 0) + b"\x01a\x00" + struct.pack(">HH", 1, 1)
+    octets += b"\xc0\x0c" + struct.pack(">HHIH", 108, 1, 60, 6) + bytes(6)  # EUI48
+    octets += b"\xc0\x0c" + struct.pack(">HHIH", 1, 1, 60, 4) + bytes((192, 0, 2, 1))
+    answer = read_response(octets, dns.name.from_text("a"), Type.A, 7)
+    assert len(answer.records) == 1
+    assert set(sys.modules) == before
 
 
 def test_a_truncated_answer_says_so_even_when_it_is_cut_in_a_record() -> None:
