@@ -251,7 +251,8 @@ class BareCell:
         exchange = self.exchanges[gate] if isinstance(gate, str) else gate
         login = person if isinstance(person, str) else person.address
         typed = password if password is not None else person.password if isinstance(person, Person) else b"?"
-        return await log_in(exchange, login, typed, scope, SOURCE)
+        own = bytes(bytearray(typed))  # log_in overwrites it
+        return await log_in(exchange, login, own, scope, SOURCE)
 
     async def admits(
         self, gate: Exchange | str, person: Person | str, password: bytes | None = None, scope: int = Scope.IMAP

@@ -28,7 +28,7 @@ TYPES: Final = (
     "TLSA", "TSIG", "TXT",
 )  # fmt: skip
 for _type in TYPES:
-    dns.rdata.get_rdata_class(dns.rdataclass.IN, dns.rdatatype.from_text(_type))  # type: ignore[no-untyped-call]  # so
+    dns.rdata.get_rdata_class(dns.rdataclass.IN, dns.rdatatype.from_text(_type))  # type: ignore[no-untyped-call]  # untyped in dnspython
 dns.rdata._dynamic_load_allowed = False  # only load_all_types() sets it
 
 RESPONSE_MAX: Final = 32_768  # octets; what says more of one name is no honest answer
