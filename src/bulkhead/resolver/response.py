@@ -22,7 +22,7 @@ import dns.rdatatype
 from bulkhead.errors import PeerError
 
 # What answers and zone files bring. At import, in the image: dnspython would import each type when it first meets one,
-# behind the lock. A type that is not here is octets (RFC 3597); all that dnspython has would take 0.6 MiB more a cell.
+# behind the lock. A type that is not here is octets to it; all that dnspython has would take 0.6 MiB more a cell.
 TYPES: Final = (
     "A", "AAAA", "CAA", "CNAME", "DNAME", "HTTPS", "MX", "NS", "OPT", "PTR", "SOA", "SPF", "SRV", "SSHFP", "SVCB",
     "TLSA", "TSIG", "TXT",
