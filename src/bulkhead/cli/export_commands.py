@@ -63,6 +63,7 @@ EXPORT_COMMANDS = (
             option("--partner-key", "FILE", "The partner's recovery key.", required=True),
             option("--operator-key", "FILE", "The operator's recovery key.", required=True),
             option("--to", "OUT", "Where the mail goes.", required=True),
+            flag("--mbox", "Each mailbox as one file in the form mboxrd as well."),
             option("--manifest", "SHA256", "What the manifest's SHA-256 must be, from the ledger.", default=""),
             _ACCOUNT,
         ),

@@ -32,7 +32,7 @@ def open_export(options: argparse.Namespace) -> int:
             fcntl.flock(guard, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             raise ConfigError(f"{out} is being written by another command; wait for it") from None
-        opener = AccountOpener(tenant, keys.partner, keys.operator, out)
+        opener = AccountOpener(tenant, keys.partner, keys.operator, out, mbox=options.mbox)
         done = _open_all(export, opener, wanted, quiet=options.json)
     finally:
         os.close(guard)

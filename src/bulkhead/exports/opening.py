@@ -2,6 +2,7 @@
 
     OUT/ADDRESS/Maildir/            INBOX; the other mailboxes below it as Maildir++ (maildir.py)
                /SHA256SUMS          of every message file; `sha256sum -c` checks it
+               /mbox/               with `mbox`: each mailbox as one file as well (mbox.py)
                /mailboxes.json      true names, roles, UIDVALIDITY, UIDNEXT, counts, keywords
                /failures            what did not open, a line each; missing where all did
 
@@ -26,6 +27,7 @@ from bulkhead.exports.maildir import (
     folder_directory,
     letters_for,
 )
+from bulkhead.exports.mbox import MboxMessage, write_mbox
 from bulkhead.exports.sealed import (
     Head,
     PartsPlace,
@@ -73,14 +75,24 @@ class _Mailbox:
     folder: MaildirFolder
     uids: list[str] = field(default_factory=list)  # lines of dovecot-uidlist
     tagged: list[str] = field(default_factory=list)  # lines of keywords.tsv
+    listed: list[MboxMessage] = field(default_factory=list)  # with mbox alone
     messages: int = 0
 
 
 class AccountOpener:
     """Writes one account of a checked export."""
 
-    def __init__(self, tenant: TenantId, partner: RecoveryPrivateKey, operator: RecoveryPrivateKey, out: Path) -> None:
+    def __init__(
+        self,
+        tenant: TenantId,
+        partner: RecoveryPrivateKey,
+        operator: RecoveryPrivateKey,
+        out: Path,
+        *,
+        mbox: bool = False,
+    ) -> None:
         self._tenant, self._partner, self._operator, self._out = tenant, partner, operator, out
+        self._mbox = mbox
 
     def open(self, folder: Path, sums: str) -> Opened:
         """The account in `folder`, whose sums file has this SHA-256.
@@ -93,20 +105,20 @@ class AccountOpener:
         target = self._out / account_directory(head.address)
         done = Opened(head.address)
         seeds = open_seeds(self._tenant, AccountId(head.account), head.keys, self._partner, self._operator)
-        if _is_done(target, head, sums):
+        if _is_done(target, head, sums, mbox=self._mbox):
             done.passed = True
             return done
         target.mkdir(mode=0o700, parents=True, exist_ok=True)
         (target / "mailboxes.json").unlink(missing_ok=True)
         (target / "failures").unlink(missing_ok=True)
         with open_new(target / "SHA256SUMS") as digests:
-            writing = _Writing(target, head, Opener(AccountId(head.account), seeds), done, digests)
+            writing = _Writing(target, head, Opener(AccountId(head.account), seeds), done, digests, self._mbox)
             writing.write(folder)
         writing.finish(sums)
         return done
 
 
-def _is_done(target: Path, head: Head, sums: str) -> bool:
+def _is_done(target: Path, head: Head, sums: str, *, mbox: bool) -> bool:
     """Raises ConfigError where another account has the directory."""
     path = target / "mailboxes.json"
     if not path.exists():
@@ -118,13 +130,13 @@ def _is_done(target: Path, head: Head, sums: str) -> bool:
         raise ConfigError(f"{path} is none that this command wrote; name another directory") from None
     if account != format_id("acc", head.account):
         raise ConfigError(f"{target} holds {account}, another account of that address; name another directory")
-    return bool(written == sums)
+    return bool(written == sums and (found.get("mbox") is True or not mbox))
 
 
 class _Writing:
-    def __init__(self, target: Path, head: Head, opener: Opener, done: Opened, digests: IO[bytes]) -> None:
+    def __init__(self, target: Path, head: Head, opener: Opener, done: Opened, digests: IO[bytes], mbox: bool) -> None:
         self._target, self._head, self._opener, self._done, self._digests = target, head, opener, done, digests
-        self._maildir = target / "Maildir"
+        self._maildir, self._mbox = target / "Maildir", mbox
         self._keywords = self._read_keywords()
         self._letters = letters_for(sorted(self._keywords))
         self._failures: list[str] = []
@@ -190,6 +202,9 @@ class _Writing:
         words = [word for bit, word in self._keywords.items() if row.flags >> bit & 1]
         if words:
             mailbox.tagged.append("\t".join((str(row.uid), *words)) + "\n")
+        if self._mbox:
+            written = mailbox.folder.path / "cur" / mailbox.folder.file_name(name, letters)
+            mailbox.listed.append(MboxMessage(written, row.uid, row.date, row.flags, tuple(words)))
         mailbox.messages += 1
         self._done.messages += 1
         self._done.octets += row.size
@@ -226,7 +241,7 @@ class _Writing:
         document = {
             "schema": SCHEMA, "address": self._head.address, "account": format_id("acc", self._head.account),
             "export": sums, "messages": self._done.messages, "octets": self._done.octets,
-            "failures": self._done.failures, "subscriptions": subscribed,
+            "failures": self._done.failures, "mbox": self._mbox, "subscriptions": subscribed,
             "keywords": [self._keywords[bit] for bit in sorted(self._keywords)],
             "mailboxes": [_described(mailbox) for mailbox in self._mailboxes.values()],
         }  # fmt: skip
@@ -247,6 +262,12 @@ class _Writing:
         lines = [f"{at} {self._keywords[bit]}\n" for at, bit in enumerate(self._letters)]
         _write(path / "dovecot-keywords", lines)
         _write(path / "keywords.tsv", mailbox.tagged)
+        if self._mbox:
+            (self._target / "mbox").mkdir(mode=0o700, exist_ok=True)
+            file = self._target / "mbox" / f"{mailbox.directory.removeprefix('.') or INBOX}.mbox"
+            if mailbox.directory == f".{INBOX}":  # a mailbox of that name that is not it
+                file = file.with_name(f"{row.mailbox.hex()}.mbox")
+            write_mbox(file, row.uid_validity, row.uid_next, mailbox.listed)
 
 
 def _described(mailbox: _Mailbox) -> dict[str, Any]:
