@@ -8,6 +8,8 @@ from bulkhead.boundary.messages.fields import Done
 from bulkhead.boundary.messages.to_store import EndGenerations, GenerationsEnded, GrantSessions, RevokeSessions
 from bulkhead.boundary.terms import Channel
 from bulkhead.errors import Refused
+from bulkhead.store.changes import Effects
+from bulkhead.store.retention import release_older
 from bulkhead.store.state import State, now_ms
 
 EPOCH_AHEAD_MS = 60_000  # how far in the future an epoch, which is a time, may lie
@@ -70,17 +72,18 @@ async def end_generations(
     Not before something is under this one: keyring alone shuts out nobody's mail by a generation that never was.
     """
 
-    def work(connection: sqlite3.Connection) -> bool:
+    def work(connection: sqlite3.Connection, effects: Effects) -> bool:
         row = connection.execute("SELECT seq FROM account WHERE account = ?", (request.account,)).fetchone()
         if row is None:
             return False
         values = {"account": row[0], "below": request.below, "octets": request.below.to_bytes(4, "big")}
         if _any(connection, "<", values) or not _any(connection, ">=", values):
             return True
+        release_older(connection, effects, row[0], values["octets"])
         connection.execute("UPDATE account SET generation = max(generation, ?) WHERE seq = ?", (request.below, row[0]))
         return False
 
-    return GenerationsEnded(await state.database.write(work))
+    return GenerationsEnded(await state.commit_step(work))
 
 
 def _any(connection: sqlite3.Connection, compared: str, values: Mapping[str, object]) -> bool:
@@ -94,5 +97,6 @@ _UNDER = (
     "SELECT 1 FROM mailbox WHERE account = :account AND tag IS NOT NULL AND substr(sealed_name, 20, 4) {} :octets",
     "SELECT 1 FROM keyword WHERE account = :account AND substr(sealed_name, 4, 4) {} :octets",
     "SELECT 1 FROM subscription WHERE account = :account AND substr(sealed_name, 4, 4) {} :octets",
-    "SELECT 1 FROM email WHERE account = :account AND page = 0 AND substr(sealed_key, 4, 4) {} :octets LIMIT 1",
+    "SELECT 1 FROM email e WHERE account = :account AND page = 0 AND substr(sealed_key, 4, 4) {} :octets"
+    " AND refs > (SELECT count(*) FROM deleted d WHERE d.email = e.seq) LIMIT 1",  # what is only kept holds up no key
 )
