@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 from tests.live import PASSWORD, Live, Mailbox
 
+from bulkhead.cli.backup_commands import BACKUP_COMMANDS
 from bulkhead.demo.running import Running
 
 NEW_PASSWORD = "another staple for the battery"
@@ -92,6 +93,8 @@ def test_a_restored_cell_has_every_message_and_keeps_dead_what_died_since(site: 
 
     report = json.loads(done.stdout)
     assert (report["accounts"], report["messages"], report["must_reset"], report["statuses"]) == (4, 8, 1, 2)
+    (command,) = [command for command in BACKUP_COMMANDS if command.name == "restore"]
+    assert set(report) - {"schema"} == set(command.json_keys)
     site.start()
     assert site.hashes(site.anna) == before
     assert not site.logs_in(site.ben)

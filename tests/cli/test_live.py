@@ -332,9 +332,14 @@ def test_every_json_key_that_is_documented_is_printed(live: Live, tmp_path: Path
         "stop": ["stop", "stnet", "--sessions"], "queue list": ["queue", "kddi", "list"],
         "ledger list": ["ledger", "kddi", "list"], "ledger verify": ["ledger", "kddi", "verify"],
         "ledger prove": ["ledger", "kddi", "prove", "1"], "incident canaries": ["incident", "canaries", "kddi"],
-        "export make": ["export", "make", "kddi", "--to", str(tmp_path / "export")],
+        "backup run": ["backup", "run", "kddi", "--to", str(tmp_path / "backup")],
+            "backup list": ["backup", "list", "kddi", "--from", str(tmp_path / "backup")],
+            "backup verify": ["backup", "verify", "kddi", "--from", str(tmp_path / "backup")],
+            "backup prune": ["backup", "prune", "kddi", "--from", str(tmp_path / "backup")],
+            "export make": ["export", "make", "kddi", "--to", str(tmp_path / "export")],
     }  # fmt: skip
-    assert set(words) == {command.name for command in COMMANDS if command.json_keys and command.in_installation}
+    needing = {command.name for command in COMMANDS if command.json_keys and command.in_installation}
+    assert set(words) == needing - {"restore"}  # tests/cli/test_backup.py: it needs a cell that was lost
     documented = {command.name: command for command in COMMANDS}
     live("incident", "plant", "kddi", "--count", "1")
     for name, line in words.items():  # in this order: what makes an app password comes before what lists and revokes it
