@@ -3,8 +3,8 @@
     python bench/backup_store.py [--messages 100000] [--octets 4000] [--output FILE]
 
 One process, as `store` is one; the stream is read from the holder itself and opened again into a second directory,
-without an edge between. The loop's pause is the longest that a timer of 1 ms came late. Appends are of one message each, one
-after another, each durable before its answer.
+without an edge between. The loop's pause is the longest that a timer of 1 ms came late. Appends are of one message
+each, one after another, each durable before its answer.
 """
 
 import argparse

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 
-from bulkhead.boundary.messages.backup import BackupBegun, BeginBackupBase
+from bulkhead.boundary.messages.backup import BeginBackupBase
 from bulkhead.holder.backup import DatabaseSource, Part
 from bulkhead.queue.files import DIRECTORY
 from bulkhead.queue.state import Queue

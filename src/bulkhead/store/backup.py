@@ -30,24 +30,29 @@ class StoreSource(DatabaseSource):
     def __init__(self, state: State, final: set[int], have: set[int]) -> None:
         super().__init__(state.database)
         self._hold: Hold | None = None
+        self._disk, self._final = state.disk, final
+        self._sizes: dict[int, int] = {}
         try:
             named = [number for (number,) in self.snapshot.rows("SELECT number FROM segment WHERE live > 0")]
             if len(named) > SEGMENTS_MAX:
                 raise TemporaryFailure(f"a backup takes {SEGMENTS_MAX} segments at most", code="too-many-segments")
             self._carried = [number for number in named if number not in have or number not in final]
-            self._disk = state.disk
-            self._sizes = {number: self._size(number, number in final) for number in self._carried}
+            ((octets,),) = self.snapshot.rows("SELECT coalesce(sum(bytes), 0) FROM segment")
         except BaseException:
             self.close()
             raise
         self._hold = state.segments.hold(named)
         self.notes = {"segments": len(named)}
-        octets = self.snapshot.octets + sum(self._sizes.values())
         lasting = tuple(number for number in named if number in final)
-        self.begun = BackupBegun(octets, tuple(named), tuple(self._carried), lasting)
+        self.begun = BackupBegun(self.snapshot.octets + octets, tuple(named), tuple(self._carried), lasting)
 
-    def _size(self, number: int, final: bool) -> int:
-        if final:
+    def prepare(self) -> None:
+        """Source.prepare."""
+        self._sizes = {number: self._size(number) for number in self._carried}
+        super().prepare()
+
+    def _size(self, number: int) -> int:
+        if number in self._final:
             return self._disk.size(path_of(number))
         ((end,),) = self.snapshot.rows(_ENDS.format(header=HEADER_BYTES, number=int(number)))
         return end or 0
