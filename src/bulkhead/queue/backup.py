@@ -22,10 +22,12 @@ class QueueSource(DatabaseSource):
 
     def __init__(self, queue: Queue) -> None:
         super().__init__(queue.database)
-        named = self.snapshot.rows("SELECT queue_id, header_size + body_size FROM message")
-        self._names = [queue_id.hex() for queue_id, _ in named]
-        self.notes = {"messages": len(named)}
-        self.begun = BackupBegun(self.snapshot.octets + sum(size for _, size in named))
+        self._names: list[str] = []
+
+    def prepare(self) -> None:
+        """Source.prepare."""
+        self._names = [bytes(queue_id).hex() for (queue_id,) in self.snapshot.rows("SELECT queue_id FROM message")]
+        super().prepare()
 
     def parts(self) -> Iterator[Part]:
         """Source.parts."""
