@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bulkhead.errors import ConfigError, IntegrityError
@@ -74,6 +74,7 @@ def test_parts_of_another_size_than_said_are_not_kept(tmp_path: Path) -> None:
     assert (tmp_path / folder_of(ACCOUNT) / "parts").read_bytes() == b"firstthird"
 
 
+@settings(deadline=None)
 @given(st.binary(max_size=200))
 def test_rows_of_any_octets_are_read_or_refused(tmp_path_factory: pytest.TempPathFactory, data: bytes) -> None:
     path = tmp_path_factory.getbasetemp() / "rows"
