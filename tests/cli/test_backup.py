@@ -53,6 +53,11 @@ class Site:
         except imaplib.IMAP4.error:
             return False
 
+    def app_password(self, mailbox: Mailbox) -> str:
+        typed = f"{mailbox.password}\n".encode()
+        words = ("app-password", "add", mailbox.tenant, mailbox.address, "--password-stdin", "--json")
+        return str(json.loads(self.live.command(*words, given=typed).stdout)["password"])
+
     def lose_cell(self) -> Path:
         """Stop it and move cell and custody away; where the ledger's log lies then."""
         self.live.running.stop()
@@ -78,10 +83,13 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
 
 
 def test_a_restored_cell_has_every_message_and_keeps_dead_what_died_since(site: Site) -> None:
+    live = site.live
     site.back_up()
     before = site.hashes(site.anna)
+    device, kept = (site.app_password(site.anna) for _ in range(2))
+    assert site.logs_in(site.anna, device)
     backup = site.back_up()
-    live = site.live
+    live.command("app-password", "revoke", "t0", site.anna.address, "1")
     live.command("account", "cancel", "t0", site.ben.address)
     live.command("account", "suspend", "t0", site.dan.address)
     live.command("account", "passwd", "t0", site.cleo.address, "--password-stdin", given=f"{NEW_PASSWORD}\n".encode())
@@ -93,10 +101,13 @@ def test_a_restored_cell_has_every_message_and_keeps_dead_what_died_since(site: 
 
     report = json.loads(done.stdout)
     assert (report["accounts"], report["messages"], report["must_reset"], report["statuses"]) == (4, 8, 1, 2)
+    assert report["app_passwords"] == 1
     (command,) = [command for command in BACKUP_COMMANDS if command.name == "restore"]
     assert set(report) - {"schema"} == set(command.json_keys)
     site.start()
     assert site.hashes(site.anna) == before
+    assert not site.logs_in(site.anna, device)
+    assert site.logs_in(site.anna, kept)
     assert not site.logs_in(site.ben)
     assert not site.logs_in(site.dan)
     assert not site.logs_in(site.cleo)

@@ -1,0 +1,58 @@
+"""What a restore does again is what the log says last, whatever the order in which several holders told it."""
+
+from bulkhead.identifiers import AccountId
+from bulkhead.ledger.acts import acts_of
+from bulkhead.ledger.event import EVENTS, Event, Scalar, encode_event, subject_id
+
+ANNA, BEN = (subject_id(bytes(32), AccountId(bytes((number,)) * 16)) for number in (1, 2))
+
+
+def entry(kind: str, subject: bytes = b"", at: int = 5, **details: Scalar) -> bytes:
+    subjects = (subject,) if subject else ()
+    return encode_event(Event(EVENTS[kind], at, "cli", subjects, details))  # type: ignore[arg-type]  # bytes of a subject
+
+
+def test_the_last_status_of_an_account_counts() -> None:
+    acts = acts_of(
+        [entry("AccountStatusChanged", ANNA, to="suspended"), entry("AccountStatusChanged", ANNA, to="active")]
+    )
+    assert (acts.status, acts.entries) == ({ANNA: "active"}, 2)
+
+
+def test_a_cancellation_that_destroyed_one_half_is_one() -> None:
+    acts = acts_of([entry("HalfDestroyed", ANNA, version=1), entry("AccountStatusChanged", BEN, to="purged")])
+    assert acts.status == {ANNA: "cancelled", BEN: "purged"}
+
+
+def test_changed_and_revoked_credentials_are_told_apart_by_number() -> None:
+    acts = acts_of(
+        [
+            entry("PasswordSet", ANNA, cred=0, change=3),
+            entry("PasswordSet", ANNA, cred=2, change=1),
+            entry("AppPasswordRevoked", ANNA, cred=1, revoked=1),
+            entry("AppPasswordRevoked", BEN, cred=0, revoked=4),
+        ]
+    )
+    assert (acts.changed, acts.revoked) == ({ANNA: {0, 2}}, {ANNA: {1}, BEN: {0}})
+
+
+def test_a_renewed_mailbox_key_ends_every_app_password_of_its_account() -> None:
+    assert acts_of([entry("MailboxKeyRenewed", ANNA, generation=2)]).revoked == {ANNA: {0}}
+
+
+def test_the_highest_epoch_counts_for_each_kind_and_holder() -> None:
+    acts = acts_of(
+        [
+            entry("CredentialsRevoked", which=3, epoch=70, compartment="auth"),
+            entry("CredentialsRevoked", which=1, epoch=60, compartment="keyring"),
+            entry("StopLogins", epoch=90, compartment="auth"),
+            entry("StopLifted", epoch=80, compartment="auth"),
+            entry("StopSessions", epoch=80, compartment="keyring"),
+            entry("StopLifted", epoch=95, compartment="keyring"),
+            entry("MailboxRenewalOrdered", at=7, number=1),
+        ]
+    )
+    assert (acts.epochs, acts.renewal) == ({1: 70, 2: 70}, 7)
+    assert {name: (stop.epoch, stop.stopped) for name, stop in acts.stops.items()} == {
+        "auth": (90, True), "keyring": (95, False)
+    }  # fmt: skip
