@@ -13,9 +13,12 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from tests.live import PASSWORD, Live, Mailbox
+from tests.live import PASSWORD, Live, Mailbox, free_number, network_of, uid_base_of
 
 from bulkhead.cli.backup_commands import BACKUP_COMMANDS
+from bulkhead.cli.init import make_installation
+from bulkhead.config import load_installation, set_value
+from bulkhead.demo.endpoints import endpoints_of, trust
 from bulkhead.demo.running import Running
 
 NEW_PASSWORD = "another staple for the battery"
@@ -130,6 +133,7 @@ def test_what_an_earlier_backup_carries_for_good_is_not_carried_again(site: Site
     assert first != second
 
 
+@pytest.mark.slow
 def test_a_restore_that_is_killed_anywhere_keeps_the_cell_from_starting_and_can_be_begun_again(site: Site) -> None:
     expected = site.hashes(site.anna)
     site.back_up()
@@ -151,6 +155,35 @@ def test_a_restore_that_is_killed_anywhere_keeps_the_cell_from_starting_and_can_
     site.restore("--ledger", str(log))
     site.start()
     assert site.hashes(site.anna) == expected
+
+
+@pytest.mark.slow
+def test_the_partner_starts_the_cell_at_another_site_from_its_copies_and_both_keys(site: Site) -> None:
+    expected = site.hashes(site.anna)
+    site.back_up()
+    copies, there = site.base / "copies", site.base / "there"
+    shutil.copytree(site.to, copies / "backups")
+    shutil.copytree(site.live.directory / "escrow", copies / "escrow")
+    shutil.copytree(site.live.directory / "recovery", copies / "recovery")
+    make_installation(there, "Partner", [])
+    number = free_number()
+    set_value(there, "bulkhead.toml", "uid_base", uid_base_of(number))
+    shutil.copy(site.live.directory / "example.zone", there)
+    keys = [f"--{party}-key={copies}/recovery/t0/{party}.key" for party in ("partner", "operator")]
+    words = ["restore", "t0", "--from", str(copies / "backups"), "--keys", str(copies / "escrow"), *keys]
+    words += ["--address", f"{network_of(number)}.1", "-C", str(there)]
+    subprocess.run([sys.executable, "-m", "bulkhead.cli.main", *words], check=True, capture_output=True)
+    running = Running(there)
+    try:
+        running.wait_ready()
+        endpoint = endpoints_of(load_installation(there))["t0"]
+        with imaplib.IMAP4_SSL(endpoint.address, endpoint.imaps, ssl_context=trust(there), timeout=30) as client:
+            client.login(site.anna.address, PASSWORD)
+            _, (count,) = client.select("INBOX", readonly=True)
+            _, parts = client.fetch(f"1:{int(count)}", "(BODY.PEEK[])")
+        assert sorted(hashlib.sha256(part[1]).hexdigest() for part in parts if isinstance(part, tuple)) == expected
+    finally:
+        running.stop()
 
 
 def test_a_backup_that_was_cut_short_is_none(site: Site) -> None:
