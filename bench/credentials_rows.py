@@ -237,7 +237,12 @@ def fill_keyring(path: Path, keys: KeySet, accounts: Accounts) -> None:
     )
     half_row = "INSERT INTO half (bid, g, mid, record, set_at) VALUES (?, ?, ?, ?, ?)"
     _load(path, KEYRING_MIGRATIONS, half_row, half_rows())
-    _load(path, KEYRING_MIGRATIONS, "INSERT INTO mailbox VALUES (?, ?, ?, ?)", mailbox_rows())
+    _load(
+        path,
+        KEYRING_MIGRATIONS,
+        "INSERT INTO mailbox (mid, generation, record, binding) VALUES (?, ?, ?, ?)",
+        mailbox_rows(),
+    )
     _load(path, KEYRING_MIGRATIONS, "INSERT INTO account VALUES (?, ?)", states)
 
 
