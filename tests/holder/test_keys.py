@@ -11,9 +11,10 @@ from bulkhead.boundary.exchange import Exchange
 from bulkhead.boundary.host import Host
 from bulkhead.boundary.terms import Channel
 from bulkhead.errors import ConfigError, Error, IntegrityError
-from bulkhead.holder.keys import KEY_FILE, KEY_FILE_MAX, load_keys
+from bulkhead.holder.keys import KEY_FILE, KEY_FILE_MAX, load_keys, open_key_file
 from bulkhead.identifiers import TenantId
 from bulkhead.records.keyfile import KeySet
+from bulkhead.records.opener import Opener
 from bulkhead.records.record import Kind, seal
 
 ROOT, SECRET = b"root-key-of-kddi-32-bytes-long!!", b"index-key-of-kddi-32-bytes-long!"
@@ -106,3 +107,16 @@ def test_a_key_file_of_another_user_says_so(home: Path) -> None:
 def test_a_holder_without_a_root_key_says_so(home: Path) -> None:
     error = failure(host(root_key=None))
     assert isinstance(error, ConfigError) and "`bulkhead cell run kddi`" in error.public
+
+
+def test_what_was_made_of_a_key_goes_before_its_destruction_returns(home: Path) -> None:
+    keys = open_key_file(host())
+    sealed = seal(Kind.AUTH_HALF, 1, SECRET, b"body", (b"kddi", bytes(16), bytes((0, 0, 0, 1))))
+    opener = Opener(Kind.AUTH_HALF, TenantId("kddi"), keys, "index")
+    keys.on_change(opener.forget)
+    assert opener.open(sealed, bytes(16), 1) == (b"body", 1)
+    assert opener._ready
+    keys.destroy("index", 1, bytes(32))
+    assert not opener._ready
+    with pytest.raises(IntegrityError):
+        opener.open(sealed, bytes(16), 1)
