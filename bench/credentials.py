@@ -124,7 +124,7 @@ def logins_of(accounts: Accounts) -> tuple[list[Login], list[Login]]:
     return main, [(person.account, person.app_password.text().encode()) for person in people]
 
 
-def measure_logins(root: Path, total: int) -> dict[str, Any]:
+def measure_logins(root: Path, total: int, _: list[str]) -> dict[str, Any]:
     """Of the largest tenant: not cached, then cached."""
     main, app = logins_of(accounts_of(LARGEST, total))
     found: dict[str, Any] = {"people": len(main)}
@@ -184,21 +184,24 @@ class BenchRoad(Road):
         return await self._bench.ask("cli", compartment, request)  # type: ignore[no-any-return]  # the request's reply
 
 
-def measure_census(root: Path, total: int) -> dict[str, Any]:
+def measure_census(root: Path, total: int, tenants: list[str]) -> dict[str, Any]:
     """Every record matched with its account and its other half."""
-    return _count(root, total, count_accounts)
+    return _count(root, total, tenants, count_accounts)
 
 
-def measure_quick_census(root: Path, total: int) -> dict[str, Any]:
+def measure_quick_census(root: Path, total: int, tenants: list[str]) -> dict[str, Any]:
     """Every record opened, none matched."""
-    return _count(root, total, count_quickly)
+    return _count(root, total, tenants, count_quickly)
 
 
-def _count(root: Path, total: int, count: Callable[[Road], Coroutine[Any, Any, Census]]) -> dict[str, Any]:
-    rests = [Rest(root / tenant, TenantId(tenant), holders=WHOLE) for tenant in SHARES]
+def _count(
+    root: Path, total: int, tenants: list[str], count: Callable[[Road], Coroutine[Any, Any, Census]]
+) -> dict[str, Any]:
+    rests = [Rest(root / tenant, TenantId(tenant), holders=WHOLE) for tenant in tenants]
     found = phase(rests, lambda: _census(rests, count))
+    found["accounts"] = accounts = sum(len(accounts_of(tenant, total)) for tenant in tenants)
     used = found["cpu_seconds"]
-    found["cpu_us_an_account"] = {holder: seconds / total * 1e6 for holder, seconds in used.items()}
+    found["cpu_us_an_account"] = {holder: seconds / accounts * 1e6 for holder, seconds in used.items()}
     return found
 
 
@@ -217,19 +220,19 @@ async def _census(rests: list[Rest], count: Callable[[Road], Coroutine[Any, Any,
                 "faults": census.total("auth").faults + census.total("keyring").faults,
                 "mismatches": census.mismatches,
             }
+            print(rest.tenant, found[str(rest.tenant)], flush=True)
 
     await asyncio.gather(*(of(rest) for rest in rests))
     return {"tenants": found}
 
 
-def measure_rotation(root: Path, total: int) -> dict[str, Any]:
+def measure_rotation(root: Path, total: int, tenants: list[str]) -> dict[str, Any]:
     """Both keys of every tenant at the same time."""
     settings = SETTINGS | {"auth": SETTINGS["auth"] | {"cache_minutes": 0}}
-    rests = [Rest(root / tenant, TenantId(tenant), settings) for tenant in SHARES]
+    rests = [Rest(root / tenant, TenantId(tenant), settings) for tenant in tenants]
     found = phase(rests, lambda: _rotation(rests, total))
-    found["records"] = records = sum(
-        3 * (len(one) + one.people) for one in (accounts_of(name, total) for name in SHARES)
-    )
+    whole = [accounts_of(tenant, total) for tenant in tenants]
+    found["records"] = records = sum(3 * (len(one) + one.people) for one in whole)
     found["cpu_us_a_record"] = found["cpu_seconds_meanwhile"] / records * 1e6
     return found
 
@@ -291,10 +294,10 @@ async def _log_in_steadily(
     return times
 
 
-def measure_backup(root: Path, _: int) -> dict[str, Any]:
+def measure_backup(root: Path, _: int, tenants: list[str]) -> dict[str, Any]:
     """One after the other."""
     load, began, octets = os.getloadavg()[0], time.monotonic(), 0
-    for tenant in SHARES:
+    for tenant in tenants:
         for name in HOLDERS:
             path = root / tenant / name / f"{name}.sqlite"
             copy = path.with_suffix(".backup")
@@ -309,7 +312,7 @@ def measure_backup(root: Path, _: int) -> dict[str, Any]:
     return {"load_before": load, "seconds": time.monotonic() - began, "gib": octets / (1 << 30)}
 
 
-def measure_revocation(root: Path, total: int) -> dict[str, Any]:
+def measure_revocation(root: Path, total: int, _: list[str]) -> dict[str, Any]:
     """Last of all: nobody of the largest tenant logs in any more."""
     main, app = logins_of(accounts_of(LARGEST, total))
     rest = Rest(root / LARGEST, LARGEST)
@@ -326,7 +329,7 @@ def measure_revocation(root: Path, total: int) -> dict[str, Any]:
     return phase([rest], work)
 
 
-MEASURES: dict[str, Callable[[Path, int], dict[str, Any]]] = {
+MEASURES: dict[str, Callable[[Path, int, list[str]], dict[str, Any]]] = {
     "logins": measure_logins, "rotation": measure_rotation, "census": measure_census,
     "quick_census": measure_quick_census, "backup": measure_backup, "revocation": measure_revocation,
 }  # fmt: skip
@@ -339,6 +342,7 @@ def main() -> None:
     parser.add_argument("--directory", type=Path, required=True, help="made, and with `all` removed at the end")
     parser.add_argument("--accounts", type=int, default=1_000_000)
     parser.add_argument("--only", default=",".join(PARTS))
+    parser.add_argument("--tenants", default=",".join(SHARES), help="whom census, rotation and backup are of")
     parser.add_argument("--output", type=Path)
     options = parser.parse_args()
     root: Path = options.directory
@@ -360,7 +364,7 @@ def main() -> None:
             keep("build", {"load_before": os.getloadavg()[0], **build(root, options.accounts)})
         if options.what in ("measure", "all"):
             for part in options.only.split(","):
-                keep(part, MEASURES[part](root, options.accounts))
+                keep(part, MEASURES[part](root, options.accounts, options.tenants.split(",")))
     finally:
         if options.what == "all":
             shutil.rmtree(root)
