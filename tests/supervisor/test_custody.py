@@ -163,12 +163,14 @@ def test_two_commands_at_once_leave_the_root_key_that_the_key_file_is_under(
         write(path, flags, content)
 
     monkeypatch.setattr(custody_module, "_write", write_slowly)
+    loaded = load_installation(installation)
 
     class Asked:
         """A road whose compartment takes every root key."""
 
-        tenant = load_installation(installation).tenant(KDDI)
-        layout = Layout(installation, KDDI)
+        installation = loaded
+        tenant = loaded.tenant(KDDI)
+        layout = Layout(loaded.directory, KDDI)
 
         async def ask(self, _: str, request: DestroyKey) -> Done:
             under.append(bytes(bytearray(request.root)))
