@@ -13,7 +13,7 @@ from functools import partial
 
 from bulkhead.drill.lone_holder import memory_of
 from bulkhead.drill.range import CLIENT_SECONDS, Account, Range
-from bulkhead.drill.semantic import Column, Count, Reached, SemanticProbe
+from bulkhead.drill.semantic import Column, Count, Mode, Reached, SemanticProbe
 
 
 def _log_in_and_out(range_: Range, compartment: str, account: Account) -> None:
@@ -40,7 +40,8 @@ def _forms(account: Account) -> tuple[bytes, bytes]:
 
 def residue(compartment: str, range_: Range) -> Reached:
     """Accounts whose password is in the memory of the gate's workers after their sessions have ended."""
-    accounts = range_.accounts(range_.home)
+    # A strict worker ends with its one session: no memory is left that saw the others.
+    accounts = range_.accounts(range_.home) if range_.mode is Mode.DEFAULT else range_.sessions
     for account in accounts:
         _log_in_and_out(range_, compartment, account)
     pids = [row["pid"] for row in range_.processes(range_.home) if row["compartment"] == compartment]
@@ -55,7 +56,6 @@ def residue(compartment: str, range_: Range) -> Reached:
         for form in (0, 1)
     )
     control = "" if all(f"bulkhead.{compartment}".encode() in dump for dump in dumps) and dumps else "nothing is found"
-    # Strict workers end with their session; of those that are left no residue can exceed that of default mode.
     note = f"after logging out, of {len(accounts)}: {len(clear)} in clear, {len(coded)} in base64"
     return Reached.one(Column.TYPED_PASSWORDS, reached=clear | coded, of=of, control=control, note=note)
 
