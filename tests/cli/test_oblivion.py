@@ -14,7 +14,7 @@ from tests.cli.conftest import Live
 
 from bulkhead.cli.ledger import log_key
 from bulkhead.cli.main import main
-from bulkhead.cli.oblivion import cancel_account
+from bulkhead.cli.oblivion import Cancelled, cancel_account
 from bulkhead.cli.road import Road, open_road
 from bulkhead.errors import IntegrityError
 from bulkhead.identifiers import parse_address
@@ -94,6 +94,24 @@ def test_a_cancellation_killed_after_any_step_is_finished_by_the_same_command(
     assert not list((live.directory / "run" / "pending" / TENANT).glob("*.cancel"))
     again = live("account", "cancel", TENANT, address, "--json")
     assert again.status == 0 and len(_entries(live, "AccountDestroyed")) == before + 1
+
+
+def test_two_cancellations_of_an_account_at_once_leave_one_entry_and_one_receipt(live: Live) -> None:
+    assert live.add("both@stnet.example", tenant=TENANT).status == 0
+    before = len(_entries(live, "AccountDestroyed"))
+
+    async def cancel() -> Cancelled:
+        async with open_road(str(live.directory), TENANT) as road:
+            return await cancel_account(road, parse_address("both@stnet.example"), "test")
+
+    async def both() -> list[Cancelled]:
+        return await asyncio.gather(cancel(), cancel())
+
+    first, second = asyncio.run(both())
+    assert len(_entries(live, "AccountDestroyed")) == before + 1
+    key = log_key(open_road(str(live.directory), TENANT))
+    assert check_receipt(first.receipt, key).subject == check_receipt(second.receipt, key).subject
+    assert not list((live.directory / "run" / "pending" / TENANT).glob("*.cancel"))
 
 
 def test_a_receipt_is_checked_with_the_log_key_alone_and_renewed_when_the_key_is_destroyed(

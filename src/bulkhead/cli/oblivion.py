@@ -83,12 +83,17 @@ async def cancel_account(road: Road, address: Address, reason: str, copy: Path |
 
     copy: where the former subscriber's copy of the receipt goes, which alone shows whose it is.
     Raises TemporaryFailure where the ledger is down: all is destroyed then, and the command given again has the
-    receipt.
+    receipt. One command at a time: two that each wrote a note had each an entry, and gave a receipt for either.
     """
+    pending = PendingAccount(road.layout, address)
+    async with pending.alone():
+        return await _cancel_alone(road, address, reason, copy, pending.beside(".cancel"))
+
+
+async def _cancel_alone(road: Road, address: Address, reason: str, copy: Path | None, place: Path) -> Cancelled:
     row = await require_account(road, address)
     account = AccountId(row.account)
     stored = road.layout.receipts / f"{format_id('acc', account)}.json"
-    place = PendingAccount(road.layout, address).beside(".cancel")
     note = _Note.read(place, account)
     if note is None and stored.exists():
         return Cancelled(account, 0, 0, stored.read_bytes(), stored)

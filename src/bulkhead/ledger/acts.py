@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from bulkhead.ledger.event import Event, SubjectId, parse_event
 
 ALL_APP_PASSWORDS = 0
+_ENDS = ("cancelled", "purged")  # an account leaves these for no other
 
 
 @dataclass(slots=True)
@@ -54,7 +55,9 @@ def _take(acts: Acts, event: Event) -> None:
             case "HalfDestroyed" | "AccountDestroyed":  # a cancellation that was cut short goes on from here
                 acts.status[subject] = "cancelled" if acts.status.get(subject) != "purged" else "purged"
             case "AccountStatusChanged":
-                acts.status[subject] = str(details.get("to", ""))
+                status = str(details.get("to", ""))
+                if status in _ENDS or acts.status.get(subject) not in _ENDS:  # directory's entries may come late
+                    acts.status[subject] = status
             case "PasswordSet":
                 acts.changed.setdefault(subject, set()).add(_number(details.get("cred")))
             case "MailboxKeyRenewed":  # the older seed that they wrap had been seen
