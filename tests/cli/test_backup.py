@@ -16,10 +16,14 @@ import pytest
 from tests.live import PASSWORD, Live, Mailbox, free_number, network_of, uid_base_of
 
 from bulkhead.cli.backup_commands import BACKUP_COMMANDS
+from bulkhead.cli.backup_store import Shelf
 from bulkhead.cli.init import make_installation
+from bulkhead.cli.restore_files import Source, write_compartment
 from bulkhead.config import load_installation, set_value
 from bulkhead.demo.endpoints import endpoints_of, trust
 from bulkhead.demo.running import Running
+from bulkhead.errors import IntegrityError
+from bulkhead.identifiers import TenantId
 
 NEW_PASSWORD = "another staple for the battery"
 
@@ -219,7 +223,7 @@ def test_a_backup_from_before_an_emergency_rotation_opens_nothing_with_the_keys_
     site.start()
 
 
-def test_one_changed_octet_is_found_without_any_key(site: Site) -> None:
+def test_one_changed_octet_is_found_without_any_key(site: Site, tmp_path: Path) -> None:
     backup = site.back_up()
     path = site.to / "t0" / backup / "keyring.stream"
     path.chmod(0o600)
@@ -229,3 +233,6 @@ def test_one_changed_octet_is_found_without_any_key(site: Site) -> None:
     found = site.live.command("backup", "verify", "t0", backup, "--from", str(site.to), check=False)
     assert found.returncode == 5
     assert b"keyring.stream is not what the manifest says" in found.stdout
+    shelf = Shelf(site.to, TenantId("t0"))
+    with pytest.raises(IntegrityError, match="is not what the manifest says"):  # and before any key is used
+        write_compartment(Source(shelf, shelf.manifest(backup), keys=None), "keyring", tmp_path)

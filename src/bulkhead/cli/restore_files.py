@@ -9,7 +9,7 @@ from pathlib import Path
 
 import msgspec
 
-from bulkhead.cli.backup_store import MANIFEST_MAX, Manifest, Shelf, escrow_file, pieces_of
+from bulkhead.cli.backup_store import MANIFEST_MAX, Manifest, Shelf, escrow_file, hash_of, pieces_of
 from bulkhead.cli.secret_file import make_private_folder, write_secret
 from bulkhead.errors import ConfigError, IntegrityError
 from bulkhead.holder.keys import KEY_FILE, ROOT_BYTES, KeyFile
@@ -91,7 +91,10 @@ def require_versions(manifest: Manifest, keys: Mapping[str, KeySet]) -> None:
 def _write_stream(source: Source, backup: str, compartment: str, home: Path, only: set[int] | None) -> Head:
     """only: segments to take, of an earlier backup; None: everything."""
     manifest = source.manifest if backup == source.manifest.backup else source.shelf.manifest(backup)
-    path = source.shelf.folder(backup) / manifest.stream(compartment).file
+    stream = manifest.stream(compartment)
+    path = source.shelf.folder(backup) / stream.file
+    if hash_of(path) != stream.sha256:  # whoever knows the public keys can seal a stream, but not into this manifest
+        raise IntegrityError(f"{path} is not what the manifest says")
     with path.open("rb") as file:
         sealed = read_lead(file.read(LEAD_MAX))
     head = sealed.head
