@@ -9,13 +9,13 @@ import contextlib
 import os
 import socket
 import time
-from collections.abc import Coroutine
+from collections.abc import Awaitable, Callable, Coroutine
 from pathlib import Path
 from typing import Any, TypeVar
 
 from bulkhead.boundary.body import BodyReader
 from bulkhead.boundary.edge import Channel
-from bulkhead.boundary.exchange import CALL_SECONDS, Exchange
+from bulkhead.boundary.exchange import CALL_SECONDS, Caller, Exchange
 from bulkhead.boundary.messages.fields import Reply, Request, Stamp
 from bulkhead.boundary.peers import between
 from bulkhead.boundary.processes import OPERATOR_CONSOLE, PROCESSES
@@ -63,29 +63,23 @@ class Road:
 
         Raises ValueError for a compartment that PEERS gives the command line no edge to: our bug.
         """
-        if between(OPERATOR_CONSOLE, compartment) is None:
-            raise ValueError(f"no edge between {OPERATOR_CONSOLE} and {compartment} in PEERS")
-        ends = time.monotonic() + KNOCK_SECONDS
-        while True:
-            await self._attach(compartment)
-            try:
-                return await self._exchanges[compartment].to(compartment).call(request, timeout=timeout)
-            except TemporaryFailure as failure:
-                if failure.code != "edge-ended" or time.monotonic() > ends:
-                    raise
-            await asyncio.sleep(KNOCK_PAUSE)
+        return await self._again(compartment, lambda caller: caller.call(request, timeout=timeout))
 
     async def open(
         self, compartment: str, request: Request[R], *, timeout: float = CALL_SECONDS
     ) -> tuple[R, BodyReader]:
         """The reply and the reader of its body; close it when you stop early. Raises as ask."""
+        return await self._again(compartment, lambda caller: caller.open(request, timeout=timeout))
+
+    async def _again(self, compartment: str, call: Callable[[Caller], Awaitable[T]]) -> T:
+        """What the call gives, made anew while the compartment restarts."""
         if between(OPERATOR_CONSOLE, compartment) is None:
             raise ValueError(f"no edge between {OPERATOR_CONSOLE} and {compartment} in PEERS")
         ends = time.monotonic() + KNOCK_SECONDS
         while True:
             await self._attach(compartment)
             try:
-                return await self._exchanges[compartment].to(compartment).open(request, timeout=timeout)
+                return await call(self._exchanges[compartment].to(compartment))
             except TemporaryFailure as failure:
                 if failure.code != "edge-ended" or time.monotonic() > ends:
                     raise
