@@ -10,6 +10,7 @@ from bulkhead.auth.schema import MIGRATIONS, LoginState
 from bulkhead.holder import revocation, stop
 from bulkhead.holder.database import Database
 from bulkhead.holder.keys import KeyFile
+from bulkhead.holder.walk import walk_rows
 from bulkhead.identifiers import AccountId
 from bulkhead.records.credential import MAIN_PASSWORD
 
@@ -43,12 +44,13 @@ class AuthRestore:
         await self._database.truncate_wal()
         await self._database.close()
 
-    def check(self) -> int:
+    async def check(self) -> int:
         """Open every half; how many. Raises IntegrityError: the backup's key version is gone, or bytes are changed."""
-        rows = self._database.read("SELECT record, bid, g FROM half")
-        for record, bid, g in rows:
+        count = 0
+        async for bid, g, record in walk_rows(self._database, "half", ("bid", "g"), ("record",)):
             self._keys.open(record, bid, g)
-        return len(rows)
+            count += 1
+        return count
 
     def halves(self, accounts: Sequence[AccountId]) -> dict[AccountId, dict[int, int]]:
         """g of every credential of these accounts."""

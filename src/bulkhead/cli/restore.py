@@ -209,8 +209,8 @@ class _Restoring:
             subjects = {subject_id(log.subject_key, account): account for account in accounts}
             report.accounts = len(accounts)
             report.lost = sum(subject not in subjects for subject in acts.added)
-            auth.check()
-            keyring.check()
+            await auth.check()
+            await keyring.check()
             since = _since(acts, subjects)
             halves = auth.halves(list(accounts))
             dead, apart = dead_of(since, halves), keyring.lacking(halves)

@@ -36,6 +36,13 @@ async def walk(
         await asyncio.sleep(0)
 
 
+async def walk_rows(database: Database, table: str, key: Sequence[str], columns: Sequence[str]) -> AsyncIterator[Any]:
+    """Every row, one by one: the key's values, then the columns'."""
+    async for rows in walk(database, table, key, columns):
+        for row in rows:
+            yield row
+
+
 async def count_keys(database: Database, table: str, key: Sequence[str]) -> int:
     """How many values the first column of the key has; reads keys only."""
     count, last = 0, None

@@ -8,6 +8,7 @@ from bulkhead.errors import Refused
 from bulkhead.holder import revocation, stop
 from bulkhead.holder.database import Database
 from bulkhead.holder.keys import KeyFile
+from bulkhead.holder.walk import walk_rows
 from bulkhead.identifiers import AccountId
 from bulkhead.keyring.keys import Keys
 from bulkhead.keyring.mailboxes import set_state
@@ -28,15 +29,16 @@ class KeyringRestore:
         await self._database.truncate_wal()
         await self._database.close()
 
-    def check(self) -> int:
+    async def check(self) -> int:
         """Open every half and mailbox key; how many. Raises IntegrityError, also where its key is gone."""
-        halves = self._database.read("SELECT record, bid, g FROM half")
-        for record, bid, g in halves:
+        count = 0
+        async for bid, g, record in walk_rows(self._database, "half", ("bid", "g"), ("record",)):
             self.keys.open_half(record, bid, g)
-        mailboxes = self._database.read("SELECT record, mid, generation FROM mailbox")
-        for record, mid, generation in mailboxes:
+            count += 1
+        async for mid, generation, record in walk_rows(self._database, "mailbox", ("mid", "generation"), ("record",)):
             self.keys.open_mailbox(record, mid, generation)
-        return len(halves) + len(mailboxes)
+            count += 1
+        return count
 
     def lacking(self, halves: Mapping[AccountId, Mapping[int, int]]) -> dict[AccountId, set[int]]:
         """Of these credentials and their g, those of which there is no half of the same g here."""
