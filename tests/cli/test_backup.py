@@ -17,6 +17,7 @@ from tests.live import PASSWORD, Live, Mailbox, free_number, network_of, uid_bas
 
 from bulkhead.cli.backup_commands import BACKUP_COMMANDS
 from bulkhead.cli.backup_store import Shelf
+from bulkhead.cli.backup_target import DirectoryTarget
 from bulkhead.cli.init import make_installation
 from bulkhead.cli.restore_files import Source, write_compartment
 from bulkhead.config import load_installation, set_value
@@ -233,6 +234,6 @@ def test_one_changed_octet_is_found_without_any_key(site: Site, tmp_path: Path) 
     found = site.live.command("backup", "verify", "t0", backup, "--from", str(site.to), check=False)
     assert found.returncode == 5
     assert b"keyring.stream is not what the manifest says" in found.stdout
-    shelf = Shelf(site.to, TenantId("t0"))
+    shelf = Shelf(DirectoryTarget(site.to), TenantId("t0"))
     with pytest.raises(IntegrityError, match="is not what the manifest says"):  # and before any key is used
         write_compartment(Source(shelf, shelf.manifest(backup), keys=None), "keyring", tmp_path)

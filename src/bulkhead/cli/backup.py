@@ -22,22 +22,18 @@ from bulkhead.cli.backup_store import (
     MANIFEST,
     SETTINGS,
     Manifest,
-    NewFile,
     Shelf,
     Stream,
-    backup_directory,
-    escrow_folder,
-    hash_of,
-    replace_escrow,
     row_of,
-    write_new,
 )
+from bulkhead.cli.backup_target import Target, open_target
+from bulkhead.cli.escrow import escrow_folder, replace_escrow
 from bulkhead.cli.exit_codes import ExitCode
 from bulkhead.cli.many import chosen_tenants
 from bulkhead.cli.output import print_json, print_table, say, size_text, time_text
 from bulkhead.cli.road import Road, stamp, wait_for
 from bulkhead.config import Installation, Tenant, load_installation
-from bulkhead.errors import ConfigError, IntegrityError
+from bulkhead.errors import ConfigError, IntegrityError, Refused
 from bulkhead.records.backup import read_lead
 
 READ_SECONDS = 3600.0
@@ -70,8 +66,8 @@ class Made:
 def run(options: argparse.Namespace) -> int:
     """Back up the tenants named, one after another."""
     installation, tenants = chosen_tenants(options)
-    directory = backup_directory(installation, options.to)
-    made = [(tenant, wait_for(make_backup(installation, tenant, directory))) for tenant in tenants]
+    target = open_target(installation, options.to)
+    made = [(tenant, wait_for(make_backup(installation, tenant, target))) for tenant in tenants]
     if options.json:
         rows = [
             {"tenant": t.id, **row_of(m.manifest), "entry": m.entry, "seconds": round(m.seconds, 3)} for t, m in made
@@ -84,10 +80,10 @@ def run(options: argparse.Namespace) -> int:
     return ExitCode.OK
 
 
-async def make_backup(installation: Installation, tenant: Tenant, directory: Path) -> Made:
+async def make_backup(installation: Installation, tenant: Tenant, target: Target) -> Made:
     """One backup of a running cell, whole on return. Raises Error; what was written until then is no backup."""
     began = time.monotonic()
-    shelf = Shelf(directory, tenant.id)
+    shelf = Shelf(target, tenant.id)
     async with Road(installation, tenant) as road:
         road.check_running()
         moment = datetime.now(UTC)
@@ -100,7 +96,7 @@ async def make_backup(installation: Installation, tenant: Tenant, directory: Pat
         digest = hashlib.sha256(octets).digest()
         record = to_ledger.RecordBackup(stamp(), int(time.time() * 1000), backup, digest, total)
         entry = (await road.ask("ledger", record)).first
-    write_new(shelf.folder(backup) / MANIFEST, octets)
+    await asyncio.to_thread(shelf.write, backup, MANIFEST, octets)
     return Made(manifest, time.monotonic() - began, entry)
 
 
@@ -136,9 +132,8 @@ class _Carrying:
         await self._begin("auth")
         await self._begin("keyring")
         streams = [await self._carry(compartment) for compartment in STREAM_ORDER]
-        folder = self._shelf.folder(self._backup)
-        file = self._road.installation.directory / self._road.tenant.file
-        settings = write_new(folder / SETTINGS, file.read_bytes())
+        content = (self._road.installation.directory / self._road.tenant.file).read_bytes()
+        settings = await asyncio.to_thread(self._shelf.write, self._backup, SETTINGS, content)
         final, carried = set(stored.final), set(stored.carried)
         segments = {
             number: (self._backup, number in final) if number in carried else earlier[number]
@@ -151,7 +146,7 @@ class _Carrying:
         return await self._road.ask(compartment, request)
 
     async def _carry(self, compartment: str) -> Stream:
-        file = NewFile(self._shelf.folder(self._backup) / f"{compartment}.stream")
+        file = await asyncio.to_thread(self._shelf.create, self._backup, f"{compartment}.stream")
         lead = bytearray()
         try:
             request: ReadBackupBase = MESSAGES[compartment].ReadBackup(self._backup)
@@ -180,7 +175,7 @@ def list_backups(options: argparse.Namespace) -> int:
     """Print a tenant's backups, the oldest first."""
     installation = load_installation(Path(options.directory))
     tenant = installation.tenant(options.tenant)
-    shelf = Shelf(backup_directory(installation, options.source), tenant.id)
+    shelf = Shelf(open_target(installation, options.source), tenant.id)
     whole = {manifest.backup: manifest for manifest in shelf.whole()}
     rows: list[dict[str, Any]] = [
         {"whole": True, **row_of(whole[backup])} if backup in whole else {"whole": False, "backup": backup}
@@ -205,10 +200,10 @@ def verify(options: argparse.Namespace) -> int:
     """Read a backup, and those whose segments it relies on, and compare every hash."""
     installation = load_installation(Path(options.directory))
     tenant = installation.tenant(options.tenant)
-    shelf = Shelf(backup_directory(installation, options.source), tenant.id)
+    shelf = Shelf(open_target(installation, options.source), tenant.id)
     backup = options.backup or next(reversed([manifest.backup for manifest in shelf.whole()]), "")
     if not backup:
-        raise ConfigError(f"{tenant.id} has no whole backup in {shelf.path}")
+        raise ConfigError(f"{tenant.id} has no whole backup in {shelf.where}")
     problems, octets = check_hashes(shelf, backup)
     if not options.offline:
         wait_for(_record(installation, tenant, shelf, backup, octets, not problems))
@@ -232,15 +227,15 @@ def check_hashes(shelf: Shelf, backup: str) -> tuple[list[str], int]:
         except IntegrityError as error:
             problems.append(error.public)
             continue
-        folder = shelf.folder(name)
         for stream in one.streams if name == backup else (one.stream("store"),):
-            path = folder / stream.file
             try:
-                octets += path.stat().st_size
-                if hash_of(path) != stream.sha256:
-                    problems.append(f"{path} is not what the manifest says")
-            except OSError as error:
-                problems.append(f"{path}: {error.strerror}")
+                found, size = shelf.digest(name, stream.file)
+            except IntegrityError as error:
+                problems.append(error.public)
+                continue
+            octets += size
+            if found != stream.sha256:
+                problems.append(f"{shelf.place(name, stream.file)} is not what the manifest says")
     return problems, octets
 
 
@@ -259,7 +254,7 @@ def prune(options: argparse.Namespace) -> int:
         raise ConfigError("--keep-days is at least 1")
     installation = load_installation(Path(options.directory))
     tenant = installation.tenant(options.tenant)
-    shelf = Shelf(backup_directory(installation, options.source), tenant.id)
+    shelf = Shelf(open_target(installation, options.source), tenant.id)
     whole, before = shelf.whole(), int(time.time() * 1000) - options.keep_days * 86_400_000
     kept = [manifest for manifest in whole if manifest.created >= before] or whole[-1:]
     needed = {manifest.backup for manifest in kept}
@@ -270,9 +265,9 @@ def prune(options: argparse.Namespace) -> int:
             try:
                 shelf.remove(manifest.backup)
                 gone.append(manifest.backup)
-            except OSError as error:
+            except Refused as error:
                 refused.append(manifest.backup)
-                say(f"{tenant.id}: {manifest.backup} stays: {error.strerror}")
+                say(f"{tenant.id}: {manifest.backup} stays: {error.public}")
     if options.json:
         print_json(options.command, {"tenant": tenant.id, "removed": gone, "refused": refused})
     else:

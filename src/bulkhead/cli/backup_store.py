@@ -1,28 +1,24 @@
-"""Where backups lie: a directory of files that are only ever added, one folder a backup, its manifest written last.
+"""What a backup is made of: files that are only ever added, one folder a backup, its manifest written last.
 
-    DIRECTORY/TENANT/BACKUP/<compartment>.stream    sealed to both recovery keys
-    DIRECTORY/TENANT/BACKUP/tenant.toml             the tenant's settings, which hold no secret
-    DIRECTORY/TENANT/BACKUP/manifest.json           names, sizes and hashes of all of it; a backup without one is none
+    TENANT/BACKUP/<compartment>.stream    sealed to both recovery keys
+    TENANT/BACKUP/tenant.toml             the tenant's settings, which hold no secret
+    TENANT/BACKUP/manifest.json           names, sizes and hashes of all of it; a backup without one is none
 
-Nothing is ever written over, so that storage whose files can only be added to will do. The keys of a restore elsewhere
-lie apart, in ESCROW/TENANT/<compartment>.keys, as they must be destroyed with a rotation.
+Nothing is ever written over, so that storage whose files can only be added to will do (backup_target.py). The keys of
+a restore elsewhere lie apart, as they must be destroyed with a rotation (escrow.py).
 """
 
 import contextlib
 import hashlib
 import json
-import os
 import re
 import secrets
-import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import datetime
-from pathlib import Path
 from typing import Any
 
-from bulkhead.cli.secret_file import make_private_folder
-from bulkhead.config import Installation
+from bulkhead.cli.backup_target import MISSING, NewObject, Target, write_object
 from bulkhead.errors import ConfigError, IntegrityError
 from bulkhead.identifiers import TenantId
 
@@ -30,7 +26,6 @@ MANIFEST = "manifest.json"
 SETTINGS = "tenant.toml"
 SCHEMA = "bulkhead/backup-manifest/1"
 MANIFEST_MAX = 8 << 20
-PIECE = 1 << 20
 _ID = re.compile(r"\d{8}T\d{6}Z-[0-9a-f]{8}")
 
 
@@ -107,45 +102,73 @@ class Manifest:
 
 
 class Shelf:
-    """The backups of one tenant in one directory."""
+    """The backups of one tenant at one target. A backup's objects are named by file; all of it blocks."""
 
-    def __init__(self, directory: Path, tenant: TenantId) -> None:
-        self.tenant, self.path = tenant, directory / tenant
+    def __init__(self, target: Target, tenant: TenantId) -> None:
+        self.target, self.tenant = target, tenant
+        self.where = f"{target.where}/{tenant}"
 
     def new(self, moment: datetime) -> str:
-        """Make the folder of a new backup; its id, in the order of time: to the millisecond, and five random digits."""
-        backup = f"{moment:%Y%m%dT%H%M%SZ}-{moment.microsecond // 1000:03}{secrets.token_hex(3)[1:]}"
-        make_private_folder(self.path)
-        (self.path / backup).mkdir(mode=0o700)
-        _sync_folder(self.path)
-        return backup
+        """The id of a new backup, in the order of time: to the millisecond, and five random digits."""
+        return f"{moment:%Y%m%dT%H%M%SZ}-{moment.microsecond // 1000:03}{secrets.token_hex(3)[1:]}"
 
-    def folder(self, backup: str) -> Path:
-        """The folder of a backup. Raises ConfigError where the id is none."""
+    def name(self, backup: str, file: str = "") -> str:
+        """What the target calls a backup, or a file in it. Raises ConfigError where the id is none."""
         if not _ID.fullmatch(backup):
             raise ConfigError(f"{backup!r} is no backup's id; see: bulkhead backup list {self.tenant}")
-        return self.path / backup
+        return f"{self.tenant}/{backup}/{file}" if file else f"{self.tenant}/{backup}"
+
+    def place(self, backup: str, file: str = "") -> str:
+        """The same in words, for messages."""
+        return f"{self.target.where}/{self.name(backup, file)}"
 
     def ids(self) -> list[str]:
         """Every backup, whole or not, the oldest first."""
-        if not self.path.is_dir():
-            return []
-        return sorted(entry.name for entry in self.path.iterdir() if _ID.fullmatch(entry.name))
+        return [name for name in self.target.folders(self.tenant) if _ID.fullmatch(name)]
+
+    def files(self, backup: str) -> dict[str, int]:
+        """Octets by name of what lies there of a backup, whole or not."""
+        return self.target.files(self.name(backup))
+
+    def create(self, backup: str, file: str) -> NewObject:
+        """A new file of a backup. Raises Refused (`exists`), TemporaryFailure."""
+        return self.target.create(self.name(backup, file))
+
+    def write(self, backup: str, file: str, content: bytes) -> str:
+        """A whole new file of a backup; its SHA-256. Raises as create."""
+        return write_object(self.target, self.name(backup, file), content)
+
+    def pieces(self, backup: str, file: str, offset: int = 0, octets: int | None = None) -> Iterator[bytes]:
+        """A file's octets from `offset` on, at most so many. Raises IntegrityError (`missing`), TemporaryFailure."""
+        return self.target.pieces(self.name(backup, file), offset, octets)
+
+    def read(self, backup: str, file: str, limit: int) -> bytes:
+        """A file's first octets. Raises as pieces."""
+        return b"".join(self.pieces(backup, file, 0, limit))
+
+    def digest(self, backup: str, file: str) -> tuple[str, int]:
+        """(SHA-256, octets) of a file, read whole. Raises as pieces."""
+        found, octets = hashlib.sha256(), 0
+        for piece in self.pieces(backup, file):
+            found.update(piece)
+            octets += len(piece)
+        return found.hexdigest(), octets
 
     def manifest(self, backup: str) -> Manifest:
-        """The manifest of a whole backup. Raises IntegrityError, ConfigError."""
-        path = self.folder(backup) / MANIFEST
+        """The manifest of a whole backup. Raises IntegrityError, ConfigError, TemporaryFailure."""
+        place = self.place(backup, MANIFEST)
         try:
-            with path.open("rb") as file:
-                octets = file.read(MANIFEST_MAX)
-        except FileNotFoundError:
-            raise IntegrityError(f"{path.parent} has no manifest: this is no whole backup") from None
+            octets = self.read(backup, MANIFEST, MANIFEST_MAX)
+        except IntegrityError as error:
+            if error.code != MISSING:
+                raise
+            raise IntegrityError(f"{self.place(backup)} has no manifest: this is no whole backup") from None
         try:
             manifest = Manifest.decode(octets)
         except IntegrityError as error:
-            raise IntegrityError(f"{path}: {error.public}") from None
+            raise IntegrityError(f"{place}: {error.public}") from None
         if (manifest.tenant, manifest.backup) != (self.tenant, backup):
-            raise IntegrityError(f"{path} is the manifest of another backup")
+            raise IntegrityError(f"{place} is the manifest of another backup")
         return manifest
 
     def whole(self) -> list[Manifest]:
@@ -157,116 +180,12 @@ class Shelf:
         return sorted(found, key=lambda manifest: manifest.created)
 
     def remove(self, backup: str) -> None:
-        """Take a backup away, its manifest first. Raises OSError where the storage forbids that."""
-        folder = self.folder(backup)
-        (folder / MANIFEST).unlink(missing_ok=True)
-        _sync_folder(folder)
-        shutil.rmtree(folder)
-        _sync_folder(self.path)
+        """Take a backup away, its manifest first. Raises Refused (`held`) where the storage forbids that."""
+        self.target.remove(self.name(backup), (MANIFEST,))
 
-
-class NewFile:
-    """A file that is made now, and whose octets are hashed as they come; durable after `done`."""
-
-    def __init__(self, path: Path) -> None:
-        self._path = path
-        self._file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o400)
-        self._hash, self.octets = hashlib.sha256(), 0
-
-    def write(self, piece: bytes) -> None:
-        """Append. Raises OSError."""
-        self._hash.update(piece)
-        self.octets += len(piece)
-        rest = memoryview(piece)
-        while rest:
-            rest = rest[os.write(self._file, rest) :]
-
-    def done(self) -> str:
-        """Sync it and its name; its SHA-256."""
-        os.fsync(self._file)
-        self.close()
-        _sync_folder(self._path.parent)
-        return self._hash.hexdigest()
-
-    def close(self) -> None:
-        """Let go of it as it is."""
-        if self._file >= 0:
-            os.close(self._file)
-            self._file = -1
-
-
-def write_new(path: Path, content: bytes) -> str:
-    """A whole file; its SHA-256. Raises OSError where it exists."""
-    file = NewFile(path)
-    try:
-        file.write(content)
-        return file.done()
-    finally:
-        file.close()
-
-
-def pieces_of(path: Path, offset: int = 0) -> Iterator[bytes]:
-    """A file's octets from `offset` on."""
-    with path.open("rb") as file:
-        file.seek(offset)
-        while piece := file.read(PIECE):
-            yield piece
-
-
-def hash_of(path: Path) -> str:
-    """SHA-256 of a file."""
-    found = hashlib.sha256()
-    for piece in pieces_of(path):
-        found.update(piece)
-    return found.hexdigest()
-
-
-def backup_directory(installation: Installation, given: str) -> Path:
-    """Where backups lie. Raises ConfigError where nothing says it."""
-    text = given or installation.settings.text("backup.directory")
-    if not text:
-        raise ConfigError("say where backups lie: set backup.directory in bulkhead.toml, or give the directory")
-    if not given and not Path(text).is_absolute():
-        raise ConfigError(f"backup.directory = {text!r}: must be an absolute path")
-    return Path(text).absolute()
-
-
-def escrow_folder(installation: Installation, tenant: TenantId, given: str = "") -> Path:
-    """Where a tenant's sealed keys lie."""
-    text = given or installation.settings.text("backup.escrow")
-    return (Path(text) if text else installation.directory / "escrow").absolute() / tenant
-
-
-def escrow_file(folder: Path, compartment: str) -> Path:
-    """The sealed keys of one compartment."""
-    return folder / f"{compartment}.keys"
-
-
-def destroy_escrow(folder: Path, compartment: str) -> None:
-    """Overwrite and unlink a compartment's sealed keys, where they are there. Raises OSError."""
-    path = escrow_file(folder, compartment)
-    with contextlib.suppress(FileNotFoundError):
-        path.chmod(0o600)
-        descriptor = os.open(path, os.O_WRONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
-        try:
-            os.write(descriptor, secrets.token_bytes(os.fstat(descriptor).st_size))
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
-        path.unlink()
-        _sync_folder(folder)
-
-
-def replace_escrow(folder: Path, compartment: str, content: bytes) -> None:
-    """Put a compartment's sealed keys in the place of the older ones, which are overwritten first."""
-    make_private_folder(folder)
-    path = escrow_file(folder, compartment)
-    fresh = path.with_suffix(".new")
-    fresh.unlink(missing_ok=True)
-    write_new(fresh, content)
-    destroy_escrow(folder, compartment)
-    fresh.rename(path)
-    _sync_folder(folder)
+    def hold(self, backup: str) -> None:
+        """Keep an earlier backup as long as one that is made now and relies on it, where the storage locks objects."""
+        self.target.hold([self.name(backup, file) for file in self.files(backup)])
 
 
 def needed_versions(manifest: Manifest) -> Iterator[tuple[str, str, int]]:
@@ -284,11 +203,3 @@ def row_of(manifest: Manifest) -> dict[str, Any]:
         "backup": manifest.backup, "created": manifest.created, "octets": sum(s.octets for s in manifest.streams),
         "segments": len(manifest.segments), "needs": needs,
     }  # fmt: skip
-
-
-def _sync_folder(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -15,6 +15,7 @@ import argparse
 import asyncio
 import base64
 import contextlib
+import hashlib
 import shutil
 import time
 from collections.abc import Mapping
@@ -28,8 +29,10 @@ from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 
 from bulkhead.auth.restore import AuthRestore, Since, dead_of
 from bulkhead.boundary.processes import PROCESSES, Disk
-from bulkhead.cli.backup_store import SETTINGS, Shelf, backup_directory, escrow_folder, hash_of
+from bulkhead.cli.backup_store import SETTINGS, Shelf
+from bulkhead.cli.backup_target import open_target
 from bulkhead.cli.certificates import read_ca, write_gates
+from bulkhead.cli.escrow import escrow_folder
 from bulkhead.cli.exit_codes import ExitCode
 from bulkhead.cli.output import print_json, say
 from bulkhead.cli.recovery import RecoveryKeys, read_recovery_keys
@@ -37,7 +40,6 @@ from bulkhead.cli.restore_files import Source, make_home, read_escrow, require_v
 from bulkhead.cli.restore_log import Continued, continue_log
 from bulkhead.cli.secret_file import make_private_folder, write_secret
 from bulkhead.config import Installation, Tenant, load_installation, set_value, write_file
-from bulkhead.config.load import read_text
 from bulkhead.config.schema import FILE_BYTES_MAX, TENANTS_FOLDER
 from bulkhead.directory.restore import DirectoryRestore
 from bulkhead.directory.transitions import Status
@@ -94,10 +96,10 @@ def restore(options: argparse.Namespace) -> int:
     tenant_id = parse_tenant_id(options.tenant)
     keys = read_recovery_keys(Path(options.partner_key), Path(options.operator_key), tenant_id)
     installation = load_installation(directory)
-    shelf = Shelf(backup_directory(installation, options.source), tenant_id)
+    shelf = Shelf(open_target(installation, options.source), tenant_id)
     backup = options.at or next((manifest.backup for manifest in reversed(shelf.whole())), "")
     if not backup:
-        raise ConfigError(f"{shelf.path} has no whole backup of {tenant_id}; name the right directory with --from")
+        raise ConfigError(f"{shelf.where} has no whole backup of {tenant_id}; name the right directory with --from")
     layout = Layout(directory, tenant_id)
     with contextlib.closing(hold_lock(layout, "restore it")):
         _begin(layout)
@@ -136,10 +138,10 @@ def _settings(installation: Installation, layout: Layout, shelf: Shelf, backup: 
     """The tenant's settings: those that are there, else the backup's."""
     name = f"{TENANTS_FOLDER}/{layout.tenant}.toml"
     if layout.tenant not in installation.tenants:
-        copy = shelf.folder(backup) / SETTINGS
-        if hash_of(copy) != shelf.manifest(backup).settings:
-            raise IntegrityError(f"{copy} is not what the manifest says")
-        write_file(layout.directory / name, read_text(copy, FILE_BYTES_MAX))
+        content = shelf.read(backup, SETTINGS, FILE_BYTES_MAX)
+        if hashlib.sha256(content).hexdigest() != shelf.manifest(backup).settings:
+            raise IntegrityError(f"{shelf.place(backup, SETTINGS)} is not what the manifest says")
+        write_file(layout.directory / name, content.decode("utf-8", "replace"))
     if address:
         set_value(layout.directory, name, "listen.address", address)
     return load_installation(layout.directory).tenant(layout.tenant)

@@ -1,5 +1,6 @@
 """The files of a restore: streams opened into homes, keys from the escrow sealed under new root keys."""
 
+import hashlib
 import os
 import re
 import secrets
@@ -9,7 +10,8 @@ from pathlib import Path
 
 import msgspec
 
-from bulkhead.cli.backup_store import MANIFEST_MAX, Manifest, Shelf, escrow_file, hash_of, pieces_of
+from bulkhead.cli.backup_store import MANIFEST_MAX, Manifest, Shelf, Stream
+from bulkhead.cli.escrow import escrow_file
 from bulkhead.cli.secret_file import make_private_folder, write_secret
 from bulkhead.errors import ConfigError, IntegrityError
 from bulkhead.holder.keys import KEY_FILE, ROOT_BYTES, KeyFile
@@ -92,15 +94,14 @@ def _write_stream(source: Source, backup: str, compartment: str, home: Path, onl
     """only: segments to take, of an earlier backup; None: everything."""
     manifest = source.manifest if backup == source.manifest.backup else source.shelf.manifest(backup)
     stream = manifest.stream(compartment)
-    path = source.shelf.folder(backup) / stream.file
-    if hash_of(path) != stream.sha256:  # whoever knows the public keys can seal a stream, but not into this manifest
+    path = source.shelf.place(backup, stream.file)
+    if source.shelf.digest(backup, stream.file)[0] != stream.sha256:  # anyone can seal a stream to public keys
         raise IntegrityError(f"{path} is not what the manifest says")
-    with path.open("rb") as file:
-        sealed = read_lead(file.read(LEAD_MAX))
+    sealed = read_lead(source.shelf.read(backup, stream.file, LEAD_MAX))
     head = sealed.head
     if (head.tenant, head.compartment, head.backup, head.content) != (source.shelf.tenant, compartment, backup, STREAM):
         raise IntegrityError(f"{path} is another stream")
-    files = StreamOpener(sealed, source.keys).files(pieces_of(path, sealed.length))
+    files = StreamOpener(sealed, source.keys).files(_checked(source.shelf, backup, stream, sealed.length))
     try:
         missing = set(only or ()) - set(_write_files(files, home, only))
     except IntegrityError as error:
@@ -108,6 +109,21 @@ def _write_stream(source: Source, backup: str, compartment: str, home: Path, onl
     if missing:
         raise IntegrityError(f"{path}: segment {min(missing)} is not in it, though the manifest says so")
     return sealed.head
+
+
+def _checked(shelf: Shelf, backup: str, stream: Stream, offset: int) -> Iterator[bytes]:
+    """A stream's octets from `offset` on. Raises IntegrityError after the last where they were not the manifest's.
+
+    They were read and hashed before; a target that gives other octets the second time is found here.
+    """
+    found, left = hashlib.sha256(), offset
+    for piece in shelf.pieces(backup, stream.file):
+        found.update(piece)
+        if len(piece) > left:
+            yield piece[left:]
+        left = max(left - len(piece), 0)
+    if found.hexdigest() != stream.sha256:
+        raise IntegrityError("its octets changed while they were read: what keeps the backups is broken, or lies")
 
 
 def _write_files(files: Iterator[tuple[str, int, bytes]], home: Path, only: set[int] | None) -> Iterator[int]:

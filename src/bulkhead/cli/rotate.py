@@ -11,7 +11,9 @@ from bulkhead.boundary.messages import to_auth, to_keyring
 from bulkhead.boundary.messages.fields import Done, Request
 from bulkhead.boundary.messages.rotation import RetiredKey, RotationReport
 from bulkhead.cli.backup import escrow_keys
-from bulkhead.cli.backup_store import Shelf, backup_directory, destroy_escrow, escrow_folder, needed_versions
+from bulkhead.cli.backup_store import Shelf, needed_versions
+from bulkhead.cli.backup_target import has_target, open_target
+from bulkhead.cli.escrow import destroy_escrow, escrow_folder
 from bulkhead.cli.exit_codes import ExitCode
 from bulkhead.cli.output import print_json, say, time_text
 from bulkhead.cli.road import Road, open_road, stamp, wait_for
@@ -89,10 +91,10 @@ def rotate(options: argparse.Namespace) -> int:
 
 
 def dead_backups(road: Road, destroyed: set[tuple[str, int]]) -> list[str]:
-    """Whole backups in backup.directory that need one of these (compartment, version)."""
-    if not road.installation.settings.text("backup.directory"):
+    """Whole backups where the settings keep them that need one of these (compartment, version)."""
+    if not has_target(road.installation):
         return []
-    shelf = Shelf(backup_directory(road.installation, ""), road.tenant.id)
+    shelf = Shelf(open_target(road.installation, ""), road.tenant.id)
     return [
         manifest.backup
         for manifest in shelf.whole()
