@@ -333,6 +333,7 @@ def test_every_json_key_that_is_documented_is_printed(live: Live, tmp_path: Path
         "stop": ["stop", "stnet", "--sessions"], "queue list": ["queue", "kddi", "list"],
         "ledger list": ["ledger", "kddi", "list"], "ledger verify": ["ledger", "kddi", "verify"],
         "ledger prove": ["ledger", "kddi", "prove", "1"], "incident canaries": ["incident", "canaries", "kddi"],
+        "contract check": ["contract", "check", "kddi"], "contract show": ["contract", "show", "kddi"],
         "backup run": ["backup", "run", "kddi", "--to", str(tmp_path / "backup")],
         "backup list": ["backup", "list", "kddi", "--from", str(tmp_path / "backup")],
         "backup verify": ["backup", "verify", "kddi", "--from", str(tmp_path / "backup")],
@@ -343,6 +344,8 @@ def test_every_json_key_that_is_documented_is_printed(live: Live, tmp_path: Path
     assert set(words) == needing - {"restore"}  # tests/cli/test_backup.py: it needs a cell that was lost
     documented = {command.name: command for command in COMMANDS}
     live("incident", "plant", "kddi", "--count", "1")
+    (tmp_path / "contract.toml").write_text("schema = 1\n[backup]\nhours = 8760\n[patch]\ndays = 7\n")
+    live("contract", "adopt", "kddi", str(tmp_path / "contract.toml"))
     for name, line in words.items():  # in this order: what makes an app password comes before what lists and revokes it
         typed = PASSWORD + "\n" if "--password-stdin" in line else None
         document = live(*line, "--json", stdin=typed).json

@@ -78,6 +78,10 @@ def test_numbers_of_kinds_never_change() -> None:
         "MailboxKeysExported": 40,
         "ExportWritten": 41,
         "MessagesUndeleted": 42,
+        "ContractAdopted": 50,
+        "ContractBroken": 51,
+        "ContractKept": 52,
+        "NoticeGiven": 53,
     }
     assert all(kind.doc.endswith(".") for kind in EVENTS.values())
 

@@ -97,7 +97,8 @@ PEERS: tuple[Peering, ...] = (
          *_BACKUP),
     ),
     Peering("cli", "queue", ("ListQueue", "RetryNow", "DestroyQueued", "CountQueue", "CheckQueue", *_BACKUP)),
-    Peering("cli", "incident", ("PlantCanaries", "ListCanaries", "CheckIncident", *_BACKUP)),
+    Peering("cli", "incident", ("PlantCanaries", "ListCanaries", "CheckIncident", "AdoptContract", "ReadContract",
+                                  "RecordMeasures", "GiveNotice", *_BACKUP)),
     Peering(
         "cli", "ledger",
         ("ReadCheckpoint", "ReadEntries", "ProveInclusion", "ProveConsistency",

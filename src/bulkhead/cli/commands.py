@@ -2,6 +2,7 @@
 
 from bulkhead.cli.app_password_commands import APP_PASSWORD_COMMANDS
 from bulkhead.cli.backup_commands import BACKUP_COMMANDS
+from bulkhead.cli.contract_commands import CONTRACT_COMMANDS
 from bulkhead.cli.credentials_commands import CREDENTIALS_COMMANDS
 from bulkhead.cli.directory_commands import DIRECTORY_COMMANDS
 from bulkhead.cli.exit_codes import ExitCode
@@ -21,6 +22,7 @@ GROUPS = {
     "app-password": "Passwords for one device and some services.",
     "credentials breached": "Passwords that were stolen elsewhere, and may not be used here.",
     "backup": "Copies of a cell that only both recovery keys open.",
+    "contract": "What operator and partner agreed on, measured.",
     "queue": "Outbound mail that waits.",
     "ledger": "The tenant's tamper-evident log.",
     "export": "A tenant's mail, carried away.",
@@ -364,6 +366,7 @@ COMMANDS: tuple[Command, ...] = (
     *CREDENTIALS_COMMANDS,
     *APP_PASSWORD_COMMANDS,
     *INCIDENT_COMMANDS,
+    *CONTRACT_COMMANDS,
     *BACKUP_COMMANDS,
     *_MAIL,
     *EXPORT_COMMANDS,

@@ -13,7 +13,7 @@ from datetime import UTC, datetime
 from enum import Enum
 from pathlib import Path
 
-from bulkhead.boundary.messages.to_incident import CanaryCopies, ListCanaries
+from bulkhead.boundary.messages.to_incident import CanaryCopies, ContractState, ListCanaries, ReadContract
 from bulkhead.boundary.processes import PROCESSES, Disk
 from bulkhead.cli.certificates import CA_CERTIFICATE, CA_KEY, FOLDER, GATES, expiry
 from bulkhead.cli.exit_codes import ExitCode
@@ -23,6 +23,7 @@ from bulkhead.cli.road import Road
 from bulkhead.cli.run import find_levels, what_is_missing
 from bulkhead.cli.status import status_rows
 from bulkhead.config import Installation, Tenant, check_files, load_installation
+from bulkhead.contract.measure import Standing
 from bulkhead.errors import ConfigError, Error
 from bulkhead.holder.keys import KEY_FILE
 from bulkhead.supervisor.custody import Custody
@@ -31,6 +32,7 @@ from bulkhead.supervisor.layout import Layout
 EXPIRY_WARNING_DAYS = 21
 DISK_BAD_BYTES, DISK_WARNING_BYTES = 1 << 30, 5 << 30
 INODES_BAD = 10_000
+CONTRACT_HOURS = 26  # how old a measurement may be: one a day, and some
 CONNECT_SECONDS = 2.0
 CLOCK_FLOOR = datetime(2026, 1, 1, tzinfo=UTC).timestamp()
 _LISTENERS = ("mx", "submissions", "submission", "imaps", "pop3s", "imap", "pop3")
@@ -89,6 +91,7 @@ def examine(installation: Installation) -> Iterator[Finding]:
         yield from _recovery(layout, production=installation.settings.boolean("production"))
         if not tenant.disabled and running[tenant.id] != "stopped":
             yield _canaries(installation, tenant)
+            yield _contract(installation, tenant)
         if not tenant.disabled:
             yield from _listeners(tenant, running[tenant.id])
             yield from _logins(tenant, counts.get(tenant.id))
@@ -265,6 +268,34 @@ def _canaries(installation: Installation, tenant: Tenant) -> Finding:
             text = f"used, with {'the right' if grade == 'right' else 'a wrong'} password, of: {', '.join(used)}"
             return Finding(tenant.id, "canaries", state, text, f"{look}; docs/canaries.md says what that shows")
     return Finding(tenant.id, "canaries", State.OK, f"{sum(copy.canaries for copy in copies)} planted, none used")
+
+
+def _contract(installation: Installation, tenant: Tenant) -> Finding:
+    """Whether what was agreed is kept, as it was last measured."""
+
+    async def ask() -> ContractState:
+        async with Road(installation, tenant) as road:
+            return await road.ask("incident", ReadContract())
+
+    look = f"bulkhead contract check {tenant.id}"
+    try:
+        state = asyncio.run(ask())
+    except Error as error:
+        return Finding(tenant.id, "contract", State.UNPROVEN, error.public, f"look when it runs: {look}")
+    if not state.text:
+        advice = "agree on one: bulkhead contract template, then bulkhead contract adopt"
+        return Finding(tenant.id, "contract", State.UNPROVEN, "none is in force", advice)
+    hours = (time.time() - state.checked / 1000) / 3600
+    if hours > CONTRACT_HOURS:
+        text = "was never measured" if not state.checked else f"was last measured {hours:.0f} hours ago"
+        return Finding(tenant.id, "contract", State.WARNING, text, f"{look}, by a timer or with --every")
+    broken = [term.name for term in state.terms if term.standing == Standing.BROKEN]
+    if broken:
+        return Finding(tenant.id, "contract", State.WARNING, f"not kept: {', '.join(broken)}", look)
+    open_ = [term.name for term in state.terms if term.standing == Standing.UNMEASURED]
+    if open_:
+        return Finding(tenant.id, "contract", State.UNPROVEN, f"not measured: {', '.join(open_)}", look)
+    return Finding(tenant.id, "contract", State.OK, f"{len(state.terms)} promises, all kept")
 
 
 def _listeners(tenant: Tenant, state: str) -> Iterator[Finding]:

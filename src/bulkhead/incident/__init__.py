@@ -1,4 +1,4 @@
-"""incident: what tells that something happened. Today its seed list: which accounts are canaries, and of which copy.
+"""incident: what tells that something happened: which accounts are canaries, and of which copy; the contract.
 
 Duty: knows canaries by keyed hashes; learns of logins that were refused, and confirms right ones from a new network;
 the first use of a canary is an entry of the ledger that names the copy that leaked.
@@ -10,6 +10,7 @@ If it falls: which account ids, of those it hears of, are canaries; ids and netw
 from new networks while it is compromised. It can keep silent, and refuse auth.CANARIES_PER_HOUR right logins an hour.
 
     seeds.py     Seeds: the list, and what was hit
+    contract.py  the contract in force, and how its promises stand
     schema.py    the tables
     handle.py    one function per message
     create.py    the key it is made with

@@ -1,6 +1,7 @@
 """One function per message to incident."""
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from bulkhead.boundary.body import BodyReader
@@ -11,45 +12,56 @@ from bulkhead.boundary.messages.facts import LoginsRefused
 from bulkhead.boundary.messages.fields import Done, Fact, Request
 from bulkhead.errors import BoundaryViolation
 from bulkhead.holder import backup
+from bulkhead.holder.backup import Backups
+from bulkhead.incident.contract import Contract
 from bulkhead.incident.seeds import Seeds
 
 _Body = BodyReader | None
 
 
-async def confirm_login(seeds: Seeds, _: Channel, request: m.ConfirmLogin, __: _Body) -> m.LoginConfirmed:
+@dataclass(slots=True)
+class Incident:
+    """What a started incident has."""
+
+    seeds: Seeds
+    contract: Contract
+    backups: Backups
+
+
+async def confirm_login(incident: Incident, _: Channel, request: m.ConfirmLogin, __: _Body) -> m.LoginConfirmed:
     """Whether the account is a canary; that it was used is durable before the answer."""
-    copy = seeds.find(request.account)
+    copy = incident.seeds.find(request.account)
     if copy is None:
         return m.LoginConfirmed(False)
-    seeds.hit(copy, request.network, right=True)
-    await seeds.flush()
+    incident.seeds.hit(copy, request.network, right=True)
+    await incident.seeds.flush()
     return m.LoginConfirmed(True)
 
 
-def logins_refused(seeds: Seeds, _: Channel, fact: Fact) -> None:
+def logins_refused(incident: Incident, _: Channel, fact: Fact) -> None:
     """Look each of them up."""
     if not isinstance(fact, LoginsRefused):
         raise BoundaryViolation("no such fact")
     for login in fact.logins:
-        copy = seeds.find(login.account)
+        copy = incident.seeds.find(login.account)
         if copy is not None:
-            seeds.hit(copy, login.network, right=False)
+            incident.seeds.hit(copy, login.network, right=False)
 
 
-async def plant_canaries(seeds: Seeds, _: Channel, request: m.PlantCanaries, __: _Body) -> Done:
+async def plant_canaries(incident: Incident, _: Channel, request: m.PlantCanaries, __: _Body) -> Done:
     """Take them into the list."""
-    return await seeds.plant(request)
+    return await incident.seeds.plant(request)
 
 
-async def list_canaries(seeds: Seeds, _: Channel, __: m.ListCanaries, ___: _Body) -> m.CanaryCopies:
+async def list_canaries(incident: Incident, _: Channel, __: m.ListCanaries, ___: _Body) -> m.CanaryCopies:
     """Copies and hits."""
-    await seeds.flush()
-    return m.CanaryCopies(seeds.copies())
+    await incident.seeds.flush()
+    return m.CanaryCopies(incident.seeds.copies())
 
 
-def check_incident(seeds: Seeds, _: Channel, __: m.CheckIncident, ___: _Body) -> m.IncidentReport:
+def check_incident(incident: Incident, _: Channel, __: m.CheckIncident, ___: _Body) -> m.IncidentReport:
     """Whether every copy has as many ids as canaries, two each, or fewer where two share one."""
-    rows = seeds.database.read(
+    rows = incident.seeds.database.read(
         "SELECT name, canaries, (SELECT count(*) FROM seed WHERE seed.copy = copy.number) FROM copy"
     )
     problems = tuple(
@@ -59,11 +71,35 @@ def check_incident(seeds: Seeds, _: Channel, __: m.CheckIncident, ___: _Body) ->
     return m.IncidentReport(sum(ids for *_, ids in rows), problems[:100])
 
 
+async def adopt_contract(incident: Incident, _: Channel, request: m.AdoptContract, __: _Body) -> Done:
+    """Take it into force."""
+    return await incident.contract.adopt(request)
+
+
+def read_contract(incident: Incident, _: Channel, __: m.ReadContract, ___: _Body) -> m.ContractState:
+    """The contract and how it stands."""
+    return incident.contract.state()
+
+
+async def record_measures(incident: Incident, _: Channel, request: m.RecordMeasures, __: _Body) -> Done:
+    """Keep what was measured."""
+    return await incident.contract.record(request)
+
+
+async def give_notice(incident: Incident, _: Channel, request: m.GiveNotice, __: _Body) -> Done:
+    """Have the ledger know that the partner was told."""
+    return await incident.contract.give_notice(request)
+
+
 HANDLERS: Mapping[type[Request[Any]], Handler] = {
     m.ConfirmLogin: confirm_login,
     m.PlantCanaries: plant_canaries,
     m.ListCanaries: list_canaries,
     m.CheckIncident: check_incident,
+    m.AdoptContract: adopt_contract,
+    m.ReadContract: read_contract,
+    m.RecordMeasures: record_measures,
+    m.GiveNotice: give_notice,
     **backup.handlers(m.BeginBackup, m.ReadBackup, m.EscrowKeys),
 }
 LEARNERS: Mapping[type[Fact], Learner] = {LoginsRefused: logins_refused}

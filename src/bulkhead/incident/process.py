@@ -9,8 +9,9 @@ from bulkhead.holder.backup import of_database
 from bulkhead.holder.database import Database
 from bulkhead.holder.keys import open_key_file
 from bulkhead.holder.outbox import Outbox
+from bulkhead.incident.contract import Contract
 from bulkhead.incident.create import SEED
-from bulkhead.incident.handle import HANDLERS, LEARNERS
+from bulkhead.incident.handle import HANDLERS, LEARNERS, Incident
 from bulkhead.incident.schema import MIGRATIONS
 from bulkhead.incident.seeds import Seeds
 
@@ -20,8 +21,8 @@ DATABASE = Path("incident.sqlite")
 class IncidentService:
     """A started incident."""
 
-    def __init__(self, seeds: Seeds) -> None:
-        self.seeds = seeds
+    def __init__(self, incident: Incident) -> None:
+        self.incident, self.seeds = incident, incident.seeds
 
     async def reload(self, settings: Mapping[str, Any]) -> None:
         """It has no settings."""
@@ -30,8 +31,7 @@ class IncidentService:
         """Write what waits."""
         await self.seeds.flush()
         self.seeds.outbox.stop()
-        if self.seeds.backups is not None:
-            await self.seeds.backups.stop()
+        await self.incident.backups.stop()
         await self.seeds.database.close()
 
 
@@ -40,8 +40,9 @@ async def start(host: Host) -> Service:
     keys = open_key_file(host)
     _, key = keys.current(SEED)
     database = Database(DATABASE, MIGRATIONS, secure_delete=True)
-    seeds = Seeds(database, Outbox(database, host.exchange), key)
+    outbox = Outbox(database, host.exchange)
+    seeds = Seeds(database, outbox, key)
     seeds.load()
-    seeds.backups = of_database(host, database, keys)
-    host.exchange.serve(seeds, HANDLERS, LEARNERS)
-    return IncidentService(seeds)
+    incident = Incident(seeds, Contract(database, outbox), of_database(host, database, keys))
+    host.exchange.serve(incident, HANDLERS, LEARNERS)
+    return IncidentService(incident)

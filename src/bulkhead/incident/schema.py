@@ -26,4 +26,22 @@ MIGRATIONS = (
     ) WITHOUT ROWID;
     {outbox.SCHEMA}
     """,
+    """
+    CREATE TABLE contract (
+        one INTEGER PRIMARY KEY CHECK (one = 1),
+        text TEXT NOT NULL,
+        adopted INTEGER NOT NULL,   -- ms
+        checked INTEGER NOT NULL,   -- ms, of the last measurement; 0: none yet
+        facts BLOB NOT NULL         -- what the command line learnt from the ledger until then
+    );
+    CREATE TABLE term (
+        name TEXT PRIMARY KEY,
+        promised INTEGER NOT NULL,
+        measured INTEGER NOT NULL,
+        standing INTEGER NOT NULL,
+        entry INTEGER NOT NULL,
+        why TEXT NOT NULL,
+        since INTEGER NOT NULL      -- ms, from when on it stands so
+    ) WITHOUT ROWID
+    """,
 )

@@ -14,7 +14,6 @@ from sqlite3 import Connection
 from bulkhead.boundary.messages.fields import Done
 from bulkhead.boundary.messages.to_incident import CanaryCopy, CanaryNetwork, PlantCanaries
 from bulkhead.errors import Error, Refused
-from bulkhead.holder.backup import Backups
 from bulkhead.holder.database import Database
 from bulkhead.holder.outbox import Outbox, note
 from bulkhead.identifiers import AccountId
@@ -36,7 +35,6 @@ class Seeds:
     database: Database
     outbox: Outbox
     key: bytes = field(repr=False)
-    backups: Backups | None = None
     _copies: dict[bytes, int] = field(default_factory=dict, repr=False)
     _waiting: Counter[_Hit] = field(default_factory=Counter, repr=False)
     _timer: asyncio.TimerHandle | None = None

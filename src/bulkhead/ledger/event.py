@@ -90,6 +90,10 @@ EVENTS: Mapping[str, EventKind] = MappingProxyType(
             ),
             (41, "ExportWritten", "A copy of the tenant's mail was written: hash of its manifest and its counts."),
             (42, "MessagesUndeleted", "Messages that a subscriber had deleted were asked back: how many."),
+            (50, "ContractAdopted", "What operator and partner agreed is in force: hash of its text."),
+            (51, "ContractBroken", "A term of the contract is not kept: what was promised, what was measured."),
+            (52, "ContractKept", "A term that was broken is kept again."),
+            (53, "NoticeGiven", "The operator told the partner what an entry means."),
         )
     }
 )

@@ -1,14 +1,26 @@
-"""Messages to `incident`: canaries, and what is asked about logins. It learns account ids, and never an address."""
+"""Messages to `incident`: canaries, what is asked about logins, the contract. Account ids, never an address."""
 
 from typing import Annotated
 
 from msgspec import Meta
 
 from bulkhead.boundary.messages.backup import BeginBackupBase, EscrowKeysBase, ReadBackupBase
-from bulkhead.boundary.messages.fields import U32, U63, AccountId, Done, Mutation, Name, Reply, Request, Text
+from bulkhead.boundary.messages.fields import (
+    U32,
+    U63,
+    AccountId,
+    Digest32,
+    Done,
+    Mutation,
+    Name,
+    Reply,
+    Request,
+    Text,
+)
 
 CANARIES_MAX = 500  # of one request
 COPIES_MAX = 400
+TERMS_MAX = 64  # of a contract
 Network = Annotated[bytes, Meta(max_length=16)]
 
 
@@ -93,3 +105,61 @@ class ReadBackup(ReadBackupBase, frozen=True, tag=14):
 
 class EscrowKeys(EscrowKeysBase, frozen=True, tag=15):
     """`incident`'s key set, sealed to both recovery keys, for a restore elsewhere."""
+
+
+ContractText = Annotated[str, Meta(max_length=16 * 1024)]
+FactsJson = Annotated[bytes, Meta(max_length=32 * 1024)]
+
+
+class TermRow(Reply, frozen=True):
+    """One promise as it was last measured. standing: 1 kept, 2 broken, 3 not measured. measured, entry: -1 for none.
+
+    since: ms, from when on it stands so. In RecordMeasures it is not read.
+    """
+
+    name: Name
+    promised: U63
+    measured: Annotated[int, Meta(ge=-1, le=1 << 53)]
+    standing: Annotated[int, Meta(ge=1, le=3)]
+    entry: Annotated[int, Meta(ge=-1, le=1 << 53)]
+    why: Name
+    since: U63 = 0
+
+
+class ContractState(Reply, frozen=True):
+    """text: the contract in force; empty where none is. adopted, checked: ms; 0: never. facts: of the last measure."""
+
+    text: ContractText
+    adopted: U63
+    checked: U63
+    facts: FactsJson
+    terms: Annotated[tuple[TermRow, ...], Meta(max_length=TERMS_MAX)]
+
+
+class AdoptContract(Mutation[Done], frozen=True, tag=20):
+    """Make this the contract in force; its hash goes into the ledger, and what was measured by an older one is void."""
+
+    text: ContractText
+
+
+class ReadContract(Request[ContractState], frozen=True, tag=21):
+    """The contract with its last measurement."""
+
+
+class RecordMeasures(Mutation[Done], frozen=True, tag=22):
+    """Keep a measurement; a promise that is broken since, or kept again, is an entry of the ledger.
+
+    contract: SHA-256 of the text that was measured by. Refused: `stale` where another one is in force.
+    """
+
+    contract: Digest32
+    checked: U63
+    facts: FactsJson
+    terms: Annotated[tuple[TermRow, ...], Meta(max_length=TERMS_MAX)]
+
+
+class GiveNotice(Mutation[Done], frozen=True, tag=23):
+    """The operator tells the partner what an entry of the ledger means; it becomes an entry itself."""
+
+    entry: U63
+    text: Text
