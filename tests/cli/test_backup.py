@@ -138,6 +138,30 @@ def test_what_an_earlier_backup_carries_for_good_is_not_carried_again(site: Site
     assert first != second
 
 
+def test_a_backup_carries_what_changed_and_is_restored_with_those_it_is_put_on(site: Site) -> None:
+    live, shelf = site.live, Shelf(DirectoryTarget(site.to), TenantId("t0"))
+    shutil.rmtree(site.to, ignore_errors=True)
+    first = site.back_up()
+    with site.live.imap(site.anna) as client:
+        client.append("INBOX", None, None, b"Subject: changed\r\n\r\nblocks\r\n")
+    second, third = site.back_up(), site.back_up()
+    manifest = shelf.manifest(third)
+    chained = {stream.compartment for stream in manifest.streams if stream.parent == second}
+    assert chained
+    assert all(not stream.parent for stream in shelf.manifest(first).streams)
+    before = site.hashes(site.anna)
+    assert shelf.files(first)
+    assert live.json("backup", "prune", "t0", "--keep-days", "1", "--from", str(site.to))["removed"] == []
+    assert live.json("backup", "verify", "t0", third, "--from", str(site.to))["sound"]
+    log = site.lose_cell()
+    site.restore("--ledger", str(log), "--at", third)
+    site.start()
+    assert site.hashes(site.anna) == before
+    assert live.json("fsck", "t0")["sound"]
+    fourth = site.back_up()
+    assert all(not stream.parent for stream in shelf.manifest(fourth).streams)  # a restored holder knows no list
+
+
 @pytest.mark.slow
 def test_a_restore_that_is_killed_anywhere_keeps_the_cell_from_starting_and_can_be_begun_again(site: Site) -> None:
     expected = site.hashes(site.anna)

@@ -161,13 +161,28 @@ def read_msgpack(data):
 
 def read_backup_lead(stream):
     """(head, shares, record of the chunks)"""
-    assert stream[:5] == b"BHBK\x01"
+    assert stream[:4] == b"BHBK"
+    assert stream[4] in (1, 2)
     at, parts = 5, []
     for _ in range(3):
         size = int.from_bytes(stream[at : at + 2], "big")
         parts.append(stream[at + 2 : at + 2 + size])
         at += 2 + size
     return parts[0], parts[1:], stream[at:]
+
+
+def put_changed_blocks(before, data):
+    """The file after, from the file before."""
+    block, size = int.from_bytes(data[:4], "big"), int.from_bytes(data[4:12], "big")
+    whole, data = data[12:44], data[44:]
+    after = bytearray(before[:size].ljust(size, b"\0"))
+    while data:
+        at = int.from_bytes(data[:4], "big") * block
+        length = min(block, size - at)
+        after[at : at + length] = data[4 : 4 + length]
+        data = data[4 + length :]
+    assert hashlib.sha256(after).digest() == whole
+    return bytes(after)
 
 
 def read_backup_files(data):

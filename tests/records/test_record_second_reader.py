@@ -180,3 +180,21 @@ def test_backup_stream_follows_the_page():
         assert files == [
             (name, pattern(size)) for name, size in zip(case["file_names"], case["pattern_sizes"], strict=True)
         ]
+
+
+def test_changed_blocks_follow_the_page():
+    for case in cases("backup_changed"):
+        head, shares, record = reader.read_backup_lead(case["stream"])
+        fields = json.loads(head)
+        assert (case["stream"][4], fields["parent"].encode()) == (2, case["parent"])
+        place = [fields[name].encode() for name in ("tenant", "compartment", "backup")]
+        at = [*place, hashlib.sha256(head).digest()]
+        opened = [
+            reader.open_hpke(share, 64, 1, case[f"{party}_private_key"], *at, bytes((holder,)))
+            for holder, (party, share) in enumerate(zip(("partner", "operator"), shares, strict=True), 1)
+        ]
+        key = reader.kdf(b"".join(opened), "backup", *at)
+        ((name, content),) = reader.read_backup_files(reader.open_body(record, 65, key, *at))
+        assert name == case["file_name"]
+        after = reader.put_changed_blocks(pattern(case["before_pattern_size"]), content)
+        assert hashlib.sha256(after).digest() == case["sha256"]

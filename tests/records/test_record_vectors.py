@@ -1,6 +1,7 @@
 """The golden files open for ever, and what is not random is made again to the byte."""
 
 import hashlib
+import os
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
@@ -10,6 +11,7 @@ from tests.records.record_vectors import VECTORS, cases, pattern
 from bulkhead.records import (
     app_password,
     backup,
+    blocks,
     credential,
     halves,
     keyfile,
@@ -35,6 +37,7 @@ def test_every_kind_has_a_suite_and_every_file_a_test():
     assert all(suite in Suite for suites in SUITES.values() for suite in suites)
     known = {"seed", "credential", "auth_half", "keyring_half", "mailbox", "binding", "recovery_order", "message",
              "slot", "page", "name", "queued", "key_set", "recovery_file", "backup",
+             "backup_changed",
              "app_password"}  # fmt: skip
     assert {path.stem for path in VECTORS.glob("*.json")} == known
 
@@ -255,3 +258,23 @@ def test_backup_vectors():
         assert found == {
             file: pattern(size) for file, size in zip(case["file_names"], case["pattern_sizes"], strict=True)
         }
+
+
+def test_changed_block_vectors(tmp_path):
+    for case in cases("backup_changed"):
+        lead = backup.read_lead(case["stream"])
+        assert (lead.head.encode(), lead.head.version, lead.head.parent) == (case["head"], 2, case["parent"].decode())
+        private = [X25519PrivateKey.from_private_bytes(case[f"{p}_private_key"]) for p in ("partner", "operator")]
+        files = backup.StreamOpener(lead, backup.PrivateKeys(*private)).files([case["stream"][lead.length :]])
+        content = b"".join(piece for name, _, piece in files if name.encode() == case["file_name"])
+        (tmp_path / "file").write_bytes(pattern(case["before_pattern_size"]))
+        descriptor = os.open(tmp_path / "file", os.O_RDWR)
+        try:
+            writer = blocks.BlocksWriter(descriptor)
+            for octet in content[:100]:
+                writer.update(bytes((octet,)))
+            writer.update(content[100:])
+            blocks.require_whole(descriptor, writer.finish())
+        finally:
+            os.close(descriptor)
+        assert hashlib.sha256((tmp_path / "file").read_bytes()).digest() == case["sha256"]

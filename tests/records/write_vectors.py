@@ -15,6 +15,7 @@ from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 from bulkhead.records import (
     app_password,
     backup,
+    blocks,
     credential,
     halves,
     keyfile,
@@ -92,6 +93,46 @@ def backup_case(sizes):
         "file_names": [file.encode() for file in sizes],
         "pattern_sizes": list(sizes.values()),
     }
+
+
+def backup_changed_file():
+    """A file of 3,000 octets that became one of 2,700, of whose six blocks of 512 three changed."""
+    parent = "20261122T071500Z-0badcafe"
+    head = backup.Head(
+        TENANT,
+        "keyring",
+        "20261122T072000Z-1badcafe",
+        backup.STREAM,
+        1795330300000,
+        "0.1.0",
+        {"ring": (2,)},
+        {},
+        parent,
+    )
+    after = bytearray(pattern(2700))
+    after[600], after[1536:2048] = 255, bytes(512)
+    lead = blocks.BlocksLead(512, len(after), hashlib.sha256(after).digest())
+    content = lead.encode()
+    for number in (1, 3, 5):
+        content += blocks.encode_number(number) + after[number * 512 : (number + 1) * 512]
+    private = [X25519PrivateKey.from_private_bytes(fixed(f"recovery {party}")) for party in ("partner", "operator")]
+    keys = [mailbox.RecoveryKey(1, key.public_key()) for key in private]
+    sealer = backup.StreamSealer(head, backup.Recipients(*keys), shares=(fixed("share 1"), fixed("share 2")))
+    pieces = [sealer.begin(), *sealer.file("keyring.sqlite.blocks", len(content)), *sealer.update(content)]
+    return [
+        {
+            "tenant": TENANT,
+            "compartment": "keyring",
+            "parent": parent.encode(),
+            "head": head.encode(),
+            "partner_private_key": raw_private(private[0]),
+            "operator_private_key": raw_private(private[1]),
+            "stream": b"".join([*pieces, *sealer.end()]),
+            "file_name": b"keyring.sqlite.blocks",
+            "before_pattern_size": 3000,
+            "sha256": hashlib.sha256(after).digest(),
+        }
+    ]
 
 
 def seed_file():
@@ -498,6 +539,7 @@ FILES = {
     "queued": queued_file,
     "key_set": key_set_file,
     "backup": backup_file,
+    "backup_changed": backup_changed_file,
     "recovery_file": recovery_file_file,
 }
 

@@ -24,6 +24,8 @@ from bulkhead.cli.backup_store import (
     Manifest,
     Shelf,
     Stream,
+    parents_of,
+    relied_on,
     row_of,
 )
 from bulkhead.cli.backup_target import Target, open_target
@@ -96,6 +98,8 @@ async def make_backup(installation: Installation, tenant: Tenant, target: Target
         digest = hashlib.sha256(octets).digest()
         record = to_ledger.RecordBackup(stamp(), int(time.time() * 1000), backup, digest, total)
         entry = (await road.ask("ledger", record)).first
+    for earlier in await asyncio.to_thread(relied_on, shelf, manifest):
+        await asyncio.to_thread(shelf.hold, earlier)
     await asyncio.to_thread(shelf.write, backup, MANIFEST, octets)
     return Made(manifest, time.monotonic() - began, entry)
 
@@ -116,14 +120,13 @@ class _Carrying:
     def __init__(self, road: Road, shelf: Shelf, backup: str) -> None:
         self._road, self._shelf, self._backup = road, shelf, backup
         self._said, self._carried = time.monotonic(), 0
+        self._parents: dict[str, str] = {}
 
     async def run(self, created: int) -> Manifest:
-        earlier = {
-            number: where
-            for manifest in self._shelf.whole()[-1:]
-            for number, where in manifest.segments.items()
-            if where[1]
-        }
+        last = next(iter((await asyncio.to_thread(self._shelf.whole))[-1:]), None)
+        every = self._road.installation.settings.integer("backup.whole_every")
+        self._parents = await asyncio.to_thread(parents_of, self._shelf, last, STREAM_ORDER, every)
+        earlier = {number: where for number, where in (last.segments if last else {}).items() if where[1]}
         await self._begin("ledger")
         await self._begin("directory")  # before store, so that each of its accounts has its mailboxes there
         stored = await self._begin("store", tuple(sorted(earlier)))
@@ -142,7 +145,8 @@ class _Carrying:
         return Manifest(self._road.tenant.id, self._backup, created, __version__, tuple(streams), segments, settings)
 
     async def _begin(self, compartment: str, have: tuple[int, ...] = ()) -> BackupBegun:
-        request: BeginBackupBase = MESSAGES[compartment].BeginBackup(self._backup, have)
+        parent = self._parents.get(compartment, "")
+        request: BeginBackupBase = MESSAGES[compartment].BeginBackup(self._backup, have, parent)
         return await self._road.ask(compartment, request)
 
     async def _carry(self, compartment: str) -> Stream:
@@ -160,7 +164,7 @@ class _Carrying:
             if (head.tenant, head.compartment, head.backup) != (self._road.tenant.id, compartment, self._backup):
                 raise IntegrityError(f"{compartment} sent a stream of another backup")
             octets = file.octets
-            return Stream(compartment, octets, await asyncio.to_thread(file.done), dict(head.needs))
+            return Stream(compartment, octets, await asyncio.to_thread(file.done), dict(head.needs), head.parent)
         finally:
             file.close()
 
@@ -185,14 +189,15 @@ def list_backups(options: argparse.Namespace) -> int:
         print_json(options.command, {"tenant": tenant.id, "backups": rows})
         return ExitCode.OK
     print_table(
-        ("BACKUP", "MADE", "SIZE", "SEGMENTS", "NEEDS"),
+        ("BACKUP", "MADE", "SIZE", "SEGMENTS", "CHANGED SINCE", "NEEDS"),
         [
-            (r["backup"], time_text(r["created"]), size_text(r["octets"]), r["segments"], " ".join(r["needs"]))
+            (r["backup"], time_text(r["created"]), size_text(r["octets"]), r["segments"], r["changed_since"] or "-",
+             " ".join(r["needs"]))
             if r["whole"]
-            else (r["backup"], "not whole", "-", "-", "-")
+            else (r["backup"], "not whole", "-", "-", "-", "-")
             for r in rows
         ],
-    )
+    )  # fmt: skip
     return ExitCode.OK
 
 
@@ -220,14 +225,22 @@ def verify(options: argparse.Namespace) -> int:
 def check_hashes(shelf: Shelf, backup: str) -> tuple[list[str], int]:
     """(problems in words, octets read) of a backup and of those whose segments it relies on."""
     manifest, problems, octets = shelf.manifest(backup), [], 0
-    relied = sorted({where[0] for where in manifest.segments.values()} - {backup})
-    for name in (backup, *relied):
+    carried = {backup: set(STREAM_ORDER)}  # by backup, the streams of it that are relied on
+    for number in {where[0] for where in manifest.segments.values()}:
+        carried.setdefault(number, set()).add("store")
+    for compartment in STREAM_ORDER:
+        try:
+            for link in shelf.chain(manifest, compartment):
+                carried.setdefault(link.backup, set()).add(compartment)
+        except IntegrityError as error:
+            problems.append(error.public)
+    for name, compartments in sorted(carried.items(), key=lambda item: item[0] != backup):
         try:
             one = shelf.manifest(name)
         except IntegrityError as error:
             problems.append(error.public)
             continue
-        for stream in one.streams if name == backup else (one.stream("store"),):
+        for stream in [stream for stream in one.streams if stream.compartment in compartments]:
             try:
                 found, size = shelf.digest(name, stream.file)
             except IntegrityError as error:
@@ -258,7 +271,11 @@ def prune(options: argparse.Namespace) -> int:
     whole, before = shelf.whole(), int(time.time() * 1000) - options.keep_days * 86_400_000
     kept = [manifest for manifest in whole if manifest.created >= before] or whole[-1:]
     needed = {manifest.backup for manifest in kept}
-    needed |= {where[0] for manifest in kept for where in manifest.segments.values()}
+    for manifest in kept:
+        try:
+            needed |= relied_on(shelf, manifest)
+        except IntegrityError as error:
+            raise IntegrityError(f"{manifest.backup} is kept and not whole, so nothing goes: {error.public}") from None
     gone, refused = [], []
     for manifest in whole:
         if manifest.backup not in needed:

@@ -12,6 +12,7 @@ _BACKUP = {
     "octets": "of its streams",
     "segments": "segments of mail that it relies on, in its own stream or in an earlier backup's",
     "needs": "version keys that its records are under: compartment/key/version, a list",
+    "changed_since": "the backup that it has changed blocks against; empty where its databases are whole",
 }
 
 BACKUP_COMMANDS = (

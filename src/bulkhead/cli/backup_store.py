@@ -13,30 +13,36 @@ import hashlib
 import json
 import re
 import secrets
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
 from bulkhead.cli.backup_target import MISSING, NewObject, Target, write_object
 from bulkhead.errors import ConfigError, IntegrityError
+from bulkhead.holder.blocks import LINKS_MAX
 from bulkhead.identifiers import TenantId
 
 MANIFEST = "manifest.json"
 SETTINGS = "tenant.toml"
 SCHEMA = "bulkhead/backup-manifest/1"
+SCHEMA_CHANGED = "bulkhead/backup-manifest/2"  # of a backup that has a stream of changed blocks
 MANIFEST_MAX = 8 << 20
 _ID = re.compile(r"\d{8}T\d{6}Z-[0-9a-f]{8}")
 
 
 @dataclass(frozen=True, slots=True)
 class Stream:
-    """One file of a backup. needs: version keys, by name, that its records are under."""
+    """One file of a backup. needs: version keys, by name, that its records are under.
+
+    parent: the backup on which its changed blocks are to be put; empty where its database is whole.
+    """
 
     compartment: str
     octets: int
     sha256: str
     needs: dict[str, tuple[int, ...]] = field(default_factory=dict)
+    parent: str = ""
 
     @property
     def file(self) -> str:
@@ -60,12 +66,14 @@ class Manifest:
         """JSON, keys in order, one line."""
         streams = [
             {"compartment": s.compartment, "octets": s.octets, "sha256": s.sha256,
-             "needs": {name: list(versions) for name, versions in s.needs.items()}}
+             "needs": {name: list(versions) for name, versions in s.needs.items()},
+             **({"parent": s.parent} if s.parent else {})}
             for s in self.streams
         ]  # fmt: skip
         segments = [[number, *where] for number, where in sorted(self.segments.items())]
+        schema = SCHEMA_CHANGED if any(s.parent for s in self.streams) else SCHEMA
         document = {
-            "schema": SCHEMA, "tenant": self.tenant, "backup": self.backup, "created": self.created,
+            "schema": schema, "tenant": self.tenant, "backup": self.backup, "created": self.created,
             "build": self.build, "streams": streams, "segments": segments, "settings": self.settings,
         }  # fmt: skip
         return json.dumps(document, sort_keys=True, separators=(",", ":")).encode("ascii") + b"\n"
@@ -79,6 +87,7 @@ class Manifest:
                 Stream(
                     str(s["compartment"]), int(s["octets"]), str(s["sha256"]),
                     {str(name): tuple(int(v) for v in versions) for name, versions in s["needs"].items()},
+                    str(s.get("parent", "")),
                 )
                 for s in document["streams"]
             )  # fmt: skip
@@ -89,7 +98,8 @@ class Manifest:
             )  # fmt: skip
         except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
             raise IntegrityError("the manifest is cut short or damaged: this is no whole backup") from None
-        if manifest.encode() != octets or any(not _ID.fullmatch(where[0]) for where in segments.values()):
+        named = [where[0] for where in segments.values()] + [stream.parent for stream in streams if stream.parent]
+        if manifest.encode() != octets or not all(map(_ID.fullmatch, named)):
             raise IntegrityError("the manifest is not in its one form: this is no whole backup")
         return manifest
 
@@ -107,6 +117,7 @@ class Shelf:
     def __init__(self, target: Target, tenant: TenantId) -> None:
         self.target, self.tenant = target, tenant
         self.where = f"{target.where}/{tenant}"
+        self._links: dict[str, Manifest] = {}
 
     def new(self, moment: datetime) -> str:
         """The id of a new backup, in the order of time: to the millisecond, and five random digits."""
@@ -179,6 +190,20 @@ class Shelf:
                 found.append(self.manifest(backup))
         return sorted(found, key=lambda manifest: manifest.created)
 
+    def chain(self, manifest: Manifest, compartment: str) -> list[Manifest]:
+        """From the backup that has a compartment's database whole to this one, each but the first changed blocks.
+
+        Raises IntegrityError where one of them is not there, or they are too many.
+        """
+        links = [manifest]
+        while parent := links[-1].stream(compartment).parent:
+            if len(links) > LINKS_MAX or parent >= links[-1].backup:
+                raise IntegrityError(f"backup {manifest.backup} relies on others that cannot be: take another one")
+            if parent not in self._links:
+                self._links[parent] = self.manifest(parent)
+            links.append(self._links[parent])
+        return links[::-1]
+
     def remove(self, backup: str) -> None:
         """Take a backup away, its manifest first. Raises Refused (`held`) where the storage forbids that."""
         self.target.remove(self.name(backup), (MANIFEST,))
@@ -196,10 +221,40 @@ def needed_versions(manifest: Manifest) -> Iterator[tuple[str, str, int]]:
                 yield stream.compartment, name, version
 
 
+def relied_on(shelf: Shelf, manifest: Manifest) -> set[str]:
+    """Every other backup that this one cannot be restored without. Raises IntegrityError where one is not there."""
+    found = {where[0] for where in manifest.segments.values()}
+    for stream in manifest.streams:
+        found |= {link.backup for link in shelf.chain(manifest, stream.compartment)}
+    return found - {manifest.backup}
+
+
+def parents_of(shelf: Shelf, last: Manifest | None, compartments: Iterable[str], whole_every: int) -> dict[str, str]:
+    """By compartment, the backup since which the next one may carry changed blocks only: the last, or nothing.
+
+    It must have all that it relies on there. whole_every: backups of which one is whole, at least.
+    """
+    found: dict[str, str] = {}
+    files: dict[str, dict[str, int]] = {}
+    if last is None:
+        return found
+    for compartment in compartments:
+        with contextlib.suppress(IntegrityError):
+            chain = shelf.chain(last, compartment)
+            for link in chain:
+                if link.backup not in files:
+                    files[link.backup] = shelf.files(link.backup)
+            streams = [(files[link.backup], link.stream(compartment)) for link in chain]
+            if len(chain) < whole_every and all(there.get(one.file) == one.octets for there, one in streams):
+                found[compartment] = last.backup
+    return found
+
+
 def row_of(manifest: Manifest) -> dict[str, Any]:
     """For --json."""
     needs = [f"{compartment}/{name}/{version}" for compartment, name, version in needed_versions(manifest)]
     return {
         "backup": manifest.backup, "created": manifest.created, "octets": sum(s.octets for s in manifest.streams),
         "segments": len(manifest.segments), "needs": needs,
+        "changed_since": next((stream.parent for stream in manifest.streams if stream.parent), ""),
     }  # fmt: skip

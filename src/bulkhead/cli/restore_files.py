@@ -16,6 +16,7 @@ from bulkhead.cli.secret_file import make_private_folder, write_secret
 from bulkhead.errors import ConfigError, IntegrityError
 from bulkhead.holder.keys import KEY_FILE, ROOT_BYTES, KeyFile
 from bulkhead.records.backup import KEYS, LEAD_MAX, STREAM, Head, PrivateKeys, Sealed, StreamOpener, read_lead
+from bulkhead.records.blocks import SUFFIX, BlocksWriter, require_whole
 from bulkhead.records.keyfile import KeySet
 from bulkhead.supervisor.layout import Layout
 
@@ -34,14 +35,17 @@ class Source:
 
 
 def write_compartment(source: Source, compartment: str, home: Path) -> Head:
-    """Open a compartment's stream into its home, and for store the segments of earlier streams; the stream's head.
+    """Open a compartment's stream into its home, on those it has changed blocks of, and earlier segments; its head.
 
     Raises IntegrityError where a stream is not the manifest's, or a segment is missing.
     """
     wanted: dict[str, set[int]] = {}
     for number, (backup, _) in source.manifest.segments.items() if compartment == "store" else ():
         wanted.setdefault(backup, set()).add(number)
-    head = _write_stream(source, source.manifest.backup, compartment, home, None)
+    chain = source.shelf.chain(source.manifest, compartment)
+    for link in chain[:-1]:  # the oldest first: the whole database, and on it what changed
+        _write_stream(source, link.backup, compartment, home, wanted.pop(link.backup, set()), database=True)
+    head = _write_stream(source, source.manifest.backup, compartment, home, None, database=True)
     for backup, numbers in wanted.items():
         if backup != source.manifest.backup:
             _write_stream(source, backup, compartment, home, numbers)
@@ -90,8 +94,10 @@ def require_versions(manifest: Manifest, keys: Mapping[str, KeySet]) -> None:
                 )
 
 
-def _write_stream(source: Source, backup: str, compartment: str, home: Path, only: set[int] | None) -> Head:
-    """only: segments to take, of an earlier backup; None: everything."""
+def _write_stream(
+    source: Source, backup: str, compartment: str, home: Path, only: set[int] | None, *, database: bool = False
+) -> Head:
+    """only: of an earlier backup, segments to take, and `database` whether its database too; None: everything."""
     manifest = source.manifest if backup == source.manifest.backup else source.shelf.manifest(backup)
     stream = manifest.stream(compartment)
     path = source.shelf.place(backup, stream.file)
@@ -99,11 +105,12 @@ def _write_stream(source: Source, backup: str, compartment: str, home: Path, onl
         raise IntegrityError(f"{path} is not what the manifest says")
     sealed = read_lead(source.shelf.read(backup, stream.file, LEAD_MAX))
     head = sealed.head
-    if (head.tenant, head.compartment, head.backup, head.content) != (source.shelf.tenant, compartment, backup, STREAM):
+    place = (head.tenant, head.compartment, head.backup, head.content, head.parent)
+    if place != (source.shelf.tenant, compartment, backup, STREAM, stream.parent):
         raise IntegrityError(f"{path} is another stream")
     files = StreamOpener(sealed, source.keys).files(_checked(source.shelf, backup, stream, sealed.length))
     try:
-        missing = set(only or ()) - set(_write_files(files, home, only))
+        missing = set(only or ()) - set(_write_files(files, home, only, database=database))
     except IntegrityError as error:
         raise IntegrityError(f"{path}: {error.public}") from None
     if missing:
@@ -126,9 +133,12 @@ def _checked(shelf: Shelf, backup: str, stream: Stream, offset: int) -> Iterator
         raise IntegrityError("its octets changed while they were read: what keeps the backups is broken, or lies")
 
 
-def _write_files(files: Iterator[tuple[str, int, bytes]], home: Path, only: set[int] | None) -> Iterator[int]:
+def _write_files(
+    files: Iterator[tuple[str, int, bytes]], home: Path, only: set[int] | None, *, database: bool
+) -> Iterator[int]:
     """Write the files of a stream; the number of the segment, or 0, of each once it is whole."""
-    descriptor, left, number = -1, 0, 0
+    target: _NewFile | _OldFile | None = None
+    left = number = 0
     try:
         for name, size, piece in files:
             if not left:
@@ -136,23 +146,62 @@ def _write_files(files: Iterator[tuple[str, int, bytes]], home: Path, only: set[
                     raise IntegrityError("a file in it has a name that no holder gives")
                 match = _SEGMENT.fullmatch(name)
                 left, number = size, int(match[1]) if match else 0
-                if only is None or number in only:
-                    (home / name).parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-                    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
-                    descriptor = os.open(home / name, flags, 0o600)
-            if descriptor >= 0:
-                rest = memoryview(piece)
-                while rest:
-                    rest = rest[os.write(descriptor, rest) :]
+                if only is None or number in only or (database and "/" not in name):
+                    target = _OldFile(home, name, last=only is None) if name.endswith(SUFFIX) else _NewFile(home, name)
+            if target is not None:
+                target.write(piece)
             left -= len(piece)
-            if not left and descriptor >= 0:
-                os.fsync(descriptor)
-                os.close(descriptor)
-                descriptor = -1
+            if not left and target is not None:
+                target.done()
+                target.close()
+                target = None
                 yield number
     finally:
-        if descriptor >= 0:
-            os.close(descriptor)
+        if target is not None:
+            target.close()
+
+
+class _NewFile:
+    """A file of a stream, as it is."""
+
+    def __init__(self, home: Path, name: str) -> None:
+        (home / name).parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+        self._descriptor = os.open(home / name, flags, 0o600)
+
+    def write(self, piece: bytes) -> None:
+        rest = memoryview(piece)
+        while rest:
+            rest = rest[os.write(self._descriptor, rest) :]
+
+    def done(self) -> None:
+        os.fsync(self._descriptor)
+
+    def close(self) -> None:
+        os.close(self._descriptor)
+
+
+class _OldFile:
+    """The file that an earlier stream brought, under the blocks that changed since. last: none come after these."""
+
+    def __init__(self, home: Path, name: str, *, last: bool) -> None:
+        try:
+            self._descriptor = os.open(home / name.removesuffix(SUFFIX), os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC)
+        except FileNotFoundError:
+            raise IntegrityError("it has changed blocks of a file that no earlier stream has") from None
+        self._blocks, self._last = BlocksWriter(self._descriptor), last
+
+    def write(self, piece: bytes) -> None:
+        self._blocks.update(piece)
+
+    def done(self) -> None:
+        lead = self._blocks.finish()
+        if self._last:
+            require_whole(self._descriptor, lead)
+        os.fsync(self._descriptor)
+
+    def close(self) -> None:
+        os.close(self._descriptor)
 
 
 def _lead(content: bytes, compartment: str, kind: str, layout: Layout) -> Sealed:

@@ -10,7 +10,8 @@ import logging
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any, Protocol
 
 import msgspec
@@ -30,10 +31,12 @@ from bulkhead.boundary.messages.backup import (
 from bulkhead.boundary.messages.fields import Request
 from bulkhead.boundary.terms import Answer, Channel
 from bulkhead.errors import Error, IntegrityError, Refused, TemporaryFailure
+from bulkhead.holder.blocks import Changed, compare, keep_list, read_list, remove_torn
 from bulkhead.holder.database import Database
 from bulkhead.holder.keys import KeyFile
 from bulkhead.holder.snapshot import Snapshot, remove_copy
 from bulkhead.records.backup import KEYS, STREAM, Head, Recipients, StreamSealer
+from bulkhead.records.blocks import SUFFIX
 from bulkhead.records.hpke import load_public_key
 from bulkhead.records.keyfile import KeySet
 from bulkhead.records.mailbox import RecoveryKey
@@ -73,20 +76,24 @@ class Source(Protocol):
     def prepared(self) -> None:
         """On the loop, right after `prepare`."""
 
+    def compare(self) -> str:
+        """The backup since which changed blocks are carried; empty: all of it. After `prepare`, in a thread; blocks."""
+
     def close(self) -> None:
         """Let go of everything."""
 
 
 class DatabaseSource:
-    """A database, and files that never change beside it."""
+    """A database, whole or its changed blocks, and files that never change beside it."""
 
     notes: Mapping[str, int]
 
-    def __init__(self, database: Database, begun: BackupBegun | None = None) -> None:
+    def __init__(self, database: Database, request: BeginBackupBase) -> None:
         self.notes = {}
         self.snapshot = Snapshot(database)
-        self._name = database.path.name
-        self.begun = begun or BackupBegun(self.snapshot.octets)
+        self._name, self._request = database.path.name, request
+        self._changed: Changed | None = None
+        self.begun = BackupBegun(self.snapshot.octets)
 
     def prepare(self) -> None:
         """Source.prepare."""
@@ -96,9 +103,26 @@ class DatabaseSource:
         """Source.prepared."""
         self.snapshot.release()
 
+    def compare(self) -> str:
+        """Source.compare: where most of it changed, it is carried whole, so that no more are to be put on another."""
+        descriptor, size = self.snapshot.descriptor, self.snapshot.octets
+        known = read_list(self._request.parent) if self._request.parent else None
+        found = compare(descriptor, size, known)
+        hashes = found.hashes
+        if known is not None and found.octets * 2 <= size:
+            self._changed = found
+        else:
+            hashes = replace(hashes, links=0)
+        keep_list(self._request.backup, hashes)
+        return self._request.parent if self._changed else ""
+
     def parts(self) -> Iterator[Part]:
         """Source.parts."""
-        yield Part(self._name, self.snapshot.octets, self.snapshot.pieces)
+        changed = self._changed
+        if changed is None:
+            yield Part(self._name, self.snapshot.octets, self.snapshot.pieces)
+        else:
+            yield Part(self._name + SUFFIX, changed.octets, partial(changed.pieces, self.snapshot.descriptor))
 
     def close(self) -> None:
         """Source.close."""
@@ -111,7 +135,7 @@ class _Waiting:
 
     head: Head
     source: Source
-    copying: "asyncio.Task[None]"
+    copying: "asyncio.Task[str]"
     release: Callable[[], bool]
     timer: asyncio.TimerHandle = field(repr=False)
 
@@ -147,6 +171,7 @@ class Backups:
         self._waiting: _Waiting | None = None
         self._beginning = asyncio.Lock()
         remove_copy()
+        remove_torn()
 
     async def begin(self, request: BeginBackupBase) -> BackupBegun:
         """Fix what is in it. Raises Refused (`no-recovery-key`), TemporaryFailure."""
@@ -176,7 +201,7 @@ class Backups:
         try:
             if not waiting.release():
                 raise TemporaryFailure("changes of credentials were held too long: begin again", code="barrier")
-            await waiting.copying
+            waiting.head = replace(waiting.head, parent=await waiting.copying)
         except BaseException:
             await self._close(waiting)
             raise
@@ -209,16 +234,19 @@ class Backups:
             found.append(RecoveryKey(RECOVERY_VERSION, load_public_key(base64.b64decode(text))))
         return Recipients(*found)
 
-    async def _copy(self, source: Source) -> None:
+    async def _copy(self, source: Source) -> str:
+        loop = asyncio.get_running_loop()
         try:
-            await asyncio.get_running_loop().run_in_executor(self._worker, source.prepare)
+            try:
+                await loop.run_in_executor(self._worker, source.prepare)
+            finally:
+                source.prepared()
+            return await loop.run_in_executor(self._worker, source.compare)
         except Error:
             raise
         except Exception as error:
             _log.error("a snapshot could not be copied: %s", error)
             raise TemporaryFailure("the snapshot could not be copied", code="storage") from None
-        finally:
-            source.prepared()
 
     async def _body(self, waiting: _Waiting) -> AsyncIterator[bytes]:
         loop = asyncio.get_running_loop()
@@ -261,8 +289,8 @@ def of_database(
 ) -> Backups:
     """The backups of a compartment that has a database and nothing beside it."""
 
-    async def take(_: BeginBackupBase) -> Source:
-        return DatabaseSource(database)
+    async def take(request: BeginBackupBase) -> Source:
+        return DatabaseSource(database, request)
 
     return Backups(host, take, keys, needs, barrier)
 

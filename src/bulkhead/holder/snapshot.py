@@ -66,12 +66,17 @@ class Snapshot:
             self._reader = None
             self._database.let_log_go(self)
 
-    def pieces(self) -> Iterator[bytes]:
-        """The copy, a whole database file. Blocks."""
+    @property
+    def descriptor(self) -> int:
+        """The copy's file. Raises ValueError before there is one: our bug."""
         if self._file is None:
             raise ValueError("the snapshot is not copied yet")
+        return self._file
+
+    def pieces(self) -> Iterator[bytes]:
+        """The copy, a whole database file. Blocks."""
         for offset in range(0, self.octets, PIECE):
-            yield os.pread(self._file, PIECE, offset)
+            yield os.pread(self.descriptor, PIECE, offset)
 
     def close(self) -> None:
         """Drop snapshot and copy."""

@@ -20,8 +20,8 @@ PIECE = 1 << 18
 class QueueSource(DatabaseSource):
     """The snapshot, and the names of its messages."""
 
-    def __init__(self, queue: Queue) -> None:
-        super().__init__(queue.database)
+    def __init__(self, queue: Queue, request: BeginBackupBase) -> None:
+        super().__init__(queue.database, request)
         self._names: list[str] = []
 
     def prepare(self) -> None:
@@ -50,6 +50,6 @@ def _pieces(descriptor: int, size: int) -> Iterator[bytes]:
         yield os.pread(descriptor, PIECE, offset)
 
 
-async def take(queue: Queue, _: BeginBackupBase) -> QueueSource:
+async def take(queue: Queue, request: BeginBackupBase) -> QueueSource:
     """The snapshot of this moment."""
-    return QueueSource(queue)
+    return QueueSource(queue, request)

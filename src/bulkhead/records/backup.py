@@ -7,6 +7,7 @@ sealed under. Each share (32 random bytes) is sealed to one party's recovery key
 chunks, which are bound to the head, so that no stream passes for another's, or for one of another day.
 
 Inside the chunks lie files, one after another: name length u16, name, size u64, content; a length of 0 ends them.
+A stream of version 2 has, in place of a database, its blocks that changed since the backup `parent` (blocks.py).
 """
 
 import hashlib
@@ -14,6 +15,7 @@ import json
 import struct
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 
@@ -27,7 +29,7 @@ from bulkhead.records.record import SUITES, Kind, encode_header
 from bulkhead.records.seed import new_secret
 
 MAGIC = b"BHBK"
-VERSION = 1
+WHOLE, CHANGED = 1, 2  # versions: with every file whole; with blocks that changed since the head's `parent`
 HEAD_MAX = 16_384  # octets
 SHARE_MAX = 256
 NAME_MAX = 255
@@ -39,7 +41,10 @@ _SIZE = struct.Struct(">Q")
 
 @dataclass(frozen=True, slots=True)
 class Head:
-    """What is clear. created: ms since 1970. needs: versions of version keys by name. notes: numbers of its own."""
+    """What is clear. created: ms since 1970. needs: versions of version keys by name. notes: numbers of its own.
+
+    parent: the backup on which changed blocks are to be put; empty for a stream that has its files whole.
+    """
 
     tenant: TenantId
     compartment: str
@@ -49,14 +54,22 @@ class Head:
     build: str
     needs: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
     notes: Mapping[str, int] = field(default_factory=dict)
+    parent: str = ""
+
+    @property
+    def version(self) -> int:
+        """The stream's."""
+        return CHANGED if self.parent else WHOLE
 
     def encode(self) -> bytes:
         """JSON, keys in order, no spaces, ASCII."""
-        fields = {
+        fields: dict[str, Any] = {
             "backup": self.backup, "build": self.build, "compartment": self.compartment, "content": self.content,
             "created": self.created, "needs": {name: list(versions) for name, versions in self.needs.items()},
             "notes": dict(self.notes), "tenant": self.tenant,
         }  # fmt: skip
+        if self.parent:
+            fields["parent"] = self.parent
         return json.dumps(fields, sort_keys=True, separators=(",", ":")).encode("ascii")
 
     @classmethod
@@ -69,6 +82,7 @@ class Head:
             head = cls(
                 TenantId(str(fields["tenant"])), str(fields["compartment"]), str(fields["backup"]),
                 str(fields["content"]), int(fields["created"]), str(fields["build"]), needs, notes,
+                str(fields.get("parent", "")),
             )  # fmt: skip
         except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
             raise IntegrityError("a backup's head is not of a form that this version knows") from None
@@ -112,7 +126,7 @@ class StreamSealer:
         octets = self._head.encode()
         if len(octets) > HEAD_MAX:
             raise ValueError(f"a head has at most {HEAD_MAX} octets")
-        parts = [_LEAD.pack(MAGIC, VERSION, len(octets)), octets]
+        parts = [_LEAD.pack(MAGIC, self._head.version, len(octets)), octets]
         keys = ((Holder.PARTNER, self._recipients.partner), (Holder.OPERATOR, self._recipients.operator))
         for (holder, key), share in zip(keys, self._shares, strict=True):
             sealed = seal_to(Kind.BACKUP_SHARE, key.version, key.public_key, share, _held(self._head, holder))
@@ -158,10 +172,12 @@ def read_lead(octets: bytes) -> Sealed:
     if len(octets) < _LEAD.size:
         raise IntegrityError("no backup stream begins here")
     magic, version, length = _LEAD.unpack_from(octets)
-    if magic != MAGIC or version != VERSION or length > HEAD_MAX:
+    if magic != MAGIC or version not in (WHOLE, CHANGED) or length > HEAD_MAX:
         raise IntegrityError("no backup stream begins here, or one of another version")
     at = _LEAD.size + length
     head, shares = Head.decode(octets[_LEAD.size : at]), []
+    if head.version != version:
+        raise IntegrityError("a backup's head is not of its stream's version")
     for _ in range(2):
         if len(octets) < at + _LENGTH.size:
             raise IntegrityError("a backup stream is cut short")

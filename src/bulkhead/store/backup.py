@@ -27,8 +27,8 @@ _ENDS = (
 class StoreSource(DatabaseSource):
     """The snapshot with its segments, held until `close`."""
 
-    def __init__(self, state: State, final: set[int], have: set[int]) -> None:
-        super().__init__(state.database)
+    def __init__(self, state: State, final: set[int], request: BeginBackupBase) -> None:
+        super().__init__(state.database, request)
         self._hold: Hold | None = None
         self._disk, self._final = state.disk, final
         self._sizes: dict[int, int] = {}
@@ -36,6 +36,7 @@ class StoreSource(DatabaseSource):
             named = [number for (number,) in self.snapshot.rows("SELECT number FROM segment WHERE live > 0")]
             if len(named) > SEGMENTS_MAX:
                 raise TemporaryFailure(f"a backup takes {SEGMENTS_MAX} segments at most", code="too-many-segments")
+            have = set(request.have)
             self._carried = [number for number in named if number not in have or number not in final]
             ((octets,),) = self.snapshot.rows("SELECT coalesce(sum(bytes), 0) FROM segment")
         except BaseException:
@@ -85,7 +86,7 @@ async def take(state: State, request: BeginBackupBase) -> StoreSource:
         final = await state.database.write(
             lambda _: {number for number in numbers if state.segments.retire(number)}, before=state.segments.sync
         )
-        return StoreSource(state, final, set(request.have))
+        return StoreSource(state, final, request)
     finally:
         state.checking -= 1
         state.reap()

@@ -10,6 +10,7 @@ STREAM_MAX = 1 << 44  # octets
 SEGMENTS_MAX = 16_384
 SEALED_KEYS_MAX = 200_000
 BackupName = Annotated[str, Meta(min_length=1, max_length=40, pattern=r"^[0-9A-Za-z-]+$")]
+ParentName = Annotated[str, Meta(max_length=40, pattern=r"^[0-9A-Za-z-]*$")]
 Segments = Annotated[tuple[U32, ...], Meta(max_length=SEGMENTS_MAX)]
 
 
@@ -29,10 +30,12 @@ class BeginBackupBase(Request[BackupBegun], frozen=True):
     """Take a snapshot, which waits to be read; one that waited before is dropped.
 
     have: of store, final segments that an earlier backup carries. Refused: `no-recovery-key`. `busy` for a moment.
+    parent: a whole backup on which changed blocks may be put; where it is not known here, databases are carried whole.
     """
 
     backup: BackupName
     have: Segments = ()
+    parent: ParentName = ""
 
 
 class BackupStream(Reply, frozen=True):
