@@ -124,7 +124,7 @@ class _Carrying:
 
     async def run(self, created: int) -> Manifest:
         last = next(iter((await asyncio.to_thread(self._shelf.whole))[-1:]), None)
-        every = self._road.installation.settings.integer("backup.whole_every")
+        every = self._road.installation.settings.integer("backup.chain_max")
         self._parents = await asyncio.to_thread(parents_of, self._shelf, last, STREAM_ORDER, every)
         earlier = {number: where for number, where in (last.segments if last else {}).items() if where[1]}
         await self._begin("ledger")

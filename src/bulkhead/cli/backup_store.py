@@ -229,10 +229,10 @@ def relied_on(shelf: Shelf, manifest: Manifest) -> set[str]:
     return found - {manifest.backup}
 
 
-def parents_of(shelf: Shelf, last: Manifest | None, compartments: Iterable[str], whole_every: int) -> dict[str, str]:
+def parents_of(shelf: Shelf, last: Manifest | None, compartments: Iterable[str], chain_max: int) -> dict[str, str]:
     """By compartment, the backup since which the next one may carry changed blocks only: the last, or nothing.
 
-    It must have all that it relies on there. whole_every: backups of which one is whole, at least.
+    It must have all that it relies on there. chain_max: backups put on one another, at most.
     """
     found: dict[str, str] = {}
     files: dict[str, dict[str, int]] = {}
@@ -245,7 +245,7 @@ def parents_of(shelf: Shelf, last: Manifest | None, compartments: Iterable[str],
                 if link.backup not in files:
                     files[link.backup] = shelf.files(link.backup)
             streams = [(files[link.backup], link.stream(compartment)) for link in chain]
-            if len(chain) < whole_every and all(there.get(one.file) == one.octets for there, one in streams):
+            if len(chain) < chain_max and all(there.get(one.file) == one.octets for there, one in streams):
                 found[compartment] = last.backup
     return found
 

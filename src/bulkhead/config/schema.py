@@ -97,9 +97,9 @@ _INSTALLATION: tuple[_Row, ...] = (
     ("backup.directory", Kind.TEXT, "", _NONE, (),
      "Where `bulkhead backup` writes: an absolute path of a directory, which may be one whose files can only be added "
      "to."),
-    ("backup.whole_every", Kind.INTEGER, 24, _between(1, 64), (),
-     "Of so many backups to one place, one at least carries its databases whole, the others the blocks of them that "
-     "changed since the one before; 1: each whole."),
+    ("backup.chain_max", Kind.INTEGER, 24, _between(1, 64), (),
+     "How many backups may be put on one another: the first carries its databases whole, each later one the blocks of "
+     "them that changed since; 1: each is whole."),
     ("backup.escrow", Kind.TEXT, "", _NONE, (),
      "Where the sealed keys lie that a restore elsewhere needs: an absolute path of a directory in which files can be "
      "overwritten; empty for `escrow/` in the installation."),
