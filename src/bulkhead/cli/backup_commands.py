@@ -77,7 +77,8 @@ BACKUP_COMMANDS = (
             _FROM,
             option("--partner-key", "FILE", "The partner's recovery key.", required=True),
             option("--operator-key", "FILE", "The operator's recovery key.", required=True),
-            option("--at", "BACKUP", "Which backup (default: the newest whole one).", default=""),
+            option("--at", "TIME|BACKUP", "The newest backup begun by then (ISO 8601, UTC unless it says), or that one "
+                   "(default: the newest whole one).", default=""),
             option("--keys", "DIR", "Where the sealed keys lie (default: backup.escrow, or escrow/).", default=""),
             option("--ledger", "DIR", "A newer log, or an export of it: the lost cell's ledger/log, or the partner's.",
                    default=""),
@@ -102,7 +103,8 @@ BACKUP_COMMANDS = (
             "seconds": "how long it took",
         },
         text="The cell's and the custody's directory of the tenant must be empty or missing. What is cut short does "
-        "not start, and the same command begins it anew. Without --ledger, what was done after the backup is not known "
-        "and not done again: give the newest log that anybody has. docs/backup.md has the steps.",
+        "not start, and the same command begins it anew. What was revoked, changed or cancelled after the backup stays "
+        "so, as the newest backup there and --ledger know of it: give the newest log that anybody has. docs/backup.md "
+        "has the steps.",
     ),
 )  # fmt: skip

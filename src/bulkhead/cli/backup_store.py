@@ -15,7 +15,7 @@ import re
 import secrets
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any
 
 from bulkhead.cli.backup_target import MISSING, NewObject, Target, write_object
@@ -204,6 +204,23 @@ class Shelf:
             links.append(self._links[parent])
         return links[::-1]
 
+    def chosen(self, at: str) -> Manifest:
+        """The whole backup of that id; the newest one begun at or before that time; or the newest of all.
+
+        at: an id, a time as ISO 8601 has it (UTC where it names no zone), or nothing. Raises ConfigError.
+        """
+        if _ID.fullmatch(at):
+            return self.manifest(at)
+        whole, until = self.whole(), _moment(at) if at else None
+        found = [manifest for manifest in whole if until is None or manifest.created <= until]
+        if found:
+            return found[-1]
+        if whole:
+            raise ConfigError(
+                f"the oldest whole backup of {self.tenant} is {whole[0].backup}: none is from before {at}"
+            )
+        raise ConfigError(f"{self.where} has no whole backup of {self.tenant}; name the right place with --from")
+
     def remove(self, backup: str) -> None:
         """Take a backup away, its manifest first. Raises Refused (`held`) where the storage forbids that."""
         self.target.remove(self.name(backup), (MANIFEST,))
@@ -211,6 +228,15 @@ class Shelf:
     def hold(self, backup: str) -> None:
         """Keep an earlier backup as long as one that is made now and relies on it, where the storage locks objects."""
         self.target.hold([self.name(backup, file) for file in self.files(backup)])
+
+
+def _moment(text: str) -> int:
+    """Milliseconds since 1970 of a time in ISO 8601. Raises ConfigError."""
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError:
+        raise ConfigError(f"{text!r} is neither a backup's id nor a time such as 2026-11-22T09:30Z") from None
+    return int((moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp() * 1000)
 
 
 def needed_versions(manifest: Manifest) -> Iterator[tuple[str, str, int]]:

@@ -17,9 +17,10 @@ import base64
 import contextlib
 import hashlib
 import shutil
+import tempfile
 import time
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -48,6 +49,7 @@ from bulkhead.holder.keys import KeyFile
 from bulkhead.identifiers import AccountId, parse_tenant_id
 from bulkhead.keyring.restore import KeyringRestore
 from bulkhead.ledger.acts import Acts, Stop
+from bulkhead.ledger.create import LOG
 from bulkhead.ledger.event import subject_id
 from bulkhead.queue import restore as queue_restore
 from bulkhead.records.backup import Head, PrivateKeys
@@ -97,17 +99,17 @@ def restore(options: argparse.Namespace) -> int:
     keys = read_recovery_keys(Path(options.partner_key), Path(options.operator_key), tenant_id)
     installation = load_installation(directory)
     shelf = Shelf(open_target(installation, options.source), tenant_id)
-    backup = options.at or next((manifest.backup for manifest in reversed(shelf.whole())), "")
-    if not backup:
-        raise ConfigError(f"{shelf.where} has no whole backup of {tenant_id}; name the right directory with --from")
+    backup = shelf.chosen(options.at).backup
     layout = Layout(directory, tenant_id)
     with contextlib.closing(hold_lock(layout, "restore it")):
         _begin(layout)
         tenant = _settings(installation, layout, shelf, backup, options.address)
         escrow = escrow_folder(installation, tenant_id, options.keys)
-        newest = Path(options.ledger) if options.ledger else None
         work = _Restoring(layout, tenant, shelf, backup, keys, escrow)
-        report = asyncio.run(work.run(newest, history_intact=options.history_intact))
+        given = [Path(options.ledger)] if options.ledger else []
+        with tempfile.TemporaryDirectory() as scratch:
+            logs = work.later_log(Path(scratch)) + given
+            report = asyncio.run(work.run(logs, history_intact=options.history_intact))
         _certify(directory, tenant)
         layout.restoring.unlink()
     if options.json:
@@ -172,7 +174,15 @@ class _Restoring:
         self._source = Source(shelf, shelf.manifest(backup), private)
         self._report = Report(backup)
 
-    async def run(self, newest: Path | None, *, history_intact: bool) -> Report:
+    def later_log(self, scratch: Path) -> list[Path]:
+        """The log of the newest backup there, where another one is restored: what died since it stays dead."""
+        newest = self._source.shelf.chosen("")
+        if newest.backup == self._report.backup:
+            return []
+        write_compartment(replace(self._source, manifest=newest), "ledger", scratch)
+        return [scratch / LOG]
+
+    async def run(self, newest: Sequence[Path], *, history_intact: bool) -> Report:
         """Everything between mark and done."""
         began, report = time.monotonic(), self._report
         sets = {name: read_escrow(self._escrow, name, self._source.keys, self._layout) for name in HOLDERS}

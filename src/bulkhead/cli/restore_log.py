@@ -3,7 +3,7 @@
 import shutil
 import tempfile
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from bulkhead.errors import ConfigError, IntegrityError
@@ -37,8 +37,8 @@ class Continued:
         self._log.close()
 
 
-def continue_log(layout: Layout, keys: KeySet, origin: str, since: int, newest: Path | None) -> Continued:
-    """Open the restored log and append what `newest`, a log or an export of it, has beyond it.
+def continue_log(layout: Layout, keys: KeySet, origin: str, since: int, newer: Sequence[Path]) -> Continued:
+    """Open the restored log and append what each newer one, a log or an export of it, has beyond it.
 
     Raises IntegrityError where that is another history, ConfigError where it is older or no log.
     """
@@ -48,7 +48,7 @@ def continue_log(layout: Layout, keys: KeySet, origin: str, since: int, newest: 
     before = log.size
     if since > before:
         raise IntegrityError("the stream of ledger has fewer entries than when its backup was begun: take another one")
-    if newest is not None:
+    for newest in newer:
         size, root = _append_newer(log, newest, signer, name)
         if (log.size, log.root) != (size, root):
             raise IntegrityError(f"{newest} is another history than the backup's: keep both and raise the alarm")
