@@ -107,7 +107,7 @@ def test_the_newest_lists_are_kept_and_one_that_is_named_stays(tmp_path: Path, m
     monkeypatch.chdir(tmp_path)
     found = BlockList(bytes(32), BLOCK_BYTES, bytes(32))
     for number in range(LISTS_MAX * 3):
-        keep_list(f"cut-{number}" if number else "whole", found)
+        keep_list(f"cut-{number}" if number else "whole", found, "whole" if number else "")
         assert read_list("whole") == found
     assert len(list(tmp_path.glob("backup-*"))) == LISTS_MAX
     assert read_list("cut-1") is None

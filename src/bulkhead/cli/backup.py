@@ -24,7 +24,7 @@ from bulkhead.cli.backup_store import (
     Manifest,
     Shelf,
     Stream,
-    parents_of,
+    may_be_put_on,
     relied_on,
     row_of,
 )
@@ -120,12 +120,15 @@ class _Carrying:
     def __init__(self, road: Road, shelf: Shelf, backup: str) -> None:
         self._road, self._shelf, self._backup = road, shelf, backup
         self._said, self._carried = time.monotonic(), 0
-        self._parents: dict[str, str] = {}
+        self._last = ""
+        self._linked: set[str] = set()  # compartments whose stream may be put on the last backup's
 
     async def run(self, created: int) -> Manifest:
         last = next(iter((await asyncio.to_thread(self._shelf.whole))[-1:]), None)
         every = self._road.installation.settings.integer("backup.chain_max")
-        self._parents = await asyncio.to_thread(parents_of, self._shelf, last, STREAM_ORDER, every)
+        if last is not None:
+            self._last = last.backup
+            self._linked = await asyncio.to_thread(may_be_put_on, self._shelf, last, every)
         earlier = {number: where for number, where in (last.segments if last else {}).items() if where[1]}
         await self._begin("ledger")
         await self._begin("directory")  # before store, so that each of its accounts has its mailboxes there
@@ -145,8 +148,8 @@ class _Carrying:
         return Manifest(self._road.tenant.id, self._backup, created, __version__, tuple(streams), segments, settings)
 
     async def _begin(self, compartment: str, have: tuple[int, ...] = ()) -> BackupBegun:
-        parent = self._parents.get(compartment, "")
-        request: BeginBackupBase = MESSAGES[compartment].BeginBackup(self._backup, have, parent)
+        whole = compartment not in self._linked
+        request: BeginBackupBase = MESSAGES[compartment].BeginBackup(self._backup, have, self._last, whole)
         return await self._road.ask(compartment, request)
 
     async def _carry(self, compartment: str) -> Stream:

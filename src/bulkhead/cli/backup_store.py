@@ -13,7 +13,7 @@ import hashlib
 import json
 import re
 import secrets
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
@@ -255,24 +255,22 @@ def relied_on(shelf: Shelf, manifest: Manifest) -> set[str]:
     return found - {manifest.backup}
 
 
-def parents_of(shelf: Shelf, last: Manifest | None, compartments: Iterable[str], chain_max: int) -> dict[str, str]:
-    """By compartment, the backup since which the next one may carry changed blocks only: the last, or nothing.
+def may_be_put_on(shelf: Shelf, last: Manifest, chain_max: int) -> set[str]:
+    """Compartments of which the next backup may carry changed blocks only: all that the last relies on is there.
 
-    It must have all that it relies on there. chain_max: backups put on one another, at most.
+    chain_max: backups put on one another, at most.
     """
-    found: dict[str, str] = {}
+    found: set[str] = set()
     files: dict[str, dict[str, int]] = {}
-    if last is None:
-        return found
-    for compartment in compartments:
+    for stream in last.streams:
         with contextlib.suppress(IntegrityError):
-            chain = shelf.chain(last, compartment)
+            chain = shelf.chain(last, stream.compartment)
             for link in chain:
                 if link.backup not in files:
                     files[link.backup] = shelf.files(link.backup)
-            streams = [(files[link.backup], link.stream(compartment)) for link in chain]
-            if len(chain) < chain_max and all(there.get(one.file) == one.octets for there, one in streams):
-                found[compartment] = last.backup
+            there = [files[link.backup].get(stream.file) == link.stream(stream.compartment).octets for link in chain]
+            if len(chain) < chain_max and all(there):
+                found.add(stream.compartment)
     return found
 
 

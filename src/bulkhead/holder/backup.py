@@ -106,14 +106,14 @@ class DatabaseSource:
     def compare(self) -> str:
         """Source.compare: where most of it changed, it is carried whole, so that no more are to be put on another."""
         descriptor, size = self.snapshot.descriptor, self.snapshot.octets
-        known = read_list(self._request.parent) if self._request.parent else None
+        known = None if self._request.whole else read_list(self._request.parent)
         found = compare(descriptor, size, known)
         hashes = found.hashes
         if known is not None and found.octets * 2 <= size:
             self._changed = found
         else:
             hashes = replace(hashes, links=0)
-        keep_list(self._request.backup, hashes)
+        keep_list(self._request.backup, hashes, self._request.parent)
         return self._request.parent if self._changed else ""
 
     def parts(self) -> Iterator[Part]:

@@ -93,23 +93,28 @@ def compare(descriptor: int, size: int, known: BlockList | None) -> Changed:
     return Changed(lead, numbers, BlockList(key, size, bytes(hashes), links))
 
 
+def made_here(backup: str) -> bool:
+    """Whether a stream for that backup was made from this database, and not from one that was restored since."""
+    return bool(backup) and _path(backup).exists()
+
+
 def read_list(backup: str) -> BlockList | None:
-    """The blocks of a backup, where they are known and more may be built on it. Blocks."""
+    """The blocks of a backup, where they are known and more may be put on it. Blocks."""
     path = _path(backup)
+    if not made_here(backup):
+        return None
     try:
-        if path.stat().st_size > LIST_BYTES_MAX:
-            return None
-        found = BlockList.decode(path.read_bytes())
+        found = BlockList.decode(path.read_bytes()) if path.stat().st_size <= LIST_BYTES_MAX else None
     except OSError:
         return None
-    if found is None or found.links >= LINKS_MAX:
-        return None
-    path.touch()  # named, and so whole: what is cut short after it does not push it out
-    return found
+    return found if found is not None and found.links < LINKS_MAX else None
 
 
-def keep_list(backup: str, found: BlockList) -> None:
-    """Make the list of a backup durable; the oldest beyond LISTS_MAX go. Blocks; raises OSError."""
+def keep_list(backup: str, found: BlockList, parent: str = "") -> None:
+    """Make the list of a backup durable; the oldest beyond LISTS_MAX go, the parent's does not. Blocks; OSError.
+
+    So what is cut short, one after another, does not push out the one that is whole.
+    """
     octets, fresh = found.encode(), Path(f"{_PREFIX}{backup}.new")
     if len(octets) > LIST_BYTES_MAX:
         return
@@ -124,7 +129,7 @@ def keep_list(backup: str, found: BlockList) -> None:
         os.close(descriptor)
     fresh.rename(_path(backup))
     lists = sorted(Path().glob(f"{_PREFIX}*{_SUFFIX}"), key=lambda path: path.stat().st_mtime_ns, reverse=True)
-    for path in lists[LISTS_MAX:]:
+    for path in [path for path in lists if not parent or path != _path(parent)][LISTS_MAX - bool(parent) :]:
         path.unlink()
 
 

@@ -14,6 +14,7 @@ from functools import partial
 from bulkhead.boundary.messages.backup import SEGMENTS_MAX, BackupBegun, BeginBackupBase
 from bulkhead.errors import TemporaryFailure
 from bulkhead.holder.backup import DatabaseSource, Part
+from bulkhead.holder.blocks import made_here
 from bulkhead.store.segment import HEADER_BYTES, Hold, path_of
 from bulkhead.store.state import State
 
@@ -36,7 +37,7 @@ class StoreSource(DatabaseSource):
             named = [number for (number,) in self.snapshot.rows("SELECT number FROM segment WHERE live > 0")]
             if len(named) > SEGMENTS_MAX:
                 raise TemporaryFailure(f"a backup takes {SEGMENTS_MAX} segments at most", code="too-many-segments")
-            have = set(request.have)
+            have = set(request.have) if made_here(request.parent) else set()
             self._carried = [number for number in named if number not in have or number not in final]
             ((octets,),) = self.snapshot.rows("SELECT coalesce(sum(bytes), 0) FROM segment")
         except BaseException:

@@ -29,13 +29,15 @@ class BackupBegun(Reply, frozen=True):
 class BeginBackupBase(Request[BackupBegun], frozen=True):
     """Take a snapshot, which waits to be read; one that waited before is dropped.
 
-    have: of store, final segments that an earlier backup carries. Refused: `no-recovery-key`. `busy` for a moment.
-    parent: a whole backup on which changed blocks may be put; where it is not known here, databases are carried whole.
+    parent: a whole backup. have: of store, final segments that it names. whole: the database is to be carried whole.
+    Where the parent was not made here, the database and every segment is carried: what bears these numbers there may be
+    of a time that a restore took back. Refused: `no-recovery-key`. `busy` for a moment.
     """
 
     backup: BackupName
     have: Segments = ()
     parent: ParentName = ""
+    whole: bool = False
 
 
 class BackupStream(Reply, frozen=True):
