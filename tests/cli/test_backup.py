@@ -8,12 +8,16 @@ import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
+from tests.bucket.conftest import certificate as make_certificate
+from tests.bucket.conftest import make_locked_bucket
+from tests.bucket.peer import Peer
 from tests.live import PASSWORD, Live, Mailbox, free_number, network_of, uid_base_of
 
 from bulkhead.cli.backup_commands import BACKUP_COMMANDS
@@ -169,6 +173,38 @@ def test_a_backup_carries_what_changed_and_is_restored_with_those_it_is_put_on(s
     whole = shelf.manifest(fifth)  # a restored holder made none of these: what bears a number there may be another
     assert all(not stream.parent for stream in whole.streams)
     assert {where for where, _ in whole.segments.values()} == {fifth}
+
+
+def test_a_cell_is_backed_up_to_a_locked_bucket_and_restored_from_it(site: Site) -> None:
+    certificate, key = make_certificate(site.base)
+    peer = Peer(certificate, key)
+    key_file = site.base / "bucket.key"
+    key_file.write_text("access\nsecret\n")
+    key_file.chmod(0o600)
+    ca_file = Path(tempfile.gettempdir()) / f"{site.base.parent.name}-{site.base.name}.pem"  # nobody has to read it
+    ca_file.write_bytes(certificate.read_bytes())
+    make_locked_bucket(peer, "locked")
+    for name, value in {
+        "bucket": "s3://locked/kept", "bucket_endpoint": f"https://127.0.0.1:{peer.https}",
+        "bucket_key_file": str(key_file), "bucket_ca_file": str(ca_file),
+    }.items():  # fmt: skip
+        set_value(site.live.directory, "bulkhead.toml", f"backup.{name}", value)
+    try:
+        expected = site.hashes(site.anna)
+        first, second = (site.live.json("backup", "run", "t0")["backups"][0]["backup"] for _ in range(2))
+        assert [row["whole"] for row in site.live.json("backup", "list", "t0")["backups"]] == [True, True]
+        assert site.live.json("backup", "verify", "t0")["backup"] == second
+        log = site.lose_cell()
+        site.live.command("restore", "t0", *site.keys, "--ledger", str(log))
+        site.start()
+        assert site.hashes(site.anna) == expected
+        removed = site.live.json("backup", "prune", "t0", "--keep-days", "1")
+        assert (removed["removed"], removed["refused"]) == ([], [])  # both are of today
+        assert first < second
+    finally:
+        set_value(site.live.directory, "bulkhead.toml", "backup.bucket", "")
+        ca_file.unlink()
+        peer.close()
 
 
 @pytest.mark.slow

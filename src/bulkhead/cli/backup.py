@@ -7,6 +7,7 @@ message needs is in it; the streams; the manifest, which ledger witnesses before
 
 import argparse
 import asyncio
+import contextlib
 import hashlib
 import time
 from dataclasses import dataclass
@@ -68,8 +69,8 @@ class Made:
 def run(options: argparse.Namespace) -> int:
     """Back up the tenants named, one after another."""
     installation, tenants = chosen_tenants(options)
-    target = open_target(installation, options.to)
-    made = [(tenant, wait_for(make_backup(installation, tenant, target))) for tenant in tenants]
+    with contextlib.closing(open_target(installation, options.to)) as target:
+        made = [(tenant, wait_for(make_backup(installation, tenant, target))) for tenant in tenants]
     if options.json:
         rows = [
             {"tenant": t.id, **row_of(m.manifest), "entry": m.entry, "seconds": round(m.seconds, 3)} for t, m in made
@@ -98,8 +99,11 @@ async def make_backup(installation: Installation, tenant: Tenant, target: Target
         digest = hashlib.sha256(octets).digest()
         record = to_ledger.RecordBackup(stamp(), int(time.time() * 1000), backup, digest, total)
         entry = (await road.ask("ledger", record)).first
-    for earlier in await asyncio.to_thread(relied_on, shelf, manifest):
-        await asyncio.to_thread(shelf.hold, earlier)
+    for earlier in sorted(await asyncio.to_thread(relied_on, shelf, manifest)):
+        try:
+            await asyncio.to_thread(shelf.hold, earlier)
+        except Refused as error:
+            say(f"{tenant.id}: {earlier}, which this one relies on, is not locked longer: {error.public}")
     await asyncio.to_thread(shelf.write, backup, MANIFEST, octets)
     return Made(manifest, time.monotonic() - began, entry)
 

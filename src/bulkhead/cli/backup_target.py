@@ -12,6 +12,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Protocol
 
+from bulkhead.cli.backup_bucket import SCHEME, CarriedBucket, bucket_of
 from bulkhead.cli.secret_file import make_private_folder
 from bulkhead.config import Installation
 from bulkhead.errors import ConfigError, IntegrityError, Refused, TemporaryFailure
@@ -58,7 +59,16 @@ class Target(Protocol):
         """Take a folder away, these of its objects before the others. Raises Refused (`held`): the place keeps it."""
 
     def hold(self, names: Sequence[str]) -> None:
-        """Keep these as long as what is made now, where the place locks objects; where it does not, nothing."""
+        """Keep these as long as what is made now, where the place locks objects; where it does not, nothing.
+
+        Raises Refused (`held`) where it does not let them be kept longer.
+        """
+
+    def sweep(self, under: str, days: int) -> int:
+        """Remove what was begun so many days ago and never became an object; how many. Raises Refused (`held`)."""
+
+    def close(self) -> None:
+        """Let go of the place; it is opened again when it is next asked."""
 
 
 class DirectoryTarget:
@@ -115,6 +125,13 @@ class DirectoryTarget:
     def hold(self, names: Sequence[str]) -> None:
         """Target.hold."""
 
+    def sweep(self, under: str, days: int) -> int:
+        """Target.sweep: a directory shows whatever was begun."""
+        return 0
+
+    def close(self) -> None:
+        """Target.close."""
+
 
 class NewFile:
     """A file that is made now, and whose octets are hashed as they come; durable after `done`."""
@@ -150,9 +167,18 @@ class NewFile:
 
 def open_target(installation: Installation, given: str) -> Target:
     """Where backups lie: what the command was given, else what the settings name. Raises ConfigError."""
-    text = given or installation.settings.text("backup.directory")
+    directory, bucket = _places(installation)
+    if directory and bucket and not given:
+        raise ConfigError("backup.directory and backup.bucket are both set: one of them says where backups lie")
+    text = given or bucket or directory
     if not text:
-        raise ConfigError("say where backups lie: set backup.directory in bulkhead.toml, or give the directory")
+        raise ConfigError(
+            "say where backups lie: set backup.directory or backup.bucket in bulkhead.toml, or give the place"
+        )
+    if text.startswith(SCHEME):
+        return CarriedBucket(bucket_of(installation, text))
+    if bucket and not given:
+        raise ConfigError(f"backup.bucket = {bucket!r}: must be s3://BUCKET or s3://BUCKET/PREFIX")
     if not given and not Path(text).is_absolute():
         raise ConfigError(f"backup.directory = {text!r}: must be an absolute path")
     return DirectoryTarget(Path(text).absolute())
@@ -160,7 +186,11 @@ def open_target(installation: Installation, given: str) -> Target:
 
 def has_target(installation: Installation) -> bool:
     """Whether the settings name a place for backups."""
-    return bool(installation.settings.text("backup.directory"))
+    return any(_places(installation))
+
+
+def _places(installation: Installation) -> tuple[str, str]:
+    return installation.settings.text("backup.directory"), installation.settings.text("backup.bucket")
 
 
 def write_object(target: Target, name: str, content: bytes) -> str:

@@ -100,6 +100,25 @@ _INSTALLATION: tuple[_Row, ...] = (
     ("backup.chain_max", Kind.INTEGER, 24, _between(1, 64), (),
      "How many backups may be put on one another: the first carries its databases whole, each later one the blocks of "
      "them that changed since; 1: each is whole."),
+    ("backup.bucket", Kind.TEXT, "", _NONE, (),
+     "Where `bulkhead backup` writes instead: `s3://BUCKET/PREFIX`, an S3-compatible bucket with object lock; needs "
+     "botocore (docs/dependencies.md)."),
+    ("backup.bucket_endpoint", Kind.TEXT, "", _NONE, (),
+     "The bucket's server, `https://HOST`; empty: Amazon's of the region."),
+    ("backup.bucket_region", Kind.TEXT, "", _NONE, (),
+     "The bucket's region; empty: us-east-1, which others than Amazon mostly take."),
+    ("backup.bucket_key_file", Kind.TEXT, "", _NONE, (),
+     "A file with the access key and, on a second line, the secret key, that nobody else may read (mode 0600): an "
+     "absolute path."),
+    ("backup.bucket_ca_file", Kind.TEXT, "", _NONE, (),
+     "A file with the authorities that the bucket's server is verified against, readable by everybody: an absolute "
+     "path; empty: the host's."),
+    ("backup.lock_mode", Kind.CHOICE, "compliance", _among("compliance", "governance", "none"), (),
+     "How objects in the bucket are locked: `compliance` lets nobody delete them before their date, `governance` those "
+     "with a special right; `none` locks nothing."),
+    ("backup.lock_days", Kind.INTEGER, 35, _between(1, 3660), (),
+     "For how many days, from when a backup is made or the newest that relies on it; at least every tenant's "
+     "backup.keep_days, else what should be kept can be deleted."),
     ("backup.escrow", Kind.TEXT, "", _NONE, (),
      "Where the sealed keys lie that a restore elsewhere needs: an absolute path of a directory in which files can be "
      "overwritten; empty for `escrow/` in the installation."),
