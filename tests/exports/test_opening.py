@@ -24,7 +24,9 @@ from bulkhead.exports import opening
 from bulkhead.exports.maildir import MaildirFolder
 from bulkhead.exports.opening import AccountOpener, Opened
 from bulkhead.exports.sealed import AccountWriter, Head, Manifest, RowPage, folder_of, manifest_lines
+from bulkhead.exports.sealing import Seals
 from bulkhead.identifiers import AccountId, EmailId, TenantId, new_id
+from bulkhead.records.backup import Recipients
 from bulkhead.records.mailbox import Binding, Holder, MailboxRecord, new_mailbox_record, sign_binding
 from bulkhead.records.message import seal_key_box, seal_parts
 from bulkhead.records.name import NameKind, SealedName, seal_name
@@ -35,6 +37,7 @@ from bulkhead.records.slot import seal_slot
 TENANT, SIGNER = TenantId("t0"), Ed25519PrivateKey.generate()
 PARTNER = RecoveryPrivateKey(TENANT, Holder.PARTNER, 1, X25519PrivateKey.generate())
 OPERATOR = RecoveryPrivateKey(TENANT, Holder.OPERATOR, 1, X25519PrivateKey.generate())
+SEALS = Seals(TENANT, Recipients(PARTNER.public(), OPERATOR.public()), 1)
 
 
 @dataclass(frozen=True)
@@ -83,7 +86,7 @@ def make(export: Path, count: int = 6, lines: int = 1, *, chain: bool = False) -
         records.insert(0, (1, new_mailbox_record(first, PARTNER.public(), OPERATOR.public())))
     messages = {uid: b"Subject: %d\r\n\r\n" % uid + b"line\r\n" * lines * uid for uid in range(1, count + 1)}
     manifest = Manifest(export, TENANT, 1)
-    with AccountWriter(export, account) as writer:
+    with AccountWriter(export, account, SEALS) as writer:
         inbox, old = new_id(), new_id()
         writer.begin_rows()
         for uid, message in messages.items():

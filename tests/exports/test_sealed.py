@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
+from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -19,12 +20,22 @@ from bulkhead.exports.sealed import (
     folder_of,
     manifest_lines,
     read_export,
+    read_head,
     read_places,
     read_rows,
 )
-from bulkhead.identifiers import new_id
+from bulkhead.exports.sealing import RecoveryKeys, Seals
+from bulkhead.identifiers import TenantId, new_id
+from bulkhead.records.backup import Recipients
+from bulkhead.records.mailbox import Holder
+from bulkhead.records.recovery_file import RecoveryPrivateKey
 
 ACCOUNT = bytes(16)
+KEYS = RecoveryKeys(
+    RecoveryPrivateKey(TenantId("t0"), Holder.PARTNER, 1, X25519PrivateKey.generate()),
+    RecoveryPrivateKey(TenantId("t0"), Holder.OPERATOR, 1, X25519PrivateKey.generate()),
+)
+SEALS = Seals(TenantId("t0"), Recipients(KEYS.partner.public(), KEYS.operator.public()), 1)
 HEAD = Head(ACCOUNT, "a@t0.example", 2, 0, 1, (), (), (), ())  # type: ignore[arg-type]
 
 
@@ -38,7 +49,7 @@ def add(writer: AccountWriter, email: bytes, data: bytes, size: int | None = Non
 
 
 def finished(export: Path) -> str:
-    with AccountWriter(export, ACCOUNT) as writer:
+    with AccountWriter(export, ACCOUNT, SEALS) as writer:
         for number in range(3):
             if bytes([number]) * 16 not in writer.places:
                 add(writer, bytes([number]) * 16, b"%d" % number * 30)
@@ -63,8 +74,20 @@ def test_an_account_cut_at_any_octet_goes_on_and_is_the_same(tmp_path: Path, nam
         }
 
 
+def test_rows_and_head_open_with_both_keys_and_have_no_address_in_clear(tmp_path: Path) -> None:
+    finished(tmp_path)
+    folder = tmp_path / folder_of(ACCOUNT)
+    assert read_head(folder, TenantId("t0"), KEYS) == HEAD
+    assert len(list(read_rows(folder, TenantId("t0"), KEYS))) == 1
+    for path in folder.iterdir():
+        assert b"t0.example" not in path.read_bytes()
+    (folder / "head").write_bytes((folder / "rows").read_bytes())
+    with pytest.raises(IntegrityError, match="another place"):
+        read_head(folder, TenantId("t0"), KEYS)
+
+
 def test_parts_of_another_size_than_said_are_not_kept(tmp_path: Path) -> None:
-    with AccountWriter(tmp_path, ACCOUNT) as writer:
+    with AccountWriter(tmp_path, ACCOUNT, SEALS) as writer:
         add(writer, bytes(16), b"first")
         with pytest.raises(IntegrityError):
             add(writer, bytes([1]) * 16, b"short", 9)
@@ -77,10 +100,11 @@ def test_parts_of_another_size_than_said_are_not_kept(tmp_path: Path) -> None:
 @settings(deadline=None)
 @given(st.binary(max_size=200))
 def test_rows_of_any_octets_are_read_or_refused(tmp_path_factory: pytest.TempPathFactory, data: bytes) -> None:
-    path = tmp_path_factory.getbasetemp() / "rows"
-    path.write_bytes(data)
+    folder = tmp_path_factory.getbasetemp() / "acc"
+    folder.mkdir(exist_ok=True)
+    (folder / "rows").write_bytes(data)
     try:
-        list(read_rows(path))
+        list(read_rows(folder, TenantId("t0"), KEYS))
     except IntegrityError:
         pass
 
@@ -119,6 +143,6 @@ def test_a_directory_of_something_else_is_refused(tmp_path: Path) -> None:
     Manifest(tmp_path, "t0", 1)
     with pytest.raises(ConfigError, match="an export of t0"):
         Manifest(tmp_path, "t1", 1)
-    (tmp_path / "export.json").write_text(json.dumps({"schema": 2, "tenant": "t0"}))
+    (tmp_path / "export.json").write_text(json.dumps({"schema": 1, "tenant": "t0"}))
     with pytest.raises(ConfigError, match="no form"):
         read_export(tmp_path)

@@ -7,6 +7,7 @@ from bulkhead.cli.credentials_commands import CREDENTIALS_COMMANDS
 from bulkhead.cli.directory_commands import DIRECTORY_COMMANDS
 from bulkhead.cli.exit_codes import ExitCode
 from bulkhead.cli.export_commands import EXPORT_COMMANDS
+from bulkhead.cli.import_commands import IMPORT_COMMANDS
 from bulkhead.cli.incident_commands import INCIDENT_COMMANDS
 from bulkhead.cli.tree import LIVE, REASON, TENANT, Argument, Command, flag, option, positional
 
@@ -26,6 +27,7 @@ GROUPS = {
     "queue": "Outbound mail that waits.",
     "ledger": "The tenant's tamper-evident log.",
     "export": "A tenant's mail, carried away.",
+    "import": "What was carried away from elsewhere, or exported.",
     "demo": "Six tenants on loopback.",
 }
 
@@ -370,6 +372,7 @@ COMMANDS: tuple[Command, ...] = (
     *BACKUP_COMMANDS,
     *_MAIL,
     *EXPORT_COMMANDS,
+    *IMPORT_COMMANDS,
     *_DEMO,
     *_DRILL,
 )

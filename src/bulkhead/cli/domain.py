@@ -28,10 +28,15 @@ def add_domain(options: argparse.Namespace) -> int:
 
 
 async def _list(road: Road) -> list[DomainRow]:
-    rows: list[DomainRow] = []
     async with road:
-        while page := (await road.ask("directory", ListDomains(rows[-1].domain if rows else ""))).rows:
-            rows += page
+        return await all_domains(road)
+
+
+async def all_domains(road: Road) -> list[DomainRow]:
+    """Every hosted domain, by name."""
+    rows: list[DomainRow] = []
+    while page := (await road.ask("directory", ListDomains(rows[-1].domain if rows else ""))).rows:
+        rows += page
     return rows
 
 

@@ -1,18 +1,21 @@
 """`export make`: a tenant's accounts and mail as they lie in the cell, sealed, into a directory.
 
-Each compartment gives its own part over its own edge, and none of it opens here: mail and names are ciphertext of
-subscribers' keys, and those keys come sealed to both recovery keys. Addresses, flags, sizes and dates are clear.
+Each compartment gives its own part over its own edge. Mail and names are ciphertext of subscribers' keys, and those
+come sealed to both recovery keys; addresses, flags, sizes and dates are sealed to both here; credentials are sealed by
+their compartments (export_cell.py).
 """
 
 import argparse
 import asyncio
+import base64
 import fcntl
 import os
 import time
 from collections.abc import AsyncIterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
+from bulkhead import __version__
 from bulkhead.boundary.body import BodyReader
 from bulkhead.boundary.messages.to_directory import AccountRow, AccountStatus, ListAccounts, ShowAccount
 from bulkhead.boundary.messages.to_keyring import ExportedKey, ExportKeys
@@ -26,16 +29,22 @@ from bulkhead.boundary.messages.to_store import (
     MailboxRow,
     NamedRow,
 )  # fmt: skip
+from bulkhead.cli.export_cell import write_cell
 from bulkhead.cli.output import print_json, say
 from bulkhead.cli.road import Road, open_road, stamp, wait_for
 from bulkhead.errors import ConfigError, IntegrityError, Refused
 from bulkhead.exports.sealed import AccountWriter, Head, Manifest, RowPage, folder_of
+from bulkhead.exports.sealing import Seals
 from bulkhead.identifiers import AccountId, EmailId, parse_address
+from bulkhead.records.backup import Recipients
+from bulkhead.records.hpke import load_public_key
+from bulkhead.records.mailbox import RecoveryKey
 
 AT_ONCE = 8  # accounts under way
 BATCH = 64  # accounts of one request for keys, which is one entry of the ledger
 READINGS = 3  # of an account whose rows change while they are read
 PART_SECONDS = 600.0
+RECOVERY_VERSION = 1  # of the pinned keys
 
 
 @dataclass(slots=True)
@@ -55,6 +64,7 @@ class _Read:
     mailboxes: tuple[MailboxRow, ...] = ()
     keywords: tuple[NamedRow, ...] = ()
     subscriptions: tuple[NamedRow, ...] = ()
+    emails: dict[EmailId, None] = field(default_factory=dict)  # in order, each once
     messages: int = 0
     octets: int = 0
 
@@ -80,6 +90,10 @@ async def _make(options: argparse.Namespace, road: Road, target: Path, addresses
     began, tally = time.time(), _Tally()
     async with road:
         road.check_running()
+        seals = _seals(road, int(began * 1000))
+        await road.ask(
+            "ledger", RecordExport(stamp(), int(began * 1000), bytes(32), 0, 0, 0, not addresses, begun=True)
+        )
         manifest = Manifest(target, str(road.tenant.id), int(began * 1000))
         batch: list[AccountRow] = []
         passed = 0
@@ -89,12 +103,13 @@ async def _make(options: argparse.Namespace, road: Road, target: Path, addresses
                 continue
             batch.append(row)
             if len(batch) == BATCH:
-                await _export(road, target, manifest, batch, tally)
+                await _export(road, target, seals, manifest, batch, tally)
                 batch = []
         if batch:
-            await _export(road, target, manifest, batch, tally)
+            await _export(road, target, seals, manifest, batch, tally)
         counts = {"accounts": tally.accounts + passed, "messages": tally.messages, "octets": tally.octets}
-        digest = manifest.finish({**counts, "whole": not addresses, "ended": int(time.time() * 1000)})
+        cell = "" if addresses else await write_cell(road, target)
+        digest = manifest.finish({**counts, "whole": not addresses, "ended": int(time.time() * 1000)}, cell)
         request = RecordExport(
             stamp(), int(time.time() * 1000), digest, counts["accounts"], tally.messages, tally.octets, not addresses
         )
@@ -114,6 +129,17 @@ async def _make(options: argparse.Namespace, road: Road, target: Path, addresses
     return 0
 
 
+def _seals(road: Road, now: int) -> Seals:
+    """To whom rows are sealed here. Raises ConfigError where a key is not pinned."""
+    keys = []
+    for name in ("recovery_partner", "recovery_operator"):
+        text = road.tenant.settings.text(f"pinned.{name}")
+        if not text:
+            raise ConfigError(f"{road.tenant.file}: pinned.{name} is empty: put the party's public recovery key there")
+        keys.append(RecoveryKey(RECOVERY_VERSION, load_public_key(base64.b64decode(text))))
+    return Seals(road.tenant.id, Recipients(*keys), now, __version__)
+
+
 async def _accounts(road: Road, addresses: Sequence[str]) -> AsyncIterator[AccountRow]:
     """Those named, or all."""
     for address in addresses:
@@ -125,13 +151,15 @@ async def _accounts(road: Road, addresses: Sequence[str]) -> AsyncIterator[Accou
         after = page[-1].address
 
 
-async def _export(road: Road, target: Path, manifest: Manifest, batch: Sequence[AccountRow], tally: _Tally) -> None:
+async def _export(
+    road: Road, target: Path, seals: Seals, manifest: Manifest, batch: Sequence[AccountRow], tally: _Tally
+) -> None:
     """Mail first, keys last: every key that a message needs is then among them."""
     turns = asyncio.Semaphore(AT_ONCE)
 
     async def one(row: AccountRow) -> _Read:
         async with turns:
-            read = _Read(row, AccountWriter(target, row.account))
+            read = _Read(row, AccountWriter(target, row.account, seals))
             try:
                 await _read_account(road, read, tally)
             except BaseException:
@@ -197,15 +225,12 @@ async def _read_account(road: Road, read: _Read, tally: _Tally) -> None:
         if _states(before) == _states(read.mailboxes):
             break
         tally.unsettled += reading == READINGS
+    missing = [email for email in read.emails if email not in read.writer.places]
     waiting: list[EmailId] = []
-    seen: set[bytes] = set()
-    for page in read.writer.row_pages():
-        for row in page.rows:
-            if row.email not in read.writer.places and row.email not in seen:
-                seen.add(row.email)
-                waiting.append(row.email)
-                if len(waiting) == EXPORTED_PARTS_MAX:
-                    waiting = await _read_parts(road, read.writer, account, waiting)
+    for start in range(0, len(missing), EXPORTED_PARTS_MAX):
+        waiting += missing[start : start + EXPORTED_PARTS_MAX]
+        while len(waiting) >= EXPORTED_PARTS_MAX:
+            waiting = await _read_parts(road, read.writer, account, waiting)
     while waiting:
         waiting = await _read_parts(road, read.writer, account, waiting)
 
@@ -217,6 +242,7 @@ def _states(rows: Sequence[MailboxRow]) -> list[tuple[bytes, bytes, int]]:
 async def _read_rows(road: Road, read: _Read) -> None:
     read.writer.begin_rows()
     read.messages = read.octets = 0
+    read.emails.clear()
     for mailbox in read.mailboxes:
         first, more = 1, True
         while more:
@@ -231,6 +257,7 @@ async def _read_rows(road: Road, read: _Read) -> None:
                 first = page.rows[-1].uid + 1
                 read.messages += len(page.rows)
                 read.octets += sum(row.size for row in page.rows)
+                read.emails.update(dict.fromkeys(row.email for row in page.rows))
                 read.writer.add_rows(RowPage(mailbox.mailbox, page.rows))
 
 
@@ -238,12 +265,13 @@ async def _read_parts(
     road: Road, writer: AccountWriter, account: AccountId, emails: Sequence[EmailId]
 ) -> list[EmailId]:
     """Take in the first of these messages; what is left to ask for."""
-    reply, reader = await road.open("store", ExportParts(account, tuple(emails)), timeout=PART_SECONDS)
+    asked = tuple(emails[:EXPORTED_PARTS_MAX])
+    reply, reader = await road.open("store", ExportParts(account, asked), timeout=PART_SECONDS)
     if not reply.sizes:
         raise IntegrityError("store gave no parts")
     body = _Body(reader)
     try:
-        for email, size in zip(emails, reply.sizes, strict=False):
+        for email, size in zip(asked, reply.sizes, strict=False):
             if size:
                 await writer.add_parts(email, size, body.take(size))
     finally:

@@ -11,7 +11,7 @@ from bulkhead.cli.output import print_json, printable, say
 from bulkhead.cli.recovery import read_recovery_keys
 from bulkhead.errors import ConfigError, Refused
 from bulkhead.exports.opening import AccountOpener, Opened
-from bulkhead.exports.sealed import manifest_lines, read_export, read_head
+from bulkhead.exports.sealed import manifest_lines, read_export
 from bulkhead.identifiers import parse_address, parse_tenant_id
 
 
@@ -57,7 +57,7 @@ def _open_all(export: Path, opener: AccountOpener, wanted: set[str], *, quiet: b
     met: set[str] = set()
     for sums, folder in manifest_lines(export / "manifest"):
         if wanted:
-            key = parse_address(read_head(export / folder).address).key
+            key = parse_address(opener.address_of(export / folder)).key
             if key not in wanted:
                 continue
             met.add(key)

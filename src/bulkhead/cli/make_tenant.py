@@ -89,7 +89,7 @@ def _write_keys(layout: Layout, recovery: Mapping[Holder, RecoveryPrivateKey]) -
     for process in PROCESSES.values():
         if process.disk is not Disk.DATA:
             continue
-        keys = made[process.name] if process.name in made else _create_keys(process.name)
+        keys = made[process.name] if process.name in made else create_keys_of(process.name)
         root = secrets.token_bytes(ROOT_KEY_BYTES)
         write_secret(layout.root_key(process.name), root)
         sealed = keys.seal(layout.tenant, process.name, 1, root)
@@ -104,7 +104,7 @@ def _write_keys(layout: Layout, recovery: Mapping[Holder, RecoveryPrivateKey]) -
     }
 
 
-def _create_keys(compartment: str) -> KeySet:
+def create_keys_of(compartment: str) -> KeySet:
     """The keys that a holder's own `create` makes; an empty set where it needs none."""
     name = f"bulkhead.{compartment}.create"
     if importlib.util.find_spec(name) is None:

@@ -110,7 +110,7 @@ def restore(options: argparse.Namespace) -> int:
         with tempfile.TemporaryDirectory() as scratch:
             logs = work.later_log(Path(scratch)) + given
             report = asyncio.run(work.run(logs, history_intact=options.history_intact))
-        _certify(directory, tenant)
+        certify(directory, tenant)
         layout.restoring.unlink()
     if options.json:
         print_json(options.command, {"tenant": tenant_id, **report.as_row(), "seconds": round(report.seconds, 3)})
@@ -149,7 +149,7 @@ def _settings(installation: Installation, layout: Layout, shelf: Shelf, backup: 
     return load_installation(layout.directory).tenant(layout.tenant)
 
 
-def _certify(directory: Path, tenant: Tenant) -> None:
+def certify(directory: Path, tenant: Tenant) -> None:
     """Certificates for the gates of a tenant that has none here, where the installation has its own authority."""
     folder = Layout(directory, tenant.id).pem("x").parent
     if folder.exists():

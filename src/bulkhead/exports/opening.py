@@ -40,6 +40,7 @@ from bulkhead.exports.sealed import (
     sync_folder,
     write_whole,
 )
+from bulkhead.exports.sealing import RecoveryKeys
 from bulkhead.exports.seeds import Opener, open_seeds
 from bulkhead.identifiers import AccountId, TenantId, format_id
 from bulkhead.records.message import HEADER_MAX, open_body_pieces, open_header
@@ -94,6 +95,10 @@ class AccountOpener:
         self._tenant, self._partner, self._operator, self._out = tenant, partner, operator, out
         self._mbox = mbox
 
+    def address_of(self, folder: Path) -> str:
+        """Whose folder it is. Raises as open."""
+        return read_head(folder, self._tenant, RecoveryKeys(self._partner, self._operator)).address
+
     def open(self, folder: Path, sums: str) -> Opened:
         """The account in `folder`, whose sums file has this SHA-256.
 
@@ -101,7 +106,8 @@ class AccountOpener:
         of it, OSError on a full disk.
         """
         check_account(folder, sums)
-        head = read_head(folder)
+        keys = RecoveryKeys(self._partner, self._operator)
+        head = read_head(folder, self._tenant, keys)
         target = self._out / account_directory(head.address)
         done = Opened(head.address)
         seeds = open_seeds(self._tenant, AccountId(head.account), head.keys, self._partner, self._operator)
@@ -113,7 +119,7 @@ class AccountOpener:
         (target / "failures").unlink(missing_ok=True)
         with open_new(target / "SHA256SUMS") as digests:
             writing = _Writing(target, head, Opener(AccountId(head.account), seeds), done, digests, self._mbox)
-            writing.write(folder)
+            writing.write(folder, self._tenant, keys)
         writing.finish(sums)
         return done
 
@@ -173,11 +179,11 @@ class _Writing:
                 open_new(path / "maildirfolder").close()
         return made
 
-    def write(self, folder: Path) -> None:
+    def write(self, folder: Path, tenant: TenantId, keys: RecoveryKeys) -> None:
         """Every message."""
         places = read_places(folder / "index")
         with (folder / "parts").open("rb") as parts:
-            for page in read_rows(folder / "rows"):
+            for page in read_rows(folder, tenant, keys):
                 mailbox = self._mailboxes.get(page.mailbox)
                 if mailbox is None:
                     self._fail(f"mailbox {page.mailbox.hex()}: {len(page.rows)} messages of a mailbox that is gone")

@@ -2,13 +2,15 @@
 
     DIR/export.json                 tenant, when it was begun; `manifest`: its SHA-256, once the export is whole
     DIR/manifest                    a line for each account: SHA-256 of its `sums`, two spaces, its folder
-    DIR/accounts/xx/acc_.../head    addresses, sealed keys, sealed names of mailboxes, keywords and subscriptions
-                           /rows    pages of message rows, each behind its length as u32
+    DIR/cell/                       what a whole export has beside mail (cell.py)
+    DIR/accounts/xx/acc_.../head    address, status, keys, sealed names of mailboxes, keywords and subscriptions
+                           /rows    pages of message rows
                            /parts   sealed headers and bodies, one after another, only ever appended to
                            /index   EmailId, offset u64, size u32 (big-endian) of each, once its parts are synced
                            /sums    SHA-256 and size of these four; written last
 
-Where `sums` is missing the account is not whole. Parts that the index does not name are cut off by the next run.
+`head` and `rows` are sealed to both recovery keys (sealing.py). Where `sums` is missing the account is not whole. Parts
+that the index does not name are cut off by the next run.
 """
 
 import hashlib
@@ -27,18 +29,19 @@ from bulkhead.boundary.messages.fields import U8, U63, AccountId, AddressText, M
 from bulkhead.boundary.messages.to_keyring import EXPORTED_KEYS_MAX, ExportedKey
 from bulkhead.boundary.messages.to_store import MAILBOXES_MAX, ROWS_MAX, ExportedRow, MailboxRow, NamedRow
 from bulkhead.errors import ConfigError, Error, IntegrityError
-from bulkhead.identifiers import ID_BYTES, format_id
+from bulkhead.exports.sealing import HEAD, ROWS, RecoveryKeys, Seals, open_stream, sealed_file
+from bulkhead.identifiers import ID_BYTES, TenantId, format_id
+from bulkhead.records.backup import StreamSealer
 
-SCHEMA = 1
-HEAD_MAX = 4 << 20  # octets
-PAGE_MAX = 1 << 20  # octets of one page of rows
+SCHEMA = 2
+FILTERS_MAX = 64
 LINE_MAX = 256  # octets of a line of the manifest
 JSON_MAX = 64 << 10
 SYNC_BYTES = 32 << 20  # parts between two syncs
 BLOCK = 1 << 20
 FILES = ("head", "rows", "parts", "index")
+CELL = "cell"
 _ENTRY = struct.Struct(">16sQI")
-_LENGTH = struct.Struct(">I")
 _MODE = 0o600
 
 
@@ -54,6 +57,9 @@ class Head(Reply, frozen=True):
     mailboxes: Annotated[tuple[MailboxRow, ...], Meta(max_length=MAILBOXES_MAX)]
     keywords: Annotated[tuple[NamedRow, ...], Meta(max_length=MAILBOXES_MAX)]
     subscriptions: Annotated[tuple[NamedRow, ...], Meta(max_length=MAILBOXES_MAX)]
+    filters: Annotated[
+        tuple[bytes, ...], Meta(max_length=FILTERS_MAX)
+    ] = ()  # none in this version: there are no filters
 
 
 class RowPage(Reply, frozen=True):
@@ -132,7 +138,9 @@ def read_limited(path: Path, limit: int) -> bytes:
 class AccountWriter:
     """Writes one account's folder, on from where it was cut. Use as a context."""
 
-    def __init__(self, export: Path, account: bytes) -> None:
+    def __init__(self, export: Path, account: bytes, seals: Seals) -> None:
+        self._account, self._seals = account, seals
+        self._sealer: StreamSealer | None = None  # of the rows
         self.folder = export / folder_of(account)
         self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         (self.folder / "sums").unlink(missing_ok=True)
@@ -172,19 +180,15 @@ class AccountWriter:
         if self._rows is not None:
             self._rows.close()
         self._rows = open_new(self.folder / "rows")
+        self._sealer = self._seals.stream(self._account, ROWS)
+        self._rows.write(self._sealer.begin())
 
     def add_rows(self, page: RowPage) -> None:
         """One page more."""
-        if self._rows is None:
+        if self._rows is None or self._sealer is None:
             raise ValueError("no rows were begun")
         data = msgspec.msgpack.encode(page)
-        self._rows.write(_LENGTH.pack(len(data)) + data)
-
-    def row_pages(self) -> Iterator[RowPage]:
-        """The pages written since begin_rows."""
-        if self._rows is not None:
-            self._rows.flush()
-        return read_rows(self.folder / "rows")
+        self._rows.writelines((*self._sealer.file("page", len(data)), *self._sealer.update(data)))
 
     async def add_parts(self, email: bytes, size: int, pieces: AsyncIterator[bytes]) -> None:
         """The sealed parts of one message, `size` octets. Raises IntegrityError where they are not as many."""
@@ -213,10 +217,12 @@ class AccountWriter:
     def finish(self, head: Head) -> bytes:
         """The account is whole: the SHA-256 of its sums."""
         self._sync()
-        if self._rows is not None:
+        if self._rows is not None and self._sealer is not None:
+            self._rows.writelines(self._sealer.end())
             self._rows.flush()
             os.fdatasync(self._rows.fileno())
-        write_whole(self.folder / "head", msgspec.msgpack.encode(head))
+        octets = sealed_file(self._seals.stream(self._account, HEAD), HEAD, msgspec.msgpack.encode(head))
+        write_whole(self.folder / "head", octets)
         sums = {name: dict(zip(("size", "sha256"), digest_of(self.folder / name), strict=True)) for name in FILES}
         data = json.dumps({"schema": SCHEMA, "files": sums}, sort_keys=True).encode("ascii")
         write_whole(self.folder / "sums", data)
@@ -225,18 +231,13 @@ class AccountWriter:
         return hashlib.sha256(data).digest()
 
 
-def read_rows(path: Path) -> Iterator[RowPage]:
-    """The pages of a file of rows. Raises IntegrityError."""
-    with path.open("rb") as stream:
-        while raw := stream.read(_LENGTH.size):
-            length = _LENGTH.unpack(raw)[0] if len(raw) == _LENGTH.size else PAGE_MAX + 1
-            data = stream.read(length) if length <= PAGE_MAX else b""
-            if len(data) != length:
-                raise IntegrityError(f"{path} is cut off or damaged")
-            try:
-                yield _page.decode(data)
-            except msgspec.DecodeError:
-                raise IntegrityError(f"{path} is damaged") from None
+def read_rows(folder: Path, tenant: TenantId, keys: RecoveryKeys) -> Iterator[RowPage]:
+    """The pages of an account's rows. Raises IntegrityError, Refused (`wrong-key`)."""
+    for data in open_stream(folder / "rows", tenant, ROWS, keys, of=folder.name):
+        try:
+            yield _page.decode(data)
+        except msgspec.DecodeError:
+            raise IntegrityError(f"{folder / 'rows'} is damaged") from None
 
 
 def read_places(path: Path) -> dict[bytes, PartsPlace]:
@@ -249,12 +250,16 @@ def read_places(path: Path) -> dict[bytes, PartsPlace]:
     return places
 
 
-def read_head(folder: Path) -> Head:
-    """What is said of the account. Raises IntegrityError."""
+def read_head(folder: Path, tenant: TenantId, keys: RecoveryKeys) -> Head:
+    """What is said of the account. Raises IntegrityError, Refused (`wrong-key`)."""
     try:
-        return _head.decode(read_limited(folder / "head", HEAD_MAX))
-    except msgspec.DecodeError:
+        (data,) = open_stream(folder / "head", tenant, HEAD, keys, of=folder.name)
+        head = _head.decode(data)
+    except (msgspec.DecodeError, ValueError):
         raise IntegrityError(f"{folder / 'head'} is damaged") from None
+    if folder_of(head.account) != f"accounts/{folder.parent.name}/{folder.name}":
+        raise IntegrityError(f"{folder / 'head'} is another account's")
+    return head
 
 
 def check_account(folder: Path, sums_digest: str) -> None:
@@ -307,8 +312,12 @@ class Manifest:
         os.fdatasync(self._stream.fileno())
         self.done.add(folder)
 
-    def finish(self, whole: dict[str, Any]) -> bytes:
-        """All of them are: the manifest's SHA-256."""
+    def finish(self, whole: dict[str, Any], cell: str = "") -> bytes:
+        """All of them are: the manifest's SHA-256. cell: that of the sums of `cell`, if it is there."""
+        if cell:
+            self._stream.write(_line(cell, CELL))
+        self._stream.flush()
+        os.fdatasync(self._stream.fileno())
         self._stream.close()
         sync_folder(self.export)
         digest = digest_of(self.path)[1]
@@ -336,12 +345,21 @@ def _read_json(path: Path) -> dict[str, Any]:
 
 def manifest_lines(path: Path) -> Iterator[tuple[str, str]]:
     """SHA-256 and folder of each account. Raises IntegrityError; a last line that was cut off is left out."""
+    return ((digest, folder) for digest, folder in _all_lines(path) if folder != CELL)
+
+
+def cell_digest(path: Path) -> str:
+    """SHA-256 of what names the files of `cell`; empty where the export has accounts alone. Raises IntegrityError."""
+    return next((digest for digest, folder in _all_lines(path) if folder == CELL), "")
+
+
+def _all_lines(path: Path) -> Iterator[tuple[str, str]]:
     with path.open("rb") as stream:
         while line := stream.readline(LINE_MAX):
             if not line.endswith(b"\n"):
                 return
             digest, _, folder = line.decode("ascii", "replace").removesuffix("\n").partition("  ")
-            if len(digest) != 64 or folder != _checked_folder(folder):
+            if len(digest) != 64 or (folder != CELL and folder != _checked_folder(folder)):
                 raise IntegrityError(f"{path} has a line of no form that this version writes")
             yield digest, folder
 

@@ -4,12 +4,13 @@ A partial tile is made for the checkpoint that ends the export (C2SP tlog-tiles,
 takes nothing on trust: a path is parsed, and verify.py checks the whole before anyone relies on it.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from bulkhead.errors import IntegrityError
 from bulkhead.ledger.files import Files
 from bulkhead.ledger.log import CHECKPOINT, Log
+from bulkhead.ledger.merkle import complete_root, leaf_hash
 from bulkhead.ledger.note import NOTE_MAX
 from bulkhead.ledger.tiles import (
     BUNDLE_MAX,
@@ -44,6 +45,24 @@ def exported_files(log: Log, *, since: int = 0) -> Iterator[ExportedFile]:
             continue
         yield ExportedFile(tile.path, _tile_data(log, tile))
     yield ExportedFile(CHECKPOINT, note.encode())
+
+
+def write_entries(entries: Sequence[bytes], note: bytes, files: Files) -> None:
+    """As write_export, of all entries below a signed checkpoint, read elsewhere. Memory: them and their hashes."""
+    levels = [[leaf_hash(entry) for entry in entries]]
+    while len(levels[-1]) >= TILE_WIDTH:
+        below = levels[-1]
+        ends = range(TILE_WIDTH, len(below) + 1, TILE_WIDTH)
+        levels.append([complete_root(below[end - TILE_WIDTH : end]) for end in ends])
+
+    def exported() -> Iterator[ExportedFile]:
+        for tile in tiles_of(len(entries)):
+            here = slice(tile.index * TILE_WIDTH, tile.index * TILE_WIDTH + tile.width)
+            data = encode_bundle(entries[here]) if tile.level is None else encode_hashes(levels[tile.level][here])
+            yield ExportedFile(tile.path, data)
+        yield ExportedFile(CHECKPOINT, note)
+
+    write_export(exported(), files)
 
 
 def _tile_data(log: Log, tile: Tile) -> bytes:

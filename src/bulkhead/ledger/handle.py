@@ -233,11 +233,15 @@ async def record_oblivion(ledger: Ledger, peer: Channel, request: RecordOblivion
 
 async def record_export(ledger: Ledger, peer: Channel, request: RecordExport, _: BodyReader | None) -> Appended:
     """Append the export's event, then answer."""
-    details: dict[str, str | int | bool | None] = {
-        "sha256": request.digest.hex(), "accounts": request.accounts, "messages": request.messages,
-        "octets": request.octets, "whole": request.whole,
-    }  # fmt: skip
-    event = to_ledger.Event("ExportWritten", request.time, request.stamp.actor, b"", details)
+    details: dict[str, str | int | bool | None] = {"whole": request.whole}
+    if not request.begun:
+        details |= {
+            "sha256": request.digest.hex(), "accounts": request.accounts, "messages": request.messages,
+            "octets": request.octets,
+        }  # fmt: skip
+    event = to_ledger.Event(
+        "ExportBegun" if request.begun else "ExportWritten", request.time, request.stamp.actor, b"", details
+    )
     return Appended(await ledger.append(peer, AppendEvents(request.stamp, (event,))))
 
 

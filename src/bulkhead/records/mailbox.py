@@ -77,6 +77,12 @@ def sign_binding(seed: MailboxSeed, private_key: Ed25519PrivateKey, *, key_versi
     return Binding(sign(Kind.BINDING, key_version, private_key, fields))
 
 
+def resign_binding(verified: VerifiedBinding, private_key: Ed25519PrivateKey, *, key_version: int) -> Binding:
+    """The same binding under another binding key: a cell that was carried elsewhere has its own."""
+    place = _place(verified.tenant, verified.account, verified.generation)
+    return Binding(sign(Kind.BINDING, key_version, private_key, (*place, verified.public_key.public_bytes_raw())))
+
+
 @dataclass(frozen=True, slots=True)
 class RecoveryKey:
     """A party's recovery public key and its version."""

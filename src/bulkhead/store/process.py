@@ -96,7 +96,7 @@ async def open_store(
     except sqlite3.DatabaseError as error:
         raise IntegrityError(f"{DATABASE} cannot be read ({error}); restore the store from its backup") from None
     disk.fsync_directory(".")
-    segments = Segments(disk, _next_number(database, numbers), segment_bytes)
+    segments = Segments(disk, next_number(database, numbers), segment_bytes)
     segments.witness = _highest_email(database)
     _remove_unnamed(database, disk, numbers, segments.witness)
     state = State(exchange, database, segments, disk, path, policy or Policy(), messages_max, retention)
@@ -113,7 +113,7 @@ def _highest_email(database: Database) -> int:
     return int(row[0]) if row else 0
 
 
-def _next_number(database: Database, numbers: list[int]) -> int:
+def next_number(database: Database, numbers: list[int]) -> int:
     """A segment number that was never used: the tail of a segment that a crash left open is not written again."""
     (reaped,) = database.first("SELECT value FROM meta WHERE name = 'reaped'")
     (named,) = database.first("SELECT coalesce(max(number), 0) FROM segment")

@@ -148,7 +148,7 @@ class RecordExport(Mutation[Appended], frozen=True, tag=15):
     """Append that an export was written; durable and in a checkpoint before the answer.
 
     digest: SHA-256 of its manifest.   accounts: in it.   messages, octets: that its last run read.
-    whole: the tenant, and not chosen accounts.
+    whole: the tenant, and not chosen accounts.   begun: it begins: nothing was read yet, and the counts are 0.
     """
 
     time: U63  # ms, when it ended
@@ -157,6 +157,7 @@ class RecordExport(Mutation[Appended], frozen=True, tag=15):
     messages: U63
     octets: U63
     whole: bool
+    begun: bool = False
 
 
 class RecordUndelete(Mutation[Appended], frozen=True, tag=16):
