@@ -246,6 +246,12 @@ def test_the_partner_starts_the_cell_at_another_site_from_its_copies_and_both_ke
     keys = [f"--{party}-key={copies}/recovery/t0/{party}.key" for party in ("partner", "operator")]
     words = ["restore", "t0", "--from", str(copies / "backups"), "--keys", str(copies / "escrow"), *keys]
     words += ["--address", f"{network_of(number)}.1", "-C", str(there)]
+    unknown = subprocess.run([sys.executable, "-m", "bulkhead.cli.main", *words], check=False, capture_output=True)
+    assert unknown.returncode == 2
+    assert b"nothing here shows that this backup is the cell's own" in unknown.stderr
+    assert not (there / "tenants" / "t0.toml").exists()
+    own = load_installation(site.live.directory).tenant("t0")
+    words += ["--log-key", own.settings.text("pinned.ledger_key")]
     subprocess.run([sys.executable, "-m", "bulkhead.cli.main", *words], check=True, capture_output=True)
     running = Running(there)
     try:
@@ -287,7 +293,7 @@ def test_a_backup_from_before_an_emergency_rotation_opens_nothing_with_the_keys_
 
     assert refused.returncode == 5
     assert b"is dead: version" in refused.stderr
-    shutil.rmtree(site.live.directory / "cells" / "t0")
+    assert not (site.live.directory / "cells" / "t0").exists()  # refused before anything was written
     shutil.move(log.parent.parent, site.live.directory / "cells" / "t0")
     shutil.move(log.parent.parent.parent / "custody", site.live.directory / "custody" / "t0")
     site.start()

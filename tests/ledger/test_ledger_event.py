@@ -75,6 +75,7 @@ def test_numbers_of_kinds_never_change() -> None:
         "BackupVerified": 32,
         "RestoreBegun": 33,
         "RestoreDone": 34,
+        "KeysEscrowed": 35,
         "MailboxKeysExported": 40,
         "ExportWritten": 41,
         "MessagesUndeleted": 42,

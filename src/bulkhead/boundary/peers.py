@@ -103,7 +103,7 @@ PEERS: tuple[Peering, ...] = (
         "cli", "ledger",
         ("ReadCheckpoint", "ReadEntries", "ProveInclusion", "ProveConsistency",
          "CheckLedger", "RecordDrill", "RecordCensus", "RecordOblivion", "RecordExport",
-         "RecordUndelete", "RecordBackup", *_BACKUP),
+         "RecordUndelete", "RecordBackup", "RecordEscrow", *_BACKUP),
     ),
 )  # fmt: skip
 

@@ -19,6 +19,7 @@ from typing import Any
 from bulkhead import __version__
 from bulkhead.boundary.messages import to_auth, to_directory, to_incident, to_keyring, to_ledger, to_queue, to_store
 from bulkhead.boundary.messages.backup import BackupBegun, BeginBackupBase, EscrowKeysBase, ReadBackupBase
+from bulkhead.cli.backup_receipt import RECEIPT, Witness, receipt_of
 from bulkhead.cli.backup_store import (
     MANIFEST,
     SETTINGS,
@@ -32,11 +33,13 @@ from bulkhead.cli.backup_store import (
 from bulkhead.cli.backup_target import Target, open_target
 from bulkhead.cli.escrow import escrow_folder, replace_escrow
 from bulkhead.cli.exit_codes import ExitCode
+from bulkhead.cli.ledger import ledger_key
 from bulkhead.cli.many import chosen_tenants
 from bulkhead.cli.output import print_json, print_table, say, size_text, time_text
+from bulkhead.cli.restore_proof import require_noted, settings_in
 from bulkhead.cli.road import Road, stamp, wait_for
 from bulkhead.config import Installation, Tenant, load_installation
-from bulkhead.errors import ConfigError, IntegrityError, Refused
+from bulkhead.errors import ConfigError, Error, IntegrityError, Refused
 from bulkhead.records.backup import read_lead
 
 READ_SECONDS = 3600.0
@@ -99,6 +102,8 @@ async def make_backup(installation: Installation, tenant: Tenant, target: Target
         digest = hashlib.sha256(octets).digest()
         record = to_ledger.RecordBackup(stamp(), int(time.time() * 1000), backup, digest, total)
         entry = (await road.ask("ledger", record)).first
+        receipt = (await receipt_of(road, entry)).encode()
+        await asyncio.to_thread(shelf.write, backup, RECEIPT, receipt)
     for earlier in sorted(await asyncio.to_thread(relied_on, shelf, manifest)):
         try:
             await asyncio.to_thread(shelf.hold, earlier)
@@ -109,13 +114,21 @@ async def make_backup(installation: Installation, tenant: Tenant, target: Target
 
 
 async def escrow_keys(road: Road, compartments: tuple[str, ...] = tuple(MESSAGES)) -> None:
-    """Put the sealed keys of these compartments where a restore elsewhere finds them, instead of the older ones."""
+    """Put the sealed keys of these compartments where a restore elsewhere finds them, instead of the older ones.
+
+    The ledger notes them first, so that no file lies there that it does not know; the receipt of that lies beside.
+    """
     folder = escrow_folder(road.installation, road.tenant.id)
+    sealed: dict[str, bytes] = {}
     for compartment in compartments:
         name = datetime.now(UTC).strftime("%Y%m%dT%H%M%SZ")
         request: EscrowKeysBase = MESSAGES[compartment].EscrowKeys(name)
-        sealed = await road.ask(compartment, request)
-        replace_escrow(folder, compartment, sealed.stream)
+        sealed[compartment] = (await road.ask(compartment, request)).stream
+    digests = {compartment: hashlib.sha256(octets).digest() for compartment, octets in sealed.items()}
+    entry = (await road.ask("ledger", to_ledger.RecordEscrow(stamp(), digests))).first
+    receipt = (await receipt_of(road, entry)).encode()
+    for compartment, octets in sealed.items():
+        replace_escrow(folder, compartment, octets, receipt)
 
 
 class _Carrying:
@@ -216,7 +229,9 @@ def verify(options: argparse.Namespace) -> int:
     backup = options.backup or next(reversed([manifest.backup for manifest in shelf.whole()]), "")
     if not backup:
         raise ConfigError(f"{tenant.id} has no whole backup in {shelf.where}")
-    problems, octets = check_hashes(shelf, backup)
+    problems = check_receipts(shelf, backup, tenant)  # first: streams are compared with what the manifest says
+    found, octets = check_hashes(shelf, backup)
+    problems += found
     if not options.offline:
         wait_for(_record(installation, tenant, shelf, backup, octets, not problems))
     if options.json:
@@ -247,6 +262,11 @@ def check_hashes(shelf: Shelf, backup: str) -> tuple[list[str], int]:
         except IntegrityError as error:
             problems.append(error.public)
             continue
+        if name == backup:
+            try:
+                settings_in(shelf, one)
+            except Error as error:
+                problems.append(error.public)
         for stream in [stream for stream in one.streams if stream.compartment in compartments]:
             try:
                 found, size = shelf.digest(name, stream.file)
@@ -257,6 +277,15 @@ def check_hashes(shelf: Shelf, backup: str) -> tuple[list[str], int]:
             if found != stream.sha256:
                 problems.append(f"{shelf.place(name, stream.file)} is not what the manifest says")
     return problems, octets
+
+
+def check_receipts(shelf: Shelf, backup: str, tenant: Tenant) -> list[str]:
+    """In words, why the ledger, by its key in the tenant's settings, does not show that these are its backups."""
+    try:
+        require_noted(Witness(ledger_key(tenant), None), shelf, shelf.manifest(backup))
+    except IntegrityError as error:
+        return [error.public]
+    return []
 
 
 async def _record(

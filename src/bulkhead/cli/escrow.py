@@ -40,18 +40,29 @@ def destroy_escrow(folder: Path, compartment: str) -> None:
         sync_folder(folder)
 
 
-def replace_escrow(folder: Path, compartment: str, content: bytes) -> None:
-    """Put a compartment's sealed keys in the place of the older ones, which are overwritten first."""
+def receipt_file(folder: Path, compartment: str) -> Path:
+    """The ledger's receipt of them."""
+    return folder / f"{compartment}.receipt"
+
+
+def replace_escrow(folder: Path, compartment: str, content: bytes, receipt: bytes) -> None:
+    """Put sealed keys and their receipt in the place of the older ones, which are overwritten first."""
     make_private_folder(folder)
-    path = escrow_file(folder, compartment)
-    fresh = path.with_suffix(".new")
-    fresh.unlink(missing_ok=True)
-    file = NewFile(fresh)
+    path, beside = escrow_file(folder, compartment), receipt_file(folder, compartment)
+    fresh = [(path.with_suffix(".new"), content), (beside.with_suffix(".receipt.new"), receipt)]
+    for name, octets in fresh:
+        _write(name, octets)
+    destroy_escrow(folder, compartment)
+    for (name, _), place in zip(fresh, (path, beside), strict=True):
+        name.rename(place)
+    sync_folder(folder)
+
+
+def _write(path: Path, content: bytes) -> None:
+    path.unlink(missing_ok=True)
+    file = NewFile(path)
     try:
         file.write(content)
         file.done()
     finally:
         file.close()
-    destroy_escrow(folder, compartment)
-    fresh.rename(path)
-    sync_folder(folder)

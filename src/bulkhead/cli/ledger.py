@@ -16,7 +16,7 @@ from bulkhead.boundary.messages.to_ledger import (
 )
 from bulkhead.cli.output import print_json, print_table, say, time_text
 from bulkhead.cli.road import Road, open_road, wait_for
-from bulkhead.config import write_file
+from bulkhead.config import Tenant, write_file
 from bulkhead.errors import ConfigError, IntegrityError
 from bulkhead.ledger.event import Event, parse_event
 from bulkhead.ledger.merkle import Frontier, leaf_hash, verify_consistency, verify_inclusion
@@ -93,11 +93,15 @@ async def read_checkpoint(road: Road) -> tuple[Checkpoint, str]:
 
 def log_key(road: Road) -> VerifierKey:
     """The public key that the tenant's file pins, with the log's name. Raises ConfigError."""
-    settings = road.tenant.settings
-    pinned = settings.text("pinned.ledger_key")
+    return ledger_key(road.tenant)
+
+
+def ledger_key(tenant: Tenant) -> VerifierKey:
+    """The same of a tenant that need not run."""
+    pinned = tenant.settings.text("pinned.ledger_key")
     if not pinned:
-        raise ConfigError(f"{road.tenant.file}: pinned.ledger_key is empty; restore it from a copy of the file")
-    return VerifierKey(settings.text("ledger.origin") or f"bulkhead/{road.tenant.id}", base64.b64decode(pinned))
+        raise ConfigError(f"{tenant.file}: pinned.ledger_key is empty; restore it from a copy of the file")
+    return VerifierKey(tenant.settings.text("ledger.origin") or f"bulkhead/{tenant.id}", base64.b64decode(pinned))
 
 
 def _verified(road: Road, text: str) -> Checkpoint:

@@ -1,5 +1,6 @@
 """`restore`: a whole cell from a backup, offline, with both recovery keys; what was revoked since stays revoked.
 
+    proven     settings, sealed keys and manifest are those that the ledger noted (restore_proof.py); nothing is written
     marked     cells/TENANT/restoring: the cell does not start, and the same command begins anew
     written    every home from its stream, key files sealed under new root keys
     continued  the newer ledger's entries, where one is at hand; then RestoreBegun is in the log
@@ -13,9 +14,7 @@ after another, each into the home of its own compartment.
 
 import argparse
 import asyncio
-import base64
 import contextlib
-import hashlib
 import shutil
 import tempfile
 import time
@@ -25,40 +24,47 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
-from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
-
 from bulkhead.auth.restore import AuthRestore, Since, dead_of
-from bulkhead.boundary.processes import PROCESSES, Disk
-from bulkhead.cli.backup_store import SETTINGS, Shelf
+from bulkhead.cli.backup_receipt import Witness
+from bulkhead.cli.backup_store import Shelf
 from bulkhead.cli.backup_target import open_target
 from bulkhead.cli.certificates import read_ca, write_gates
 from bulkhead.cli.escrow import escrow_folder
 from bulkhead.cli.exit_codes import ExitCode
 from bulkhead.cli.output import print_json, say
-from bulkhead.cli.recovery import RecoveryKeys, read_recovery_keys
+from bulkhead.cli.recovery import read_recovery_keys
 from bulkhead.cli.restore_files import Source, make_home, read_escrow, require_versions, write_compartment, write_keys
 from bulkhead.cli.restore_log import Continued, continue_log
+from bulkhead.cli.restore_proof import (
+    HOLDERS,
+    Anchor,
+    check_pinned,
+    digest_of,
+    escrow_digests,
+    prove,
+    require_noted,
+    settings_of,
+    witness_of,
+)
 from bulkhead.cli.secret_file import make_private_folder, write_secret
 from bulkhead.config import Installation, Tenant, load_installation, set_value, write_file
-from bulkhead.config.schema import FILE_BYTES_MAX, TENANTS_FOLDER
+from bulkhead.config.schema import TENANTS_FOLDER
 from bulkhead.directory.restore import DirectoryRestore
 from bulkhead.directory.transitions import Status
 from bulkhead.errors import ConfigError, IntegrityError
 from bulkhead.holder.keys import KeyFile
-from bulkhead.identifiers import AccountId, parse_tenant_id
+from bulkhead.identifiers import AccountId, TenantId, parse_tenant_id
 from bulkhead.keyring.restore import KeyringRestore
 from bulkhead.ledger.acts import Acts, Stop
 from bulkhead.ledger.create import LOG
 from bulkhead.ledger.event import subject_id
 from bulkhead.queue import restore as queue_restore
 from bulkhead.records.backup import Head, PrivateKeys
-from bulkhead.records.keyfile import KeySet
 from bulkhead.store import restore as store_restore
 from bulkhead.supervisor.layout import Layout
 from bulkhead.supervisor.process import hold_lock
 
-HOLDERS = tuple(name for name, process in PROCESSES.items() if process.disk is Disk.DATA)
+UNPROVEN = b"--without-ledger\n"  # in the mark
 OPEN, SUSPENDED, DESTROYED = 1, 2, 3
 _STATES = {
     Status.PROVISIONED: OPEN, Status.ACTIVE: OPEN, Status.SUSPENDED: SUSPENDED, Status.DORMANT: SUSPENDED,
@@ -96,21 +102,27 @@ def restore(options: argparse.Namespace) -> int:
     """Restore a tenant's cell."""
     directory = Path(options.directory).absolute()
     tenant_id = parse_tenant_id(options.tenant)
-    keys = read_recovery_keys(Path(options.partner_key), Path(options.operator_key), tenant_id)
+    both = read_recovery_keys(Path(options.partner_key), Path(options.operator_key), tenant_id)
+    keys = PrivateKeys(both.partner.private_key, both.operator.private_key)
     installation = load_installation(directory)
     shelf = Shelf(open_target(installation, options.source), tenant_id)
     backup = shelf.chosen(options.at).backup
     layout = Layout(directory, tenant_id)
+    escrow = escrow_folder(installation, tenant_id, options.keys)
+    newest = Path(options.ledger) if options.ledger else None
     with contextlib.closing(hold_lock(layout, "restore it")):
-        _begin(layout)
-        tenant = _settings(installation, layout, shelf, backup, options.address)
-        escrow = escrow_folder(installation, tenant_id, options.keys)
-        work = _Restoring(layout, tenant, shelf, backup, keys, escrow)
-        given = [Path(options.ledger)] if options.ledger else []
+        _require_place(layout)
+        manifest = shelf.manifest(backup)
+        tenant, text = settings_of(installation, shelf, manifest)
+        work = Restoring(layout, tenant, Source(shelf, manifest, keys), escrow)
+        own = not text and not _left_unproven(layout)
+        work.prove(Anchor(own, newest, options.log_key, options.without_ledger))
+        _begin(layout, unproven=options.without_ledger)
+        work.tenant = _write_settings(installation, tenant_id, text, options.address)
         with tempfile.TemporaryDirectory() as scratch:
-            logs = work.later_log(Path(scratch)) + given
+            logs = work.later_log(Path(scratch)) + ([newest] if newest else [])
             report = asyncio.run(work.run(logs, history_intact=options.history_intact))
-        certify(directory, tenant)
+        certify(directory, work.tenant)
         layout.restoring.unlink()
     if options.json:
         print_json(options.command, {"tenant": tenant_id, **report.as_row(), "seconds": round(report.seconds, 3)})
@@ -119,15 +131,24 @@ def restore(options: argparse.Namespace) -> int:
     return ExitCode.OK
 
 
-def _begin(layout: Layout) -> None:
-    """Mark the cell as being restored; what an earlier try left goes. Raises ConfigError where a cell is there."""
+def _require_place(layout: Layout) -> None:
+    """Raises ConfigError where a cell is there that no restore has begun."""
+    for path in () if layout.restoring.exists() else (layout.cell, layout.root_key("x").parent):
+        if path.exists() and any(path.iterdir()):
+            raise ConfigError(f"{path} is not empty: move it away, and give its ledger/log with --ledger")
+
+
+def _left_unproven(layout: Layout) -> bool:
+    """Whether a try that believed a backup's settings without proof was cut: what it wrote is no one's own."""
+    return layout.restoring.exists() and layout.restoring.read_bytes() == UNPROVEN
+
+
+def _begin(layout: Layout, *, unproven: bool) -> None:
+    """Mark the cell as being restored; what an earlier try left goes."""
     custody = layout.root_key("x").parent
     if not layout.restoring.exists():
-        for path in (layout.cell, custody):
-            if path.exists() and any(path.iterdir()):
-                raise ConfigError(f"{path} is not empty: move it away, and give its ledger/log with --ledger")
         make_private_folder(layout.cell)
-        write_secret(layout.restoring, b"")
+        write_secret(layout.restoring, UNPROVEN if unproven else b"")
         return
     for path in layout.cell.iterdir():
         if path != layout.restoring:
@@ -136,17 +157,14 @@ def _begin(layout: Layout) -> None:
         shutil.rmtree(custody)
 
 
-def _settings(installation: Installation, layout: Layout, shelf: Shelf, backup: str, address: str) -> Tenant:
-    """The tenant's settings: those that are there, else the backup's."""
-    name = f"{TENANTS_FOLDER}/{layout.tenant}.toml"
-    if layout.tenant not in installation.tenants:
-        content = shelf.read(backup, SETTINGS, FILE_BYTES_MAX)
-        if hashlib.sha256(content).hexdigest() != shelf.manifest(backup).settings:
-            raise IntegrityError(f"{shelf.place(backup, SETTINGS)} is not what the manifest says")
-        write_file(layout.directory / name, content.decode("utf-8", "replace"))
+def _write_settings(installation: Installation, tenant: TenantId, text: str, address: str) -> Tenant:
+    """The tenant of this installation, whose settings are made from the backup's where it had none."""
+    name = f"{TENANTS_FOLDER}/{tenant}.toml"
+    if text:
+        write_file(installation.directory / name, text)
     if address:
-        set_value(layout.directory, name, "listen.address", address)
-    return load_installation(layout.directory).tenant(layout.tenant)
+        set_value(installation.directory, name, "listen.address", address)
+    return load_installation(installation.directory).tenant(tenant)
 
 
 def certify(directory: Path, tenant: Tenant) -> None:
@@ -163,31 +181,40 @@ def certify(directory: Path, tenant: Tenant) -> None:
     write_gates(directory, authority, tenant, now=datetime.now(UTC))
 
 
-class _Restoring:
-    """One restore."""
+class Restoring:
+    """One restore: `prove`, which writes nothing, then `run`. tenant: whose settings it goes by."""
 
-    def __init__(
-        self, layout: Layout, tenant: Tenant, shelf: Shelf, backup: str, keys: RecoveryKeys, escrow: Path
-    ) -> None:
-        self._layout, self._tenant, self._escrow = layout, tenant, escrow
-        private = PrivateKeys(keys.partner.private_key, keys.operator.private_key)
-        self._source = Source(shelf, shelf.manifest(backup), private)
-        self._report = Report(backup)
+    def __init__(self, layout: Layout, tenant: Tenant, source: Source, escrow: Path) -> None:
+        self.tenant = tenant
+        self._layout, self._source, self._escrow = layout, source, escrow
+        self._sets = {name: read_escrow(escrow, name, source.keys, layout) for name in HOLDERS}
+        self._report = Report(source.manifest.backup)
+        self._later = source.manifest  # the newest there; what it says was done since is done again
+        self._witness: Witness | None = None
+        self._proven = "nothing"
+
+    def prove(self, anchor: Anchor) -> None:
+        """Raises IntegrityError where backup, settings or keys are not the cell's own, or the backup is dead."""
+        check_pinned(self.tenant, self._sets, self._source.keys)
+        shelf, manifest = self._source.shelf, self._source.manifest
+        self._witness = witness_of(self.tenant, self._sets, self._escrow, anchor)
+        self._proven = prove(self._witness, shelf, manifest, self._escrow)
+        require_versions(self._source.manifest, self._sets)
 
     def later_log(self, scratch: Path) -> list[Path]:
         """The log of the newest backup there, where another one is restored: what died since it stays dead."""
         newest = self._source.shelf.chosen("")
         if newest.backup == self._report.backup:
             return []
+        require_noted(self._witness, self._source.shelf, newest)
+        self._later = newest
         write_compartment(replace(self._source, manifest=newest), "ledger", scratch)
         return [scratch / LOG]
 
     async def run(self, newest: Sequence[Path], *, history_intact: bool) -> Report:
         """Everything between mark and done."""
         began, report = time.monotonic(), self._report
-        sets = {name: read_escrow(self._escrow, name, self._source.keys, self._layout) for name in HOLDERS}
-        require_versions(self._source.manifest, sets)
-        self._check_pinned(sets)
+        sets = self._sets
         heads: dict[str, Head] = {}
         for compartment in HOLDERS:
             say(f"{self._layout.tenant}: {compartment} is being written")
@@ -196,10 +223,15 @@ class _Restoring:
         if missing:
             raise IntegrityError(f"segment {missing[0]} is in no stream of this backup: take another one")
         files = write_keys(self._layout, sets)
-        origin = self._tenant.settings.text("ledger.origin")
+        origin = self.tenant.settings.text("ledger.origin")
         log = continue_log(self._layout, sets["ledger"], origin, heads["ledger"].notes["entries"], newest)
         try:
-            log.note("RestoreBegun", {"backup": report.backup, "continued": log.continued})
+            later = self._later
+            log.note("RestoreBegun", {
+                "backup": report.backup, "sha256": digest_of(self._source.manifest), "later": later.backup,
+                "later_sha256": digest_of(later), "continued": log.continued, "shown_by": self._proven,
+            })  # fmt: skip
+            log.note("KeysEscrowed", escrow_digests(self._escrow))  # as of those backups, its entry may be lost
             report.entries, report.continued = log.acts.entries, log.continued
             await self._replay(files, log, history_intact=history_intact)
             report.messages, problems = store_restore.problems_of(self._layout.home("store"))
@@ -245,24 +277,6 @@ class _Restoring:
         destroyed = [account for account, state in since.states.items() if state == DESTROYED]
         await store_restore.finish(layout.home("store"), destroyed, history_intact=history_intact)
         report.queued = await queue_restore.finish(layout.home("queue"))
-
-    def _check_pinned(self, sets: Mapping[str, KeySet]) -> None:
-        """Raises IntegrityError where the settings trust other keys than the restored ones: they were altered."""
-        binding = Ed25519PrivateKey.from_private_bytes(sets["keyring"].current("binding")[1]).public_key()
-        queue = X25519PrivateKey.from_private_bytes(sets["keyring"].current("queue")[1]).public_key()
-        ledger = Ed25519PrivateKey.from_private_bytes(sets["ledger"].current("checkpoint")[1]).public_key()
-        keys = self._source.keys
-        pinned = {
-            "binding_key": binding.public_bytes_raw(), "queue_key": queue.public_bytes_raw(),
-            "ledger_key": ledger.public_bytes_raw(), "recovery_partner": keys.partner.public_key().public_bytes_raw(),
-            "recovery_operator": keys.operator.public_key().public_bytes_raw(),
-        }  # fmt: skip
-        for name, key in pinned.items():
-            if base64.b64decode(self._tenant.settings.text(f"pinned.{name}")) != key:
-                raise IntegrityError(
-                    f"{self._tenant.file}: pinned.{name} is not the key of this backup; look who changed it, or take "
-                    "the tenant's own file"
-                )
 
 
 def _since(acts: Acts, subjects: Mapping[Any, AccountId]) -> Since:

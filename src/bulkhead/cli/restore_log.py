@@ -3,15 +3,17 @@
 import shutil
 import tempfile
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
+from bulkhead.cli.output import say
 from bulkhead.errors import ConfigError, IntegrityError
 from bulkhead.ledger.acts import Acts, acts_of
 from bulkhead.ledger.create import LOG, SUBJECT, origin_of, signer_of
 from bulkhead.ledger.event import EVENTS, Event, Scalar, encode_event
 from bulkhead.ledger.files import DirectoryFiles
 from bulkhead.ledger.log import JOURNAL, Log, open_log
+from bulkhead.ledger.merkle import verify_consistency
 from bulkhead.ledger.note import NoteSigner
 from bulkhead.ledger.verify import verify_export
 from bulkhead.records.keyfile import KeySet
@@ -40,7 +42,8 @@ class Continued:
 def continue_log(layout: Layout, keys: KeySet, origin: str, since: int, newer: Sequence[Path]) -> Continued:
     """Open the restored log and append what each newer one, a log or an export of it, has beyond it.
 
-    Raises IntegrityError where that is another history, ConfigError where it is older or no log.
+    An older one only has to be the beginning of it. Raises IntegrityError where that is another history, ConfigError
+    where it is no log.
     """
     name = origin_of(layout.tenant, origin)
     signer = signer_of(keys, name)
@@ -49,46 +52,51 @@ def continue_log(layout: Layout, keys: KeySet, origin: str, since: int, newer: S
     if since > before:
         raise IntegrityError("the stream of ledger has fewer entries than when its backup was begun: take another one")
     for newest in newer:
-        size, root = _append_newer(log, newest, signer, name)
-        if (log.size, log.root) != (size, root):
-            raise IntegrityError(f"{newest} is another history than the backup's: keep both and raise the alarm")
+        _append_newer(log, newest, signer, name)
     return Continued(log, since, log.size - before, keys.current(SUBJECT)[1])
 
 
-def _append_newer(log: Log, newest: Path, signer: NoteSigner, origin: str) -> tuple[int, bytes]:
-    """(size, root) of the newer log, whose later entries were appended."""
-    if not (newest / "checkpoint").exists():
-        raise ConfigError(f"{newest} is no log: name a directory with the file `checkpoint`")
-    if not (newest / JOURNAL).exists():
-        later: list[bytes] = []
-        known = log.size
+def walk_log(place: Path, signer: NoteSigner, origin: str, visit: Callable[[int, bytes], None]) -> tuple[int, bytes]:
+    """(size, root) of the log at `place`, or an export of one, each entry of which was visited and is in its tree.
 
-        def visit(index: int, entry: bytes) -> None:
-            if index >= known:
-                later.append(entry)
-
-        files = DirectoryFiles(str(newest))
-        checkpoint = verify_export(files, origin, signer.verifier, visit=visit).checkpoint
-        _require_newer(newest, checkpoint.size, known)
-        _append(log, later)
+    Raises IntegrityError where it is not that of this key, ConfigError where there is none.
+    """
+    if not (place / "checkpoint").exists():
+        raise ConfigError(f"{place} is no log: name a directory with the file `checkpoint`")
+    if not (place / JOURNAL).exists():
+        checkpoint = verify_export(DirectoryFiles(str(place)), origin, signer.verifier, visit=visit).checkpoint
         return checkpoint.size, checkpoint.root
     with tempfile.TemporaryDirectory() as scratch:  # opening a log may cut its torn tail: the evidence stays as it is
         copy = Path(scratch) / "log"
-        shutil.copytree(newest, copy)
-        newer = open_log(DirectoryFiles(str(copy)), signer, origin)
+        shutil.copytree(place, copy)
+        log = open_log(DirectoryFiles(str(copy)), signer, origin)
         try:
-            _require_newer(newest, newer.size, log.size)
-            _append(log, list(newer.entries(log.size, newer.size)))
-            return newer.size, newer.root
+            for index, entry in enumerate(log.entries(0, log.size)):
+                visit(index, entry)
+            return log.size, log.root
         finally:
-            newer.close()
+            log.close()
 
 
-def _append(log: Log, entries: list[bytes]) -> None:
-    for start in range(0, len(entries), BATCH_ENTRIES):
-        log.append(entries[start : start + BATCH_ENTRIES])
+def _append_newer(log: Log, newest: Path, signer: NoteSigner, origin: str) -> None:
+    """Append what the other log has beyond this one. Raises IntegrityError where they have another history."""
+    later: list[bytes] = []
+    known = log.size
 
+    def visit(index: int, entry: bytes) -> None:
+        if index >= known:
+            later.append(entry)
 
-def _require_newer(newest: Path, size: int, known: int) -> None:
-    if size < known:
-        raise ConfigError(f"{newest} has {size} entries and the backup's log {known}: leave --ledger out")
+    size, root = walk_log(newest, signer, origin, visit)
+    try:
+        if size < known:
+            say(f"{newest} has {size} entries, the backup's log {known}: what was done after the backup is unknown")
+            if size:
+                verify_consistency(size, known, log.consistency_proof(size, known), root, log.root)
+            return
+        for start in range(0, len(later), BATCH_ENTRIES):
+            log.append(later[start : start + BATCH_ENTRIES])
+        if (log.size, log.root) != (size, root):
+            raise IntegrityError("it is another history")
+    except IntegrityError:
+        raise IntegrityError(f"{newest} is another history than the backup's: keep both and raise the alarm") from None

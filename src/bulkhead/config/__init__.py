@@ -13,7 +13,7 @@ Standard library only: the supervisor loads this package.
 """
 
 from bulkhead.config.edit import set_value
-from bulkhead.config.load import Installation, Origin, Tenant, check_files, load_installation
+from bulkhead.config.load import Installation, Origin, Tenant, check_files, load_installation, parse_tenant
 from bulkhead.config.narrow import narrow
 from bulkhead.config.render import render_installation, render_tenant, write_file
 
@@ -24,6 +24,7 @@ __all__ = [
     "check_files",
     "load_installation",
     "narrow",
+    "parse_tenant",
     "render_installation",
     "render_tenant",
     "set_value",

@@ -177,6 +177,15 @@ def load_installation(directory: Path) -> Installation:
     return Installation(directory, settings, MappingProxyType({tenant.id: tenant for tenant in tenants}))
 
 
+def parse_tenant(file: str, text: str) -> Tenant:
+    """The tenant whose settings a text has. file: its name in errors. Raises ConfigError."""
+    problems: list[str] = []
+    values = _parse_settings(text, file, TENANT_SETTINGS, problems)
+    if values is None:
+        raise ConfigError("\n".join(problems[:PROBLEMS_MAX]))
+    return Tenant(TenantId(values.text("id")), file, values)
+
+
 def check_files(installation: Installation) -> None:
     """Read every file that a setting names (zone files). Raises ConfigError as load_installation does."""
     problems = []
@@ -235,6 +244,11 @@ def _read_settings(directory: Path, file: str, table: Mapping[str, Setting], pro
     except ValueError as error:
         problems.append(f"{file}: {error}")
         return None
+    return _parse_settings(text, file, table, problems)
+
+
+def _parse_settings(text: str, file: str, table: Mapping[str, Setting], problems: list[str]) -> Values | None:
+    """The same of a text."""
     try:
         document = tomllib.loads(text)
     except (ValueError, RecursionError) as error:  # ValueError also for an integer of thousands of digits

@@ -83,6 +83,7 @@ EVENTS: Mapping[str, EventKind] = MappingProxyType(
             (32, "BackupVerified", "A backup was read again and compared with its manifest."),
             (33, "RestoreBegun", "The cell was made anew from a backup, whose acts since then follow from this log."),
             (34, "RestoreDone", "What the restore counted: accounts closed, credentials that must be set anew."),
+            (35, "KeysEscrowed", "Sealed keys were put into the escrow: the hash of each compartment's file."),
             (
                 40,
                 "MailboxKeysExported",

@@ -37,6 +37,7 @@ from bulkhead.boundary.messages.to_ledger import (
     RecordBackup,
     RecordCensus,
     RecordDrill,
+    RecordEscrow,
     RecordExport,
     RecordOblivion,
     RecordUndelete,
@@ -258,8 +259,17 @@ async def record_backup(ledger: Ledger, peer: Channel, request: RecordBackup, _:
     details: dict[str, str | int | bool | None] = {
         "backup": request.backup, "sha256": request.digest.hex(), "octets": request.octets, "sound": request.sound,
     }  # fmt: skip
+    if request.restored:
+        details |= {"restored": True, "accounts": request.accounts, "messages": request.messages}
     kind = "BackupVerified" if request.verified else "BackupMade"
     event = to_ledger.Event(kind, request.time, request.stamp.actor, b"", details)
+    return Appended(await ledger.append(peer, AppendEvents(request.stamp, (event,))))
+
+
+async def record_escrow(ledger: Ledger, peer: Channel, request: RecordEscrow, _: BodyReader | None) -> Appended:
+    """Append which sealed keys lie in the escrow, then answer."""
+    details: dict[str, str | int | bool | None] = {name: digest.hex() for name, digest in request.digests.items()}
+    event = to_ledger.Event("KeysEscrowed", int(time.time() * 1000), request.stamp.actor, b"", details)
     return Appended(await ledger.append(peer, AppendEvents(request.stamp, (event,))))
 
 
@@ -341,5 +351,6 @@ HANDLERS: Mapping[type[Request[Any]], Handler] = {
     RecordExport: record_export,
     RecordUndelete: record_undelete,
     RecordBackup: record_backup,
+    RecordEscrow: record_escrow,
     **backup.handlers(BeginBackup, ReadBackup, EscrowKeys),
 }

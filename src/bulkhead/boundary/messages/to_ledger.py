@@ -180,6 +180,18 @@ class RecordBackup(Mutation[Appended], frozen=True, tag=13):
     octets: U63
     verified: bool = False
     sound: bool = True
+    restored: bool = False  # into a scratch cell, whose every record was opened
+    accounts: U63 = 0  # of the scratch cell
+    messages: U63 = 0
+
+
+class RecordEscrow(Mutation[Appended], frozen=True, tag=17):
+    """Append which sealed keys now lie in the escrow; durable and in a checkpoint before the answer.
+
+    digests: SHA-256 of each file, by the compartment whose keys are in it.
+    """
+
+    digests: Annotated[dict[Name, Digest32], Meta(min_length=1, max_length=16)]
 
 
 class CheckLedger(Request[LedgerReport], frozen=True, tag=6):
