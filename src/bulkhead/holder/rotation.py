@@ -11,8 +11,9 @@ the last step both keys are there. A record that a mutation sealed under K[n] be
 the walk begins: from sealing to the writer's queue nothing is awaited, and the writer takes its work in order.
 
 A slice is one transaction of about SLICE_SECONDS on the writer's thread, so that whoever waits for a write waits no
-longer than that. A record has the length it had: SQLite overwrites it in its place, and with secure_delete nothing of
-an older one stays in a page. The write-ahead log is emptied afterwards.
+longer than that; every TURN_RECORDS it sleeps for a moment, so that no login waits until the scheduler takes the
+interpreter or the processor from it. A record has the length it had: SQLite overwrites it in its place, and with
+secure_delete nothing of an older one stays in a page. The write-ahead log is emptied afterwards.
 """
 
 import asyncio
@@ -64,6 +65,7 @@ CREATE TABLE retired_key (version INTEGER PRIMARY KEY, destroy_after INTEGER NOT
 SLICE_SECONDS = 0.01
 SLICE_MIN, SLICE_MAX = 64, 4096  # records
 KEEP_MAX = 10 * 366 * 86_400  # seconds
+TURN_RECORDS = 128  # about half a millisecond, after which whoever else waits for interpreter or processor comes first
 SWITCH_SECONDS = 0.0005  # how long a thread keeps the interpreter while another waits for it
 RETRY_SECONDS = 2.0
 WALKING, VERIFYING = 1, 2
@@ -196,15 +198,17 @@ class Rotation:
         within, bounds = f"{part.row} > ?", [row.cursor]
         if last is not None:
             within, bounds = f"{part.row} > ? AND {part.row} <= ?", [row.cursor, last]
-        bad, seen = 0, 0
+        bad, turn = 0, 0
+        act = resealer.resealing() if row.step == WALKING else resealer.checking()
 
         def touch(record: bytes, key: bytes, number: int) -> bytes:
-            nonlocal bad, seen
-            seen += 1
+            nonlocal bad, turn
+            turn += 1
+            if turn == TURN_RECORDS:
+                turn = 0
+                time.sleep(0)  # some 50 us: shorter than the scheduler would let a login wait behind twelve walks
             try:
-                if row.step == WALKING:
-                    return resealer.reseal(record, key, number)
-                resealer.check(record, key, number)
+                return act(record, key, number)
             except (IntegrityError, ValueError, struct.error):  # the last: a number that is none of ours
                 bad += 1
             return record
@@ -213,9 +217,10 @@ class Rotation:
         call = f"touch(CAST(record AS BLOB), {part.row}, {part.number})"
         if row.step == WALKING:
             statement = f"UPDATE {part.table} SET record = {call} WHERE {within}"  # noqa: S608  # names of Part
+            seen = connection.execute(statement, bounds).rowcount
         else:
             statement = f"SELECT count({call}) FROM {part.table} WHERE {within}"  # noqa: S608  # names of Part
-        connection.execute(statement, bounds).fetchall()
+            (seen,) = connection.execute(statement, bounds).fetchone()
         connection.create_function("touch", 3, None)
         place = (row.part, last) if last is not None else (row.part + 1, b"")
         connection.execute(

@@ -44,10 +44,7 @@ class Opener:
 
     def open(self, record: bytes, row: bytes, number: int) -> tuple[bytes, int]:
         """The plaintext, and the key version. Raises IntegrityError, also where that version is gone."""
-        if self._revision != self._keys.revision:  # a key may have been destroyed
-            self._revision = self._keys.revision
-            self.forget()
-        ready = self._ready.get(record[:HEADER_BYTES]) or self._make_ready(record)
+        ready = self.ready(record)
         if len(record) < _BODY + TAG_BYTES:
             raise IntegrityError(f"{self._kind.name} record is too short")
         try:
@@ -57,6 +54,13 @@ class Opener:
             raise IntegrityError(
                 f"{self._kind.name} record does not open: wrong key, wrong place, or changed bytes"
             ) from None
+
+    def ready(self, record: bytes) -> tuple[AESGCMSIV, bytes, int]:
+        """Cipher, what all its records bind, and key version of a record. Raises IntegrityError."""
+        if self._revision != self._keys.revision:  # a key may have been destroyed
+            self._revision = self._keys.revision
+            self.forget()
+        return self._ready.get(record[:HEADER_BYTES]) or self._make_ready(record)
 
     def forget(self) -> None:
         """Drop every cipher; of keys that are still there they are made again."""
