@@ -262,10 +262,17 @@ def fill_directory(path: Path, accounts: Accounts) -> None:
             name = f"u{number:08}@{domain}"
             yield name, name, domain, number
 
-    _load(path, DIRECTORY_MIGRATIONS, "INSERT INTO domain VALUES (?, ?, ?)", iter([(domain, now, len(accounts))]))
-    _load(path, DIRECTORY_MIGRATIONS, "INSERT INTO account VALUES (?, ?, ?, ?, ?, ?, ?)", account_rows())
-    _load(path, DIRECTORY_MIGRATIONS, "INSERT INTO address VALUES (?, ?, ?, ?)", addresses())
-    _load(path, DIRECTORY_MIGRATIONS, "INSERT INTO tally VALUES (?, ?)", iter(tally))
+    columns = {
+        "domain": "name, created, accounts", "account": "number, id, status, binding, quota, created, changed",
+        "address": "key, shown, domain, account", "tally": "status, accounts",
+    }  # fmt: skip
+    rows: dict[str, Iterator[Row]] = {
+        "domain": iter([(domain, now, len(accounts))]), "account": account_rows(), "address": addresses(),
+        "tally": iter(tally),
+    }  # fmt: skip
+    for table, names in columns.items():
+        places = ", ".join("?" for _ in names.split(","))
+        _load(path, DIRECTORY_MIGRATIONS, f"INSERT INTO {table} ({names}) VALUES ({places})", rows[table])  # noqa: S608  # the table above
 
 
 def new_accounts(tenant: TenantId, count: int, *, people: int = 0, seed: bytes = b"") -> Accounts:

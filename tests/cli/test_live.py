@@ -327,6 +327,9 @@ def test_every_json_key_that_is_documented_is_printed(live: Live, tmp_path: Path
         "credentials renew-mailboxes": ["credentials", "renew-mailboxes", "stnet", "--reason", "test"],
         "config show": ["config", "show"], "tenant list": ["tenant", "list"], "domain list": ["domain", "list", "kddi"],
         "account list": ["account", "list", "kddi"], "account show": ["account", "show", "kddi", "keys@kddi.example"],
+        "account routes": ["account", "routes", "kddi", "keys@kddi.example"],
+        "account search": ["account", "search", "kddi", "keys"], "group list": ["group", "list", "kddi"],
+        "group show": ["group", "show", "kddi", "team@kddi.example"], "class list": ["class", "list", "kddi"],
         "account import": ["account", "import", "kddi", str(tmp_path / "accounts")],
         "account undelete": ["account", "undelete", "kddi", "keys@kddi.example", "--list"],
         "account cancel": ["account", "cancel", *device],
@@ -346,6 +349,8 @@ def test_every_json_key_that_is_documented_is_printed(live: Live, tmp_path: Path
     documented = {command.name: command for command in COMMANDS}
     live("incident", "plant", "kddi", "--count", "1")
     (tmp_path / "contract.toml").write_text("schema = 1\n[backup]\nhours = 8760\n[patch]\ndays = 7\n")
+    live("group", "add", "kddi", "team@kddi.example")
+    live("class", "define", "kddi", "basic")
     live("contract", "adopt", "kddi", str(tmp_path / "contract.toml"))
     for name, line in words.items():  # in this order: what makes an app password comes before what lists and revokes it
         typed = PASSWORD + "\n" if "--password-stdin" in line else None

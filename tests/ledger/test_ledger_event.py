@@ -87,6 +87,13 @@ def test_numbers_of_kinds_never_change() -> None:
         "ContractBroken": 51,
         "ContractKept": 52,
         "NoticeGiven": 53,
+        "AddressAdded": 60,
+        "AddressRetired": 61,
+        "ForwardChanged": 62,
+        "GroupChanged": 63,
+        "ServicesChanged": 64,
+        "QuotaChanged": 65,
+        "ClassDefined": 66,
     }
     assert all(kind.doc.endswith(".") for kind in EVENTS.values())
 

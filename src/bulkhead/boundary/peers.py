@@ -74,7 +74,9 @@ PEERS: tuple[Peering, ...] = (
         "cli", "directory",
         ("AddDomain", "ListDomains", "AddAccount", "ListAccounts",
          "ShowAccount", "SetAccountStatus", "CountAccounts",
-         "CheckDirectory", "ListStatuses", "FindLogin", *_BACKUP),
+         "CheckDirectory", "ListStatuses", "FindLogin",
+         "AddAlias", "RemoveAlias", "SetForward", "SetServices", "SetQuota", "DefineClass", "ListClasses", "SetClass",
+         "AddGroup", "SetMember", "RemoveGroup", "ListGroups", "ShowGroup", "ShowRoutes", "SearchAccounts", *_BACKUP),
     ),
     Peering(
         "cli", "auth",

@@ -26,6 +26,7 @@ from bulkhead.cli.exit_codes import ExitCode
 from bulkhead.cli.output import print_json, print_table, printable, say, size_text, time_text
 from bulkhead.cli.recovery import read_recovery_keys
 from bulkhead.cli.road import Road, open_road, wait_for
+from bulkhead.cli.routes import account_document
 from bulkhead.errors import ConfigError, Error, TemporaryFailure
 from bulkhead.identifiers import format_id, parse_address, parse_domain
 
@@ -47,7 +48,7 @@ async def _list(options: argparse.Namespace, road: Road, domain: str) -> None:
     async with road:
         async for page in _pages(road, domain):
             if options.json:
-                rows += [_document(row) for row in page]
+                rows += [account_document(row) for row in page]
             else:
                 widths = print_table(_HEAD, [_cells(row) for row in page], widths=widths)
     if options.json:
@@ -67,7 +68,7 @@ def show(options: argparse.Namespace) -> int:
     """Print one account."""
     row = _with_road(options, require_account)
     if options.json:
-        print_json(options.command, {"tenant": options.tenant, **_document(row)})
+        print_json(options.command, {"tenant": options.tenant, **account_document(row)})
     else:
         print_table(_HEAD, [_cells(row)])
     return 0
@@ -250,13 +251,6 @@ def _with_road(options: argparse.Namespace, step: Any, *more: Any) -> Any:
 
 def _tell(options: argparse.Namespace, row: AccountRow) -> None:
     say(f"{options.tenant}: {row.address} is {STATUS_NAMES[row.status]}")
-
-
-def _document(row: AccountRow) -> dict[str, object]:
-    return {
-        "account": format_id("acc", row.account), "address": row.address, "status": STATUS_NAMES[row.status],
-        "quota_bytes": row.quota_bytes, "created": row.created,
-    }  # fmt: skip
 
 
 def _cells(row: AccountRow) -> tuple[object, ...]:

@@ -12,6 +12,7 @@ from bulkhead.boundary.messages.to_directory import (
     AccountRow,
     AccountStatus,
     AddAccount,
+    Service,
     SetAccountStatus,
     ShowAccount,
 )
@@ -177,8 +178,9 @@ async def activate_account(road: Road, address: Address, reason: str) -> Account
     row = await require_account(road, address)
     if row.status >= AccountStatus.CANCELLED:
         raise Refused(f"{address} is cancelled for ever; make another account", code="no-such-transition")
-    await road.ask("auth", SetLoginState(stamp(), AccountId(row.account), OPEN))
-    await road.ask("keyring", SetHalfState(stamp(), AccountId(row.account), OPEN))
+    if not row.closed & Service.LOGIN:  # a switch of its own, which outlives a suspension
+        await road.ask("auth", SetLoginState(stamp(), AccountId(row.account), OPEN))
+        await road.ask("keyring", SetHalfState(stamp(), AccountId(row.account), OPEN))
     return await _set_status(road, address, AccountStatus.ACTIVE, reason)
 
 

@@ -9,6 +9,7 @@ from bulkhead.cli.exit_codes import ExitCode
 from bulkhead.cli.export_commands import EXPORT_COMMANDS
 from bulkhead.cli.import_commands import IMPORT_COMMANDS
 from bulkhead.cli.incident_commands import INCIDENT_COMMANDS
+from bulkhead.cli.routes_commands import ROUTES_COMMANDS
 from bulkhead.cli.tree import LIVE, REASON, TENANT, Argument, Command, flag, option, positional
 
 GROUPS = {
@@ -17,6 +18,8 @@ GROUPS = {
     "tenant": "The tenants of the installation.",
     "domain": "The domains of a tenant.",
     "account": "The accounts of a tenant.",
+    "group": "Addresses that reach several accounts.",
+    "class": "Classes of service: quota, switches and limits.",
     "receipt": "Receipts of cancelled accounts.",
     "incident": "What tells that something happened.",
     "credentials": "How passwords are protected, and the keys that they are sealed under.",
@@ -365,6 +368,7 @@ COMMANDS: tuple[Command, ...] = (
     *_INSTALLATION,
     *_FILES,
     *DIRECTORY_COMMANDS,
+    *ROUTES_COMMANDS,
     *CREDENTIALS_COMMANDS,
     *APP_PASSWORD_COMMANDS,
     *INCIDENT_COMMANDS,

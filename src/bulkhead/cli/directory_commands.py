@@ -30,6 +30,8 @@ DIRECTORY_COMMANDS = (
             "accounts[].status": "its status",
             "accounts[].quota_bytes": "its quota, counted in RFC822.SIZE",
             "accounts[].created": "when it was made, ms since 1970",
+            "accounts[].off": "services that are switched off: `login`, `receive`, `send`",
+            "accounts[].class": "its class of service, or empty",
         },
     ),
     Command(
@@ -41,6 +43,8 @@ DIRECTORY_COMMANDS = (
             "status": "its status",
             "quota_bytes": "its quota, counted in RFC822.SIZE",
             "created": "when it was made, ms since 1970",
+            "off": "services that are switched off: `login`, `receive`, `send`",
+            "class": "its class of service, or empty",
         },
     ),
     Command(

@@ -251,11 +251,11 @@ class Attempt:
             return Result(Outcome.FAILED, "5.1.1", "no such mailbox")
         message = return_path_field(self._reverse_path) + b"".join(text.pieces())
         request_id = derived_id(self._work.queue_id, (number,), "local")
-        means, binding = self._means, found.binding
+        means, bindings = self._means, [found.binding, *found.others]
         try:
             await patiently(
                 lambda: deliver(
-                    means.exchange, means.sealer, [binding], message, now, actor="courier", request_id=request_id
+                    means.exchange, means.sealer, bindings, message, now, actor="courier", request_id=request_id
                 )
             )
         except Refused as refused:

@@ -10,7 +10,10 @@ If it falls: the tenant's addresses; mail misdirected inside the cell.
 
     transitions.py   TRANSITIONS: the life of an account
     schema.py        the tables
-    book.py          DirectoryBook: reads and changes of the tables
+    reach.py         where mail for an address goes
+    book.py          DirectoryBook: accounts and domains, reads and changes
+    routes.py        aliases, groups and forwards
+    services.py      what is switched off by account, quotas, classes of service
     handle.py        one function per message
     check.py         what `fsck` looks for
     create.py        the keys it is made with

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import TypeVar
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+from msgspec.structs import replace
 
 from bulkhead.boundary.messages.fields import Done
 from bulkhead.boundary.messages.to_directory import (
@@ -18,14 +19,15 @@ from bulkhead.boundary.messages.to_directory import (
     AddDomain,
     BindingRow,
     DomainRow,
-    Recipient,
-    RecipientVerdict,
     RenewBinding,
+    Service,
     SetAccountStatus,
     StatusCount,
     StatusPage,
 )
-from bulkhead.directory.transitions import LOGS_IN, RECEIVES, SENDS, Status, check_transition, parse_status
+from bulkhead.directory.reach import BY_KEY
+from bulkhead.directory.schema import AddressKind
+from bulkhead.directory.transitions import LOGS_IN, SENDS, Status, check_transition, parse_status
 from bulkhead.errors import IntegrityError, PeerError, Refused
 from bulkhead.holder import outbox
 from bulkhead.holder.database import Database
@@ -34,26 +36,30 @@ from bulkhead.records.mailbox import Binding
 
 PAGE_BYTES = 192 * 1024  # of rows in one reply; a message has at most 256 KiB
 ROW_BYTES = 64  # of a row beside its text
-POSTMASTER = "postmaster"
+RETIRED = AddressKind.RETIRED
 _STATUS = struct.Struct(">Q16sB")
 T = TypeVar("T")
 
-_BY_KEY = (
-    "SELECT account.id, account.status, account.binding, account.quota, address.shown, account.created, account.number "
-    "FROM address JOIN account ON account.number = address.account WHERE address.key = ?"
+_ROW = (
+    "SELECT account.id, main.shown, account.status, account.quota, account.created, account.closed, "
+    "COALESCE(account.class, ''), account.number FROM address AS asked JOIN account ON account.number = asked.account "
+    "JOIN address AS main ON main.account = account.number AND main.kind = 1 WHERE asked.key = ? AND asked.kind < 3"
 )
 _NEAREST = (
-    "SELECT account.id, account.status, address.key "
+    "SELECT account.id, account.status, account.closed, address.kind, address.key "
     "FROM address JOIN account ON account.number = address.account WHERE address.key >= ? "
     "ORDER BY address.key LIMIT 1"
 )
-_FIRST_RECEIVING = "SELECT id, status, binding, quota FROM account WHERE status IN (1, 2) ORDER BY number LIMIT 1"
 _PAGE = (
-    "SELECT account.id, address.shown, account.status, account.quota, account.created "
-    "FROM address JOIN account ON account.number = address.account WHERE {} address.key > ? "
-    "ORDER BY address.key LIMIT ?"
+    "SELECT account.id, address.shown, account.status, account.quota, account.created, account.closed, "
+    "COALESCE(account.class, '') FROM address JOIN account ON account.number = address.account "
+    "WHERE {} ? AND address.kind = 1 ORDER BY address.key LIMIT ?"
 )
-_PAGE_OF_ALL, _PAGE_OF_DOMAIN = _PAGE.format(""), _PAGE.format("address.domain = ? AND")
+_PAGE_OF_ALL = _PAGE.format("address.key >")
+_PAGE_OF_DOMAIN = _PAGE.format("address.domain = ? AND address.key >")
+_PAGE_FROM = _PAGE.format("address.key < ? AND address.key >=")
+_PAGE_BEHIND = _PAGE.format("address.key < ? AND address.key >")
+LAST = "\U0010ffff"  # behind everything that begins alike
 
 
 def now_ms() -> int:
@@ -63,7 +69,7 @@ def now_ms() -> int:
 
 @dataclass(slots=True)
 class DirectoryBook:
-    """The tables, and the two keys. `postmaster`: an address, or empty for the tenant's first account.
+    """The tables, and the two keys.
 
     binding_key: base64 of the key under which a newer binding must be signed.
     """
@@ -72,39 +78,10 @@ class DirectoryBook:
     decoy_key: bytes = field(repr=False)
     tombstone_key: bytes = field(repr=False)
     default_quota: int
-    postmaster: str = ""
     tenant: TenantId | None = None
     binding_key: str = ""
 
     # --- reads ---
-
-    def resolve(self, text: str) -> Recipient:
-        """Where mail for an address goes. An address that cannot be parsed reaches nobody."""
-        try:
-            address = parse_address(text)
-        except PeerError:
-            if text.lower() == POSTMASTER:  # alone: RFC 5321 section 4.5.1
-                return self._to_postmaster()
-            return Recipient(RecipientVerdict.NO_SUCH_ADDRESS)
-        row = self.database.first(_BY_KEY, (address.key,))
-        if row is not None:
-            return _recipient(row)
-        if self.database.first("SELECT 1 FROM domain WHERE name = ?", (address.domain,)) is None:
-            return Recipient(RecipientVerdict.NOT_OURS)
-        if address.local_part.lower() == POSTMASTER:
-            return self._to_postmaster()
-        return Recipient(RecipientVerdict.NO_SUCH_ADDRESS)
-
-    def _to_postmaster(self) -> Recipient:
-        """postmaster of every hosted domain is accepted (RFC 5321 section 4.5.1): the configured address, else the
-        first account of the tenant that receives.
-        """
-        row = None
-        if self.postmaster:
-            row = self.database.first(_BY_KEY, (parse_address(self.postmaster).key,))
-        if row is None or row[1] not in RECEIVES:
-            row = self.database.first(_FIRST_RECEIVING)
-        return Recipient(RecipientVerdict.NO_SUCH_ADDRESS) if row is None else _recipient(row)
 
     def find_login(self, login: str) -> AccountId:
         """The account that logs in under a name, or an id that no account has: the same work for either."""
@@ -114,8 +91,9 @@ class DirectoryBook:
             key = login.strip().casefold()
         decoy = hmac.digest(self.decoy_key, key.encode("utf-8", "surrogatepass"), "sha256")[:ID_BYTES]
         # The nearest row is read for either, so that an unknown name costs what a known one costs.
-        account, status, found = self.database.first(_NEAREST, (key,)) or (decoy, Status.CANCELLED, "")
-        return AccountId(account if found == key and status in LOGS_IN else decoy)
+        account, status, closed, kind, found = self.database.first(_NEAREST, (key,)) or (decoy, 0, 0, 0, "")
+        admitted = status in LOGS_IN and kind == AddressKind.MAIN and not closed & Service.LOGIN
+        return AccountId(account if found == key and admitted else decoy)
 
     def is_newer(self, binding: BindingRow) -> bool:
         """Whether keyring signed it for a newer mailbox key than this account's row has.
@@ -149,8 +127,8 @@ class DirectoryBook:
             key = parse_address(text).key
         except PeerError:
             raise Refused("not an address of this account", code="not-owner") from None
-        row = self.database.first(_BY_KEY, (key,))
-        if row is None or row[0] != account or row[1] not in SENDS:
+        row = self.database.first(BY_KEY, (key,))
+        if row is None or row[0] != account or row[1] not in SENDS or row[4] & Service.SEND or row[7] == RETIRED:
             raise Refused("not an address of this account", code="not-owner")
 
     def domains(self, after: str, limit: int) -> tuple[DomainRow, ...]:
@@ -158,15 +136,24 @@ class DirectoryBook:
         rows = self.database.read(
             "SELECT name, accounts, created FROM domain WHERE name > ? ORDER BY name LIMIT ?", (after, limit)
         )
-        return _fitting([DomainRow(*row) for row in rows], [len(row[0]) for row in rows])
+        return fitting([DomainRow(*row) for row in rows], [len(row[0]) for row in rows])
 
     def accounts(self, domain: str, after: str, limit: int) -> tuple[AccountRow, ...]:
         """Rows of one page."""
         if domain:
-            rows = self.database.read(_PAGE_OF_DOMAIN, (parse_domain(domain), _after(after), limit))
+            rows = self.database.read(_PAGE_OF_DOMAIN, (parse_domain(domain), key_behind(after), limit))
         else:
-            rows = self.database.read(_PAGE_OF_ALL, (_after(after), limit))
-        return _fitting([AccountRow(*row) for row in rows], [len(row[1].encode()) for row in rows])
+            rows = self.database.read(_PAGE_OF_ALL, (key_behind(after), limit))
+        return fitting([AccountRow(*row) for row in rows], [len(row[1].encode()) for row in rows])
+
+    def search(self, prefix: str, after: str, limit: int) -> tuple[AccountRow, ...]:
+        """Accounts whose own address begins so."""
+        begin, behind = prefix.strip().casefold(), key_behind(after)
+        if not begin:
+            return ()
+        statement = _PAGE_BEHIND if behind >= begin else _PAGE_FROM
+        rows = self.database.read(statement, (begin + LAST, max(begin, behind), limit))
+        return tuple(AccountRow(*row) for row in rows)
 
     def statuses(self, after: int, limit: int) -> StatusPage:
         """Ids and statuses of up to `limit` accounts, in the order they were added."""
@@ -176,10 +163,7 @@ class DirectoryBook:
 
     def show(self, text: str) -> AccountRow:
         """One account. Raises Refused (`no-such-address`)."""
-        row = self.database.first(_BY_KEY, (parse_address(text).key,))
-        if row is None:
-            raise _unknown(text)
-        return AccountRow(row[0], row[4], row[1], row[3], row[5])
+        return find_account(self.database, text)[0]
 
     def counts(self) -> AccountCounts:
         """Accounts by status, addresses and domains, from the tallies."""
@@ -201,15 +185,11 @@ class DirectoryBook:
         """Make an address reach an account; done already for the same pair. Raises PeerError and Refused."""
         address = parse_address(request.address)
         account = request.binding.account
-        if connection.execute("SELECT 1 FROM domain WHERE name = ?", (address.domain,)).fetchone() is None:
-            raise Refused(
-                f"{address.domain} is not hosted here; first: bulkhead domain add TENANT {address.domain}",
-                code="no-such-domain",
-            )
-        taken = connection.execute(_BY_KEY, (address.key,)).fetchone()
-        if taken is not None and taken[0] == account and taken[1] < Status.CANCELLED:
+        check_hosted(connection, address.domain)
+        taken = connection.execute(BY_KEY, (address.key,)).fetchone()
+        if taken is not None and taken[0] == account and taken[1] < Status.CANCELLED and taken[7] == AddressKind.MAIN:
             return Done()
-        self._check_free(connection, address, None if taken is None else Status(taken[1]))
+        self.check_free(connection, address)
         if connection.execute("SELECT 1 FROM account WHERE id = ?", (account,)).fetchone() is not None:
             raise Refused("that account has another address", code="account-taken")
         now = now_ms()
@@ -218,10 +198,7 @@ class DirectoryBook:
             "INSERT INTO account (id, status, binding, quota, created, changed) VALUES (?, ?, ?, ?, ?, ?)",
             (account, Status.PROVISIONED, request.binding.record, quota, created, created),
         ).lastrowid
-        connection.execute(
-            "INSERT INTO address VALUES (?, ?, ?, ?)", (address.key, str(address), address.domain, number)
-        )
-        connection.execute("UPDATE domain SET accounts = accounts + 1 WHERE name = ?", (address.domain,))
+        add_address(connection, address, number or 0, AddressKind.MAIN)
         _count(connection, Status.PROVISIONED, 1)
         outbox.note(connection, "AccountAdded", request.stamp.actor, {"domain": address.domain}, account)
         return Done()
@@ -231,22 +208,17 @@ class DirectoryBook:
         address. Raises Refused.
         """
         new = parse_status(request.status)
-        key = parse_address(request.address).key
-        row = connection.execute(_BY_KEY, (key,)).fetchone()
-        if row is None:
-            raise _unknown(request.address)
-        account, old = row[0], Status(row[1])
+        known, number = find_account(connection, request.address)
+        old = Status(known.status)
         if "@" in request.reason:
             raise Refused("a reason goes into the ledger, which takes no address: leave out the @", code="bad-reason")
-        result = AccountRow(account, row[4], new, row[3], row[5])
         if old is new:
-            return result
+            return known
         check_transition(old, new)
-        self._move(connection, row[6], old, new)
-        if new is Status.PURGED:
-            result = AccountRow(account, "", new, row[3], row[5])
+        self._move(connection, number, old, new)
+        result = replace(known, status=new, address="" if new is Status.PURGED else known.address)
         details = {"from": old.name.lower(), "to": new.name.lower(), "reason": request.reason}
-        outbox.note(connection, "AccountStatusChanged", request.stamp.actor, details, account)
+        outbox.note(connection, "AccountStatusChanged", request.stamp.actor, details, known.account)
         return result
 
     def replay_status(self, connection: sqlite3.Connection, account: bytes, new: Status) -> bool:
@@ -263,26 +235,33 @@ class DirectoryBook:
             "WHERE number = ?",
             (new, now_ms(), new >= Status.CANCELLED, number),
         )
+        if new >= Status.CANCELLED:
+            _cut_routes(connection, number)
         if new is Status.PURGED:
             self._bury(connection, number)
         _count(connection, old, -1)
         _count(connection, new, 1)
 
-    def _check_free(self, connection: sqlite3.Connection, address: Address, owner: Status | None) -> None:
-        """Raises Refused: `address-taken`, or `tombstone` where it once was another person's."""
-        if owner is not None and owner < Status.CANCELLED:
+    def check_free(self, connection: sqlite3.Connection, address: Address) -> None:
+        """Raises Refused: `address-taken`, or `tombstone` where it once was another person's, or a group's."""
+        owner = connection.execute(BY_KEY, (address.key,)).fetchone()
+        team = connection.execute("SELECT 1 FROM team WHERE key = ?", (address.key,)).fetchone()
+        if team is not None or (owner is not None and owner[1] < Status.CANCELLED and owner[7] != RETIRED):
             raise Refused(f"{address} is taken", code="address-taken")
-        digest = self._digest(address.key)
-        buried = connection.execute("SELECT 1 FROM tombstone WHERE digest = ?", (digest,)).fetchone()
+        buried = connection.execute("SELECT 1 FROM tombstone WHERE digest = ?", (self._digest(address.key),)).fetchone()
         if owner is not None or buried is not None:
-            raise Refused(f"{address} belonged to a cancelled account and is never given again", code="tombstone")
+            raise Refused(f"{address} belonged to another account and is never given again", code="tombstone")
+
+    def bury_address(self, connection: sqlite3.Connection, key: str) -> None:
+        """Keep the digest of an address that nobody is to have again."""
+        connection.execute("INSERT OR IGNORE INTO tombstone VALUES (?, ?)", (self._digest(key), now_ms()))
 
     def _bury(self, connection: sqlite3.Connection, account: int) -> None:
         """Keep only digests of a purged account's addresses."""
         for key, shown, domain in connection.execute(
             "SELECT key, shown, domain FROM address WHERE account = ?", (account,)
         ).fetchall():
-            connection.execute("INSERT OR IGNORE INTO tombstone VALUES (?, ?)", (self._digest(key), now_ms()))
+            self.bury_address(connection, key)
             connection.execute("DELETE FROM address WHERE key = ?", (key,))
             # Answers kept for retries name the address too; what they answered is idempotent without them.
             connection.execute("DELETE FROM receipt WHERE instr(reply, ?) > 0", (shown.encode(),))
@@ -292,14 +271,44 @@ class DirectoryBook:
         return hmac.digest(self.tombstone_key, key.encode(), "sha256")
 
 
-def _recipient(row: tuple[bytes, int, bytes, int]) -> Recipient:
-    account, status, binding, quota = row[:4]
-    if status not in RECEIVES:
-        return Recipient(RecipientVerdict.CLOSED)
-    return Recipient(RecipientVerdict.LOCAL, BindingRow(AccountId(account), binding), quota)
+def add_address(connection: sqlite3.Connection, address: Address, account: int, kind: AddressKind) -> None:
+    """A row of `address`, and the count of its domain."""
+    values = (address.key, str(address), address.domain, account, kind)
+    connection.execute("INSERT INTO address VALUES (?, ?, ?, ?, ?)", values)
+    connection.execute("UPDATE domain SET accounts = accounts + 1 WHERE name = ?", (address.domain,))
 
 
-def _after(text: str) -> str:
+def check_hosted(connection: sqlite3.Connection, domain: str) -> None:
+    """Raises Refused (`no-such-domain`)."""
+    if connection.execute("SELECT 1 FROM domain WHERE name = ?", (domain,)).fetchone() is None:
+        raise Refused(f"{domain} is not hosted here; first: bulkhead domain add TENANT {domain}", code="no-such-domain")
+
+
+def find_account(where: sqlite3.Connection | Database, text: str) -> tuple[AccountRow, int]:
+    """The account that an address of its belongs to, and its number. Raises PeerError, Refused (`no-such-address`)."""
+    values = (parse_address(text).key,)
+    row = where.first(_ROW, values) if isinstance(where, Database) else where.execute(_ROW, values).fetchone()
+    if row is None:
+        raise unknown(text)
+    return AccountRow(*row[:7]), row[7]
+
+
+def _cut_routes(connection: sqlite3.Connection, account: int) -> None:
+    """Nothing goes on from a cancelled account, and nothing is forwarded to it: its address may look alive for long."""
+    connection.execute("DELETE FROM member WHERE account = ?", (account,))
+    connection.execute("DELETE FROM forward WHERE account = ?", (account,))
+    connection.execute("UPDATE account SET forwards = 0, class = NULL WHERE number = ?", (account,))
+    to_it = "SELECT account FROM forward WHERE key IN (SELECT key FROM address WHERE account = ?)"
+    for (giver,) in connection.execute(to_it, (account,)).fetchall():
+        connection.execute(
+            "DELETE FROM forward WHERE account = ? AND key IN (SELECT key FROM address WHERE account = ?)",
+            (giver, account),
+        )
+        if connection.execute("SELECT 1 FROM forward WHERE account = ?", (giver,)).fetchone() is None:
+            connection.execute("UPDATE account SET forwards = 0 WHERE number = ?", (giver,))
+
+
+def key_behind(text: str) -> str:
     """The key that a page begins behind; what is no address is taken as it is."""
     try:
         return parse_address(text).key if text else ""
@@ -307,7 +316,7 @@ def _after(text: str) -> str:
         return text.lower()
 
 
-def _fitting(rows: list[T], sizes: list[int]) -> tuple[T, ...]:
+def fitting(rows: list[T], sizes: list[int]) -> tuple[T, ...]:
     """As many rows from the front as one message carries."""
     total = 0
     for number, size in enumerate(sizes):
@@ -324,5 +333,6 @@ def _count(connection: sqlite3.Connection, status: Status, change: int) -> None:
     )
 
 
-def _unknown(text: str) -> Refused:
+def unknown(text: str) -> Refused:
+    """Nobody has that address."""
     return Refused(f"no account has the address {text[:254]}", code="no-such-address")

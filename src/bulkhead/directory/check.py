@@ -22,6 +22,11 @@ _CONTRADICTIONS = (
      "WHERE s.n <> COALESCE((SELECT accounts FROM tally WHERE status = s.status), 0)"),
     ("SELECT 'an address of ' || domain || ' belongs to no account' FROM address "
      "WHERE account NOT IN (SELECT number FROM account)"),
+    "SELECT 'group ' || shown || ' has the address of an account' FROM team WHERE key IN (SELECT key FROM address)",
+    ("SELECT 'an account that is cancelled is in a group, or forwards' FROM account WHERE status >= 5 AND "
+     "(forwards <> 0 OR number IN (SELECT account FROM member) OR number IN (SELECT account FROM forward))"),
+    ("SELECT 'an account forwards and has no target, or has one and does not' FROM account "
+     "WHERE (forwards <> 0) <> (number IN (SELECT account FROM forward))"),
 )  # fmt: skip
 
 
@@ -49,7 +54,7 @@ def _accounts(connection: sqlite3.Connection) -> list[str]:
     problems: list[str] = []
     rows = connection.execute(
         "SELECT account.id, account.status, account.binding, address.key, address.shown "
-        "FROM account LEFT JOIN address ON address.account = account.number"
+        "FROM account LEFT JOIN address ON address.account = account.number AND address.kind = 1"
     )
     for account, status, binding, key, shown in rows:
         name = format_id("acc", account)

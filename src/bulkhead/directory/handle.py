@@ -4,11 +4,13 @@ import asyncio
 import sqlite3
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, TypeVar
 
 from bulkhead.boundary.body import BodyReader
 from bulkhead.boundary.edge import Channel
-from bulkhead.boundary.exchange import Handler
+from bulkhead.boundary.exchange import Exchange, Handler
+from bulkhead.boundary.messages import to_directory as m
 from bulkhead.boundary.messages.fields import Done, Mutation, Reply, Request
 from bulkhead.boundary.messages.to_directory import (
     PAGE_MAX,
@@ -39,16 +41,19 @@ from bulkhead.boundary.messages.to_directory import (
     ShowAccount,
     StatusPage,
 )
+from bulkhead.directory import routes, services
 from bulkhead.directory.book import DirectoryBook
 from bulkhead.directory.check import check_directory
 from bulkhead.directory.guesses import Guesses
+from bulkhead.directory.reach import Reach
 from bulkhead.directory.transitions import Status
 from bulkhead.errors import Refused
 from bulkhead.holder import backup
 from bulkhead.holder.outbox import Outbox
+from bulkhead.holder.witness import witness
 
 R = TypeVar("R", bound=Reply)
-M = TypeVar("M", bound=Mutation[Any])
+C = TypeVar("C", bound=Mutation[Any])
 
 
 @dataclass(slots=True)
@@ -56,7 +61,9 @@ class Directory:
     """What the handlers work on."""
 
     book: DirectoryBook
+    reach: Reach
     outbox: Outbox
+    exchange: Exchange
     guesses: Guesses = field(default_factory=Guesses)
     backups: backup.Backups = field(init=False)
 
@@ -66,7 +73,7 @@ def resolve_recipient(
 ) -> Recipient:
     """Where mail goes."""
     directory.guesses.require(peer)
-    found = directory.book.resolve(request.address)
+    found = directory.reach.resolve(request.address)
     if found.verdict == RecipientVerdict.NO_SUCH_ADDRESS:
         directory.guesses.count(peer)
     return found
@@ -130,6 +137,53 @@ async def set_account_status(
     return row
 
 
+def search_accounts(directory: Directory, _: Channel, request: m.SearchAccounts, __: BodyReader | None) -> AccountPage:
+    """Accounts whose address begins so."""
+    limit = min(request.limit, m.SEARCH_MAX)
+    return AccountPage(directory.book.search(request.prefix, request.after, limit))
+
+
+async def set_forward(directory: Directory, _: Channel, request: m.SetForward, __: BodyReader | None) -> Done:
+    """Mail goes on to others once the ledger has it."""
+    book = directory.book
+    earlier = await book.database.answered(request)
+    if earlier is not None:
+        return earlier
+    account, targets = routes.check_forward(book.database, request)
+    details: dict[str, str | int | bool | None] = {"targets": len(targets), "keep": request.keep}
+    await witness(directory.exchange, request.stamp, "ForwardChanged", details, account.account)
+    return await _change(directory, request, partial(routes.set_forward, book, targets=targets))
+
+
+def list_groups(directory: Directory, _: Channel, request: m.ListGroups, __: BodyReader | None) -> m.GroupPage:
+    """One page of groups."""
+    return m.GroupPage(routes.groups(directory.book.database, request.after, min(request.limit, PAGE_MAX)))
+
+
+def show_group(directory: Directory, _: Channel, request: m.ShowGroup, __: BodyReader | None) -> m.Members:
+    """Who is in it."""
+    return routes.members(directory.book.database, request.address)
+
+
+def show_routes(directory: Directory, _: Channel, request: m.ShowRoutes, __: BodyReader | None) -> m.Routes:
+    """Aliases, groups, forwards."""
+    return routes.routes(directory.book.database, request.address)
+
+
+def list_classes(directory: Directory, _: Channel, __: m.ListClasses, ___: BodyReader | None) -> m.ClassList:
+    """Every class of service."""
+    return m.ClassList(services.classes(directory.book.database))
+
+
+def _changing(work: Callable[[DirectoryBook, sqlite3.Connection, Any], Any]) -> Handler:
+    """The handler of a change that one transaction makes."""
+
+    async def handle(directory: Directory, _: Channel, request: Any, __: BodyReader | None) -> Any:
+        return await _change(directory, request, partial(work, directory.book))
+
+    return handle
+
+
 def count_accounts(directory: Directory, _: Channel, __: CountAccounts, ___: BodyReader | None) -> AccountCounts:
     """Accounts by status."""
     return directory.book.counts()
@@ -145,7 +199,7 @@ async def check(directory: Directory, _: Channel, __: CheckDirectory, ___: BodyR
     return await asyncio.to_thread(check_directory, directory.book.database.path)
 
 
-async def _change(directory: Directory, request: M, work: Callable[[sqlite3.Connection, M], R]) -> R:
+async def _change(directory: Directory, request: C, work: Callable[[sqlite3.Connection, C], R]) -> R:
     """What `work` gives for the request, once durable; the ledger hears of it."""
 
     def change(connection: sqlite3.Connection) -> R:
@@ -170,5 +224,20 @@ HANDLERS: Mapping[type[Request[Any]], Handler] = {
     CountAccounts: count_accounts,
     CheckDirectory: check,
     ListStatuses: list_statuses,
+    m.AddAlias: _changing(routes.add_alias),
+    m.RemoveAlias: _changing(routes.remove_alias),
+    m.SetForward: set_forward,
+    m.SetServices: _changing(services.set_services),
+    m.SetQuota: _changing(services.set_quota),
+    m.DefineClass: _changing(services.define_class),
+    m.ListClasses: list_classes,
+    m.SetClass: _changing(services.set_class),
+    m.AddGroup: _changing(routes.add_group),
+    m.SetMember: _changing(routes.set_member),
+    m.RemoveGroup: _changing(routes.remove_group),
+    m.ListGroups: list_groups,
+    m.ShowGroup: show_group,
+    m.ShowRoutes: show_routes,
+    m.SearchAccounts: search_accounts,
     **backup.handlers(BeginBackup, ReadBackup, EscrowKeys),
 }

@@ -9,6 +9,7 @@ from bulkhead.directory.book import DirectoryBook
 from bulkhead.directory.create import DECOY, TOMBSTONE
 from bulkhead.directory.guesses import UNKNOWN_PER_MINUTE, Guesses
 from bulkhead.directory.handle import HANDLERS, Directory
+from bulkhead.directory.reach import Reach
 from bulkhead.directory.schema import DATABASE, MIGRATIONS
 from bulkhead.errors import ConfigError, PeerError
 from bulkhead.holder.backup import of_database
@@ -27,7 +28,7 @@ class DirectoryService:
     async def reload(self, settings: Mapping[str, Any]) -> None:
         """New default quota, postmaster and limit of guesses."""
         quota, postmaster = _settings(settings)
-        self._directory.book.default_quota, self._directory.book.postmaster = quota, postmaster
+        self._directory.book.default_quota, self._directory.reach.postmaster = quota, postmaster
         self._directory.guesses.limit = _unknown(settings)
 
     async def stop(self) -> None:
@@ -43,10 +44,14 @@ async def start(host: Host) -> Service:
     quota, postmaster = _settings(host.settings)
     database = Database(Path(DATABASE), MIGRATIONS, secure_delete=True)
     pinned = host.settings.get("pinned", {}).get("binding_key", "")
-    book = DirectoryBook(
-        database, keys.current(DECOY)[1], keys.current(TOMBSTONE)[1], quota, postmaster, host.tenant, pinned
+    book = DirectoryBook(database, keys.current(DECOY)[1], keys.current(TOMBSTONE)[1], quota, host.tenant, pinned)
+    directory = Directory(
+        book,
+        Reach(database, postmaster),
+        Outbox(database, host.exchange),
+        host.exchange,
+        Guesses(_unknown(host.settings)),
     )
-    directory = Directory(book, Outbox(database, host.exchange), Guesses(_unknown(host.settings)))
     directory.backups = of_database(host, database, keys)
     host.exchange.serve(directory, HANDLERS)
     return DirectoryService(directory)

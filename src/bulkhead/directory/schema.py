@@ -1,8 +1,27 @@
 """The tables of directory.sqlite. Counts are kept with each change, so that asking for them reads a few rows."""
 
+from enum import IntEnum
+
 from bulkhead.holder import outbox
 
 DATABASE = "directory.sqlite"
+
+
+class AddressKind(IntEnum):
+    """address.kind."""
+
+    MAIN = 1  # the account's own, by which it logs in
+    ALIAS = 2
+    RETIRED = 3  # was an alias: reaches nobody, and stays this account's
+
+
+class Forwarding(IntEnum):
+    """account.forwards."""
+
+    NONE = 0
+    WITH_COPY = 1
+    WITHOUT_COPY = 2
+
 
 _FIRST = f"""
 CREATE TABLE domain (
@@ -26,4 +45,29 @@ CREATE TABLE tally (status INTEGER PRIMARY KEY, accounts INTEGER NOT NULL);
 # account.binding is NULL once cancelled: nothing is sealed to that key any more.
 # tombstone.digest: HMAC-SHA256(tombstone key, address key), of purged accounts.
 
-MIGRATIONS: tuple[str, ...] = (_FIRST,)
+_ROUTES = """
+ALTER TABLE address ADD COLUMN kind INTEGER NOT NULL DEFAULT 1; -- AddressKind
+ALTER TABLE account ADD COLUMN closed INTEGER NOT NULL DEFAULT 0; -- bits of Service that are switched off
+ALTER TABLE account ADD COLUMN forwards INTEGER NOT NULL DEFAULT 0; -- Forwarding
+ALTER TABLE account ADD COLUMN class TEXT REFERENCES class;      -- NULL: none
+CREATE INDEX account_class ON account (class) WHERE class IS NOT NULL;
+CREATE TABLE class (
+    name TEXT PRIMARY KEY, quota INTEGER NOT NULL, closed INTEGER NOT NULL,
+    aliases INTEGER NOT NULL, forwards INTEGER NOT NULL     -- how many at most
+) WITHOUT ROWID;
+CREATE TABLE team (                                         -- an address that reaches several accounts
+    key TEXT PRIMARY KEY, shown TEXT NOT NULL, domain TEXT NOT NULL REFERENCES domain, created INTEGER NOT NULL
+) WITHOUT ROWID;
+CREATE TABLE member (
+    team TEXT NOT NULL REFERENCES team ON DELETE CASCADE, account INTEGER NOT NULL REFERENCES account,
+    PRIMARY KEY (team, account)
+) WITHOUT ROWID;
+CREATE INDEX member_account ON member (account);
+CREATE TABLE forward (
+    account INTEGER NOT NULL REFERENCES account, key TEXT NOT NULL, shown TEXT NOT NULL,
+    PRIMARY KEY (account, key)
+) WITHOUT ROWID;
+CREATE INDEX forward_key ON forward (key)
+"""
+
+MIGRATIONS: tuple[str, ...] = (_FIRST, _ROUTES)

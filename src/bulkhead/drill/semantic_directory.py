@@ -25,7 +25,7 @@ from bulkhead.drill.in_bare_cell import Finding, SemanticAct, probes_of
 from bulkhead.drill.semantic import Column
 from bulkhead.errors import Error
 from bulkhead.gate.delivery import Sealer, deliver
-from bulkhead.gate.recipients import Domestic, find_recipient
+from bulkhead.gate.recipients import Domestic, find_recipients
 from bulkhead.identifiers import TenantId, new_id, parse_address, parse_domain
 from bulkhead.records.mailbox import Binding, VerifiedBinding, sign_binding
 from bulkhead.records.seed import MailboxSeed, new_secret
@@ -60,10 +60,10 @@ async def arrives(cell: BareCell, gate: str, address: str, sealer: Sealer) -> bo
     exchange = cell.exchanges[gate]
     domestic = Domestic(exchange, sealer, parse_domain(f"mx.{cell.domain}"))
     try:
-        binding = await find_recipient(domestic, parse_address(address), 100)
-        if binding is None:
+        bindings = await find_recipients(domestic, parse_address(address), 100)
+        if not bindings:
             return False
-        await deliver(exchange, sealer, [binding], letter(), int(time.time()), actor=gate)
+        await deliver(exchange, sealer, bindings, letter(), int(time.time()), actor=gate)
     except (Error, ValueError):
         return False
     return True

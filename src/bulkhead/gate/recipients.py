@@ -1,7 +1,7 @@
 """What a server decides about a recipient: ours and open, ours and not, or someone else's; and the loop check."""
 
 import ipaddress
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import lru_cache
@@ -9,14 +9,14 @@ from time import time
 
 from bulkhead.boundary.exchange import Exchange
 from bulkhead.boundary.messages.to_directory import BindingRow, RecipientVerdict, ResolveRecipient
-from bulkhead.boundary.messages.to_store import CheckRoom
-from bulkhead.errors import IntegrityError
+from bulkhead.boundary.messages.to_store import COPIES_MAX, CheckRoom
+from bulkhead.errors import IntegrityError, Refused
 from bulkhead.gate.connection import Connection
 from bulkhead.gate.delivery import Sealer
 from bulkhead.gate.pace import SourceRates
 from bulkhead.gate.smtp import Rejection
 from bulkhead.identifiers import Address, DomainName
-from bulkhead.wire.smtp_codes import Code, Reply, Status, reply
+from bulkhead.wire.smtp_codes import TOO_MANY_RECIPIENTS, Code, Reply, Status, reply
 from bulkhead.wire.trace import received_field, transmission_type
 
 HOPS_MAX = 50  # Received fields before a message is taken for a loop (RFC 5321 section 6.3)
@@ -24,6 +24,7 @@ NO_SUCH_MAILBOX = reply(Code.MAILBOX_UNAVAILABLE, Status.NO_SUCH_MAILBOX, "No su
 NO_RELAY = reply(Code.MAILBOX_UNAVAILABLE, Status.NOT_AUTHORISED, "Mail for that domain is not taken here")
 CLOSED = reply(Code.MAILBOX_UNAVAILABLE, Status.MAILBOX_DISABLED, "Mailbox does not take mail")
 UNVERIFIED = reply(Code.LOCAL_ERROR, Status.SYSTEM_BUSY, "Recipient cannot be verified now; try again later")
+MEMBER_FULL = reply(Code.MAILBOX_BUSY, "4.2.2", "A mailbox that this address leads to is full; try again later")
 LOOP = reply(Code.TRANSACTION_FAILED, "5.4.6", "Too many hops: this message goes in circles")
 _VERDICTS: dict[int, Reply] = {RecipientVerdict.CLOSED: CLOSED, RecipientVerdict.NO_SUCH_ADDRESS: NO_SUCH_MAILBOX}
 
@@ -39,24 +40,45 @@ class Domestic:
     rates: SourceRates = field(default_factory=SourceRates)
 
 
-async def find_recipient(domestic: Domestic, address: Address | None, size: int) -> BindingRow | None:
-    """The mailbox of a local recipient, with room and a key that keyring signed; None for another's domain.
+async def find_recipients(domestic: Domestic, address: Address | None, size: int) -> tuple[BindingRow, ...]:
+    """The mailboxes of a local recipient, each with room and a key that keyring signed; none for another's domain.
 
+    More than one where it is a group, or forwards: all of them have room, or the recipient is refused for now, since
+    what is accepted is owed to each.
     address: None is <Postmaster> without a domain, which means ours (RFC 5321 section 4.5.1). size: octets announced.
     Raises Rejection with the reply, or Refused and TemporaryFailure from the holders.
     """
     text = "postmaster" if address is None else str(address)
     found = await domestic.exchange.to("directory").call(ResolveRecipient(text))
     if found.verdict == RecipientVerdict.NOT_OURS:
-        return None
+        return ()
     if found.verdict != RecipientVerdict.LOCAL or found.binding is None:
         raise Rejection(_VERDICTS.get(found.verdict, NO_SUCH_MAILBOX))
+    bindings = (found.binding, *found.others)
+    for binding in bindings:
+        try:
+            domestic.sealer.verify(binding)
+        except IntegrityError:
+            raise Rejection(UNVERIFIED) from None
+        await _check_room(domestic, binding, size, alone=len(bindings) == 1)
+    return bindings
+
+
+async def _check_room(domestic: Domestic, binding: BindingRow, size: int, *, alone: bool) -> None:
     try:
-        domestic.sealer.verify(found.binding)
-    except IntegrityError:
-        raise Rejection(UNVERIFIED) from None
-    await domestic.exchange.to("store").call(CheckRoom(found.binding.account, size))
-    return found.binding
+        await domestic.exchange.to("store").call(CheckRoom(binding.account, size))
+    except Refused:
+        if alone:
+            raise
+        raise Rejection(MEMBER_FULL) from None
+
+
+def add_recipients(known: dict[bytes, BindingRow], found: Sequence[BindingRow]) -> None:
+    """Take them into a transaction, each account once. Raises Rejection where one delivery does not take so many."""
+    together = known | {binding.account: binding for binding in found}
+    if len(together) > COPIES_MAX:
+        raise Rejection(TOO_MANY_RECIPIENTS)
+    known.update(together)
 
 
 def trace_of(

@@ -3,16 +3,23 @@
 import secrets
 
 from bulkhead.boundary.messages.to_directory import BindingRow
-from bulkhead.boundary.messages.to_store import COPIES_MAX
 from bulkhead.gate.connection import Connection
 from bulkhead.gate.delivery import deliver
 from bulkhead.gate.message import MessageText
-from bulkhead.gate.recipients import NO_RELAY, NO_SUCH_MAILBOX, Domestic, find_recipient, refuse_loop, trace_of
+from bulkhead.gate.recipients import (
+    NO_RELAY,
+    NO_SUCH_MAILBOX,
+    Domestic,
+    add_recipients,
+    find_recipients,
+    refuse_loop,
+    trace_of,
+)
 from bulkhead.gate.serve import source_key
 from bulkhead.gate.smtp import Rejection
 from bulkhead.identifiers import Address
 from bulkhead.wire.sasl import Credentials
-from bulkhead.wire.smtp_codes import AUTH_INVALID, TOO_MANY_RECIPIENTS, Code, reply
+from bulkhead.wire.smtp_codes import AUTH_INVALID, Code, reply
 from bulkhead.wire.smtp_events import MailFrom, RcptTo
 from bulkhead.wire.trace import return_path_field
 
@@ -56,17 +63,15 @@ class MxPolicy:
         if not self._rates.unknown.left(self._source) or not self._rates.recipients.take(self._source):
             raise Rejection(TOO_MANY_NAMED)
         try:
-            binding = await find_recipient(self._domestic, event.address, self._size)
+            bindings = await find_recipients(self._domestic, event.address, self._size)
         except Rejection as rejection:
             if rejection.reply is NO_SUCH_MAILBOX:
                 self._guessed()
             raise
-        if binding is None:
+        if not bindings:
             raise Rejection(NO_RELAY)
-        if len(self._recipients) >= COPIES_MAX and binding.account not in self._recipients:
-            raise Rejection(TOO_MANY_RECIPIENTS)
+        add_recipients(self._recipients, bindings)
         self._addresses.append(event.address)
-        self._recipients[binding.account] = binding
 
     def _guessed(self) -> None:
         """Count an unknown recipient. Raises Rejection, which ends the session, past UNKNOWN_MAX."""

@@ -9,13 +9,13 @@ from bulkhead.boundary.messages.fields import AccountId
 from bulkhead.boundary.messages.to_auth import Scope
 from bulkhead.boundary.messages.to_directory import BindingRow, CheckSender
 from bulkhead.boundary.messages.to_keyring import EndSession, Session
-from bulkhead.boundary.messages.to_store import COPIES_MAX, CheckRoom
+from bulkhead.boundary.messages.to_store import CheckRoom
 from bulkhead.errors import TemporaryFailure
 from bulkhead.gate.connection import Connection
 from bulkhead.gate.delivery import deliver
 from bulkhead.gate.login import log_in
 from bulkhead.gate.message import MessageText, run_aside
-from bulkhead.gate.recipients import Domestic, find_recipient, refuse_loop, trace_of
+from bulkhead.gate.recipients import Domestic, add_recipients, find_recipients, refuse_loop, trace_of
 from bulkhead.gate.smtp import Rejection
 from bulkhead.identifiers import Address, new_id
 from bulkhead.submit.confirm import confirm
@@ -23,7 +23,7 @@ from bulkhead.submit.outbound import OutboundSealer
 from bulkhead.submit.sessions import Logins
 from bulkhead.wire.header import scan_fields
 from bulkhead.wire.sasl import Credentials
-from bulkhead.wire.smtp_codes import AUTH_INVALID, TOO_MANY_RECIPIENTS, Code, Status, reply
+from bulkhead.wire.smtp_codes import AUTH_INVALID, Code, Status, reply
 from bulkhead.wire.smtp_events import MailFrom, RcptTo
 from bulkhead.wire.smtp_notify import Notify, Wish
 from bulkhead.wire.trace import format_date, return_path_field
@@ -72,11 +72,9 @@ class SubmitPolicy:
         """Local ones by their mailbox, all others by the queue."""
         size = 0 if self._mail is None else self._mail.size or 0
         address, wish = event.address, event.wish
-        binding = await find_recipient(self._domestic, address, size)
-        if binding is not None:
-            if len(self._local) >= COPIES_MAX and binding.account not in self._local:
-                raise Rejection(TOO_MANY_RECIPIENTS)
-            self._local[binding.account] = binding
+        bindings = await find_recipients(self._domestic, address, size)
+        if bindings:
+            add_recipients(self._local, bindings)
             if address is not None and wish.notify.wants(Notify.SUCCESS):
                 self._confirmed[str(address)] = address, wish
         elif address is not None:

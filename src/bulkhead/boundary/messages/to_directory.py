@@ -24,6 +24,13 @@ BindingRecord = Annotated[bytes, Meta(min_length=1, max_length=512)]
 PAGE_MAX = 1000  # rows of one listing
 STATUSES_MAX = 4096  # rows of one page of statuses
 STATUS_BYTES = 25
+MEMBERS_MAX = 100  # accounts of a group: what one delivery takes
+FORWARDS_MAX = 20  # addresses that one account forwards to
+ALIASES_MAX = 200  # addresses of one account beside its own
+GROUPS_SHOWN = 100
+CLASSES_MAX = 200
+SEARCH_MAX = 100  # rows of one search
+ClassName = Annotated[str, Meta(max_length=32)]
 
 
 class BindingRow(Reply, frozen=True):
@@ -34,11 +41,15 @@ class BindingRow(Reply, frozen=True):
 
 
 class Recipient(Reply, frozen=True):
-    """Where mail for an address goes. `verdict` is a RecipientVerdict; a binding only for a local mailbox."""
+    """Where mail for an address goes. `verdict` is a RecipientVerdict; a binding only for a local mailbox.
+
+    others: further mailboxes of a group, or of those that an account forwards to.
+    """
 
     verdict: U8
     binding: BindingRow | None = None
     quota_bytes: U63 = 0
+    others: Annotated[tuple[BindingRow, ...], Meta(max_length=MEMBERS_MAX)] = ()
 
 
 class RecipientVerdict:
@@ -131,14 +142,25 @@ class AccountStatus:
     PURGED = 6
 
 
+class Service:
+    """Bits of what may be switched off by account."""
+
+    LOGIN = 1
+    RECEIVE = 2
+    SEND = 4
+    ALL = 7
+
+
 class AccountRow(Reply, frozen=True):
-    """One account as directory knows it."""
+    """One account as directory knows it. closed: bits of Service that are switched off."""
 
     account: AccountId
     address: AddressText
     status: U8
     quota_bytes: U63
     created: Millis
+    closed: U8 = 0
+    class_name: ClassName = ""
 
 
 class AccountPage(Reply, frozen=True):
@@ -222,3 +244,162 @@ class ReadBackup(ReadBackupBase, frozen=True, tag=31):
 
 class EscrowKeys(EscrowKeysBase, frozen=True, tag=32):
     """`directory`'s key set, sealed to both recovery keys, for a restore elsewhere."""
+
+
+class AddAlias(Mutation[Done], frozen=True, tag=40):
+    """Another address of an account: mail reaches it, and it may send under it; nobody logs in by it.
+
+    Refused: `no-such-address`, `no-such-domain`, `address-taken`, `tombstone`, `full`.
+    """
+
+    address: AddressText
+    alias: AddressText
+
+
+class RemoveAlias(Mutation[Done], frozen=True, tag=41):
+    """The alias reaches nobody from now on, and stays reserved for its account. Refused: `no-such-address`."""
+
+    alias: AddressText
+
+
+class SetForward(Mutation[Done], frozen=True, tag=42):
+    """Where an account's mail goes besides, in this tenant; none ends it. keep: whether the account has a copy, too.
+
+    In the ledger before it takes effect. Refused: `no-such-address`, `not-ours`, `full`.
+    """
+
+    address: AddressText
+    targets: Annotated[tuple[AddressText, ...], Meta(max_length=FORWARDS_MAX)]
+    keep: bool = True
+
+
+class SetServices(Mutation[AccountRow], frozen=True, tag=43):
+    """Switch services of an account off and on. closed: bits of Service.
+
+    Refused: `no-such-address`, `no-such-status`.
+    """
+
+    address: AddressText
+    closed: U8
+    reason: Text
+
+
+class SetQuota(Mutation[AccountRow], frozen=True, tag=44):
+    """An account's quota, octets; store has its own. Refused: `no-such-address`."""
+
+    address: AddressText
+    quota_bytes: U63
+
+
+class ClassRow(Reply, frozen=True):
+    """A class of service. closed: bits of Service that are off. aliases, forwards: how many at most."""
+
+    name: ClassName
+    quota_bytes: U63
+    closed: U8
+    aliases: Annotated[int, Meta(ge=0, le=ALIASES_MAX)]
+    forwards: Annotated[int, Meta(ge=0, le=FORWARDS_MAX)]
+    accounts: U63 = 0
+
+
+class DefineClass(Mutation[Done], frozen=True, tag=45):
+    """Make a class of service or change it. Accounts that have it follow when they are given it again."""
+
+    row: ClassRow
+
+
+class ClassList(Reply, frozen=True):
+    """Classes by name."""
+
+    rows: Annotated[tuple[ClassRow, ...], Meta(max_length=CLASSES_MAX)]
+
+
+class ListClasses(Request[ClassList], frozen=True, tag=46):
+    """Every class, with how many accounts have it."""
+
+
+class SetClass(Mutation[AccountRow], frozen=True, tag=47):
+    """Give an account a class of service: quota and switches follow. Refused: `no-such-address`, `no-such-class`."""
+
+    address: AddressText
+    class_name: ClassName
+
+
+class AddGroup(Mutation[Done], frozen=True, tag=48):
+    """An address that reaches several accounts, at first none.
+
+    Refused: `no-such-domain`, `address-taken`, `tombstone`.
+    """
+
+    address: AddressText
+
+
+class SetMember(Mutation[Done], frozen=True, tag=49):
+    """Put an account into a group, or take it out. Refused: `no-such-group`, `no-such-address`, `full`."""
+
+    group: AddressText
+    address: AddressText
+    member: bool = True
+
+
+class RemoveGroup(Mutation[Done], frozen=True, tag=50):
+    """The group is gone, and its address reserved for ever. Refused: `no-such-group`."""
+
+    address: AddressText
+
+
+class GroupRow(Reply, frozen=True):
+    """A group, with how many accounts it reaches."""
+
+    address: AddressText
+    members: U16
+    created: Millis
+
+
+class GroupPage(Reply, frozen=True):
+    """Groups in order of address."""
+
+    rows: Annotated[tuple[GroupRow, ...], Meta(max_length=PAGE_MAX)]
+
+
+class ListGroups(Request[GroupPage], frozen=True, tag=51):
+    """Groups in order of address after `after`."""
+
+    after: AddressText = ""
+    limit: U16 = PAGE_MAX
+
+
+class Members(Reply, frozen=True):
+    """Addresses of a group's members, in order."""
+
+    addresses: Annotated[tuple[AddressText, ...], Meta(max_length=MEMBERS_MAX)]
+
+
+class ShowGroup(Request[Members], frozen=True, tag=52):
+    """Who is in a group. Refused: `no-such-group`."""
+
+    address: AddressText
+
+
+class Routes(Reply, frozen=True):
+    """Every way by which mail reaches an account, and where it goes on to. groups: the first ones by address."""
+
+    aliases: Annotated[tuple[AddressText, ...], Meta(max_length=ALIASES_MAX)]
+    retired: Annotated[tuple[AddressText, ...], Meta(max_length=ALIASES_MAX)]
+    groups: Annotated[tuple[AddressText, ...], Meta(max_length=GROUPS_SHOWN)]
+    forwards: Annotated[tuple[AddressText, ...], Meta(max_length=FORWARDS_MAX)]
+    keep: bool
+
+
+class ShowRoutes(Request[Routes], frozen=True, tag=53):
+    """Aliases, groups and forwards of an account. Refused: `no-such-address`."""
+
+    address: AddressText
+
+
+class SearchAccounts(Request[AccountPage], frozen=True, tag=54):
+    """Accounts whose own address begins with `prefix`, in order after `after`; at most `limit`, 100 at most."""
+
+    prefix: AddressText
+    after: AddressText = ""
+    limit: U16 = SEARCH_MAX

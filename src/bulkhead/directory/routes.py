@@ -1,0 +1,202 @@
+"""Aliases, groups and forwards: the other ways by which mail reaches an account.
+
+An address belongs to one account or one group for ever: an alias that is removed stays its account's, and a group's
+address is buried. Members and targets are accounts of this tenant; what leads on from a target is not followed.
+Changes run on the writer's connection.
+"""
+
+import sqlite3
+from collections.abc import Sequence
+
+from bulkhead.boundary.messages.fields import Done
+from bulkhead.boundary.messages.to_directory import (
+    ALIASES_MAX,
+    FORWARDS_MAX,
+    GROUPS_SHOWN,
+    MEMBERS_MAX,
+    AccountRow,
+    AddAlias,
+    AddGroup,
+    GroupRow,
+    Members,
+    RemoveAlias,
+    RemoveGroup,
+    Routes,
+    SetForward,
+    SetMember,
+)
+from bulkhead.directory.book import DirectoryBook, add_address, check_hosted, find_account, fitting, key_behind, now_ms
+from bulkhead.directory.reach import BY_KEY
+from bulkhead.directory.schema import AddressKind, Forwarding
+from bulkhead.directory.transitions import Status
+from bulkhead.errors import Refused
+from bulkhead.holder import outbox
+from bulkhead.holder.database import Database
+from bulkhead.identifiers import parse_address
+
+_KINDS = "SELECT shown FROM address WHERE account = ? AND kind = ? ORDER BY key LIMIT ?"
+
+
+def add_alias(book: DirectoryBook, connection: sqlite3.Connection, request: AddAlias) -> Done:
+    """Another address of an account; one that it has stays. Raises PeerError, Refused."""
+    alias = parse_address(request.alias)
+    account, number = _living(connection, request.address)
+    check_hosted(connection, alias.domain)
+    known = connection.execute(BY_KEY, (alias.key,)).fetchone()
+    if known is not None and known[6] == number and known[7] != AddressKind.RETIRED:
+        return Done()
+    _check_room(connection, account, number)
+    if known is not None and known[6] == number:
+        values = (AddressKind.ALIAS, str(alias), alias.key)
+        connection.execute("UPDATE address SET kind = ?, shown = ? WHERE key = ?", values)
+    else:
+        book.check_free(connection, alias)
+        add_address(connection, alias, number, AddressKind.ALIAS)
+    outbox.note(connection, "AddressAdded", request.stamp.actor, {"domain": alias.domain}, account.account)
+    return Done()
+
+
+def remove_alias(book: DirectoryBook, connection: sqlite3.Connection, request: RemoveAlias) -> Done:
+    """It reaches nobody, and stays reserved. Raises Refused (`no-such-address`)."""
+    alias = parse_address(request.alias)
+    known = connection.execute(BY_KEY, (alias.key,)).fetchone()
+    if known is None or known[7] == AddressKind.MAIN:
+        raise Refused(f"{request.alias} is no alias", code="no-such-address")
+    if known[7] == AddressKind.ALIAS:
+        connection.execute("UPDATE address SET kind = ? WHERE key = ?", (AddressKind.RETIRED, alias.key))
+        connection.execute("DELETE FROM forward WHERE key = ?", (alias.key,))
+        connection.execute(
+            "UPDATE account SET forwards = 0 WHERE forwards <> 0 AND number NOT IN (SELECT account FROM forward)"
+        )
+        outbox.note(connection, "AddressRetired", request.stamp.actor, {"domain": alias.domain}, known[0])
+    return Done()
+
+
+def check_forward(database: Database, request: SetForward) -> tuple[AccountRow, dict[str, str]]:
+    """The account and its targets by key, before the ledger is told. Raises PeerError, Refused."""
+    targets = {parse_address(target).key: str(parse_address(target)) for target in request.targets}
+    account, number = _living(database, request.address)
+    row = database.first("SELECT forwards FROM class WHERE name = ?", (account.class_name,))
+    most = FORWARDS_MAX if row is None else row[0]
+    if len(targets) > most:
+        raise Refused(f"the account may forward to {most} addresses", code="full")
+    for key, shown in targets.items():
+        target = database.first(BY_KEY, (key,))
+        if target is None or target[7] == AddressKind.RETIRED or target[1] >= Status.CANCELLED:
+            raise Refused(f"{shown} is no account of this tenant", code="not-ours")
+        if target[6] == number:
+            raise Refused(f"{shown} is the account itself", code="not-ours")
+    return account, targets
+
+
+def set_forward(_: DirectoryBook, connection: sqlite3.Connection, request: SetForward, targets: dict[str, str]) -> Done:
+    """The targets that check_forward gave."""
+    number = _living(connection, request.address)[1]
+    connection.execute("DELETE FROM forward WHERE account = ?", (number,))
+    connection.executemany("INSERT INTO forward VALUES (?, ?, ?)", [(number, *target) for target in targets.items()])
+    how = Forwarding.NONE if not targets else Forwarding.WITH_COPY if request.keep else Forwarding.WITHOUT_COPY
+    connection.execute("UPDATE account SET forwards = ?, changed = ? WHERE number = ?", (how, now_ms(), number))
+    return Done()
+
+
+def add_group(book: DirectoryBook, connection: sqlite3.Connection, request: AddGroup) -> Done:
+    """An address with no member yet; one that is there stays. Raises PeerError, Refused."""
+    address = parse_address(request.address)
+    check_hosted(connection, address.domain)
+    if connection.execute("SELECT 1 FROM team WHERE key = ?", (address.key,)).fetchone() is not None:
+        return Done()
+    book.check_free(connection, address)
+    connection.execute("INSERT INTO team VALUES (?, ?, ?, ?)", (address.key, str(address), address.domain, now_ms()))
+    outbox.note(connection, "GroupChanged", request.stamp.actor, {"domain": address.domain, "what": "added"})
+    return Done()
+
+
+def set_member(_: DirectoryBook, connection: sqlite3.Connection, request: SetMember) -> Done:
+    """In or out. Raises PeerError, Refused."""
+    key = _group(connection, request.group)
+    account, number = _living(connection, request.address)
+    if not request.member:
+        changed = connection.execute("DELETE FROM member WHERE team = ? AND account = ?", (key, number))
+    else:
+        (members,) = connection.execute("SELECT count(*) FROM member WHERE team = ?", (key,)).fetchone()
+        if members >= MEMBERS_MAX:
+            raise Refused(f"a group has {MEMBERS_MAX} members at most; larger ones are for a list server", code="full")
+        changed = connection.execute("INSERT OR IGNORE INTO member VALUES (?, ?)", (key, number))
+    if changed.rowcount:
+        what = "joined" if request.member else "left"
+        details = {"domain": key.rpartition("@")[2], "what": what}
+        outbox.note(connection, "GroupChanged", request.stamp.actor, details, account.account)
+    return Done()
+
+
+def remove_group(book: DirectoryBook, connection: sqlite3.Connection, request: RemoveGroup) -> Done:
+    """Its members are out, and nobody has its address again. Raises PeerError, Refused."""
+    key = _group(connection, request.address)
+    connection.execute("DELETE FROM team WHERE key = ?", (key,))
+    book.bury_address(connection, key)
+    details = {"domain": key.rpartition("@")[2], "what": "removed"}
+    outbox.note(connection, "GroupChanged", request.stamp.actor, details)
+    return Done()
+
+
+def groups(database: Database, after: str, limit: int) -> tuple[GroupRow, ...]:
+    """Rows of one page."""
+    rows = database.read(
+        "SELECT shown, (SELECT count(*) FROM member WHERE team = team.key), created FROM team "
+        "WHERE key > ? ORDER BY key LIMIT ?",
+        (key_behind(after), limit),
+    )
+    return fitting([GroupRow(*row) for row in rows], [len(row[0].encode()) for row in rows])
+
+
+def members(database: Database, text: str) -> Members:
+    """Addresses of a group's members. Raises Refused (`no-such-group`)."""
+    rows = database.read(
+        "SELECT address.shown FROM member JOIN address ON address.account = member.account AND address.kind = 1 "
+        "WHERE member.team = ? ORDER BY address.key",
+        (_group(database, text),),
+    )
+    return Members(tuple(shown for (shown,) in rows))
+
+
+def routes(database: Database, text: str) -> Routes:
+    """Every way to an account and from it. Raises Refused (`no-such-address`)."""
+    _, number = find_account(database, text)
+    in_groups = database.read(
+        "SELECT team.shown FROM member JOIN team ON team.key = member.team WHERE member.account = ? "
+        "ORDER BY team.key LIMIT ?",
+        (number, GROUPS_SHOWN),
+    )
+    targets = database.read("SELECT shown FROM forward WHERE account = ? ORDER BY key", (number,))
+    (how,) = database.first("SELECT forwards FROM account WHERE number = ?", (number,))
+    aliases, retired = (
+        database.read(_KINDS, (number, kind, ALIASES_MAX)) for kind in (AddressKind.ALIAS, AddressKind.RETIRED)
+    )
+    return Routes(_texts(aliases), _texts(retired), _texts(in_groups), _texts(targets), how != Forwarding.WITHOUT_COPY)
+
+
+def _texts(rows: Sequence[tuple[str]]) -> tuple[str, ...]:
+    return tuple(text for (text,) in rows)
+
+
+def _living(where: sqlite3.Connection | Database, text: str) -> tuple[AccountRow, int]:
+    account, number = find_account(where, text)
+    if account.status >= Status.CANCELLED:
+        raise Refused(f"{text} is cancelled for ever", code="no-such-transition")
+    return account, number
+
+
+def _group(where: sqlite3.Connection | Database, text: str) -> str:
+    key = parse_address(text).key
+    found = where.first if isinstance(where, Database) else lambda *query: where.execute(*query).fetchone()
+    if found("SELECT 1 FROM team WHERE key = ?", (key,)) is None:
+        raise Refused(f"{text} is no group", code="no-such-group")
+    return key
+
+
+def _check_room(connection: sqlite3.Connection, account: AccountRow, number: int) -> None:
+    row = connection.execute("SELECT aliases FROM class WHERE name = ?", (account.class_name,)).fetchone()
+    most = ALIASES_MAX if row is None else row[0]
+    (has,) = connection.execute("SELECT count(*) FROM address WHERE account = ? AND kind <> 1", (number,)).fetchone()
+    if has >= most:
+        raise Refused(f"the account has {has} aliases, removed ones counted; {most} is the most", code="full")

@@ -1,0 +1,98 @@
+"""Aliases, groups, forwards and switches in a running cell: mail by SMTP, logins by IMAP."""
+
+import imaplib
+import smtplib
+import ssl
+import time
+
+import pytest
+from tests.cli.conftest import Live
+
+from bulkhead.config import load_installation
+from bulkhead.demo.endpoints import Endpoint, endpoints_of
+
+pytestmark = pytest.mark.timeout(120)
+PASSWORD = "correct horse battery"
+A, B, TEAM, ALIAS = "routes-a@kddi.example", "routes-b@kddi.example", "routes@kddi.example", "routes-x@kddi.example"
+
+
+def _endpoint(live: Live) -> Endpoint:
+    return endpoints_of(load_installation(live.directory))["kddi"]
+
+
+def _imap(live: Live) -> imaplib.IMAP4_SSL:
+    endpoint, context = _endpoint(live), ssl.create_default_context()
+    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+    return imaplib.IMAP4_SSL(endpoint.address, endpoint.imaps, ssl_context=context, timeout=20)
+
+
+def _send(live: Live, recipient: str, subject: str) -> int:
+    """The reply code to RCPT TO, or to the message."""
+    endpoint = _endpoint(live)
+    with smtplib.SMTP(endpoint.address, endpoint.mx, timeout=20) as client:
+        client.ehlo("far.example")
+        client.mail("someone@far.example")
+        code, _ = client.rcpt(recipient)
+        if code != 250:
+            return code
+        return client.data(f"Subject: {subject}\r\n\r\nbody\r\n".encode())[0]
+
+
+def _inbox(live: Live, address: str) -> list[str]:
+    with _imap(live) as client:
+        client.login(address, PASSWORD)
+        client.select("INBOX", readonly=True)
+        found = client.uid("FETCH", "1:*", "(BODY.PEEK[HEADER.FIELDS (SUBJECT)])")[1]
+        return sorted(part[1].decode().partition(":")[2].strip() for part in found if isinstance(part, tuple))
+
+
+def test_mail_goes_by_alias_group_and_forward_and_not_where_it_is_switched_off(live: Live) -> None:
+    for address in (A, B):
+        assert live.add(address).status == 0
+    for words in (
+        ("account", "alias", "kddi", A, ALIAS), ("group", "add", "kddi", TEAM), ("group", "join", "kddi", TEAM, A),
+        ("group", "join", "kddi", TEAM, B),
+    ):  # fmt: skip
+        assert live(*words).status == 0, words
+    assert [_send(live, ALIAS, "alias"), _send(live, TEAM, "group")] == [250, 250]
+    assert live("account", "forward", "kddi", A, B, "--no-copy").status == 0
+    assert _send(live, A, "forwarded") == 250
+    assert live("account", "forward", "kddi", A, "x@elsewhere.example").status == 4
+    assert _inbox(live, A) == ["alias", "group"]
+    assert _inbox(live, B) == ["forwarded", "group"]
+    assert live("account", "services", "kddi", B, "--off", "receive", "--reason", "test").status == 0
+    assert (_send(live, B, "refused"), _send(live, TEAM, "group again")) == (550, 250)
+    assert _send(live, A, "kept") == 250  # its forward's only target takes nothing
+    assert _inbox(live, A) == ["alias", "group", "group again", "kept"]
+
+
+def test_a_login_that_is_switched_off_ends_sessions_and_outlives_a_suspension(live: Live) -> None:
+    address = "routes-c@kddi.example"
+    assert live.add(address).status == 0
+    client = _imap(live)
+    client.login(address, PASSWORD)
+    assert live("account", "services", "kddi", address, "--off", "login").status == 0
+    with pytest.raises((imaplib.IMAP4.error, OSError)):
+        for _ in range(20):
+            client.noop()
+            time.sleep(0.1)
+    for command in ("suspend", "activate"):
+        assert live("account", command, "kddi", address, "--reason", "test").status == 0
+    with pytest.raises(imaplib.IMAP4.error):
+        _inbox(live, address)
+    assert live("account", "services", "kddi", address, "--on", "login").status == 0
+    assert _inbox(live, address) == []
+    assert live("account", "services", "kddi", address).status == 2
+    assert live("account", "services", "kddi", address, "--on", "login", "--off", "login").status == 2
+
+
+def test_quota_and_class_reach_store(live: Live) -> None:
+    address = "routes-d@kddi.example"
+    assert live.add(address).status == 0
+    assert live("account", "quota", "kddi", address, "300").status == 0
+    assert _send(live, address, "x" * 500) in {452, 552}
+    assert live("class", "define", "kddi", "roomy", "--quota-bytes", "1000000").status == 0
+    assert live("account", "class", "kddi", address, "roomy").status == 0
+    assert _send(live, address, "x" * 500) == 250
+    shown = live("account", "show", "kddi", address, "--json").json
+    assert (shown["class"], shown["quota_bytes"], shown["off"]) == ("roomy", 1_000_000, [])
