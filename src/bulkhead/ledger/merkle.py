@@ -62,6 +62,11 @@ class Frontier:
             height += 1
         self._edge.append((height, root))
 
+    @property
+    def edge(self) -> Sequence[tuple[int, bytes]]:
+        """(height, root) of the complete subtrees, from the left: what `append_subtree` makes it of again."""
+        return tuple(self._edge)
+
     def root(self) -> bytes:
         """The tree head of all leaves so far."""
         if not self._edge:

@@ -41,13 +41,14 @@ class SignatureType(Enum):
     COSIGNATURE = 0x04
 
 
-def _decode_base64(text: str) -> bytes:
+def decode_base64(text: str) -> bytes:
+    """The bytes of canonical base64 (RFC 4648 section 4). Raises IntegrityError on any other spelling."""
     try:
         data = b64decode(text, validate=True)
     except ValueError:
-        raise IntegrityError("base64 in the note is malformed") from None
+        raise IntegrityError("base64 is malformed") from None
     if b64encode(data).decode("ascii") != text:
-        raise IntegrityError("base64 in the note is not in its one canonical form")
+        raise IntegrityError("base64 is not in its one canonical form")
     return data
 
 
@@ -92,7 +93,7 @@ def parse_verifier_key(text: str) -> VerifierKey:
     match = _VERIFIER_KEY.fullmatch(text) if len(text) <= 2 * KEY_NAME_MAX else None
     if not match:
         raise IntegrityError("a verifier key has the form name+keyid+base64")
-    material = _decode_base64(match[3])
+    material = decode_base64(match[3])
     try:
         key = VerifierKey(match[1], material[1:], SignatureType(material[0]))
     except (IndexError, ValueError):
@@ -114,6 +115,31 @@ class NoteSigner:
     def verifier(self) -> VerifierKey:
         """The public half."""
         return VerifierKey(self.name, self.private.public_key().public_bytes_raw(), self.type)
+
+
+_SIGNER_HEAD = "PRIVATE+KEY+"
+
+
+def encode_signer(signer: NoteSigner) -> str:
+    """A private key as one line, `PRIVATE+KEY+name+keyid+base64(type | seed)`, the form of Go's note package."""
+    material = bytes([signer.type.value]) + signer.private.private_bytes_raw()
+    return f"{_SIGNER_HEAD}{signer.name}+{signer.verifier.key_id:08x}+{b64encode(material).decode('ascii')}\n"
+
+
+def parse_signer(text: str) -> NoteSigner:
+    """The key of encode_signer's line. Raises IntegrityError, which holds nothing of the key."""
+    match = _VERIFIER_KEY.fullmatch(text.removesuffix("\n").removeprefix(_SIGNER_HEAD))
+    if not match or not text.startswith(_SIGNER_HEAD):
+        raise IntegrityError("a signer's key has the form PRIVATE+KEY+name+keyid+base64")
+    material = decode_base64(match[3])
+    try:
+        private = Ed25519PrivateKey.from_private_bytes(material[1:])
+        signer = NoteSigner(match[1], private, SignatureType(material[0]))
+    except (IndexError, ValueError):
+        raise IntegrityError("the signer's key is of no type that is known here") from None
+    if signer.verifier.key_id != int(match[2], 16):
+        raise IntegrityError("the signer's key id does not belong to its name and key")
+    return signer
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,7 +173,7 @@ def _parse_signature(line: str) -> NoteSignature:
     if not line.startswith(_DASH):
         raise IntegrityError("a signature line begins with an em dash and a space")
     _check_key_name(name)
-    data = _decode_base64(body)
+    data = decode_base64(body)
     if len(data) <= 4:
         raise IntegrityError("a signature line holds a key id and a signature")
     return NoteSignature(name, int.from_bytes(data[:4], "big"), data[4:])
@@ -170,6 +196,11 @@ def parse_note(data: bytes) -> Note:
     if len(lines) > SIGNATURES_MAX:
         raise IntegrityError(f"a note has at most {SIGNATURES_MAX} signatures")
     return Note(body + "\n", tuple(_parse_signature(line) for line in lines))
+
+
+def carries_signature(note: Note, key: VerifierKey) -> bool:
+    """Whether a line says that the key signed; whether it did, only a verification tells."""
+    return any(line.name == key.name and line.key_id == key.key_id for line in note.signatures)
 
 
 def _own_signatures(note: Note, key: VerifierKey) -> list[bytes]:
@@ -220,7 +251,7 @@ def parse_checkpoint(text: str) -> Checkpoint:
         raise IntegrityError("a checkpoint's origin has 1 to 255 printable bytes")
     if not _SIZE.fullmatch(size) or int(size) > TREE_SIZE_MAX:
         raise IntegrityError("a checkpoint's size is a decimal number below 2**63 without leading zeroes")
-    value = _decode_base64(root)
+    value = decode_base64(root)
     if len(value) != HASH_BYTES:
         raise IntegrityError("a checkpoint's root has 32 bytes")
     return Checkpoint(origin, int(size), value, tuple(extensions))

@@ -123,10 +123,10 @@ def encode_bundle(entries: Iterable[bytes]) -> bytes:
 def parse_bundle(data: bytes, width: int) -> list[bytes]:
     """The first `width` entries of a bundle; what follows is at most a full bundle's rest. Raises IntegrityError."""
     entries: list[bytes] = []
-    at = 0
-    while at < len(data) and len(entries) < TILE_WIDTH:
+    at, last = 0, len(data) - 1
+    while at < last and len(entries) < TILE_WIDTH:
         start = at + 2
-        at = start + int.from_bytes(data[at:start], "big")
+        at = start + (data[at] << 8 | data[at + 1])
         entries.append(data[start:at])
     if at != len(data) or len(entries) not in (width, TILE_WIDTH):
         raise IntegrityError(f"entry bundle does not hold {width} whole entries")

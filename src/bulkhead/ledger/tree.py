@@ -9,6 +9,7 @@ import errno
 from collections.abc import Sequence
 
 from bulkhead.errors import IntegrityError
+from bulkhead.ledger.alarm import Alarm
 from bulkhead.ledger.files import Files
 from bulkhead.ledger.journal import Edge
 from bulkhead.ledger.merkle import complete_root, leaf_hash, node_hash
@@ -29,10 +30,12 @@ def read_file(files: Files, path: str, *, limit: int) -> bytes:
     try:
         return files.read(path, limit=limit)
     except FileNotFoundError:
-        raise IntegrityError(f"{path} is missing; keep the directory as it is and restore the ledger") from None
+        raise IntegrityError(
+            f"{path} is missing; keep the directory as it is and restore the ledger", code=Alarm.WITHHELD.value
+        ) from None
     except OSError as error:
         if error.errno == errno.EFBIG:
-            raise IntegrityError(f"{path} is larger than its format allows") from None
+            raise IntegrityError(f"{path} is larger than its format allows", code=Alarm.DAMAGED.value) from None
         raise
 
 

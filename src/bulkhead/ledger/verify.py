@@ -1,35 +1,45 @@
 """Check a whole exported log offline: what a partner runs before it cosigns. Reads, and trusts no byte it read.
 
 Every entry is hashed, every tile compared, the root compared with the signed checkpoint, and a checkpoint seen before
-must be a prefix. Memory is O(log n) besides one bundle; time is one pass.
+must be a prefix. Memory is O(log n) besides one bundle a process; time is one pass. Each alarm has its name: alarm.py.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from bulkhead.errors import IntegrityError
+from bulkhead.ledger.alarm import Alarm
 from bulkhead.ledger.files import Files
-from bulkhead.ledger.merkle import Frontier, complete_root, leaf_hash
+from bulkhead.ledger.merkle import Frontier, complete_root
 from bulkhead.ledger.note import (
     NOTE_MAX,
     Checkpoint,
     Note,
     VerifierKey,
+    carries_signature,
     parse_note,
     verify_checkpoint,
     verify_cosignature,
 )
-from bulkhead.ledger.tiles import BUNDLE_MAX, TILE_BYTES, TILE_WIDTH, Tile, parse_bundle, parse_hashes
+from bulkhead.ledger.span import Export, Visit, check_spans, compare_tile, read_tile, wrong_partial
+from bulkhead.ledger.tiles import TILE_BYTES, TILE_HEIGHT, TILE_WIDTH, Tile, parse_hashes
 from bulkhead.ledger.tree import read_file
+
+_SPAN_HEIGHT = 2 * TILE_HEIGHT
 
 
 @dataclass(frozen=True, slots=True)
 class VerifiedLog:
-    """What holds: the checkpoint, its note (to cosign), and the time in POSIX seconds of each witness's cosignature."""
+    """What holds: the checkpoint, its note (to cosign), the time in POSIX seconds of each witness's cosignature.
+
+    newest: the last entry; empty for an empty log.   edge: of the tree, what a witness goes on from.
+    """
 
     checkpoint: Checkpoint
     note: Note
     cosigned: dict[str, int]
+    newest: bytes = b""
+    edge: tuple[tuple[int, bytes], ...] = ()
 
 
 def verify_export(
@@ -39,64 +49,111 @@ def verify_export(
     *,
     witnesses: Sequence[VerifierKey] = (),
     previous: Checkpoint | None = None,
-    visit: Callable[[int, bytes], None] | None = None,
+    visit: Visit | None = None,
+    processes: int = 1,
 ) -> VerifiedLog:
     """Return only if the export is the log that `key` signed, whole, and extends `previous`.
 
     witnesses: whose cosignatures must be on the checkpoint.   visit: called with index and bytes of each entry, before
-    the whole is known to hold. Raises IntegrityError naming the file or the checkpoint that is wrong.
+    the whole is known to hold; not with several processes. Raises IntegrityError naming the file or the checkpoint
+    that is wrong; its code is the name of an Alarm.
     """
+    note = parse_signed(read_file(files, "checkpoint", limit=NOTE_MAX), "checkpoint", key)
+    checkpoint = verify_signed(note, "checkpoint", origin, key)
     try:
-        note = parse_note(read_file(files, "checkpoint", limit=NOTE_MAX))
-        checkpoint = verify_checkpoint(note, origin, key)
         cosigned = {witness.name: verify_cosignature(note, witness) for witness in witnesses}
     except IntegrityError as error:
-        raise IntegrityError(f"checkpoint: {error.public}") from None
-    if previous and (previous.origin != origin or previous.size > checkpoint.size):
+        raise IntegrityError(f"checkpoint: {error.public}", code=Alarm.DAMAGED.value) from None
+    if previous:
+        check_not_smaller(previous, checkpoint)
+    levels = _Levels(Export(files, checkpoint.size, previous.size if previous else 0), checkpoint, previous)
+    last = levels.run(visit, processes)
+    return VerifiedLog(checkpoint, note, cosigned, last, tuple(levels.edge()))
+
+
+def parse_signed(data: bytes, name: str, key: VerifierKey) -> Note:
+    """The note in a file, which carries a signature by the key, not yet verified. Raises IntegrityError naming it."""
+    try:
+        note = parse_note(data)
+    except IntegrityError as error:
+        raise IntegrityError(f"{name}: {error.public}", code=Alarm.DAMAGED.value) from None
+    if not carries_signature(note, key):
         raise IntegrityError(
-            f"checkpoint: size {checkpoint.size} of {origin} does not extend size {previous.size} of {previous.origin} "
-            "that was seen before: history was cut; keep both checkpoints and raise the alarm"
+            f"{name}: the note carries no signature by {key.name} (key id {key.key_id:08x})",
+            code=Alarm.UNKNOWN_SIGNER.value,
         )
-    _Walk(files, checkpoint.size, previous, visit).run(checkpoint)
-    return VerifiedLog(checkpoint, note, cosigned)
+    return note
 
 
-class _Walk:
-    """One pass over the bundles, carrying hashes up through the levels."""
+def verify_signed(note: Note, name: str, origin: str, key: VerifierKey) -> Checkpoint:
+    """The checkpoint in a note of `parse_signed`. Raises IntegrityError naming the file, with the alarm's code."""
+    try:
+        checkpoint = verify_checkpoint(note, note.text.partition("\n")[0], key)
+    except IntegrityError as error:
+        raise IntegrityError(f"{name}: {error.public}", code=Alarm.DAMAGED.value) from None
+    if checkpoint.origin != origin:
+        raise IntegrityError(
+            f"{name}: the checkpoint is of the log {checkpoint.origin}, not of {origin}",
+            code=Alarm.UNKNOWN_SIGNER.value,
+        )
+    return checkpoint
 
-    def __init__(
-        self, files: Files, size: int, previous: Checkpoint | None, visit: Callable[[int, bytes], None] | None
-    ) -> None:
-        self._files, self._size, self._previous, self._visit = files, size, previous, visit
+
+def check_not_smaller(previous: Checkpoint, now: Checkpoint) -> None:
+    """Return only if `now` is of the same log, not smaller, and equal where it has the same size."""
+    if previous.origin != now.origin or previous.size > now.size:
+        raise IntegrityError(
+            f"checkpoint: size {now.size} of {now.origin} does not extend size {previous.size} of {previous.origin} "
+            "that was seen before: history was cut; keep both checkpoints and raise the alarm",
+            code=Alarm.ROLLBACK.value,
+        )
+    if previous.size == now.size and previous.root != now.root:
+        raise forked(previous)
+
+
+def forked(previous: Checkpoint) -> IntegrityError:
+    """The error where a tree does not contain one that was seen before."""
+    return IntegrityError(
+        f"checkpoint: the first {previous.size} entries are not those seen before: history was rewritten; "
+        "keep both checkpoints and raise the alarm",
+        code=Alarm.FORK.value,
+    )
+
+
+class _Levels:
+    """Carries the spans' roots up through the tiles of levels 2 and more."""
+
+    def __init__(self, export: Export, checkpoint: Checkpoint, previous: Checkpoint | None) -> None:
+        self._export, self._checkpoint, self._previous = export, checkpoint, previous
         self._frontier = Frontier()
-        self._levels: list[list[bytes]] = []
-        self._numbers: list[int] = []
+        self._levels: list[list[bytes]] = [[], []]
+        self._numbers: list[int] = [0, 0]
 
-    def run(self, checkpoint: Checkpoint) -> None:
-        self._check_previous()
-        for start in range(0, self._size, TILE_WIDTH):
-            width = min(TILE_WIDTH, self._size - start)
-            bundle = Tile(None, start // TILE_WIDTH, width)
-            for entry in self._parsed(bundle, BUNDLE_MAX, parse_bundle):
-                if self._visit:
-                    self._visit(self._frontier.size, entry)
-                leaf = leaf_hash(entry)
-                self._frontier.append(leaf)
-                self._carry(0, leaf)
-                self._check_previous()
-        for level, hashes in enumerate(self._levels):
-            if hashes:
-                self._compare(Tile(level, self._numbers[level], len(hashes)), hashes)
-        if self._frontier.root() != checkpoint.root:
-            raise IntegrityError("checkpoint: entries and tiles do not lead to the root that was signed")
+    def run(self, visit: Visit | None, processes: int) -> bytes:
+        """Check all; the last entry."""
+        last = b""
+        for span in check_spans(self._export, processes=processes, visit=visit):
+            last = span.last
+            if span.prefix is not None:
+                self._check_previous(span.prefix)
+            if span.root is not None:
+                self._frontier.append_subtree(_SPAN_HEIGHT, span.root)
+                self._numbers[:2] = [self._numbers[0] + TILE_WIDTH, self._numbers[1] + 1]
+                self._carry(2, span.root)
+            else:
+                self._levels[0], self._levels[1] = list(span.leaves), list(span.tiles)
+                self._numbers[0] += len(span.tiles)
+        self._compare_partial()
+        return last
 
-    def _check_previous(self) -> None:
-        seen = self._previous
-        if seen and seen.size == self._frontier.size and seen.root != self._frontier.root():
-            raise IntegrityError(
-                f"checkpoint: the first {seen.size} entries are not those seen before: history was rewritten; "
-                "keep both checkpoints and raise the alarm"
-            )
+    def edge(self) -> Sequence[tuple[int, bytes]]:
+        """Of the whole tree."""
+        return _frontier(self._levels).edge
+
+    def _check_previous(self, edge: tuple[tuple[int, bytes], ...]) -> None:
+        frontier = _grown(self._frontier.edge, edge)
+        if self._previous is not None and frontier.root() != self._previous.root:
+            raise forked(self._previous)
 
     def _carry(self, level: int, value: bytes) -> None:
         if level == len(self._levels):
@@ -105,23 +162,43 @@ class _Walk:
         hashes = self._levels[level]
         hashes.append(value)
         if len(hashes) == TILE_WIDTH:
-            self._compare(Tile(level, self._numbers[level]), hashes)
+            compare_tile(self._export.files, Tile(level, self._numbers[level]), hashes)
             self._levels[level] = []
             self._numbers[level] += 1
             self._carry(level + 1, complete_root(hashes))
 
-    def _compare(self, tile: Tile, hashes: Sequence[bytes]) -> None:
-        if self._parsed(tile, TILE_BYTES, parse_hashes) != hashes:
-            raise IntegrityError(f"{tile.path}: hashes do not match the entries")
+    def _compare_partial(self) -> None:
+        """The partial tiles, and all of them together with the signed root."""
+        for level, hashes in enumerate(self._levels):
+            if not hashes:
+                continue
+            tile = Tile(level, self._numbers[level], len(hashes))
+            stored = read_tile(self._export.files, tile, TILE_BYTES, parse_hashes)
+            if stored != hashes:
+                instead = [*self._levels[:level], stored, *self._levels[level + 1 :]]
+                raise wrong_partial(tile, stored, hashes, below=_root(instead) == self._checkpoint.root)
+        if _root(self._levels) != self._checkpoint.root:
+            raise IntegrityError(
+                "checkpoint: entries and tiles do not lead to the root that was signed", code=Alarm.DAMAGED.value
+            )
 
-    def _parsed(self, tile: Tile, limit: int, parse: Callable[[bytes, int], list[bytes]]) -> list[bytes]:
-        """A tile's values; where a partial tile is gone, the full one that took its place (tlog-tiles)."""
-        path = tile.path
-        try:
-            data = self._files.read(path, limit=limit)
-        except (FileNotFoundError, NotADirectoryError):
-            data = read_file(self._files, tile.full.path, limit=limit)
-        try:
-            return parse(data, tile.width)
-        except IntegrityError as error:
-            raise IntegrityError(f"{path}: {error.public}") from None
+
+def _grown(*edges: Sequence[tuple[int, bytes]]) -> Frontier:
+    frontier = Frontier()
+    for edge in edges:
+        for height, root in edge:
+            frontier.append_subtree(height, root)
+    return frontier
+
+
+def _frontier(levels: Sequence[Sequence[bytes]]) -> Frontier:
+    """Of the tree whose levels end in these partial tiles."""
+    frontier = Frontier()
+    for level in range(len(levels) - 1, -1, -1):
+        for value in levels[level]:
+            frontier.append_subtree(TILE_HEIGHT * level, value)
+    return frontier
+
+
+def _root(levels: Sequence[Sequence[bytes]]) -> bytes:
+    return _frontier(levels).root()
