@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from tests.cli.conftest import Live, Ran
 
 from bulkhead.boundary.messages.to_directory import AddAccount, CountAccounts
@@ -19,8 +20,12 @@ from bulkhead.cli.commands import COMMANDS
 from bulkhead.cli.output import paths_of
 from bulkhead.cli.pending import PendingAccount
 from bulkhead.cli.road import Road, open_road
+from bulkhead.cli.secret_file import write_secret
+from bulkhead.config import set_value
 from bulkhead.errors import Refused, TemporaryFailure
 from bulkhead.identifiers import parse_address
+from bulkhead.ledger.note import NoteSigner, SignatureType, encode_signer
+from bulkhead.ledger.tiles import tiles_of
 from bulkhead.supervisor.door import Ask, ask_status, knock
 
 pytestmark = pytest.mark.timeout(120)
@@ -266,6 +271,28 @@ def test_the_ledger_verifies_extends_and_proves(live: Live, tmp_path: Path) -> N
     assert live("ledger", "kddi", "verify", "--since", str(other)).status == 5
 
 
+def test_a_partner_exports_verifies_offline_and_cosigns_the_live_log(live: Live, tmp_path: Path) -> None:
+    export, kept, note = tmp_path / "log", tmp_path / "kept", tmp_path / "note"
+    before = live("ledger", "kddi", "export", str(export), "--json").json
+    offline = ["--key", before["key"], "--json"]
+    assert live("ledger", "verify", str(export), *offline, "--keep", str(kept)).json["size"] == before["size"]
+    live.add("cosigned@kddi.example")
+    _wait_until_logged(live, kept)
+    after = live("ledger", "kddi", "export", str(export), "--json").json
+    assert after["before"] == before["size"] < after["size"]
+    assert live("ledger", str(export), "verify", *offline, "--previous", str(kept)).json["extends"] == before["size"]
+    files = {str(path.relative_to(export)) for path in export.rglob("*") if path.is_file()}
+    assert files == {"checkpoint", *(tile.path for tile in tiles_of(after["size"]))}
+    witness = _pin_witness(live, tmp_path / "w.key")
+    found = live("ledger", "watch", "kddi", *witness, "--to", str(note), "--json").json
+    assert found["carried"] and found["alarm"] in (None, "gap")
+    assert note.read_text().count("witness/kddi") == 1
+    assert live("ledger", "kddi", "attach", str(note)).status == 0  # again: nothing changes
+    stranger = tmp_path / "stranger"
+    stranger.write_text(note.read_text().replace("witness/kddi", "witness/none"))
+    assert live("ledger", "kddi", "attach", str(stranger)).status == 4
+
+
 def _wait_until_logged(live: Live, kept: Path) -> None:
     """The outbox delivers in its own time."""
     for _ in range(100):
@@ -335,7 +362,8 @@ def test_every_json_key_that_is_documented_is_printed(live: Live, tmp_path: Path
         "account cancel": ["account", "cancel", *device],
         "stop": ["stop", "stnet", "--sessions"], "queue list": ["queue", "kddi", "list"],
         "ledger list": ["ledger", "kddi", "list"], "ledger verify": ["ledger", "kddi", "verify"],
-        "ledger prove": ["ledger", "kddi", "prove", "1"], "incident canaries": ["incident", "canaries", "kddi"],
+        "ledger prove": ["ledger", "kddi", "prove", "1"], **_ledger_words(live, tmp_path),
+        "incident canaries": ["incident", "canaries", "kddi"],
         "contract check": ["contract", "check", "kddi"], "contract show": ["contract", "show", "kddi"],
         "backup run": ["backup", "run", "kddi", "--to", str(tmp_path / "backup")],
         "backup list": ["backup", "list", "kddi", "--from", str(tmp_path / "backup")],
@@ -357,8 +385,33 @@ def test_every_json_key_that_is_documented_is_printed(live: Live, tmp_path: Path
         document = live(*line, "--json", stdin=typed).json
         assert document.pop("schema") == documented[name].schema
         missing = set(documented[name].json_keys) - set(paths_of(document))
-        empty = ("messages[]", "mismatched[]", "networks[]", "folders[]")
+        empty = ("messages[]", "alarms[]", "mismatched[]", "networks[]", "folders[]")
         assert not {key for key in missing if not any(part in key for part in empty)}, name
+
+
+def _ledger_words(live: Live, tmp_path: Path) -> dict[str, list[str]]:
+    """What exports, cosigns and attaches; the cosigned checkpoint is the one before."""
+    key, note = tmp_path / "w.key", tmp_path / "note"
+    witness = [*_pin_witness(live, key), "--state", str(tmp_path / "state"), "--to", str(note)]
+    return {
+        "ledger export": ["ledger", "kddi", "export", str(tmp_path / "log")],
+        "ledger cosign": ["ledger", "kddi", "cosign", *witness], "ledger watch": ["ledger", "watch", "kddi", *witness],
+        "ledger attach": ["ledger", "kddi", "attach", str(note)],
+    }  # fmt: skip
+
+
+def _pin_witness(live: Live, key: Path) -> list[str]:
+    """Make a witness's key and pin it in the running cell."""
+    signer = NoteSigner("witness/kddi", Ed25519PrivateKey.generate(), SignatureType.COSIGNATURE)
+    write_secret(key, encode_signer(signer).encode())
+    set_value(live.directory, "tenants/kddi.toml", "pinned.ledger_witness", str(signer.verifier))
+    live.process.send_signal(signal.SIGHUP)
+    words = ["--witness-key", str(key), "--state", str(key.with_suffix(".wait"))]
+    for _ in range(100):  # the cell takes new settings in its own time
+        if live("ledger", "kddi", "cosign", *words, "--json").json["carried"]:
+            return ["--witness-key", str(key)]
+        time.sleep(0.05)
+    raise AssertionError("the ledger never took the witness")
 
 
 def test_an_unstated_choice_of_tenants_is_refused(live: Live) -> None:

@@ -24,6 +24,10 @@ from bulkhead.ledger.log import create_log
 __all__ = ["Cell", "make_cell", "pytest_pyfunc_call"]
 
 TENANT, ROOT = TenantId("kddi"), bytes(range(32))
+LEDGER = {
+    "ledger": {"origin": "", "late_seconds": 60, "alive_seconds": 600},
+    "pinned": {"ledger_witness": ""},
+}
 KEYS = create_keys()
 
 
@@ -46,7 +50,7 @@ class Cell:
             ours, theirs = socket.socketpair()
             peer.attach(ours, me, self._incarnation)
             self._ledger.attach(theirs, peer.me, self._incarnation)
-        host = Host(me, TENANT, {"id": TENANT, "ledger": {"origin": ""}}, self._ledger, root_key=ROOT)
+        host = Host(me, TENANT, {"id": TENANT, **LEDGER}, self._ledger, root_key=ROOT)
         self._service = await process.start(host)
 
     async def stop_ledger(self) -> None:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from bulkhead.boundary.edge import Channel
 from bulkhead.boundary.exchange import Exchange
@@ -30,10 +31,15 @@ from bulkhead.ledger.event import parse_event, subject_id
 from bulkhead.ledger.files import DirectoryFiles
 from bulkhead.ledger.handle import Ledger
 from bulkhead.ledger.log import create_log, open_log
-from bulkhead.ledger.note import VerifierKey, parse_note, verify_checkpoint
+from bulkhead.ledger.note import NoteSigner, SignatureType, VerifierKey, parse_note, verify_checkpoint
 from bulkhead.ledger.process import start
 
 TENANT, ROOT = TenantId("kddi"), bytes(range(32))
+WITNESS = NoteSigner("partner.example", Ed25519PrivateKey.from_private_bytes(b"w" * 32), SignatureType.COSIGNATURE)
+LEDGER = {
+    "ledger": {"origin": "", "late_seconds": 60, "alive_seconds": 600},
+    "pinned": {"ledger_witness": str(WITNESS.verifier)},
+}
 KEYS = create_keys()
 ORIGIN = "bulkhead/kddi"
 
@@ -83,7 +89,7 @@ async def running() -> AsyncIterator[World]:
         create_log(DirectoryFiles(str(LOG)), signer_of(KEYS, origin), origin)
     world = World()
     world.join()
-    host = Host(world.ledger.me, TENANT, {"id": TENANT, "ledger": {"origin": ""}}, world.ledger, root_key=ROOT)
+    host = Host(world.ledger.me, TENANT, {"id": TENANT, **LEDGER}, world.ledger, root_key=ROOT)
     world.service = await start(host)
     try:
         yield world

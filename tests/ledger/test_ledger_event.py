@@ -83,6 +83,8 @@ def test_numbers_of_kinds_never_change() -> None:
         "ImportBegun": 44,
         "ImportDone": 45,
         "MailImported": 46,
+        "EventsLate": 47,
+        "LedgerAlive": 48,
         "ContractAdopted": 50,
         "ContractBroken": 51,
         "ContractKept": 52,

@@ -104,7 +104,7 @@ PEERS: tuple[Peering, ...] = (
     Peering(
         "cli", "ledger",
         ("ReadCheckpoint", "ReadEntries", "ProveInclusion", "ProveConsistency",
-         "CheckLedger", "RecordDrill", "RecordCensus", "RecordOblivion", "RecordExport",
+         "CheckLedger", "AddCosignature", "RecordDrill", "RecordCensus", "RecordOblivion", "RecordExport",
          "RecordUndelete", "RecordBackup", "RecordEscrow", *_BACKUP),
     ),
 )  # fmt: skip

@@ -9,6 +9,7 @@ from bulkhead.cli.exit_codes import ExitCode
 from bulkhead.cli.export_commands import EXPORT_COMMANDS
 from bulkhead.cli.import_commands import IMPORT_COMMANDS
 from bulkhead.cli.incident_commands import INCIDENT_COMMANDS
+from bulkhead.cli.ledger_commands import LEDGER_COMMANDS
 from bulkhead.cli.routes_commands import ROUTES_COMMANDS
 from bulkhead.cli.tree import LIVE, REASON, TENANT, Argument, Command, flag, option, positional
 
@@ -261,54 +262,6 @@ _MAIL = (
         ("queue", "retry"), "Try every message that waits again, now.", "bulkhead.cli.queue:retry",
         tenant_between=True, exits=LIVE,
     ),
-    Command(
-        ("ledger", "list"), "List entries of the log.", "bulkhead.cli.ledger:list_entries",
-        (
-            option("--first", "N", "From this entry on.", type=int, default=0),
-            option("--limit", "N", "At most so many (default 1000; 0: all).", type=int, default=1000),
-        ),
-        tenant_between=True, exits=(*LIVE, ExitCode.INTEGRITY),
-        json_keys={
-            "tenant": "the tenant's id",
-            "size": "entries in the log",
-            "entries": "one object an entry",
-            "entries[].index": "its place, from 0",
-            "entries[].time": "when it was true, ms since 1970",
-            "entries[].kind": "what happened",
-            "entries[].actor": "who did it",
-            "entries[].subjects": "accounts as HMACs, hex, a list",
-            "entries[].details": "details as JSON text",
-        },
-    ),
-    Command(
-        ("ledger", "verify"), "Check that every entry is in the tree that the ledger signed.",
-        "bulkhead.cli.ledger:verify",
-        (option("--since", "FILE", "A checkpoint kept from earlier: must be a prefix.", default=""),
-         option("--keep", "FILE", "Write the verified checkpoint there, for the next --since.", default="")),
-        tenant_between=True, exits=(*LIVE, ExitCode.INTEGRITY),
-        json_keys={
-            "tenant": "the tenant's id",
-            "origin": "the log's name",
-            "size": "entries verified",
-            "root": "the tree's root, hex",
-            "extends": "size of the earlier checkpoint that it extends, or null",
-        },
-        text="Reads every entry, hashes it, and compares with the checkpoint signed under `pinned.ledger_key`.",
-    ),
-    Command(
-        ("ledger", "prove"), "Prove that one entry is in the log, for somebody else to check.",
-        "bulkhead.cli.ledger:prove", (positional("index", "The entry's place, from 0.", type=int),),
-        tenant_between=True, exits=(*LIVE, ExitCode.INTEGRITY),
-        json_keys={
-            "tenant": "the tenant's id",
-            "index": "the entry's place",
-            "size": "size of the tree of the checkpoint",
-            "entry": "the entry's bytes, text",
-            "leaf": "its leaf hash, hex",
-            "hashes": "the inclusion proof (RFC 9162 section 2.1.3), hex, a list",
-            "checkpoint": "the signed checkpoint",
-        },
-    ),
 )  # fmt: skip
 
 _DEMO = (
@@ -375,6 +328,7 @@ COMMANDS: tuple[Command, ...] = (
     *CONTRACT_COMMANDS,
     *BACKUP_COMMANDS,
     *_MAIL,
+    *LEDGER_COMMANDS,
     *EXPORT_COMMANDS,
     *IMPORT_COMMANDS,
     *_DEMO,

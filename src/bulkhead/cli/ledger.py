@@ -1,11 +1,13 @@
-"""`ledger TENANT list|verify|prove`: reads over the road, and believes only what verifies under the pinned key."""
+"""`ledger TENANT list|verify|prove`: reads over the road, and believes only what verifies under the pinned key.
+
+With --key the same words are about an export: ledger_offline.py.
+"""
 
 import argparse
 import base64
 import json
 from collections.abc import AsyncIterator
 from pathlib import Path
-from typing import Any
 
 from bulkhead.boundary.messages.to_ledger import (
     EVENTS_MAX,
@@ -14,13 +16,26 @@ from bulkhead.boundary.messages.to_ledger import (
     ReadCheckpoint,
     ReadEntries,
 )
+from bulkhead.cli import ledger_offline
 from bulkhead.cli.output import print_json, print_table, say, time_text
 from bulkhead.cli.road import Road, open_road, wait_for
 from bulkhead.config import Tenant, write_file
 from bulkhead.errors import ConfigError, IntegrityError
+from bulkhead.ledger.alarm import Alarm
 from bulkhead.ledger.event import Event, parse_event
-from bulkhead.ledger.merkle import Frontier, leaf_hash, verify_consistency, verify_inclusion
-from bulkhead.ledger.note import NOTE_MAX, Checkpoint, VerifierKey, parse_note, verify_checkpoint
+from bulkhead.ledger.merkle import Frontier, leaf_hash, verify_consistency
+from bulkhead.ledger.note import (
+    NOTE_MAX,
+    Checkpoint,
+    SignatureType,
+    VerifierKey,
+    parse_note,
+    verify_cosignature,
+)
+from bulkhead.ledger.proof import Consistency, Inclusion
+from bulkhead.ledger.verify import check_not_smaller, forked, parse_signed, verify_signed
+
+VERIFIED = ("origin", "size", "root", "extends", "cosigned")
 
 
 def list_entries(options: argparse.Namespace) -> int:
@@ -48,15 +63,27 @@ def list_entries(options: argparse.Namespace) -> int:
 
 def verify(options: argparse.Namespace) -> int:
     """Check the whole log."""
+    if options.key:
+        return ledger_offline.verify(options)
+    with ledger_offline.telling(options, dict.fromkeys(VERIFIED) | {"tenant": options.tenant}):
+        return _verify_live(options)
+
+
+def _verify_live(options: argparse.Namespace) -> int:
     road = open_road(options.directory, options.tenant)
     earlier = _kept_checkpoint(road, options.since) if options.since else None
     checkpoint, text = wait_for(_verify(road, earlier))
+    cosigned = None
+    if options.witness:
+        witness = ledger_offline.public_key(options.witness, SignatureType.COSIGNATURE)
+        cosigned = verify_cosignature(parse_note(text.encode()), witness)
     if options.keep:
         write_file(Path(options.keep), text, replace=True)
     if options.json:
         print_json(options.command, {
             "tenant": options.tenant, "origin": checkpoint.origin, "size": checkpoint.size,
-            "root": checkpoint.root.hex(), "extends": earlier.size if earlier else None,
+            "root": checkpoint.root.hex(), "extends": earlier.size if earlier else None, "cosigned": cosigned,
+            "alarm": None, "problem": None,
         })  # fmt: skip
         return 0
     print(f"{options.tenant}: {checkpoint.size} entries of {checkpoint.origin} are in the tree that the ledger signed")
@@ -70,15 +97,26 @@ def verify(options: argparse.Namespace) -> int:
 
 
 def prove(options: argparse.Namespace) -> int:
-    """Print an entry with its proof."""
-    if options.index < 0:
-        raise ConfigError("INDEX is not negative")
-    document = wait_for(_prove(open_road(options.directory, options.tenant), options.index))
+    """Print an entry with its proof, or that the log extends an earlier checkpoint."""
+    if (options.index is None) == (not options.since) or (options.index or 0) < 0:
+        raise ConfigError("give either INDEX, from 0, or --from FILE")
+    if options.key:
+        proof, size = ledger_offline.prove(options)
+    else:
+        road = open_road(options.directory, options.tenant)
+        seen = _kept_checkpoint(road, options.since) if options.since else None
+        proof, size = wait_for(_prove(road, options.index or 0, seen))
+    if options.to:
+        write_file(Path(options.to), proof.encode().decode(), replace=True)
+    document = ledger_offline.proof_document(options.tenant, proof, size)
     if options.json:
         print_json(options.command, document)
         return 0
-    print(f"entry {document['index']} of {document['size']}: {document['entry']}")
-    print(f"leaf {document['leaf']}")
+    if isinstance(proof, Inclusion):
+        print(f"entry {document['index']} of {document['size']}: {document['entry']}")
+        print(f"leaf {document['leaf']}")
+    else:
+        print(f"the first {proof.old} of {size} entries are those of the checkpoint in {options.since}")
     for value in document["hashes"]:
         print(f"  {value}")
     print(document["checkpoint"], end="")
@@ -106,7 +144,7 @@ def ledger_key(tenant: Tenant) -> VerifierKey:
 
 def _verified(road: Road, text: str) -> Checkpoint:
     key = log_key(road)
-    return verify_checkpoint(parse_note(text.encode()), key.name, key)
+    return verify_signed(parse_signed(text.encode(), "checkpoint", key), "checkpoint", key.name, key)
 
 
 def _kept_checkpoint(road: Road, name: str) -> Checkpoint:
@@ -126,7 +164,9 @@ async def read_entries(road: Road, first: int, end: int) -> AsyncIterator[tuple[
     while first < end:
         page = await road.ask("ledger", ReadEntries(first, min(EVENTS_MAX, end - first)))
         if page.first != first or not page.entries:
-            raise IntegrityError(f"the ledger withholds entry {first}, which its checkpoint covers")
+            raise IntegrityError(
+                f"the ledger withholds entry {first}, which its checkpoint covers", code=Alarm.WITHHELD.value
+            )
         for entry in page.entries:
             yield first, entry
             first += 1
@@ -159,27 +199,33 @@ async def _verify(road: Road, earlier: Checkpoint | None) -> tuple[Checkpoint, s
 
 
 async def _check_extends(road: Road, earlier: Checkpoint, now: Checkpoint) -> None:
-    if earlier.size > now.size:
-        raise IntegrityError(f"the log had {earlier.size} entries and has {now.size}: history was cut; raise the alarm")
+    check_not_smaller(earlier, now)
     if earlier.size in {0, now.size}:
-        if earlier.size and earlier.root != now.root:
-            raise IntegrityError("the log has another root at the same size: history was rewritten; raise the alarm")
         return
     proof = (await road.ask("ledger", ProveConsistency(earlier.size, now.size))).hashes
-    verify_consistency(earlier.size, now.size, list(proof), earlier.root, now.root)
+    try:
+        verify_consistency(earlier.size, now.size, list(proof), earlier.root, now.root)
+    except IntegrityError:
+        raise forked(earlier) from None
 
 
-async def _prove(road: Road, index: int) -> dict[str, Any]:
+async def _prove(road: Road, index: int, seen: Checkpoint | None) -> tuple[Inclusion | Consistency, int]:
+    """The proof, checked, and the size of its tree."""
+    key = log_key(road)
     async with road:
         checkpoint, text = await read_checkpoint(road)
-        proof = (await road.ask("ledger", ProveInclusion(index, checkpoint.size))).hashes
+        note = parse_note(text.encode())
+        if seen is not None:
+            check_not_smaller(seen, checkpoint)
+            hashes = (await road.ask("ledger", ProveConsistency(seen.size, checkpoint.size))).hashes
+            extension = Consistency(seen.size, hashes, note)
+            extension.check(key, seen)
+            return extension, checkpoint.size
+        hashes = (await road.ask("ledger", ProveInclusion(index, checkpoint.size))).hashes
         entry = (await road.ask("ledger", ReadEntries(index, 1))).entries[0]
-    leaf = leaf_hash(entry)
-    verify_inclusion(leaf, index, checkpoint.size, list(proof), checkpoint.root)
-    return {
-        "tenant": road.tenant.id, "index": index, "size": checkpoint.size, "entry": entry.decode(),
-        "leaf": leaf.hex(), "hashes": [value.hex() for value in proof], "checkpoint": text,
-    }  # fmt: skip
+    proof = Inclusion(entry, index, hashes, note)
+    proof.check(key)
+    return proof, checkpoint.size
 
 
 def _subjects(event: Event) -> str:

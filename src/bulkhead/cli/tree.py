@@ -62,6 +62,18 @@ class _Parser(argparse.ArgumentParser):
         self.exit(ExitCode.USAGE, f"bulkhead: {message}; see: {self.prog} --help\n")
 
 
+class _TenantBetween(_Parser):
+    """A group whose tenant stands first; `ledger verify DIR` is taken as `ledger DIR verify`."""
+
+    words: frozenset[str] = frozenset()
+
+    def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
+        """ArgumentParser.parse_known_args."""
+        if args and len(args) > 1 and args[0] in self.words and args[1] not in self.words and args[1][:1] != "-":
+            args = [args[1], args[0], *args[2:]]
+        return super().parse_known_args(args, namespace)
+
+
 def build_parser() -> argparse.ArgumentParser:
     """The whole tree."""
     from bulkhead.cli.commands import COMMANDS, GROUPS
@@ -77,6 +89,8 @@ def build_parser() -> argparse.ArgumentParser:
         if first not in groups:
             group = level.add_parser(first, help=GROUPS[first], description=GROUPS[first])
             if command.tenant_between:
+                group.__class__ = _TenantBetween
+                group.words = frozenset(c.words[1] for c in COMMANDS if c.words[0] == first and len(c.words) > 1)
                 _add(group, TENANT)
             if any(c.words == (first,) for c in COMMANDS):
                 _fill(group, next(c for c in COMMANDS if c.words == (first,)))

@@ -154,6 +154,9 @@ _IDENTITY: tuple[_Row, ...] = (
      "`bulkhead tenant add`."),
     ("pinned.ledger_key", Kind.KEY, "", _NONE, (),
      "The Ed25519 public key under which this tenant's ledger signs checkpoints; written by `bulkhead tenant add`."),
+    ("pinned.ledger_witness", Kind.TEXT, "", _NONE, ("ledger",),
+     "The partner's witness, whose cosignatures alone the ledger carries: `name+keyid+base64`, as `bulkhead ledger "
+     "TENANT witness-key` prints it; empty for none."),
     ("pinned.queue_key", Kind.KEY, "", _NONE, ("submit",),
      "The X25519 public key to which outbound messages are sealed; written by `bulkhead tenant add`."),
     ("pinned.recovery_partner", Kind.KEY, "", _NONE, _HOLDERS,
@@ -363,6 +366,10 @@ _HOLDER_ROWS: tuple[_Row, ...] = (
      "How many days messages and mailboxes that a subscriber deleted can come back; 0: they go at once."),
     ("store.undelete_bytes_max", Kind.INTEGER, 1 << 30, _between(1 << 20, 1 << 40), ("store",),
      "How much of that is kept for one account, beside its quota; what would be more goes at once."),
+    ("ledger.late_seconds", Kind.INTEGER, 60, _between(0, 86_400), ("ledger",),
+     "After how long an act that reaches the log is an alarm (EventsLate), once a minute and compartment; 0: never."),
+    ("ledger.alive_seconds", Kind.INTEGER, 600, _between(0, 86_400), ("ledger",),
+     "After how long without an entry the log writes that it lives (LedgerAlive), so that silence is seen; 0: never."),
     ("ledger.origin", Kind.TEXT, "", _NONE, ("ledger",),
      "The name of the log on the first line of its checkpoints; empty: bulkhead/<id>."),
 )  # fmt: skip

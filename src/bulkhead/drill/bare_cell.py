@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 
 from bulkhead.auth import create as create_auth
@@ -44,6 +45,7 @@ from bulkhead.keyring import create as create_keyring
 from bulkhead.keyring import process as keyring_process
 from bulkhead.ledger import create as create_ledger
 from bulkhead.ledger import process as ledger_process
+from bulkhead.ledger.note import NoteSigner, SignatureType
 from bulkhead.queue import process as queue_process
 from bulkhead.records.credential import StretchParameters
 from bulkhead.records.mailbox import RecoveryKey
@@ -59,6 +61,7 @@ SERVICES: Mapping[str, Any] = {
 SOURCE = "192.0.2.66"  # of the net that is for documentation: RFC 5737 section 3
 FAILURE_SECONDS = 0.1
 SECONDS = 10.0
+WITNESS = NoteSigner("witness/bare", Ed25519PrivateKey.generate(), SignatureType.COSIGNATURE)
 _CHEAP = StretchParameters(8, 1, 1)
 _CHANGED: Mapping[str, Mapping[str, Any]] = {
     "store": {"segment_bytes": 1 << 22},
@@ -123,6 +126,7 @@ class BareCell:
             "pinned": {
                 "binding_key": base64.b64encode(keys.binding_key).decode(),
                 "queue_key": base64.b64encode(keys.queue_key).decode(),
+                "ledger_witness": str(WITNESS.verifier),
             },
         } | {name: {**_defaults(name), **_CHANGED.get(name, {}), **changes.get(name, {})} for name in HOLDERS}
 

@@ -95,6 +95,8 @@ EVENTS: Mapping[str, EventKind] = MappingProxyType(
             (44, "ImportBegun", "The cell is made of an export: hash of its manifest, size and root of its old log."),
             (45, "ImportDone", "What the import counted: accounts, messages, what did not come along."),
             (46, "MailImported", "Messages of another server's files were put into an account: how many."),
+            (47, "EventsLate", "Acts of a compartment came into the log long after their effect: how long, how many."),
+            (48, "LedgerAlive", "Nothing else was written for a while; the log lives."),
             (50, "ContractAdopted", "What operator and partner agreed is in force: hash of its text."),
             (51, "ContractBroken", "A term of the contract is not kept: what was promised, what was measured."),
             (52, "ContractKept", "A term that was broken is kept again."),

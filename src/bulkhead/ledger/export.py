@@ -12,6 +12,7 @@ from bulkhead.ledger.files import Files
 from bulkhead.ledger.log import CHECKPOINT, Log
 from bulkhead.ledger.merkle import complete_root, leaf_hash
 from bulkhead.ledger.note import NOTE_MAX
+from bulkhead.ledger.span import read_tile
 from bulkhead.ledger.tiles import (
     BUNDLE_MAX,
     TILE_BYTES,
@@ -19,7 +20,10 @@ from bulkhead.ledger.tiles import (
     Tile,
     encode_bundle,
     encode_hashes,
+    level_width,
+    parse_hashes,
     parse_tile_path,
+    partial_tiles_edge,
     tiles_of,
 )
 
@@ -70,6 +74,56 @@ def _tile_data(log: Log, tile: Tile) -> bytes:
         start = tile.index * TILE_WIDTH
         return encode_bundle(log.entries(start, start + tile.width))
     return encode_hashes(log.hashes(tile))
+
+
+class Growing:
+    """The files that an export of `since` entries becomes a larger one by, from the entries behind it.
+
+    files: the export; its partial tiles are read, and believed when `root` is that of a signed checkpoint.
+    `begin` is the first entry to take: the first of the bundle that was partial. Raises IntegrityError.
+    """
+
+    def __init__(self, files: Files, since: int) -> None:
+        self.begin = since - since % TILE_WIDTH
+        self._entries: list[bytes] = []
+        self._levels: list[list[bytes]] = [[]]
+        level = 1
+        while width := level_width(level, since):
+            partial = Tile(level, width // TILE_WIDTH, width % TILE_WIDTH) if width % TILE_WIDTH else None
+            self._levels.append(read_tile(files, partial, TILE_BYTES, parse_hashes) if partial else [])
+            level += 1
+        self.size = self.begin
+
+    def take(self, entry: bytes) -> Iterator[ExportedFile]:
+        """The next entry; the files that it fills."""
+        self._entries.append(entry)
+        self._levels[0].append(leaf_hash(entry))
+        self.size += 1
+        level, number = 0, (self.size - 1) // TILE_WIDTH
+        if len(self._entries) == TILE_WIDTH:
+            yield ExportedFile(Tile(None, number).path, encode_bundle(self._entries))
+            self._entries = []
+        while len(self._levels[level]) == TILE_WIDTH:
+            yield ExportedFile(Tile(level, number).path, encode_hashes(self._levels[level]))
+            root, self._levels[level] = complete_root(self._levels[level]), []
+            level, number = level + 1, number // TILE_WIDTH
+            if level == len(self._levels):
+                self._levels.append([])
+            self._levels[level].append(root)
+
+    def partial(self) -> Iterator[ExportedFile]:
+        """The partial tiles and bundle of the tree as it is now."""
+        if self._entries:
+            bundle = Tile(None, self.size // TILE_WIDTH, len(self._entries))
+            yield ExportedFile(bundle.path, encode_bundle(self._entries))
+        for level, hashes in enumerate(self._levels):
+            if hashes:
+                tile = Tile(level, level_width(level, self.size) // TILE_WIDTH, len(hashes))
+                yield ExportedFile(tile.path, encode_hashes(hashes))
+
+    def root(self) -> bytes:
+        """The tree head."""
+        return partial_tiles_edge(self._levels).root()
 
 
 def write_export(exported: Iterable[ExportedFile], files: Files) -> None:

@@ -7,10 +7,12 @@ and the answer.
 
 import asyncio
 import logging
+import math
 import time
 from collections import OrderedDict
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import Any
 
 from bulkhead.boundary.body import BodyReader
@@ -20,11 +22,13 @@ from bulkhead.boundary.messages import to_ledger
 from bulkhead.boundary.messages.fields import Request
 from bulkhead.boundary.messages.to_ledger import (
     EVENTS_MAX,
+    AddCosignature,
     Appended,
     AppendEvents,
     BeginBackup,
     CheckLedger,
     CheckpointText,
+    Cosigned,
     EntryPage,
     EscrowKeys,
     LedgerReport,
@@ -42,10 +46,12 @@ from bulkhead.boundary.messages.to_ledger import (
     RecordOblivion,
     RecordUndelete,
 )
+from bulkhead.boundary.processes import OPERATOR_CONSOLE
 from bulkhead.errors import IntegrityError, Refused, TemporaryFailure
 from bulkhead.holder import backup
 from bulkhead.identifiers import ID_BYTES, AccountId
-from bulkhead.ledger.event import EVENTS, Event, encode_event, parse_event, subject_id
+from bulkhead.ledger.cosigned import Cosignatures
+from bulkhead.ledger.event import EVENTS, INTEGER_MAX, Event, encode_event, parse_event, subject_id
 from bulkhead.ledger.log import Log
 from bulkhead.ledger.merkle import Frontier, leaf_hash
 
@@ -54,6 +60,7 @@ SCANNED = 20_000  # newest entries read at start for the requests that brought t
 ENTRIES_BYTES_MAX = 200_000  # of one reply
 CHECKED_AT_ONCE = 1024
 CLOCK_SKEW_MS = 60_000
+LATE_AGAIN_SECONDS = 60.0
 BATCH_ENTRIES, BATCH_BYTES = 1024, 4 << 20  # of one append; a larger request goes alone
 _Pending = tuple[str, list[bytes], "asyncio.Future[int]"]
 _log = logging.getLogger("bulkhead.ledger")
@@ -66,9 +73,15 @@ class Ledger:
     once there is room.
     """
 
-    def __init__(self, open_log: Callable[[], Log], subject_key: bytes, worker: ThreadPoolExecutor) -> None:
+    def __init__(
+        self, open_log: Callable[[], Log], subject_key: bytes, worker: ThreadPoolExecutor, *, late_seconds: int = 0
+    ) -> None:
         self.log, self._open_log, self._subject_key, self._worker = open_log(), open_log, subject_key, worker
         self.backups: backup.Backups | None = None
+        self.cosignatures: Cosignatures | None = None
+        self.late_seconds = late_seconds
+        self.written = time.monotonic()  # when something was last appended
+        self._late_told: dict[str, float] = {}
         self._pending: list[_Pending] = []
         self._in_flight: dict[str, asyncio.Future[int]] = {}
         self._writing: asyncio.Task[None] | None = None
@@ -87,7 +100,11 @@ class Ledger:
         future = self._in_flight.get(key)
         if future is None:
             entries = [self._entry(sender, request_id, event) for event in request.events]
+            late = self._lateness(sender, request.events)
+            entries += late
             future = self._in_flight[key] = asyncio.get_running_loop().create_future()
+            if late:
+                future.add_done_callback(partial(self._tell_late, sender.compartment))
             self._pending.append((key, entries, future))
             if self._writing is None or self._writing.done():
                 self._writing = asyncio.get_running_loop().create_task(self._write())
@@ -115,6 +132,25 @@ class Ledger:
             return encode_event(Event(kind, event.time, event.actor, subjects, details))
         except ValueError as error:
             raise Refused(str(error)[:200], code="bad-event") from None
+
+    def _lateness(self, sender: Channel, events: Sequence[to_ledger.Event]) -> list[bytes]:
+        """An entry that says so where a compartment's acts took effect long ago; once a minute and compartment."""
+        now = time.time_ns() // 1_000_000
+        waited = [now - event.time for event in events if now - event.time > self.late_seconds * 1000]
+        told = self._late_told.get(sender.compartment, -math.inf)
+        if not waited or not self.late_seconds or sender.compartment == OPERATOR_CONSOLE:
+            return []
+        if time.monotonic() < told + LATE_AGAIN_SECONDS:
+            return []
+        details: dict[str, str | int | bool | None] = {
+            "of": sender.compartment, "waited_ms": min(INTEGER_MAX, max(waited)), "events": len(waited),
+            "compartment": "ledger",
+        }  # fmt: skip
+        return [encode_event(Event(EVENTS["EventsLate"], now, "ledger", (), details))]
+
+    def _tell_late(self, compartment: str, written: "asyncio.Future[int]") -> None:
+        if not written.cancelled() and written.exception() is None:
+            self._late_told[compartment] = time.monotonic()
 
     def _remember(self, key: str, index: int) -> None:
         self._brought.setdefault(key, index)
@@ -164,6 +200,7 @@ class Ledger:
             future.set_result(index)
             index += len(entries)
         self._answered = index
+        self.written = time.monotonic()
 
     def _take(self) -> list[_Pending]:
         """As many requests as fit one batch, at least one."""
@@ -276,7 +313,19 @@ async def record_escrow(ledger: Ledger, peer: Channel, request: RecordEscrow, _:
 async def read_checkpoint(ledger: Ledger, _: Channel, __: ReadCheckpoint, ___: BodyReader | None) -> CheckpointText:
     """The newest signed checkpoint."""
     note: str = await ledger.run(lambda: ledger.log.note.encode().decode())
-    return CheckpointText(note)
+    return CheckpointText(note, ledger.cosignatures.note if ledger.cosignatures else "")
+
+
+async def add_cosignature(ledger: Ledger, _: Channel, request: AddCosignature, __: BodyReader | None) -> Cosigned:
+    """Carry it, durably, then answer. Given again it changes nothing."""
+    cosignatures = ledger.cosignatures
+    if cosignatures is None:
+        raise Refused("this ledger carries no cosignatures", code="no-witness")
+    try:
+        await ledger.run(lambda: cosignatures.take(ledger.log, request.note.encode()))
+    except OSError:
+        raise TemporaryFailure("the ledger could not be written; free its disk", code="storage") from None
+    return Cosigned(cosignatures.size, cosignatures.time)
 
 
 async def read_entries(ledger: Ledger, _: Channel, request: ReadEntries, __: BodyReader | None) -> EntryPage:
@@ -345,6 +394,7 @@ HANDLERS: Mapping[type[Request[Any]], Handler] = {
     ProveInclusion: prove_inclusion,
     ProveConsistency: prove_consistency,
     CheckLedger: check_ledger,
+    AddCosignature: add_cosignature,
     RecordDrill: record_drill,
     RecordCensus: record_census,
     RecordOblivion: record_oblivion,

@@ -5,6 +5,7 @@ Files
     journal             header (base B, the partial tiles of levels >= 1 at B) and records, one a batch: journal.py.
     tile/entries/<N>    full bundles, N < B / 256.         tile/<L>/<N>    full tiles of a tree of B entries.
     checkpoint.new, journal.new    half-made successors; read by nobody, overwritten by the next.
+    cosigned            the newest checkpoint with the witness's line, once there was one (cosigned.py).
   Always B <= S <= B + entries in the journal, and the tree's first S entries have the checkpoint's root.
   Partial tiles of the standard are not kept: export.py makes them, as they follow from the journal.
 
@@ -66,7 +67,17 @@ from bulkhead.ledger.journal import (
     parse_journal,
 )
 from bulkhead.ledger.merkle import Frontier, leaf_hash
-from bulkhead.ledger.note import NOTE_MAX, Checkpoint, Note, NoteSigner, parse_note, sign_checkpoint, verify_checkpoint
+from bulkhead.ledger.note import (
+    NOTE_MAX,
+    Checkpoint,
+    Note,
+    NoteSignature,
+    NoteSigner,
+    add_signatures,
+    parse_note,
+    sign_checkpoint,
+    verify_checkpoint,
+)
 from bulkhead.ledger.tiles import TILE_WIDTH, Tile, encode_bundle, encode_hashes
 from bulkhead.ledger.tree import StoredTree, read_file
 
@@ -74,7 +85,7 @@ CHECKPOINT = "checkpoint"
 JOURNAL = "journal"
 
 
-def _replace(files: Files, path: str, data: bytes) -> None:
+def replace_file(files: Files, path: str, data: bytes) -> None:
     """Give `path` new contents durably: the old ones or the new ones, at every moment."""
     fresh = path + ".new"
     files.write(fresh, data)
@@ -110,8 +121,8 @@ def create_log(files: Files, signer: NoteSigner, origin: str) -> None:
     else:
         if journal.edge.base or journal.entries:
             raise IntegrityError(f"{CHECKPOINT} is missing beside a journal with entries; restore it from a backup")
-    _replace(files, JOURNAL, encode_journal(EMPTY_EDGE, ()))
-    _replace(files, CHECKPOINT, sign_checkpoint(Checkpoint(origin, 0, merkle.EMPTY_ROOT), signer).encode())
+    replace_file(files, JOURNAL, encode_journal(EMPTY_EDGE, ()))
+    replace_file(files, CHECKPOINT, sign_checkpoint(Checkpoint(origin, 0, merkle.EMPTY_ROOT), signer).encode())
 
 
 def open_log(files: Files, signer: NoteSigner, origin: str) -> "Log":
@@ -215,8 +226,28 @@ class Log:
     def _publish(self) -> Note:
         """Sign and write the checkpoint of all entries: steps A3 to A7. Raises OSError."""
         self.note = sign_checkpoint(Checkpoint(self._origin, self.size, self.root), self._signer)
-        _replace(self._files, CHECKPOINT, self.note.encode())
+        replace_file(self._files, CHECKPOINT, self.note.encode())
         return self.note
+
+    def cosign(self, lines: Sequence[NoteSignature]) -> None:
+        """Put these lines, which the caller has verified, below the newest checkpoint in place of older ones; durable.
+
+        Crash: the old note or the new one, and both say the same (A3 to A6). Raises as `append`.
+        """
+        self._check_usable()
+        own = Note(self.note.text, tuple(line for line in self.note.signatures if line.name == self._origin))
+        note = add_signatures(own, lines)
+        self._failed = True
+        try:
+            replace_file(self._files, CHECKPOINT, note.encode())
+        except OSError as error:
+            raise TemporaryFailure("the ledger could not be written; free its disk and restart it") from error
+        self.note, self._failed = note, False
+
+    def root_at(self, size: int) -> bytes:
+        """The tree head of the first `size` entries. Raises as `entry`."""
+        self._check_reach(size)
+        return merkle.root_at(size, self._tree.subtree)
 
     def entry(self, index: int) -> bytes:
         """One entry, checked against the tree. Raises IntegrityError naming the file, ValueError past the end."""
@@ -309,7 +340,7 @@ class Log:
             self._files.sync_directory(directory)
         edge = Edge(self._tree.edge.base + cut, tuple(tuple(hashes) for hashes in levels))
         data = encode_journal(edge, journal.entries[cut:])
-        _replace(self._files, JOURNAL, data)
+        replace_file(self._files, JOURNAL, data)
         fresh = parse_journal(data)
         self._tree = StoredTree(self._files, edge, leaves[cut:])
         self._places = list(fresh.places)

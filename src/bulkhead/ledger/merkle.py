@@ -100,6 +100,11 @@ def _range_root(start: int, end: int, subtree: Subtree) -> bytes:
     return node_hash(_range_root(start, start + k, subtree), _range_root(start + k, end, subtree))
 
 
+def root_at(size: int, subtree: Subtree) -> bytes:
+    """MTH(D[size]): the tree head of the first `size` entries of a tree that has them."""
+    return _range_root(0, size, subtree) if size else EMPTY_ROOT
+
+
 def inclusion_proof(index: int, size: int, subtree: Subtree) -> list[bytes]:
     """PATH(index, D[size]), leaf to root (RFC 9162 section 2.1.3.1). Raises ValueError unless 0 <= index < size."""
     if not 0 <= index < size <= TREE_SIZE_MAX:

@@ -9,11 +9,11 @@ Source: https://c2sp.org/tlog-tiles. An entry has at most 65,535 bytes because i
 """
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from bulkhead.errors import IntegrityError
-from bulkhead.ledger.merkle import HASH_BYTES, complete_root
+from bulkhead.ledger.merkle import HASH_BYTES, Frontier, complete_root
 
 TILE_HEIGHT = 8
 TILE_WIDTH = 1 << TILE_HEIGHT
@@ -91,6 +91,25 @@ def tiles_of(size: int) -> Iterator[Tile]:
             yield Tile(level, index)
         if width % TILE_WIDTH:
             yield Tile(level, width // TILE_WIDTH, width % TILE_WIDTH)
+
+
+def partial_tiles(size: int) -> Iterator[Tile]:
+    """The bundle and tiles of a tree of `size` entries that are not full."""
+    for level in (None, *range(LEVEL_MAX + 1)):
+        width = level_width(level or 0, size)
+        if not width:
+            return
+        if width % TILE_WIDTH:
+            yield Tile(level, width // TILE_WIDTH, width % TILE_WIDTH)
+
+
+def partial_tiles_edge(levels: Sequence[Sequence[bytes]]) -> Frontier:
+    """The frontier of the tree whose levels, from 0 on, end in these partial tiles."""
+    frontier = Frontier()
+    for level in range(len(levels) - 1, -1, -1):
+        for value in levels[level]:
+            frontier.append_subtree(TILE_HEIGHT * level, value)
+    return frontier
 
 
 def encode_hashes(hashes: Iterable[bytes]) -> bytes:

@@ -22,7 +22,7 @@ from bulkhead.ledger.note import (
     verify_cosignature,
 )
 from bulkhead.ledger.span import Export, Visit, check_spans, compare_tile, read_tile, wrong_partial
-from bulkhead.ledger.tiles import TILE_BYTES, TILE_HEIGHT, TILE_WIDTH, Tile, parse_hashes
+from bulkhead.ledger.tiles import TILE_BYTES, TILE_HEIGHT, TILE_WIDTH, Tile, parse_hashes, partial_tiles_edge
 from bulkhead.ledger.tree import read_file
 
 _SPAN_HEIGHT = 2 * TILE_HEIGHT
@@ -148,7 +148,7 @@ class _Levels:
 
     def edge(self) -> Sequence[tuple[int, bytes]]:
         """Of the whole tree."""
-        return _frontier(self._levels).edge
+        return partial_tiles_edge(self._levels).edge
 
     def _check_previous(self, edge: tuple[tuple[int, bytes], ...]) -> None:
         frontier = _grown(self._frontier.edge, edge)
@@ -176,8 +176,10 @@ class _Levels:
             stored = read_tile(self._export.files, tile, TILE_BYTES, parse_hashes)
             if stored != hashes:
                 instead = [*self._levels[:level], stored, *self._levels[level + 1 :]]
-                raise wrong_partial(tile, stored, hashes, below=_root(instead) == self._checkpoint.root)
-        if _root(self._levels) != self._checkpoint.root:
+                raise wrong_partial(
+                    tile, stored, hashes, below=partial_tiles_edge(instead).root() == self._checkpoint.root
+                )
+        if partial_tiles_edge(self._levels).root() != self._checkpoint.root:
             raise IntegrityError(
                 "checkpoint: entries and tiles do not lead to the root that was signed", code=Alarm.DAMAGED.value
             )
@@ -189,16 +191,3 @@ def _grown(*edges: Sequence[tuple[int, bytes]]) -> Frontier:
         for height, root in edge:
             frontier.append_subtree(height, root)
     return frontier
-
-
-def _frontier(levels: Sequence[Sequence[bytes]]) -> Frontier:
-    """Of the tree whose levels end in these partial tiles."""
-    frontier = Frontier()
-    for level in range(len(levels) - 1, -1, -1):
-        for value in levels[level]:
-            frontier.append_subtree(TILE_HEIGHT * level, value)
-    return frontier
-
-
-def _root(levels: Sequence[Sequence[bytes]]) -> bytes:
-    return _frontier(levels).root()

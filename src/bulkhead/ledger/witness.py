@@ -22,6 +22,7 @@ from bulkhead.errors import IntegrityError
 from bulkhead.ledger.alarm import Alarm
 from bulkhead.ledger.event import parse_event
 from bulkhead.ledger.files import Files
+from bulkhead.ledger.log import replace_file
 from bulkhead.ledger.merkle import HASH_BYTES, Frontier, leaf_hash
 from bulkhead.ledger.note import (
     NOTE_MAX,
@@ -99,7 +100,11 @@ class Witness:
         self._files, self._signer, self._log = files, signer, log
         self._name = sha256(log.name.encode()).hexdigest()[:32]
         files.lock()
-        self.seen = self._load()
+        try:
+            self.seen = self._load()
+        except IntegrityError:
+            files.close()
+            raise
 
     def check(self, data: bytes) -> tuple[Note, Checkpoint]:
         """The log's newest checkpoint: signed by it, not smaller than what was seen, and equal where as large."""
@@ -139,23 +144,17 @@ class Witness:
     def keep_evidence(self, note: Note) -> None:
         """Keep a checkpoint that contradicts what was seen, durably, and never over another."""
         name = f"evidence-{sha256(note.encode()).hexdigest()[:16]}"
-        self._replace(name, note.encode())
+        replace_file(self._files, name, note.encode())
 
     def close(self) -> None:
         """Let another process witness."""
         self._files.close()
 
-    def _replace(self, name: str, data: bytes) -> None:
-        self._files.write(f"{name}.new", data)
-        self._files.sync(f"{name}.new")
-        self._files.rename(f"{name}.new", name)
-        self._files.sync_directory(".")
-
     def _store(self, seen: Seen) -> None:
         lines = [HEADER, f"newest {seen.newest}", *(_edge_line(*one) for one in seen.edge)]
         head, note = "".join(line + "\n" for line in lines).encode(), seen.note.encode()
         digest = sha256(head + note).hexdigest()
-        self._replace(self._name, head + f"digest {digest}\n\n".encode() + note)
+        replace_file(self._files, self._name, head + f"digest {digest}\n\n".encode() + note)
 
     def _load(self) -> Seen | None:
         try:

@@ -8,6 +8,7 @@ from bulkhead.boundary.messages.backup import BackupName, BeginBackupBase, Escro
 from bulkhead.boundary.messages.fields import U16, U32, U63, AccountId, Digest32, Mutation, Name, Reply, Request, Text
 
 EVENTS_MAX = 100
+NoteText = Annotated[str, Meta(max_length=16384)]
 EventBytes = Annotated[bytes, Meta(max_length=8192)]
 
 
@@ -37,9 +38,10 @@ class AppendEvents(Mutation[Appended], frozen=True, tag=1):
 
 
 class CheckpointText(Reply, frozen=True):
-    """The newest signed checkpoint."""
+    """The newest signed checkpoint. cosigned: the newest that the pinned witness cosigned; empty without one."""
 
-    text: Annotated[str, Meta(max_length=16384)]
+    text: NoteText
+    cosigned: NoteText = ""
 
 
 class ReadCheckpoint(Request[CheckpointText], frozen=True, tag=2):
@@ -192,6 +194,23 @@ class RecordEscrow(Mutation[Appended], frozen=True, tag=17):
     """
 
     digests: Annotated[dict[Name, Digest32], Meta(min_length=1, max_length=16)]
+
+
+class Cosigned(Reply, frozen=True):
+    """What the log carries now: entries that the witness has seen, and when it signed (POSIX seconds)."""
+
+    size: U63
+    time: U63
+
+
+class AddCosignature(Mutation[Cosigned], frozen=True, tag=18):
+    """Carry a checkpoint of this log that the pinned witness cosigned.
+
+    Refused: `no-witness` where none is pinned, `bad-cosignature`, `not-this-log` where the log's entries do not lead
+    to it, `older-cosignature` than the one that is carried.
+    """
+
+    note: NoteText
 
 
 class CheckLedger(Request[LedgerReport], frozen=True, tag=6):
