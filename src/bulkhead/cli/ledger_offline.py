@@ -1,7 +1,6 @@
 """`ledger DIR verify|prove --key` and `ledger FILE check --key`: at the partner, with its own key alone."""
 
 import argparse
-import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -150,7 +149,7 @@ def check(options: argparse.Namespace) -> int:
 
 def public_key(given: str, kind: SignatureType) -> VerifierKey:
     """A public key, as text or from a file. Raises ConfigError."""
-    text = given if given.count("+") >= 2 and not os.path.exists(given) else _read(Path(given), KEY_TEXT_MAX).decode()  # noqa: PTH110
+    text = given if given.count("+") >= 2 and not Path(given).exists() else _read(Path(given), KEY_TEXT_MAX).decode()
     try:
         key = parse_verifier_key(text.strip())
     except IntegrityError as error:
