@@ -108,6 +108,10 @@ def test_a_restored_cell_has_every_message_and_keeps_dead_what_died_since(site: 
     live.command("account", "passwd", "t0", site.cleo.address, "--password-stdin", given=f"{NEW_PASSWORD}\n".encode())
     assert site.logs_in(site.cleo, NEW_PASSWORD)
     live.command("backup", "verify", "t0", backup, "--from", str(site.to))
+    tried = live.json("backup", "verify", "t0", backup, "--from", str(site.to), "--restore", *site.keys)
+    assert (tried["sound"], tried["accounts"], tried["messages"]) == (True, 4, 8)
+    (found,) = [row for row in live.json("doctor", check=False)["findings"] if row["matter"] == "test restore"]
+    assert (found["state"], backup in found["text"]) == ("ok", True)
     log = site.lose_cell()
 
     done = site.restore("--ledger", str(log), "--at", backup, "--json")
@@ -127,7 +131,8 @@ def test_a_restored_cell_has_every_message_and_keeps_dead_what_died_since(site: 
     assert not site.logs_in(site.cleo, NEW_PASSWORD)
     assert live.json("fsck", "t0")["sound"]
     kinds = [entry["kind"] for entry in live.json("ledger", "t0", "list", "--limit", "0")["entries"]]
-    assert kinds.count("BackupVerified") == kinds.count("RestoreBegun") == kinds.count("RestoreDone") == 1
+    assert kinds.count("BackupVerified") == 2
+    assert kinds.count("RestoreBegun") == kinds.count("RestoreDone") == 1
     live.command("account", "passwd", "t0", site.cleo.address, "--password-stdin", given=f"{NEW_PASSWORD}\n".encode())
     assert site.logs_in(site.cleo, NEW_PASSWORD)
 

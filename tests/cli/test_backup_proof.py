@@ -1,7 +1,9 @@
 """What shows that a backup is the cell's own: every changed octet, and everything put in its place, is named."""
 
+import asyncio
 import hashlib
 import shutil
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -11,11 +13,14 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from tests.live import Live
 
-from bulkhead.cli.backup import check_hashes, check_receipts
+from bulkhead.boundary.messages.to_ledger import Event
+from bulkhead.cli import doctor
 from bulkhead.cli.backup_receipt import RECEIPT, Receipt
 from bulkhead.cli.backup_store import MANIFEST, SETTINGS, Manifest, Shelf
 from bulkhead.cli.backup_target import DirectoryTarget
+from bulkhead.cli.backup_verify import check_hashes, check_receipts
 from bulkhead.cli.recovery import read_recovery_keys
+from bulkhead.cli.rehearsal import Rehearsal, destroy_scratch, rehearse
 from bulkhead.cli.restore_files import read_escrow
 from bulkhead.cli.restore_proof import HOLDERS, Anchor, check_pinned, prove, settings_of, witness_of
 from bulkhead.config import Tenant, load_installation
@@ -198,6 +203,55 @@ def test_settings_that_trust_another_key_are_refused_by_the_name_of_the_key(copi
     other = replace(copies.tenant, settings=replace(copies.tenant.settings, values=values))
     with pytest.raises(IntegrityError, match=r"pinned\.binding_key is not the key of this backup"):
         copies.prove(Anchor(own=True), tenant=other)
+
+
+def test_a_test_restore_opens_everything_and_leaves_nothing(copies: Copies, tmp_path: Path) -> None:
+    anchor = Anchor(log=copies.log)
+    made = [
+        asyncio.run(rehearse(copies.installation, copies.shelf, backup, copies.keys, copies.escrow, anchor, tmp_path))
+        for backup in (copies.earlier, copies.backup, copies.backup)
+    ]
+    assert [(one.problems, one.accounts, one.messages) for one in made] == [((), 1, 1), ((), 1, 2), ((), 1, 2)]
+    assert made[1].content == made[2].content != made[0].content
+    assert Rehearsal.decode(made[1].encode()) == made[1]
+    assert [path.name for path in tmp_path.rglob("*") if path.is_file()] == ["t0.lock"]
+
+
+def test_what_a_killed_test_restore_left_is_destroyed_by_the_next(copies: Copies, tmp_path: Path) -> None:
+    layout = Layout(tmp_path, T0)
+    key, record = layout.root_key("auth"), layout.home("auth") / "auth.sqlite"
+    for path in (key, record):
+        path.parent.mkdir(parents=True)
+        path.write_bytes(b"secret")
+    beside = tmp_path / "beside"
+    beside.hardlink_to(key)  # what was overwritten shows in every name
+    destroy_scratch(layout)
+    assert not key.exists() and not record.exists()
+    assert beside.read_bytes() != b"secret" and len(beside.read_bytes()) == 6
+
+
+def test_a_test_restore_names_what_does_not_open(
+    copies: Copies, undone: Callable[[Path, bytes], None], tmp_path: Path
+) -> None:
+    path = copies.escrow / "auth.keys"
+    undone(path, path.read_bytes()[:-1])
+    again = rehearse(
+        copies.installation, copies.shelf, copies.backup, copies.keys, copies.escrow, Anchor(log=copies.log), tmp_path
+    )
+    assert "auth.keys" in asyncio.run(again).problems[0]
+
+
+def test_doctor_finds_a_test_restore_that_failed_or_is_too_old(copies: Copies, monkeypatch: pytest.MonkeyPatch) -> None:
+    def found(days_ago: float, *, sound: bool) -> list[doctor.State]:
+        details = {"backup": "b", "messages": 5, "sound": sound, "restored": True}
+        event = Event("BackupVerified", int((time.time() - 86_400 * days_ago) * 1000), "cli", b"", details)
+        monkeypatch.setattr(doctor, "last_tried", lambda *_: event)
+        return [finding.state for finding in doctor._test_restore(copies.layout, copies.tenant, 31)]
+
+    assert found(30, sound=True) == [doctor.State.OK]
+    assert found(32, sound=True) == found(1, sound=False) == [doctor.State.BAD]
+    monkeypatch.undo()
+    assert [f.state for f in doctor._test_restore(copies.layout, copies.tenant, 31)] == [doctor.State.UNPROVEN]
 
 
 def _seal(copies: Copies, head: Head, name: str, content: bytes) -> bytes:

@@ -367,7 +367,12 @@ def test_every_json_key_that_is_documented_is_printed(live: Live, tmp_path: Path
         "contract check": ["contract", "check", "kddi"], "contract show": ["contract", "show", "kddi"],
         "backup run": ["backup", "run", "kddi", "--to", str(tmp_path / "backup")],
         "backup list": ["backup", "list", "kddi", "--from", str(tmp_path / "backup")],
-        "backup verify": ["backup", "verify", "kddi", "--from", str(tmp_path / "backup")],
+        "backup verify": [
+            "backup", "verify", "kddi", "--from", str(tmp_path / "backup"), "--restore",
+            *(f"--{party}-key={live.directory}/recovery/kddi/{party}.key" for party in ("partner", "operator")),
+            "--report", str(tmp_path / "tried.json"),
+        ],
+        "backup record": ["backup", "record", "kddi", str(tmp_path / "tried.json")],
         "backup prune": ["backup", "prune", "kddi", "--from", str(tmp_path / "backup")],
         "export make": ["export", "make", "kddi", "--to", str(tmp_path / "export")],
     }  # fmt: skip

@@ -19,7 +19,7 @@ from typing import Any
 from bulkhead import __version__
 from bulkhead.boundary.messages import to_auth, to_directory, to_incident, to_keyring, to_ledger, to_queue, to_store
 from bulkhead.boundary.messages.backup import BackupBegun, BeginBackupBase, EscrowKeysBase, ReadBackupBase
-from bulkhead.cli.backup_receipt import RECEIPT, Witness, receipt_of
+from bulkhead.cli.backup_receipt import RECEIPT, receipt_of
 from bulkhead.cli.backup_store import (
     MANIFEST,
     SETTINGS,
@@ -33,13 +33,11 @@ from bulkhead.cli.backup_store import (
 from bulkhead.cli.backup_target import Target, open_target
 from bulkhead.cli.escrow import escrow_folder, replace_escrow
 from bulkhead.cli.exit_codes import ExitCode
-from bulkhead.cli.ledger import ledger_key
 from bulkhead.cli.many import chosen_tenants
 from bulkhead.cli.output import print_json, print_table, say, size_text, time_text
-from bulkhead.cli.restore_proof import require_noted, settings_in
 from bulkhead.cli.road import Road, stamp, wait_for
 from bulkhead.config import Installation, Tenant, load_installation
-from bulkhead.errors import ConfigError, Error, IntegrityError, Refused
+from bulkhead.errors import ConfigError, IntegrityError, Refused
 from bulkhead.records.backup import read_lead
 
 READ_SECONDS = 3600.0
@@ -219,82 +217,6 @@ def list_backups(options: argparse.Namespace) -> int:
         ],
     )  # fmt: skip
     return ExitCode.OK
-
-
-def verify(options: argparse.Namespace) -> int:
-    """Read a backup, and those whose segments it relies on, and compare every hash."""
-    installation = load_installation(Path(options.directory))
-    tenant = installation.tenant(options.tenant)
-    shelf = Shelf(open_target(installation, options.source), tenant.id)
-    backup = options.backup or next(reversed([manifest.backup for manifest in shelf.whole()]), "")
-    if not backup:
-        raise ConfigError(f"{tenant.id} has no whole backup in {shelf.where}")
-    problems = check_receipts(shelf, backup, tenant)  # first: streams are compared with what the manifest says
-    found, octets = check_hashes(shelf, backup)
-    problems += found
-    if not options.offline:
-        wait_for(_record(installation, tenant, shelf, backup, octets, not problems))
-    if options.json:
-        document = {"tenant": tenant.id, "backup": backup, "octets": octets, "problems": problems}
-        print_json(options.command, {**document, "sound": not problems})
-    else:
-        for problem in problems:
-            print(f"{tenant.id}: {problem}")
-        print(f"{tenant.id}: {backup}: {'NOT SOUND' if problems else 'sound'}, {size_text(octets)} read")
-    return ExitCode.INTEGRITY if problems else ExitCode.OK
-
-
-def check_hashes(shelf: Shelf, backup: str) -> tuple[list[str], int]:
-    """(problems in words, octets read) of a backup and of those whose segments it relies on."""
-    manifest, problems, octets = shelf.manifest(backup), [], 0
-    carried = {backup: set(STREAM_ORDER)}  # by backup, the streams of it that are relied on
-    for number in {where[0] for where in manifest.segments.values()}:
-        carried.setdefault(number, set()).add("store")
-    for compartment in STREAM_ORDER:
-        try:
-            for link in shelf.chain(manifest, compartment):
-                carried.setdefault(link.backup, set()).add(compartment)
-        except IntegrityError as error:
-            problems.append(error.public)
-    for name, compartments in sorted(carried.items(), key=lambda item: item[0] != backup):
-        try:
-            one = shelf.manifest(name)
-        except IntegrityError as error:
-            problems.append(error.public)
-            continue
-        if name == backup:
-            try:
-                settings_in(shelf, one)
-            except Error as error:
-                problems.append(error.public)
-        for stream in [stream for stream in one.streams if stream.compartment in compartments]:
-            try:
-                found, size = shelf.digest(name, stream.file)
-            except IntegrityError as error:
-                problems.append(error.public)
-                continue
-            octets += size
-            if found != stream.sha256:
-                problems.append(f"{shelf.place(name, stream.file)} is not what the manifest says")
-    return problems, octets
-
-
-def check_receipts(shelf: Shelf, backup: str, tenant: Tenant) -> list[str]:
-    """In words, why the ledger, by its key in the tenant's settings, does not show that these are its backups."""
-    try:
-        require_noted(Witness(ledger_key(tenant), None), shelf, shelf.manifest(backup))
-    except IntegrityError as error:
-        return [error.public]
-    return []
-
-
-async def _record(
-    installation: Installation, tenant: Tenant, shelf: Shelf, backup: str, octets: int, sound: bool
-) -> None:
-    digest = hashlib.sha256(shelf.manifest(backup).encode()).digest()
-    async with Road(installation, tenant) as road:
-        request = to_ledger.RecordBackup(stamp(), int(time.time() * 1000), backup, digest, octets, True, sound)
-        await road.ask("ledger", request)
 
 
 def prune(options: argparse.Namespace) -> int:

@@ -15,6 +15,7 @@ from pathlib import Path
 
 from bulkhead.boundary.messages.to_incident import CanaryCopies, ContractState, ListCanaries, ReadContract
 from bulkhead.boundary.processes import PROCESSES, Disk
+from bulkhead.cli.backup_verify import TRIED, last_tried
 from bulkhead.cli.certificates import CA_CERTIFICATE, CA_KEY, FOLDER, GATES, expiry
 from bulkhead.cli.exit_codes import ExitCode
 from bulkhead.cli.logins import Counts, count_logins
@@ -24,7 +25,7 @@ from bulkhead.cli.run import find_levels, what_is_missing
 from bulkhead.cli.status import status_rows
 from bulkhead.config import Installation, Tenant, check_files, load_installation
 from bulkhead.contract.measure import Standing
-from bulkhead.errors import ConfigError, Error
+from bulkhead.errors import ConfigError, Error, IntegrityError
 from bulkhead.holder.keys import KEY_FILE
 from bulkhead.supervisor.custody import Custody
 from bulkhead.supervisor.layout import Layout
@@ -89,6 +90,7 @@ def examine(installation: Installation) -> Iterator[Finding]:
         yield from _certificates(layout, tenant)
         yield from _custody(layout, tenant)
         yield from _recovery(layout, production=installation.settings.boolean("production"))
+        yield from _test_restore(layout, tenant, installation.settings.integer("backup.test_restore_days"))
         if not tenant.disabled and running[tenant.id] != "stopped":
             yield _canaries(installation, tenant)
             yield _contract(installation, tenant)
@@ -225,6 +227,29 @@ def _recovery(layout: Layout, *, production: bool) -> Iterator[Finding]:
         layout.tenant, "recovery", State.UNPROVEN, "that the two keys open a mailbox has not been rehearsed here",
         "rehearse on a test account: bulkhead account passwd",
     )  # fmt: skip
+
+
+def _test_restore(layout: Layout, tenant: Tenant, days: int) -> Iterator[Finding]:
+    """Whether a backup was restored for trial lately, as the ledger's receipt here says."""
+    if not days:
+        return
+    matter, advice = "test restore", "bulkhead backup verify --restore at the partner's, then bulkhead backup record"
+    try:
+        event = last_tried(layout, tenant)
+    except IntegrityError as error:
+        yield Finding(tenant.id, matter, State.BAD, f"{layout.receipts / TRIED}: {error.public}", advice)
+        return
+    if event is None:
+        yield Finding(tenant.id, matter, State.UNPROVEN, "no backup of it was ever restored for trial", advice)
+        return
+    age = (time.time() * 1000 - event.time) / 86_400_000
+    text = f"{event.details.get('backup')}, {age:.0f} days ago, {event.details.get('messages'):,} messages"
+    if not event.details.get("sound"):
+        yield Finding(tenant.id, matter, State.BAD, f"failed: {text}", "take another backup, and try that one")
+    elif age > days:
+        yield Finding(tenant.id, matter, State.BAD, f"overdue (backup.test_restore_days = {days}): {text}", advice)
+    else:
+        yield Finding(tenant.id, matter, State.OK, text)
 
 
 def _logins(tenant: Tenant, counts: Counts | None) -> Iterator[Finding]:

@@ -182,12 +182,12 @@ def certify(directory: Path, tenant: Tenant) -> None:
 
 
 class Restoring:
-    """One restore: `prove`, which writes nothing, then `run`. tenant: whose settings it goes by."""
+    """One restore: `prove`, which writes nothing, then `run`. tenant: whose settings it goes by. sets: the escrow's."""
 
     def __init__(self, layout: Layout, tenant: Tenant, source: Source, escrow: Path) -> None:
         self.tenant = tenant
         self._layout, self._source, self._escrow = layout, source, escrow
-        self._sets = {name: read_escrow(escrow, name, source.keys, layout) for name in HOLDERS}
+        self.sets = {name: read_escrow(escrow, name, source.keys, layout) for name in HOLDERS}
         self._report = Report(source.manifest.backup)
         self._later = source.manifest  # the newest there; what it says was done since is done again
         self._witness: Witness | None = None
@@ -195,11 +195,11 @@ class Restoring:
 
     def prove(self, anchor: Anchor) -> None:
         """Raises IntegrityError where backup, settings or keys are not the cell's own, or the backup is dead."""
-        check_pinned(self.tenant, self._sets, self._source.keys)
+        check_pinned(self.tenant, self.sets, self._source.keys)
         shelf, manifest = self._source.shelf, self._source.manifest
-        self._witness = witness_of(self.tenant, self._sets, self._escrow, anchor)
+        self._witness = witness_of(self.tenant, self.sets, self._escrow, anchor)
         self._proven = prove(self._witness, shelf, manifest, self._escrow)
-        require_versions(self._source.manifest, self._sets)
+        require_versions(self._source.manifest, self.sets)
 
     def later_log(self, scratch: Path) -> list[Path]:
         """The log of the newest backup there, where another one is restored: what died since it stays dead."""
@@ -214,7 +214,7 @@ class Restoring:
     async def run(self, newest: Sequence[Path], *, history_intact: bool) -> Report:
         """Everything between mark and done."""
         began, report = time.monotonic(), self._report
-        sets = self._sets
+        sets = self.sets
         heads: dict[str, Head] = {}
         for compartment in HOLDERS:
             say(f"{self._layout.tenant}: {compartment} is being written")

@@ -122,6 +122,8 @@ _INSTALLATION: tuple[_Row, ...] = (
     ("backup.escrow", Kind.TEXT, "", _NONE, (),
      "Where the sealed keys lie that a restore elsewhere needs: an absolute path of a directory in which files can be "
      "overwritten; empty for `escrow/` in the installation."),
+    ("backup.test_restore_days", Kind.INTEGER, 31, _between(0, 3660), (),
+     "How old the last test restore may be, in days, before `bulkhead doctor` finds it overdue; 0: it does not look."),
     ("log.level", Kind.CHOICE, "info", _among("debug", "info", "warning", "error"), COMPARTMENTS,
      "The least severe event that a compartment writes to its cell's log."),
 )  # fmt: skip

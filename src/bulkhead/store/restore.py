@@ -1,5 +1,6 @@
 """store's part of a restore, offline: accounts destroyed since, UIDVALIDITY, and the whole checked."""
 
+import hashlib
 import os
 import sqlite3
 import time
@@ -13,7 +14,7 @@ from bulkhead.store.disk import Disk
 from bulkhead.store.fsck import check
 from bulkhead.store.handle_admin import remove_account
 from bulkhead.store.schema import DATABASE, MIGRATIONS
-from bulkhead.store.segment import path_of
+from bulkhead.store.segment import HEADER_BYTES, path_of
 
 
 async def finish(home: Path, destroyed: Iterable[AccountId], *, history_intact: bool) -> None:
@@ -61,6 +62,33 @@ def missing_segments(home: Path) -> list[int]:
     finally:
         connection.close()
     return [number for number in named if not (home / path_of(number)).is_file()]
+
+
+def content_of(home: Path) -> tuple[int, str]:
+    """(messages, a hash of all): the sum, modulo 2**256, of SHA-256(id | SHA-256(what is stored)) of each.
+
+    Two stores with the same have the same messages, octet by octet, whatever segments they lie in. It finds what was
+    lost or changed by itself; who may choose messages could make two sets of one sum.
+    """
+    connection, total, count = sqlite3.connect(home / DATABASE), 0, 0
+    rows = connection.execute(
+        "SELECT email, segment, offset, summary_size + header_size + body_size FROM email ORDER BY segment, offset"
+    )
+    opened, descriptor = 0, -1
+    try:
+        for email, segment, offset, size in rows:
+            if segment != opened:
+                if descriptor >= 0:
+                    os.close(descriptor)
+                opened, descriptor = segment, os.open(home / path_of(segment), os.O_RDONLY | os.O_CLOEXEC)
+            content = hashlib.sha256(os.pread(descriptor, size, offset + HEADER_BYTES)).digest()
+            total += int.from_bytes(hashlib.sha256(bytes(email) + content).digest())
+            count += 1
+    finally:
+        connection.close()
+        if descriptor >= 0:
+            os.close(descriptor)
+    return count, (total % (1 << 256)).to_bytes(32).hex()
 
 
 def problems_of(home: Path) -> tuple[int, list[str]]:
