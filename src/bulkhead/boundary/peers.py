@@ -96,6 +96,7 @@ PEERS: tuple[Peering, ...] = (
         "cli", "store",
         ("OpenAccount", "DestroyAccount", "CountStore", "CheckStore",
          "ExportMailboxes", "ExportNames", "ExportRows", "ExportParts", "ListDeleted", "UndeleteMessages",
+         "FindMessages", "RestoreMailbox", "RestoreMessages",
          *_BACKUP),
     ),
     Peering("cli", "queue", ("ListQueue", "RetryNow", "DestroyQueued", "CountQueue", "CheckQueue", *_BACKUP)),

@@ -11,7 +11,7 @@ from typing import TypeVar
 
 from bulkhead.boundary.messages.to_keyring import ArrivedKey, OpenedKey, SlottedKey
 from bulkhead.errors import IntegrityError, Refused
-from bulkhead.identifiers import TenantId
+from bulkhead.identifiers import EmailId, TenantId
 from bulkhead.keyring.sessions import Session, Sessions
 from bulkhead.records.message import open_key_box
 from bulkhead.records.record import Kind, read_header
@@ -38,6 +38,9 @@ class Opened:
     old_pages: int = 0
 
 
+_SLOT = bytes((Kind.SLOT,))
+
+
 class Openings:
     """Opens keys with the seeds of live sessions."""
 
@@ -53,9 +56,8 @@ class Openings:
         newest, account = _newest(session), session.account
 
         def open_one(item: ArrivedKey) -> OpenedKey:
-            by = self._at(session, read_header(item.box, Kind.KEY_BOX).key_version)
-            key = open_key_box(item.box, by.private_key, self._tenant, account, item.email)
-            self.opened.old_boxes += by is not newest
+            kind = Kind.SLOT if item.box[:1] == _SLOT else Kind.KEY_BOX  # a slot: filed before it came from a backup
+            key = self._open(session, kind, item.email, item.box)
             return OpenedKey(key, seal_slot(newest.slot_key, newest.seed.generation, account, item.email, key))
 
         return await self._each(session, items, open_one)
@@ -63,14 +65,14 @@ class Openings:
     async def slots(self, session: Session, items: Sequence[SlottedKey]) -> tuple[bytes | None, ...]:
         """Keys in slots; None where a slot does not open."""
         _newest(session)
-        return await self._each(session, items, lambda item: self._open_slot(session, item))
+        return await self._each(session, items, lambda item: self._open(session, Kind.SLOT, item.email, item.slot))
 
     async def resealed(self, session: Session, items: Sequence[SlottedKey]) -> tuple[bytes | None, ...]:
         """Slots under the newest seed in the place of older ones; None where one does not open."""
         newest, account = _newest(session), session.account
 
         def reseal(item: SlottedKey) -> bytes:
-            key = self._open_slot(session, item)
+            key = self._open(session, Kind.SLOT, item.email, item.slot)
             return seal_slot(newest.slot_key, newest.seed.generation, account, item.email, key)
 
         return await self._each(session, items, reseal)
@@ -96,9 +98,13 @@ class Openings:
             await self._pause(session)
         return tuple(keys)
 
-    def _open_slot(self, session: Session, item: SlottedKey) -> bytes:
-        by = self._at(session, read_header(item.slot, Kind.SLOT).key_version)
-        return open_slot(by.slot_key, session.account, item.email, item.slot)
+    def _open(self, session: Session, kind: Kind, email: EmailId, record: bytes) -> bytes:
+        by = self._at(session, read_header(record, kind).key_version)
+        if kind is Kind.SLOT:
+            return open_slot(by.slot_key, session.account, email, record)
+        key = open_key_box(record, by.private_key, self._tenant, session.account, email)
+        self.opened.old_boxes += by is not _newest(session)
+        return key
 
     def _asked(self, session: Session, generation: int) -> OpenSeed:
         try:

@@ -41,6 +41,7 @@ from bulkhead.store.handle_read import (
     read_rows,
 )
 from bulkhead.store.handle_rename import rename_inbox
+from bulkhead.store.handle_restoring import find_messages, restore_mailbox, restore_messages
 from bulkhead.store.handle_session import end_generations, grant_sessions, revoke_sessions
 from bulkhead.store.handle_undeleting import list_deleted, undelete_messages
 
@@ -93,5 +94,8 @@ HANDLERS: Mapping[type[Request[Any]], Handler] = {
     to_store.EndGenerations: end_generations,
     to_store.ListDeleted: list_deleted,
     to_store.UndeleteMessages: undelete_messages,
+    to_store.FindMessages: find_messages,
+    to_store.RestoreMailbox: restore_mailbox,
+    to_store.RestoreMessages: restore_messages,
     **backup.handlers(to_store.BeginBackup, to_store.ReadBackup, to_store.EscrowKeys),
 }

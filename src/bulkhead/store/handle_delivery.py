@@ -52,7 +52,7 @@ async def deliver_mail(state: State, peer: Channel, request: DeliverMail, body: 
             insert_message(connection, effects, room, room.inbox, copy, 0, parcels.place(index))
         return Done()
 
-    return await _commit_copies(state, request, request.copies, body, work)
+    return await commit_copies(state, request, request.copies, body, work)
 
 
 @by_handle(WRITE)
@@ -72,7 +72,7 @@ async def append_message(state: State, session: Session, request: AppendMessage,
             keep_uidl(connection, room.inbox, mailbox, uid, request.uidl)
         return Appended(uid_validity, uid, room.modseq)
 
-    return await _commit_copies(state, request, (request.copy,), body, work)
+    return await commit_copies(state, request, (request.copy,), body, work)
 
 
 @by_handle(WRITE)
@@ -95,10 +95,10 @@ async def append_messages(
             modseq = room.modseq
         return AppendedMessages(mailbox.uid_validity, mailbox.uid_next, modseq)
 
-    return await _commit_copies(state, request, request.copies, body, work)
+    return await commit_copies(state, request, request.copies, body, work)
 
 
-async def _commit_copies(
+async def commit_copies(
     state: State,
     request: Mutation[R],
     copies: Sequence[Copy],

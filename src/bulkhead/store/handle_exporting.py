@@ -24,9 +24,11 @@ from bulkhead.store.segment import HEADER_BYTES
 from bulkhead.store.state import State
 
 _ROW_BYTES = 200  # of one row without its sealed key, encoded
+# What is filed has a slot for its key, and so has what came back from a backup and is not filed yet (kind 20: x'14').
 _ROWS = (
-    "SELECT m.uid, m.flags, m.modseq, coalesce(u.uidl, ''), e.email, e.size, e.date, e.page != 0, e.sealed_key,"
-    " e.header_size, e.body_size FROM message m CROSS JOIN email e ON e.seq = m.email"
+    "SELECT m.uid, m.flags, m.modseq, coalesce(u.uidl, ''), e.email, e.size, e.date,"
+    " substr(e.sealed_key, 1, 1) = x'14', e.sealed_key, e.header_size, e.body_size"
+    " FROM message m CROSS JOIN email e ON e.seq = m.email"
     " LEFT JOIN uidl u ON u.mailbox = m.mailbox AND u.uid = m.uid"
     " WHERE m.mailbox = ? AND m.uid >= ? ORDER BY m.uid LIMIT ?"
 )
@@ -37,7 +39,8 @@ _NAMES = {
 }
 
 
-def _account_seq(state: State, account: bytes) -> int:
+def account_seq(state: State, account: bytes) -> int:
+    """Its number. Raises Refused (`no-such-account`)."""
     row = state.database.first("SELECT seq FROM account WHERE account = ?", (account,))
     if row is None:
         raise Refused("there is no such account", code="no-such-account")
@@ -46,18 +49,18 @@ def _account_seq(state: State, account: bytes) -> int:
 
 def export_mailboxes(state: State, _: Channel, request: ExportMailboxes, __: BodyReader | None) -> MailboxPage:
     """Every mailbox with counts, oldest first."""
-    return mailbox_rows(state, _account_seq(state, request.account))
+    return mailbox_rows(state, account_seq(state, request.account))
 
 
 def export_names(state: State, _: Channel, request: ExportNames, __: BodyReader | None) -> NamedRows:
     """Keywords or subscriptions."""
-    rows = state.database.read(_NAMES[request.subscriptions], (_account_seq(state, request.account),))
+    rows = state.database.read(_NAMES[request.subscriptions], (account_seq(state, request.account),))
     return NamedRows(tuple(NamedRow(*row) for row in rows))
 
 
 def export_rows(state: State, _: Channel, request: ExportRows, __: BodyReader | None) -> ExportedRows:
     """Rows in UID order, as many as fit one message."""
-    account = _account_seq(state, request.account)
+    account = account_seq(state, request.account)
     mailbox = state.database.first(
         "SELECT seq FROM mailbox WHERE account = ? AND mailbox = ?", (account, request.mailbox)
     )
@@ -76,7 +79,7 @@ def export_rows(state: State, _: Channel, request: ExportRows, __: BodyReader | 
 
 def export_parts(state: State, _: Channel, request: ExportParts, __: BodyReader | None) -> Answer:
     """Header and body of each, which lie side by side in their record."""
-    account = _account_seq(state, request.account)
+    account = account_seq(state, request.account)
     sizes: list[int] = []
     wanted: list[tuple[int, int, int]] = []
     for email in request.emails:

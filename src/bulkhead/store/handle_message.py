@@ -225,7 +225,7 @@ class _Copying:
             change = move_rows(connection, effects, source, target, rows, self._modseq)
         else:
             change = MailboxChange(target.seq, self._modseq)
-            _reference_again(connection, self._account, rows, self._messages_max)
+            reference_again(connection, self._account, rows, self._messages_max)
             put_rows(connection, target, rows, self._modseq, change)
             effects.changes.append(change)
         self._from.extend([row.uid for row in rows])
@@ -260,7 +260,7 @@ def move_rows(
     return change
 
 
-def _reference_again(connection: sqlite3.Connection, account: int, rows: Sequence[Row], messages_max: int) -> None:
+def reference_again(connection: sqlite3.Connection, account: int, rows: Sequence[Row], messages_max: int) -> None:
     """One reference more to each row's email, within the quota. Raises Refused (`over-quota`)."""
     octets = sum(row.size for row in rows)
     taken = connection.execute(

@@ -29,7 +29,7 @@ _GROUPS = (
     " WHERE a.account = ? AND d.at >= ? AND e.seq = d.email AND coalesce(b.mailbox, g.ident) IS NOT NULL"
     " GROUP BY d.mailbox ORDER BY max(d.at) DESC LIMIT ?"
 )
-_RENEWED = (  # a name's record begins behind its tag of 16 octets, and has the generation in its octets 3 to 6
+RENEWED = (  # a name's record begins behind its tag of 16 octets, and has the generation in its octets 3 to 6
     "SELECT 1 FROM mailbox WHERE account = ?1 AND tag IS NOT NULL AND substr(sealed_name, 20, 4) > substr(?2, 20, 4)"
 )
 _ROWS = (
@@ -41,7 +41,7 @@ _ROWS = (
 def list_deleted(state: State, _: Channel, request: ListDeleted, __: BodyReader | None) -> DeletedGroups:
     """By mailbox, the newest deletions first."""
     if state.database.first("SELECT 1 FROM account WHERE account = ?", (request.account,)) is None:
-        raise _no_account()
+        raise no_account()
     rows = state.database.read(_GROUPS, (request.account, request.since, MAILBOXES_MAX))
     return DeletedGroups(tuple(DeletedGroup(row[0], row[1], bool(row[2]), *row[3:]) for row in rows))
 
@@ -52,7 +52,7 @@ async def undelete_messages(state: State, _: Channel, request: UndeleteMessages,
     def work(connection: sqlite3.Connection, effects: Effects) -> Undeleted:
         row = connection.execute("SELECT seq FROM account WHERE account = ?", (request.account,)).fetchone()
         if row is None:
-            raise _no_account()
+            raise no_account()
         account = int(row[0])
         source = _source(connection, account, request.mailbox)
         found = connection.execute(_ROWS, (account, source, request.since, STEP_ROWS)).fetchall()
@@ -78,7 +78,8 @@ async def undelete_messages(state: State, _: Channel, request: UndeleteMessages,
     return await state.commit(request, work)
 
 
-def _no_account() -> Refused:
+def no_account() -> Refused:
+    """The answer where it is not here."""
     return Refused("there is no such account", code="no-such-account")
 
 
@@ -116,7 +117,7 @@ def _target(connection: sqlite3.Connection, account: int, source: int, modseq: i
             "SELECT role, sealed_name, tag FROM deleted_mailbox WHERE mailbox = ?", (source,)
         ).fetchone()
         row = connection.execute(f"{head} account = ? AND tag = ?", (account, tag)).fetchone()
-    if row is None and connection.execute(_RENEWED, (account, sealed_name)).fetchone() is not None:
+    if row is None and connection.execute(RENEWED, (account, sealed_name)).fetchone() is not None:
         (inbox,) = connection.execute("SELECT inbox FROM account WHERE seq = ?", (account,)).fetchone()
         row = connection.execute(f"{head} seq = ?", (inbox,)).fetchone()
     if row is None:

@@ -16,7 +16,7 @@ from bulkhead.store.grants import Grants, Session
 from bulkhead.store.rows import MailboxHead
 
 SWEEP_FROM: Final = 1024  # holds; past it those of sessions that are gone are swept out whenever their number doubled
-_OWN_FORM: Final = re.compile(r"[0-9a-f]{16}")
+OWN_FORM: Final = re.compile(r"[0-9a-f]{16}")
 
 
 class Maildrops:
@@ -72,7 +72,7 @@ def keep_uidl(connection: sqlite3.Connection, inbox: int, mailbox: MailboxHead, 
     Raises Refused: `bad-uidl` for another mailbox than INBOX and for what a message of this INBOX may be called by us,
     so that the two kinds never meet; `duplicate-uidl`.
     """
-    if mailbox.seq != inbox or (_OWN_FORM.fullmatch(uidl) and uidl.startswith(f"{mailbox.uid_validity:08x}")):
+    if mailbox.seq != inbox or (OWN_FORM.fullmatch(uidl) and uidl.startswith(f"{mailbox.uid_validity:08x}")):
         raise Refused("that unique-id cannot be kept", code="bad-uidl")
     try:
         connection.execute("INSERT INTO uidl VALUES (?, ?, ?)", (mailbox.seq, uid, uidl))
