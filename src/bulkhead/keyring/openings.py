@@ -16,7 +16,7 @@ from bulkhead.keyring.sessions import Session, Sessions
 from bulkhead.records.message import open_key_box
 from bulkhead.records.record import Kind, read_header
 from bulkhead.records.seed import MailboxSeed, OpenSeed
-from bulkhead.records.slot import open_slot, seal_slot
+from bulkhead.records.slot import SLOT_BYTES, open_slot, seal_slot
 
 SLICE = 64
 Item = TypeVar("Item")
@@ -38,9 +38,6 @@ class Opened:
     old_pages: int = 0
 
 
-_SLOT = bytes((Kind.SLOT,))
-
-
 class Openings:
     """Opens keys with the seeds of live sessions."""
 
@@ -56,8 +53,9 @@ class Openings:
         newest, account = _newest(session), session.account
 
         def open_one(item: ArrivedKey) -> OpenedKey:
-            kind = Kind.SLOT if item.box[:1] == _SLOT else Kind.KEY_BOX  # a slot: filed before it came from a backup
+            kind = Kind.SLOT if len(item.box) == SLOT_BYTES else Kind.KEY_BOX  # a slot: it came from a backup
             key = self._open(session, kind, item.email, item.box)
+            self.opened.old_boxes += read_header(item.box, kind).key_version != newest.seed.generation
             return OpenedKey(key, seal_slot(newest.slot_key, newest.seed.generation, account, item.email, key))
 
         return await self._each(session, items, open_one)
@@ -102,9 +100,7 @@ class Openings:
         by = self._at(session, read_header(record, kind).key_version)
         if kind is Kind.SLOT:
             return open_slot(by.slot_key, session.account, email, record)
-        key = open_key_box(record, by.private_key, self._tenant, session.account, email)
-        self.opened.old_boxes += by is not _newest(session)
-        return key
+        return open_key_box(record, by.private_key, self._tenant, session.account, email)
 
     def _asked(self, session: Session, generation: int) -> OpenSeed:
         try:
