@@ -76,6 +76,7 @@ def test_numbers_of_kinds_never_change() -> None:
         "RestoreBegun": 33,
         "RestoreDone": 34,
         "KeysEscrowed": 35,
+        "MailRestored": 36,
         "MailboxKeysExported": 40,
         "ExportWritten": 41,
         "MessagesUndeleted": 42,

@@ -106,7 +106,7 @@ PEERS: tuple[Peering, ...] = (
         "cli", "ledger",
         ("ReadCheckpoint", "ReadEntries", "ProveInclusion", "ProveConsistency",
          "CheckLedger", "AddCosignature", "RecordDrill", "RecordCensus", "RecordOblivion", "RecordExport",
-         "RecordUndelete", "RecordBackup", "RecordEscrow", *_BACKUP),
+         "RecordUndelete", "RecordRestore", "RecordBackup", "RecordEscrow", *_BACKUP),
     ),
 )  # fmt: skip
 

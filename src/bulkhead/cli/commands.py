@@ -10,6 +10,7 @@ from bulkhead.cli.export_commands import EXPORT_COMMANDS
 from bulkhead.cli.import_commands import IMPORT_COMMANDS
 from bulkhead.cli.incident_commands import INCIDENT_COMMANDS
 from bulkhead.cli.ledger_commands import LEDGER_COMMANDS
+from bulkhead.cli.restore_commands import RESTORE_COMMANDS
 from bulkhead.cli.routes_commands import ROUTES_COMMANDS
 from bulkhead.cli.tree import LIVE, REASON, TENANT, Argument, Command, flag, option, positional
 
@@ -327,6 +328,7 @@ COMMANDS: tuple[Command, ...] = (
     *INCIDENT_COMMANDS,
     *CONTRACT_COMMANDS,
     *BACKUP_COMMANDS,
+    *RESTORE_COMMANDS,
     *_MAIL,
     *LEDGER_COMMANDS,
     *EXPORT_COMMANDS,

@@ -44,13 +44,28 @@ def write_compartment(source: Source, compartment: str, home: Path) -> Head:
         wanted.setdefault(backup, set()).add(number)
     chain = source.shelf.chain(source.manifest, compartment)
     for link in chain[:-1]:  # the oldest first: the whole database, and on it what changed
-        _write_stream(source, link.backup, compartment, home, wanted.pop(link.backup, set()), database=True)
-    head = _write_stream(source, source.manifest.backup, compartment, home, None, database=True)
+        _write_stream(source, link.backup, compartment, home, _Part(wanted.pop(link.backup, set()), database=True))
+    head = _write_stream(source, source.manifest.backup, compartment, home, _Part(database=True, last=True))
     for backup, numbers in wanted.items():
         if backup != source.manifest.backup:
-            _write_stream(source, backup, compartment, home, numbers)
+            _write_stream(source, backup, compartment, home, _Part(numbers))
     _sync_tree(home)
     return head
+
+
+def write_database(source: Source, compartment: str, home: Path) -> Head:
+    """A compartment's database alone. Raises IntegrityError."""
+    chain = source.shelf.chain(source.manifest, compartment)
+    for link in chain[:-1]:
+        _write_stream(source, link.backup, compartment, home, _Part(set(), database=True))
+    head = _write_stream(source, chain[-1].backup, compartment, home, _Part(set(), database=True, last=True))
+    _sync_tree(home)
+    return head
+
+
+def write_segments(source: Source, backup: str, numbers: set[int], home: Path) -> None:
+    """Segments of store that lie in one backup. Raises IntegrityError where one is not there."""
+    _write_stream(source, backup, "store", home, _Part(numbers))
 
 
 def read_escrow(folder: Path, compartment: str, keys: PrivateKeys, layout: Layout) -> KeySet:
@@ -94,10 +109,21 @@ def require_versions(manifest: Manifest, keys: Mapping[str, KeySet]) -> None:
                 )
 
 
-def _write_stream(
-    source: Source, backup: str, compartment: str, home: Path, only: set[int] | None, *, database: bool = False
-) -> Head:
-    """only: of an earlier backup, segments to take, and `database` whether its database too; None: everything."""
+@dataclass(frozen=True, slots=True)
+class _Part:
+    """What of a stream is wanted. segments: None for every file beside the database. last: nothing is put on it."""
+
+    segments: set[int] | None = None
+    database: bool = False
+    last: bool = False
+
+    def has(self, name: str, segment: int) -> bool:
+        """Whether a file is."""
+        return self.database if "/" not in name else self.segments is None or segment in self.segments
+
+
+def _write_stream(source: Source, backup: str, compartment: str, home: Path, part: _Part) -> Head:
+    """Write that part of a stream."""
     manifest = source.manifest if backup == source.manifest.backup else source.shelf.manifest(backup)
     stream = manifest.stream(compartment)
     path = source.shelf.place(backup, stream.file)
@@ -110,7 +136,7 @@ def _write_stream(
         raise IntegrityError(f"{path} is another stream")
     files = StreamOpener(sealed, source.keys).files(_checked(source.shelf, backup, stream, sealed.length))
     try:
-        missing = set(only or ()) - set(_write_files(files, home, only, database=database))
+        missing = set(part.segments or ()) - set(_write_files(files, home, part))
     except IntegrityError as error:
         raise IntegrityError(f"{path}: {error.public}") from None
     if missing:
@@ -133,9 +159,7 @@ def _checked(shelf: Shelf, backup: str, stream: Stream, offset: int) -> Iterator
         raise IntegrityError("its octets changed while they were read: what keeps the backups is broken, or lies")
 
 
-def _write_files(
-    files: Iterator[tuple[str, int, bytes]], home: Path, only: set[int] | None, *, database: bool
-) -> Iterator[int]:
+def _write_files(files: Iterator[tuple[str, int, bytes]], home: Path, part: _Part) -> Iterator[int]:
     """Write the files of a stream; the number of the segment, or 0, of each once it is whole."""
     target: _NewFile | _OldFile | None = None
     left = number = 0
@@ -146,8 +170,8 @@ def _write_files(
                     raise IntegrityError("a file in it has a name that no holder gives")
                 match = _SEGMENT.fullmatch(name)
                 left, number = size, int(match[1]) if match else 0
-                if only is None or number in only or (database and "/" not in name):
-                    target = _OldFile(home, name, last=only is None) if name.endswith(SUFFIX) else _NewFile(home, name)
+                if part.has(name, number):
+                    target = _OldFile(home, name, last=part.last) if name.endswith(SUFFIX) else _NewFile(home, name)
             if target is not None:
                 target.write(piece)
             left -= len(piece)

@@ -65,6 +65,10 @@ class Road:
         """
         return await self._again(compartment, lambda caller: caller.call(request, timeout=timeout))
 
+    async def send(self, compartment: str, request: Request[R], body: bytes, *, timeout: float = CALL_SECONDS) -> R:
+        """The reply to a request with a body. Raises as ask."""
+        return await self._again(compartment, lambda caller: caller.call(request, body, timeout=timeout))
+
     async def open(
         self, compartment: str, request: Request[R], *, timeout: float = CALL_SECONDS
     ) -> tuple[R, BodyReader]:

@@ -85,6 +85,11 @@ EVENTS: Mapping[str, EventKind] = MappingProxyType(
             (34, "RestoreDone", "What the restore counted: accounts closed, credentials that must be set anew."),
             (35, "KeysEscrowed", "Sealed keys were put into the escrow: the hash of each compartment's file."),
             (
+                36,
+                "MailRestored",
+                "Mail of a backup is brought back into the cell that runs: of which, how much.",
+            ),
+            (
                 40,
                 "MailboxKeysExported",
                 "Mailbox keys left the cell, sealed to both recovery keys: of how many accounts.",

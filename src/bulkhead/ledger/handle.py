@@ -44,6 +44,7 @@ from bulkhead.boundary.messages.to_ledger import (
     RecordEscrow,
     RecordExport,
     RecordOblivion,
+    RecordRestore,
     RecordUndelete,
 )
 from bulkhead.boundary.processes import OPERATOR_CONSOLE
@@ -283,6 +284,16 @@ async def record_export(ledger: Ledger, peer: Channel, request: RecordExport, _:
     return Appended(await ledger.append(peer, AppendEvents(request.stamp, (event,))))
 
 
+async def record_restore(ledger: Ledger, peer: Channel, request: RecordRestore, _: BodyReader | None) -> Appended:
+    """Append the event, then answer."""
+    details: dict[str, str | int | bool | None] = {
+        "backup": request.backup, "sha256": request.digest.hex(), "messages": request.messages,
+    }  # fmt: skip
+    now = int(time.time() * 1000)
+    event = to_ledger.Event("MailRestored", now, request.stamp.actor, request.account, details)
+    return Appended(await ledger.append(peer, AppendEvents(request.stamp, (event,))))
+
+
 async def record_undelete(ledger: Ledger, peer: Channel, request: RecordUndelete, _: BodyReader | None) -> Appended:
     """Append the event, then answer."""
     details: dict[str, str | int | bool | None] = {"messages": request.messages, "reason": request.reason}
@@ -400,6 +411,7 @@ HANDLERS: Mapping[type[Request[Any]], Handler] = {
     RecordOblivion: record_oblivion,
     RecordExport: record_export,
     RecordUndelete: record_undelete,
+    RecordRestore: record_restore,
     RecordBackup: record_backup,
     RecordEscrow: record_escrow,
     **backup.handlers(BeginBackup, ReadBackup, EscrowKeys),

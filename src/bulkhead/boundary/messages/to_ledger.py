@@ -213,6 +213,18 @@ class AddCosignature(Mutation[Cosigned], frozen=True, tag=18):
     note: NoteText
 
 
+class RecordRestore(Mutation[Appended], frozen=True, tag=19):
+    """Append that mail of a backup is brought back; durable and in a checkpoint before the answer.
+
+    account: whose, or empty for all accounts.   digest: SHA-256 of the manifest.   messages: at most.
+    """
+
+    backup: BackupName
+    digest: Digest32
+    messages: U63
+    account: Annotated[bytes, Meta(max_length=16)] = b""
+
+
 class CheckLedger(Request[LedgerReport], frozen=True, tag=6):
     """Rebuild the tree from the entries and compare with every checkpoint."""
 
