@@ -17,7 +17,17 @@ from bulkhead.config.schema import (
 from bulkhead.config.values import Kind, parse_value
 
 UNITS = ("_max", "_seconds", "_minutes", "_bytes", "_minute", "_hour", "_day", "_days")
-COUNTS = {"schema", "slot", "uid_base", "concurrency", "argon2_threads", "workers", "port", "recycle_sessions"}
+COUNTS = {
+    "schema",
+    "slot",
+    "uid_base",
+    "concurrency",
+    "argon2_threads",
+    "workers",
+    "port",
+    "recycle_sessions",
+    "roster_threshold",
+}
 
 
 @pytest.mark.parametrize("setting", SETTINGS, ids=lambda setting: setting.key)

@@ -97,6 +97,11 @@ def test_numbers_of_kinds_never_change() -> None:
         "ServicesChanged": 64,
         "QuotaChanged": 65,
         "ClassDefined": 66,
+        "RosterInstalled": 70,
+        "OrderTaken": 71,
+        "OrderExecuted": 72,
+        "OrderWithdrawn": 73,
+        "StopOutbound": 74,
     }
     assert all(kind.doc.endswith(".") for kind in EVENTS.values())
 

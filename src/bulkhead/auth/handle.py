@@ -26,9 +26,11 @@ from bulkhead.boundary.messages.fields import Done, Request
 from bulkhead.errors import Refused
 from bulkhead.holder import backup
 from bulkhead.holder.database import Database
+from bulkhead.holder.orders import Orders
 from bulkhead.holder.outbox import Outbox, note
 from bulkhead.holder.revocation import Revocation
-from bulkhead.holder.rotation import Part, Rotation, handlers
+from bulkhead.holder.rotation import Part, Rotation
+from bulkhead.holder.shared import shared
 from bulkhead.holder.stop import TenantStop
 from bulkhead.holder.walk import count_keys
 from bulkhead.records.credential import StretchParameters
@@ -52,6 +54,7 @@ class Auth:
     passwords: Passwords
     rotation: Rotation
     backups: backup.Backups = field(init=False)
+    orders: Orders = field(init=False)
 
     @classmethod
     def opened(
@@ -71,20 +74,10 @@ class Auth:
         passwords = Passwords(database, rows, stretching, exchange, breached)
         app_passwords = AppPasswords(database, rows, passwords)
         logins = Logins(
-            exchange,
-            rows,
-            stretching,
-            stop,
-            Limits(known, settings),
-            auth["failure_seconds"],
-            LoginCounts(),
-            auth["cache_minutes"] > 0,
-            scopes_of(auth["main_password"]),
-            passwords,
-            app_passwords,
-            breached,
+            exchange, rows, stretching, stop, Limits(known, settings), auth["failure_seconds"], LoginCounts(),
+            auth["cache_minutes"] > 0, scopes_of(auth["main_password"]), passwords, app_passwords, breached,
             Watch(exchange),
-        )
+        )  # fmt: skip
         outbox = Outbox(database, exchange)
         rotation = Rotation(database, keys.keys, AUTH, SEALED, outbox, exchange)
         return cls(database, rows, outbox, stop, stretching, known, logins, passwords, rotation)
@@ -230,6 +223,5 @@ HANDLERS: Mapping[type[Request[Any]], Handler] = {
     m.CountLogins: count_logins,
     m.CheckAuth: check_auth,
     m.MatchAuth: match_auth,
-    **handlers(m.RotateKey, m.ReadRotation, m.DestroyKey),
-    **backup.handlers(m.BeginBackup, m.ReadBackup, m.EscrowKeys),
+    **shared(m),
 }

@@ -19,7 +19,9 @@ from bulkhead.errors import Error
 from bulkhead.holder.backup import of_database
 from bulkhead.holder.database import Database
 from bulkhead.holder.keys import open_key_file
+from bulkhead.holder.orders import Orders
 from bulkhead.holder.outbox import note
+from bulkhead.holder.roster import Pinned
 from bulkhead.records.credential import StretchParameters
 
 DATABASE = Path("auth.sqlite")
@@ -53,6 +55,7 @@ class AuthService:
         """End what runs; what is committed is durable, what is between steps is finished at the next start."""
         self._task.cancel()
         self._auth.passwords.stop()
+        self._auth.orders.stop()
         self._auth.outbox.stop()
         self._auth.rotation.stop()
         await self._auth.backups.stop()
@@ -117,5 +120,6 @@ async def start(host: Host, *, parameters: StretchParameters | None = None) -> S
     database = Database(DATABASE, MIGRATIONS, secure_delete=True)
     auth = Auth.opened(database, keys, host.exchange, host.settings, parameters or StretchParameters())
     auth.backups = of_database(host, database, keys.keys, auth.rotation.needed, auth.passwords.hold)
-    host.exchange.serve(auth, HANDLERS)
+    auth.orders = Orders(Pinned.of(host.tenant, host.settings), database, auth.outbox, host.exchange)
+    auth.orders.serve(auth, HANDLERS)
     return AuthService(auth, host.files)

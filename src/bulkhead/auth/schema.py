@@ -3,7 +3,7 @@
 Row keys are HMACs under auth's own index key, so that its rows and keyring's cannot be joined without both.
 """
 
-from bulkhead.holder import outbox, revocation, rotation, stop
+from bulkhead.holder import order_rows, outbox, revocation, rotation, stop
 
 MIGRATIONS = (
     f"""
@@ -56,6 +56,7 @@ MIGRATIONS = (
     ALTER TABLE half ADD COLUMN digest_ms INTEGER NOT NULL DEFAULT 0; -- what an imported digest may take
     CREATE INDEX half_digest ON half (digest_ms) WHERE digest_ms > 0
     """,
+    order_rows.SCHEMA,
 )
 
 

@@ -24,6 +24,7 @@ class Peering:
 
 
 _BACKUP = ("BeginBackup", "ReadBackup", "EscrowKeys")
+_ORDERS = ("SubmitOrder", "InstallRoster", "ListOrders")
 _LOOK_UP_AND_APPEND = ("CheckRoom", "DeliverMail")
 _BY_HANDLE = (
     "ListMailboxes", "CreateMailbox", "RenameMailboxes",
@@ -70,36 +71,43 @@ PEERS: tuple[Peering, ...] = (
     Peering("incident", "ledger", ("AppendEvents",)),
     Peering("keyring", "ledger", ("AppendEvents",)),
     Peering("directory", "ledger", ("AppendEvents",)),
+    Peering("queue", "ledger", ("AppendEvents",)),
+    Peering("store", "ledger", ("AppendEvents",)),
     Peering(
         "cli", "directory",
         ("AddDomain", "ListDomains", "AddAccount", "ListAccounts",
          "ShowAccount", "SetAccountStatus", "CountAccounts",
          "CheckDirectory", "ListStatuses", "FindLogin",
          "AddAlias", "RemoveAlias", "SetForward", "SetServices", "SetQuota", "DefineClass", "ListClasses", "SetClass",
-         "AddGroup", "SetMember", "RemoveGroup", "ListGroups", "ShowGroup", "ShowRoutes", "SearchAccounts", *_BACKUP),
+         "AddGroup", "SetMember", "RemoveGroup", "ListGroups", "ShowGroup", "ShowRoutes", "SearchAccounts",
+         *_ORDERS, *_BACKUP),
     ),
     Peering(
         "cli", "auth",
         ("SetPassword", "ChangePassword", "AddAppPassword", "ListAppPasswords", "RevokeAppPasswords",
          "RevokeCredentials", "StopTenantLogins", "LiftTenantStop", "SetLoginState",
          "CountCredentials", "CountLogins", "CheckAuth", "MatchAuth", "RotateKey", "ReadRotation", "DestroyKey",
-         *_BACKUP),
+         *_ORDERS, *_BACKUP),
     ),
     Peering(
         "cli", "keyring",
         ("CreateMailboxKeys", "BeginRecovery", "GrantRecovery",
          "StopTenantSessions", "LiftSessionStop", "SetHalfState", "RevokeCredentials", "RenewMailboxes",
          "CountKeyring", "CheckKeyring", "MatchKeyring", "RotateKey", "ReadRotation", "DestroyKey",
-         "ExportKeys", *_BACKUP),
+         "ExportKeys", *_ORDERS, *_BACKUP),
     ),
     Peering(
         "cli", "store",
         ("OpenAccount", "DestroyAccount", "CountStore", "CheckStore",
          "ExportMailboxes", "ExportNames", "ExportRows", "ExportParts", "ListDeleted", "UndeleteMessages",
          "FindMessages", "RestoreMailbox", "RestoreMessages",
-         *_BACKUP),
+         *_ORDERS, *_BACKUP),
     ),
-    Peering("cli", "queue", ("ListQueue", "RetryNow", "DestroyQueued", "CountQueue", "CheckQueue", *_BACKUP)),
+    Peering(
+        "cli", "queue",
+        ("ListQueue", "RetryNow", "DestroyQueued", "CountQueue", "CheckQueue", "StopOutbound", "LiftOutboundStop",
+         *_ORDERS, *_BACKUP),
+    ),
     Peering("cli", "incident", ("PlantCanaries", "ListCanaries", "CheckIncident", "AdoptContract", "ReadContract",
                                   "RecordMeasures", "GiveNotice", *_BACKUP)),
     Peering(

@@ -10,6 +10,7 @@ from bulkhead.cli.export_commands import EXPORT_COMMANDS
 from bulkhead.cli.import_commands import IMPORT_COMMANDS
 from bulkhead.cli.incident_commands import INCIDENT_COMMANDS
 from bulkhead.cli.ledger_commands import LEDGER_COMMANDS
+from bulkhead.cli.officer_commands import OFFICER_COMMANDS
 from bulkhead.cli.restore_commands import RESTORE_COMMANDS
 from bulkhead.cli.routes_commands import ROUTES_COMMANDS
 from bulkhead.cli.tree import LIVE, REASON, TENANT, Argument, Command, flag, option, positional
@@ -29,6 +30,9 @@ GROUPS = {
     "credentials breached": "Passwords that were stolen elsewhere, and may not be used here.",
     "backup": "Copies of a cell that only both recovery keys open.",
     "contract": "What operator and partner agreed on, measured.",
+    "officer": "Officers of a tenant: their keys, the roster, their orders.",
+    "officer roster": "Who the officers are: signed by the tenant's roots.",
+    "officer order": "What officers order: signed by them, verified by whoever executes it.",
     "queue": "Outbound mail that waits.",
     "ledger": "The tenant's tamper-evident log.",
     "export": "A tenant's mail, carried away.",
@@ -127,12 +131,14 @@ _INSTALLATION = (
         text="Memory is PSS from /proc/PID/smaps_rollup, which only root may read of locked processes.",
     ),
     Command(
-        ("stop",), "Stop the logins or the live sessions of one tenant, at once.", "bulkhead.cli.stop:stop",
+        ("stop",), "Stop the logins, the live sessions or the outbound mail of one tenant, at once.",
+        "bulkhead.cli.stop:stop",
         (
             TENANT,
             flag("--logins", "Refuse every login from now on."),
             flag("--sessions", "End every live session."),
-            flag("--lift", "Admit logins again."),
+            flag("--outbound", "Hold outbound mail in the queue."),
+            flag("--lift", "Admit logins again; with --outbound let outbound mail leave again."),
             REASON,
         ),
         exits=LIVE,
@@ -142,7 +148,7 @@ _INSTALLATION = (
             "lifted": "whether a stop was taken back",
             "sessions_ended": "how many sessions ended",
             "effects": "one object a compartment",
-            "effects[].compartment": "`auth` or `keyring`",
+            "effects[].compartment": "`auth`, `keyring` or `queue`",
             "effects[].done": "whether it took effect there",
             "effects[].milliseconds": "from the moment the command was understood until it was durable there",
             "effects[].error": "why not, or null",
@@ -236,6 +242,13 @@ _FILES = (
             option("--domain", "NAME", "Its first domain; its host names are mx., smtp., imap. of it.", required=True),
             option("--address", "IP", "The address of its listeners; no other tenant's.", required=True),
             option("--name", "TEXT", "Its name as people know it.", default=""),
+            Argument(
+                ("--roster-root",),
+                "A key that signs rosters, as `officer enrol` of a root prints it; at least one of each of both.",
+                {"metavar": "ROOT", "action": "append", "default": []},
+            ),
+            option("--roster-threshold", "N", "How many roots of each of the two sign a roster (default 1).", type=int,
+                   default=1),
         ),
         text="A running installation starts the cell when it gets SIGHUP.",
     ),
@@ -328,6 +341,7 @@ COMMANDS: tuple[Command, ...] = (
     *INCIDENT_COMMANDS,
     *CONTRACT_COMMANDS,
     *BACKUP_COMMANDS,
+    *OFFICER_COMMANDS,
     *RESTORE_COMMANDS,
     *_MAIL,
     *LEDGER_COMMANDS,

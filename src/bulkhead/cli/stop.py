@@ -1,4 +1,7 @@
-"""`stop`: a tenant's logins and sessions end, in keyring and auth at the same time; either alone keeps all out."""
+"""`stop`: a tenant's logins and sessions end, in keyring and auth at the same time; either alone keeps all out.
+
+Outbound mail is held by queue.
+"""
 
 import argparse
 import asyncio
@@ -8,6 +11,7 @@ from typing import Any
 
 from bulkhead.boundary.messages.to_auth import LiftTenantStop, StopTenantLogins
 from bulkhead.boundary.messages.to_keyring import LiftSessionStop, StopTenantSessions
+from bulkhead.boundary.messages.to_queue import LiftOutboundStop, StopOutbound
 from bulkhead.cli.exit_codes import ExitCode, exit_code_of
 from bulkhead.cli.output import print_json, say
 from bulkhead.cli.road import Road, open_road, stamp, wait_for
@@ -20,9 +24,9 @@ def stop(options: argparse.Namespace) -> int:
     """Stop, or lift a stop, and say how long it took."""
     begin = time.monotonic()
     if options.lift and (options.logins or options.sessions):
-        raise ConfigError("--lift takes back a stop of logins; give it alone")
-    if not (options.lift or options.logins or options.sessions):
-        raise ConfigError("say what to stop: --logins, --sessions or both; or --lift to admit logins again")
+        raise ConfigError("--lift takes back a stop of logins, or with --outbound that of outbound mail")
+    if not (options.lift or options.logins or options.sessions or options.outbound):
+        raise ConfigError("say what to stop: --logins, --sessions, --outbound; or --lift to admit logins again")
     if "@" in options.reason:
         raise ConfigError("--reason goes into the ledger, which takes no address: leave out the @")
     road = open_road(options.directory, options.tenant)
@@ -44,10 +48,13 @@ async def act(options: argparse.Namespace, road: Road, epoch: int, begin: float)
     reason = options.reason
     requests: dict[str, Awaitable[Any]] = {}
     async with road:
-        if options.lift:
+        if options.outbound:
+            held = LiftOutboundStop(stamp(), epoch, reason) if options.lift else StopOutbound(stamp(), epoch, reason)
+            requests["queue"] = road.ask("queue", held)
+        elif options.lift:
             requests["auth"] = road.ask("auth", LiftTenantStop(stamp(), epoch, reason))
             requests["keyring"] = road.ask("keyring", LiftSessionStop(stamp(), epoch, reason))
-        else:
+        if options.logins or options.sessions:
             order = StopTenantSessions(stamp(), epoch, options.sessions, options.logins, reason)
             requests["keyring"] = road.ask("keyring", order)
             if options.logins:

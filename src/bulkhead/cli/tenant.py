@@ -45,7 +45,11 @@ def add_tenant(options: argparse.Namespace) -> int:
     for other in installation.tenants.values():
         if other.settings.text("listen.address") == address and not other.disabled:
             raise ConfigError(f"{other.file}: {other.id} has the address {address}; each tenant has its own")
-    new = NewTenant(tenant, installation.free_slot(), parse_domain(options.domain), address, options.name)
+    settings = {"pinned.roster_roots": tuple(options.roster_root), "pinned.roster_threshold": options.roster_threshold}
+    new = NewTenant(
+        tenant, installation.free_slot(), parse_domain(options.domain), address, options.name,
+        settings if options.roster_root else {},
+    )  # fmt: skip
     layout = make_tenant(directory, new, read_ca(directory))
     say(f"{tenant}: made in slot {new.slot}; settings in {directory}/tenants/{tenant}.toml")
     tell_recovery_keys(layout)

@@ -128,6 +128,7 @@ _INSTALLATION: tuple[_Row, ...] = (
      "The least severe event that a compartment writes to its cell's log."),
 )  # fmt: skip
 
+_EXECUTORS = ("directory", "auth", "keyring", "store", "queue")  # of officers' orders
 _HOLDERS = ("directory", "auth", "keyring", "store", "queue", "ledger", "incident")
 
 _IDENTITY: tuple[_Row, ...] = (
@@ -167,6 +168,11 @@ _IDENTITY: tuple[_Row, ...] = (
     ("pinned.recovery_operator", Kind.KEY, "", _NONE, _HOLDERS,
      "The operator's X25519 public recovery key, to which every backup is sealed beside the partner's; written by "
      "`bulkhead tenant add`."),
+    ("pinned.roster_roots", Kind.ROOTS, (), _NONE, _EXECUTORS,
+     "The Ed25519 public keys that sign the roster of this tenant's officers, `partner:KEY` and `operator:KEY`, at "
+     "least one of each: without them no order is taken. From `tenant add`; never changed while a roster is in force."),
+    ("pinned.roster_threshold", Kind.INTEGER, 1, _between(1, 4), _EXECUTORS,
+     "How many roots of each of the two must sign a roster."),
     ("custody.mode", Kind.CHOICE, "file", _among("file", "pkcs11"), (),
      "How root keys are kept that are made from now on: by `bulkhead credentials rotate` (docs/credentials.md)."),
     ("custody.module", Kind.TEXT, "", _NONE, (),

@@ -39,6 +39,7 @@ class Kind(Enum):
     INTEGERS = "list of integers"
     PATH = "path"
     KEY = "base64 of 32 bytes"
+    ROOTS = "list of keys and whose they are"
 
 
 @dataclass(frozen=True, slots=True)
@@ -186,6 +187,17 @@ def _key(raw: object, bounds: Bounds) -> str:
     return raw
 
 
+def _roots(raw: object, bounds: Bounds) -> tuple[str, ...]:
+    allowed = "texts partner:KEY or operator:KEY, KEY base64 of 32 bytes"
+    found = _elements(raw, allowed)
+    for element in found:
+        whose, colon, key = element.partition(":") if isinstance(element, str) else ("", "", "")
+        if whose not in ("partner", "operator") or not colon or not key:
+            raise ValueError(f"a list of {allowed}")
+        _key(key, bounds)
+    return tuple(str(element) for element in found)
+
+
 PARSERS: Mapping[Kind, Callable[[object, Bounds], Value]] = {
     Kind.INTEGER: _integer,
     Kind.DECIMAL: _decimal,
@@ -201,6 +213,7 @@ PARSERS: Mapping[Kind, Callable[[object, Bounds], Value]] = {
     Kind.INTEGERS: _integers,
     Kind.PATH: _path,
     Kind.KEY: _key,
+    Kind.ROOTS: _roots,
 }
 
 

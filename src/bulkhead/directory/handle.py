@@ -20,19 +20,16 @@ from bulkhead.boundary.messages.to_directory import (
     AccountRow,
     AddAccount,
     AddDomain,
-    BeginBackup,
     CheckDirectory,
     CheckSender,
     CountAccounts,
     DirectoryReport,
     DomainPage,
-    EscrowKeys,
     FindLogin,
     ListAccounts,
     ListDomains,
     ListStatuses,
     LoginAccount,
-    ReadBackup,
     Recipient,
     RecipientVerdict,
     RenewBinding,
@@ -49,8 +46,12 @@ from bulkhead.directory.reach import Reach
 from bulkhead.directory.transitions import Status
 from bulkhead.errors import Refused
 from bulkhead.holder import backup
+from bulkhead.holder.order_check import account_of
+from bulkhead.holder.orders import Orders
 from bulkhead.holder.outbox import Outbox
+from bulkhead.holder.shared import shared
 from bulkhead.holder.witness import witness
+from bulkhead.records.order import Order
 
 R = TypeVar("R", bound=Reply)
 C = TypeVar("C", bound=Mutation[Any])
@@ -66,6 +67,7 @@ class Directory:
     exchange: Exchange
     guesses: Guesses = field(default_factory=Guesses)
     backups: backup.Backups = field(init=False)
+    orders: Orders = field(init=False)
 
 
 def resolve_recipient(
@@ -199,6 +201,23 @@ async def check(directory: Directory, _: Channel, __: CheckDirectory, ___: BodyR
     return await asyncio.to_thread(check_directory, directory.book.database.path)
 
 
+def check_order(directory: Directory, order: Order) -> None:
+    """Passes an order whose address is that account's. Raises Refused (`other-account`, `no-such-address`).
+
+    Nobody else knows both: an order that showed its officers one person's address with another's account stops here.
+    """
+    row = directory.book.show(str(order.parameters["address"]))
+    if row.account != account_of(order):
+        raise Refused("that address is of another account than the order's", code="other-account")
+
+
+def is_first_status(directory: Directory, request: Request[Any]) -> bool:
+    """Whether it is the end of making an account, which needs no order of its own."""
+    if not isinstance(request, SetAccountStatus) or request.status != Status.ACTIVE:
+        return False
+    return directory.book.show(request.address).status == Status.PROVISIONED
+
+
 async def _change(directory: Directory, request: C, work: Callable[[sqlite3.Connection, C], R]) -> R:
     """What `work` gives for the request, once durable; the ledger hears of it."""
 
@@ -239,5 +258,5 @@ HANDLERS: Mapping[type[Request[Any]], Handler] = {
     m.ShowGroup: show_group,
     m.ShowRoutes: show_routes,
     m.SearchAccounts: search_accounts,
-    **backup.handlers(BeginBackup, ReadBackup, EscrowKeys),
+    **shared(m),
 }

@@ -1,6 +1,7 @@
 """The directory process."""
 
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -8,14 +9,16 @@ from bulkhead.boundary.host import Host, Service
 from bulkhead.directory.book import DirectoryBook
 from bulkhead.directory.create import DECOY, TOMBSTONE
 from bulkhead.directory.guesses import UNKNOWN_PER_MINUTE, Guesses
-from bulkhead.directory.handle import HANDLERS, Directory
+from bulkhead.directory.handle import HANDLERS, Directory, check_order, is_first_status
 from bulkhead.directory.reach import Reach
 from bulkhead.directory.schema import DATABASE, MIGRATIONS
 from bulkhead.errors import ConfigError, PeerError
 from bulkhead.holder.backup import of_database
 from bulkhead.holder.database import Database
 from bulkhead.holder.keys import open_key_file
+from bulkhead.holder.orders import Orders
 from bulkhead.holder.outbox import Outbox
+from bulkhead.holder.roster import Pinned
 from bulkhead.identifiers import parse_address
 
 
@@ -33,6 +36,7 @@ class DirectoryService:
 
     async def stop(self) -> None:
         """Write what waits."""
+        self._directory.orders.stop()
         self._directory.outbox.stop()
         await self._directory.backups.stop()
         await self._directory.book.database.close()
@@ -53,7 +57,11 @@ async def start(host: Host) -> Service:
         Guesses(_unknown(host.settings)),
     )
     directory.backups = of_database(host, database, keys)
-    host.exchange.serve(directory, HANDLERS)
+    directory.orders = Orders(
+        Pinned.of(host.tenant, host.settings), database, directory.outbox, host.exchange,
+        check=partial(check_order, directory), exempt=partial(is_first_status, directory),
+    )  # fmt: skip
+    directory.orders.serve(directory, HANDLERS)
     return DirectoryService(directory)
 
 

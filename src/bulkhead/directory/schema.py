@@ -2,7 +2,7 @@
 
 from enum import IntEnum
 
-from bulkhead.holder import outbox
+from bulkhead.holder import order_rows, outbox
 
 DATABASE = "directory.sqlite"
 
@@ -70,4 +70,4 @@ CREATE TABLE forward (
 CREATE INDEX forward_key ON forward (key)
 """
 
-MIGRATIONS: tuple[str, ...] = (_FIRST, _ROUTES)
+MIGRATIONS: tuple[str, ...] = (_FIRST, _ROUTES, order_rows.SCHEMA)

@@ -15,6 +15,7 @@ import sqlite3
 import threading
 import time
 from collections.abc import Callable, Sequence
+from contextvars import ContextVar
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
@@ -49,6 +50,33 @@ CREATE TABLE IF NOT EXISTS receipt (
 ) WITHOUT ROWID;
 CREATE INDEX IF NOT EXISTS receipt_kept ON receipt (kept);
 """
+
+
+class Rider:
+    """Work that goes with the next write of a context, in its transaction and ahead of it: both are done, or neither.
+
+    ran: whether it is durable.
+    """
+
+    def __init__(self, work: Callable[[sqlite3.Connection], None]) -> None:
+        self._work = work
+        self.ran = False
+
+    def ahead_of(self, work: Callable[[sqlite3.Connection], Any]) -> Callable[[sqlite3.Connection], Any]:
+        """Both as one. A write that failed leaves the rider to the next."""
+
+        def both(connection: sqlite3.Connection) -> Any:
+            self._work(connection)
+            return work(connection)
+
+        return both
+
+    def mark(self, _: Any) -> None:
+        """It is durable."""
+        self.ran = True
+
+
+RIDER: ContextVar[Rider | None] = ContextVar("rider", default=None)
 
 
 @dataclass(slots=True)
@@ -197,6 +225,9 @@ class Database:
         if self._pending >= PENDING_MAX:
             raise TemporaryFailure("too much is waiting to be written", code="busy")
         receipt = b"" if request is None else receipt_key(request)
+        rider = RIDER.get()
+        if rider is not None and not rider.ran:
+            work, after = rider.ahead_of(work), _both(rider.mark, after)
         return await self._put(_Job(work, self._loop.create_future(), request, receipt, before, after))
 
     def _put(self, job: _Job) -> "asyncio.Future[Any]":
@@ -324,6 +355,15 @@ class Database:
                 job.future.set_exception(outcome)
             else:
                 job.future.set_result(outcome)
+
+
+def _both(first: Callable[[Any], None], second: Callable[[Any], None] | None) -> Callable[[Any], None]:
+    def run(outcome: Any) -> None:
+        first(outcome)
+        if second is not None:
+            second(outcome)
+
+    return run
 
 
 def _truncate(_: sqlite3.Connection) -> None:

@@ -13,9 +13,11 @@ from bulkhead.boundary.messages.fields import Done, Request
 from bulkhead.errors import Refused
 from bulkhead.holder import backup
 from bulkhead.holder.database import Database
+from bulkhead.holder.orders import Orders
 from bulkhead.holder.outbox import Outbox
 from bulkhead.holder.revocation import Revocation, kind_of
-from bulkhead.holder.rotation import Part, Rotation, handlers
+from bulkhead.holder.rotation import Part, Rotation
+from bulkhead.holder.shared import shared
 from bulkhead.holder.stop import TenantStop
 from bulkhead.holder.walk import count_keys
 from bulkhead.identifiers import AccountId
@@ -64,6 +66,7 @@ class Keyring:
     exchange: Exchange
     renewal: Renewal
     backups: backup.Backups = field(init=False)
+    orders: Orders = field(init=False)
 
     @classmethod
     def opened(
@@ -83,24 +86,12 @@ class Keyring:
         renewal = Renewal(database, keys, exchange, outbox, end)
         logins = Logins(database, keys, failures, stop, revocation, cache, renewal)
         return cls(
-            database,
-            keys,
-            outbox,
-            stop,
-            revocation,
-            failures,
-            logins,
-            grants,
-            grants.sessions,
+            database, keys, outbox, stop, revocation, failures, logins, grants, grants.sessions,
             Openings(keys.tenant, grants.sessions, renewal.previous),
-            Halves(database, keys, tokens, logins, revocation),
-            Mailboxes(database, keys, tokens),
-            Recovery(database, keys, tokens, exchange),
-            settings["session_seconds"],
-            Rotation(database, keys.ring, RING, SEALED, outbox, exchange),
-            exchange,
-            renewal,
-        )
+            Halves(database, keys, tokens, logins, revocation), Mailboxes(database, keys, tokens),
+            Recovery(database, keys, tokens, exchange), settings["session_seconds"],
+            Rotation(database, keys.ring, RING, SEALED, outbox, exchange), exchange, renewal,
+        )  # fmt: skip
 
 
 # --- from auth -----------------------------------------------------------------------------------------------------
@@ -354,6 +345,5 @@ HANDLERS: Mapping[type[Request[Any]], Handler] = {
     m.CheckKeyring: check_keyring,
     m.MatchKeyring: match_keyring,
     m.ExportKeys: export_keys,
-    **handlers(m.RotateKey, m.ReadRotation, m.DestroyKey),
-    **backup.handlers(m.BeginBackup, m.ReadBackup, m.EscrowKeys),
+    **shared(m),
 }

@@ -12,7 +12,9 @@ from bulkhead.errors import Error
 from bulkhead.holder.backup import of_database
 from bulkhead.holder.database import Database
 from bulkhead.holder.keys import open_key_file
+from bulkhead.holder.orders import Orders
 from bulkhead.holder.outbox import note
+from bulkhead.holder.roster import Pinned
 from bulkhead.keyring.cache import LoginCache
 from bulkhead.keyring.handle import HANDLERS, Keyring
 from bulkhead.keyring.keys import Keys
@@ -46,6 +48,7 @@ class KeyringService:
         """End what runs; what is committed is durable."""
         self._task.cancel()
         self._keyring.grants.stop()
+        self._keyring.orders.stop()
         self._keyring.outbox.stop()
         self._keyring.rotation.stop()
         self._keyring.renewal.stop()
@@ -87,5 +90,6 @@ async def start(host: Host) -> Service:
     cache = LoginCache(host.settings["auth"]["cache_minutes"] * MINUTE)
     keyring = Keyring.opened(database, keys, host.exchange, host.settings["keyring"], cache)
     keyring.backups = of_database(host, database, keys.ring, keyring.rotation.needed)
-    host.exchange.serve(keyring, HANDLERS)
+    keyring.orders = Orders(Pinned.of(host.tenant, host.settings), database, keyring.outbox, host.exchange)
+    keyring.orders.serve(keyring, HANDLERS)
     return KeyringService(keyring)

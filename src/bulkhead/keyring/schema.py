@@ -3,7 +3,7 @@
 Row keys bid and mid are HMACs (docs/formats.md); records are sealed under K_ring; bindings are public.
 """
 
-from bulkhead.holder import outbox, revocation, rotation, stop
+from bulkhead.holder import order_rows, outbox, revocation, rotation, stop
 
 MIGRATIONS = (
     f"""
@@ -52,6 +52,7 @@ MIGRATIONS = (
     );
     INSERT INTO renewal VALUES (1, 0, 0)
     """,
+    order_rows.SCHEMA,
 )
 
 

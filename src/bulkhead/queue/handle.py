@@ -10,15 +10,15 @@ from typing import Any, BinaryIO
 from bulkhead.boundary.body import BodyReader
 from bulkhead.boundary.edge import Answer, Channel
 from bulkhead.boundary.exchange import Handler
+from bulkhead.boundary.messages import to_queue
 from bulkhead.boundary.messages.fields import Done, Request
 from bulkhead.boundary.messages.to_queue import (
     Attempted,
-    BeginBackup,
     CheckQueue,
     CountQueue,
     DestroyQueued,
     Enqueue,
-    EscrowKeys,
+    LiftOutboundStop,
     ListQueue,
     QueueCounts,
     QueuedDestroyed,
@@ -26,15 +26,15 @@ from bulkhead.boundary.messages.to_queue import (
     QueuedRow,
     QueuePage,
     QueueReport,
-    ReadBackup,
     ReadQueued,
     ReportAttempt,
     RetryNow,
+    StopOutbound,
     TakeWork,
     WorkList,
 )
 from bulkhead.errors import Error, PeerError, Refused, TemporaryFailure
-from bulkhead.holder import backup
+from bulkhead.holder.shared import shared
 from bulkhead.identifiers import parse_address
 from bulkhead.queue import rows
 from bulkhead.queue.check import problems_of
@@ -133,7 +133,7 @@ async def _write_rows(queue: Queue, request: Enqueue) -> None:
 
 async def take_work(queue: Queue, channel: Channel, request: TakeWork, _: BodyReader | None) -> WorkList:
     """Lease what is due. Who has it is durable before it is lent, so that an attempt that is lost is counted."""
-    now, limit = queue.now(), min(request.limit, ITEMS_MAX)
+    now, limit = queue.now(), 0 if queue.stop.stopped else min(request.limit, ITEMS_MAX)
     works = rows.due(queue.database, now, limit, set(queue.leases)) if limit else []
     for work in works:
         queue.leases[work.queue_id] = channel
@@ -146,11 +146,28 @@ async def take_work(queue: Queue, channel: Channel, request: TakeWork, _: BodyRe
                     del queue.leases[work.queue_id]
             raise
     queue.arm()
-    return WorkList(tuple(works), rows.next_due(queue.database, now))
+    return WorkList(tuple(works), 0 if queue.stop.stopped else rows.next_due(queue.database, now))
+
+
+async def stop_outbound(queue: Queue, _: Channel, request: StopOutbound, __: BodyReader | None) -> Done:
+    """Nothing is lent, and nothing that is lent is handed out, from now on; the ledger hears of it when it can."""
+    done = await queue.stop.stop(request, request.epoch, request.reason, event="StopOutbound", logins=True, effect=Done)
+    queue.outbox.wake()
+    queue.arm()
+    return done
+
+
+async def lift_outbound_stop(queue: Queue, _: Channel, request: LiftOutboundStop, __: BodyReader | None) -> Done:
+    """Mail leaves again, once the ledger knows."""
+    done = await queue.stop.lift(request, request.epoch, request.reason, Done())
+    queue.announce()
+    return done
 
 
 def read_queued(queue: Queue, channel: Channel, request: ReadQueued, _: BodyReader | None) -> Answer:
     """The sealed text. A message that nobody has leased is leased by this: its lease was lost when queue restarted."""
+    if queue.stop.stopped:
+        raise TemporaryFailure("outbound mail is stopped", code="stopped")
     if not rows.exists(queue.database, request.queue_id):
         raise Refused("no such message", code="no-lease")
     if queue.leases.setdefault(request.queue_id, channel) != channel:
@@ -269,5 +286,7 @@ HANDLERS: Mapping[type[Request[Any]], Handler] = {
     DestroyQueued: destroy_queued,
     CountQueue: count_queue,
     CheckQueue: check_queue,
-    **backup.handlers(BeginBackup, ReadBackup, EscrowKeys),
+    StopOutbound: stop_outbound,
+    LiftOutboundStop: lift_outbound_stop,
+    **shared(to_queue),
 }

@@ -11,6 +11,7 @@ from bulkhead.boundary.host import Host, Service
 from bulkhead.errors import IntegrityError
 from bulkhead.holder.backup import Backups
 from bulkhead.holder.database import Database
+from bulkhead.holder.roster import NOBODY, Pinned
 from bulkhead.queue.backup import take
 from bulkhead.queue.check import sweep
 from bulkhead.queue.files import MessageFiles
@@ -40,13 +41,19 @@ class QueueService:
 
 async def start(host: Host) -> Service:
     """Open and serve. Raises IntegrityError where the database cannot be read."""
-    service = open_queue(host.exchange, host.settings["queue"], Path())
+    pinned = Pinned.of(host.tenant, host.settings)
+    service = open_queue(host.exchange, host.settings["queue"], Path(), pinned=pinned)
     service.queue.backups = Backups(host, partial(take, service.queue))
     return service
 
 
 def open_queue(
-    exchange: Exchange, section: Mapping[str, Any], root: Path, *, now: Callable[[], int] = clock
+    exchange: Exchange,
+    section: Mapping[str, Any],
+    root: Path,
+    *,
+    now: Callable[[], int] = clock,
+    pinned: Pinned = NOBODY,
 ) -> QueueService:
     """The queue of directory `root`, served on `exchange`."""
     files = MessageFiles(root)
@@ -60,7 +67,7 @@ def open_queue(
     files.sync_root()
     sweep(database, files)
     schedule, allowance = Schedule.configured(section), Allowance.configured(section)
-    queue = Queue(exchange, database, files, schedule, int(section["messages_max"]), allowance, now=now)
+    queue = Queue(exchange, database, files, schedule, int(section["messages_max"]), allowance, pinned, now=now)
     exchange.on_departure(queue.depart)
-    exchange.serve(queue, HANDLERS)
+    queue.orders.serve(queue, HANDLERS)
     return QueueService(queue)

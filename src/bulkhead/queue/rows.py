@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from bulkhead.boundary.messages.to_queue import Attempted, DueRecipient, Enqueue, Outcome, ReportAttempt, Work
 from bulkhead.errors import Refused
+from bulkhead.holder import order_rows, outbox, stop
 from bulkhead.holder.database import Database
 from bulkhead.queue.schedule import Schedule
 from bulkhead.queue.spending import MIGRATION
@@ -43,6 +44,7 @@ MIGRATIONS = (
     INSERT INTO tally VALUES (1, 0, 0, 0)
     """,
     MIGRATION,
+    f"{outbox.SCHEMA}; {stop.SCHEMA}; {order_rows.SCHEMA}",
 )
 
 _WORK = "queue_id, reverse_path, box, size, header_size, body_size, enqueued, expires, warn_after, warned"

@@ -12,6 +12,10 @@ from bulkhead.boundary.exchange import Exchange
 from bulkhead.boundary.messages.facts import WorkDue
 from bulkhead.holder.backup import Backups
 from bulkhead.holder.database import Database
+from bulkhead.holder.orders import Orders
+from bulkhead.holder.outbox import Outbox
+from bulkhead.holder.roster import Pinned
+from bulkhead.holder.stop import TenantStop
 from bulkhead.identifiers import format_id
 from bulkhead.queue import rows
 from bulkhead.queue.files import MessageFiles
@@ -44,6 +48,7 @@ class Queue:
         schedule: Schedule,
         messages_max: int,
         allowance: Allowance,
+        pinned: Pinned,
         *,
         now: Callable[[], int] = clock,
         jitter: Callable[[], float] = draw,
@@ -52,6 +57,8 @@ class Queue:
         self.schedule, self.messages_max, self.allowance = schedule, messages_max, allowance
         self.now, self.jitter = now, jitter
         self.backups: Backups | None = None
+        self.outbox, self.stop = Outbox(database, exchange), TenantStop(database, exchange)
+        self.orders = Orders(pinned, database, self.outbox, exchange)
         self.syncing = ThreadPoolExecutor(max_workers=SYNC_THREADS, thread_name_prefix="sync")
         self.leases: dict[bytes, Channel] = {}
         self.receiving: dict[bytes, asyncio.Future[None]] = {}
@@ -76,7 +83,7 @@ class Queue:
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
-        if self._closed:
+        if self._closed or self.stop.stopped:
             return
         now = self.now()
         if rows.due(self.database, now, 1, set(self.leases)):
@@ -105,5 +112,7 @@ class Queue:
             self._timer.cancel()
         if self.backups is not None:
             await self.backups.stop()
+        self.orders.stop()
+        self.outbox.stop()
         await self.database.close()
         self.syncing.shutdown(wait=True)

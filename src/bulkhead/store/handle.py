@@ -6,7 +6,7 @@ from typing import Any
 from bulkhead.boundary.exchange import Handler
 from bulkhead.boundary.messages import to_store
 from bulkhead.boundary.messages.fields import Request
-from bulkhead.holder import backup
+from bulkhead.holder.shared import shared
 from bulkhead.store.handle_admin import check_store, count_store, destroy_account, open_account
 from bulkhead.store.handle_delivery import append_message, append_messages, check_room, deliver_mail
 from bulkhead.store.handle_exporting import export_mailboxes, export_names, export_parts, export_rows
@@ -97,5 +97,5 @@ HANDLERS: Mapping[type[Request[Any]], Handler] = {
     to_store.FindMessages: find_messages,
     to_store.RestoreMailbox: restore_mailbox,
     to_store.RestoreMessages: restore_messages,
-    **backup.handlers(to_store.BeginBackup, to_store.ReadBackup, to_store.EscrowKeys),
+    **shared(to_store),
 }

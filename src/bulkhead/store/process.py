@@ -11,6 +11,7 @@ from bulkhead.boundary.host import Host, Service
 from bulkhead.errors import IntegrityError
 from bulkhead.holder.backup import Backups
 from bulkhead.holder.database import Database
+from bulkhead.holder.roster import NOBODY, Pinned
 from bulkhead.store.backup import take
 from bulkhead.store.compaction import Policy
 from bulkhead.store.disk import Disk
@@ -57,6 +58,7 @@ async def start(host: Host) -> Service:
         _policy(settings),
         int(settings.get("messages_max", MESSAGES_MAX)),
         _retention(settings),
+        Pinned.of(host.tenant, host.settings),
     )
     store.state.backups = Backups(host, partial(take, store.state))
     return store
@@ -84,6 +86,7 @@ async def open_store(
     policy: Policy | None = None,
     messages_max: int = MESSAGES_MAX,
     retention: Retention | None = None,
+    pinned: Pinned = NOBODY,
 ) -> Store:
     """The store of the working directory, served on `exchange`."""
     path = Path(DATABASE)
@@ -99,9 +102,9 @@ async def open_store(
     segments = Segments(disk, next_number(database, numbers), segment_bytes)
     segments.witness = _highest_email(database)
     _remove_unnamed(database, disk, numbers, segments.witness)
-    state = State(exchange, database, segments, disk, path, policy or Policy(), messages_max, retention)
+    state = State(exchange, database, segments, disk, path, policy or Policy(), messages_max, retention, pinned)
     exchange.on_departure(state.depart)
-    exchange.serve(state, HANDLERS)
+    state.orders.serve(state, HANDLERS)
     state.reap()
     state.compactor.begin()
     state.keeper.begin()

@@ -4,6 +4,8 @@ Numbers called seq are the database's own short keys; ids are the 16 random byte
 Flags are the 64 bits of docs/store.md as a signed integer, which is how SQLite keeps 64 bits.
 """
 
+from bulkhead.holder import order_rows, outbox
+
 MIGRATIONS = (
     """
     CREATE TABLE meta (name TEXT PRIMARY KEY, value INTEGER NOT NULL) WITHOUT ROWID;
@@ -172,6 +174,7 @@ MIGRATIONS = (
         tag BLOB
     );
     """,
+    f"{outbox.SCHEMA}; {order_rows.SCHEMA}",
 )
 
 DATABASE = "store.sqlite"

@@ -17,6 +17,9 @@ from bulkhead.boundary.terms import Answer, Channel
 from bulkhead.errors import Refused
 from bulkhead.holder.backup import Backups
 from bulkhead.holder.database import RECEIPT_SECONDS, Database, receipt_key
+from bulkhead.holder.orders import Orders
+from bulkhead.holder.outbox import Outbox
+from bulkhead.holder.roster import NOBODY, Pinned
 from bulkhead.store.changes import Effects, Watchers
 from bulkhead.store.columns import ColumnCache
 from bulkhead.store.compaction import Compactor, Policy
@@ -73,6 +76,7 @@ class State:
         policy: Policy,
         messages_max: int = MESSAGES_MAX,
         retention: Retention | None = None,
+        pinned: Pinned = NOBODY,
     ) -> None:
         loop = asyncio.get_running_loop()
         self._exchange, self._loop = exchange, loop
@@ -90,6 +94,8 @@ class State:
         self.filing = Turns(4)  # pages and runs on their way in, each whole in memory
         self.buffered = 0  # bytes of small deliveries in memory
         self.backups: Backups | None = None
+        self.outbox = Outbox(database, exchange)
+        self.orders = Orders(pinned, database, self.outbox, exchange)
         self.checking = 0  # running checks, during which no segment is removed
         self._committed: deque[Effects] = deque()
         self._emptied = False
@@ -237,6 +243,8 @@ class State:
         await self.keeper.stop()
         if self.backups is not None:
             await self.backups.stop()
+        self.orders.stop()
+        self.outbox.stop()
         if self._reaping is not None:
             await asyncio.wait([self._reaping], timeout=1.0)
         await self.database.close()

@@ -22,6 +22,7 @@ from bulkhead.boundary.messages.fields import (
     Tag16,
     Text,
 )  # fmt: skip
+from bulkhead.boundary.messages.orders import InstallRosterBase, ListOrdersBase, SubmitOrderBase
 from bulkhead.boundary.messages.rotation import DestroyKeyBase, ReadRotationBase, RotateKeyBase
 
 
@@ -257,3 +258,15 @@ class ReadBackup(ReadBackupBase, frozen=True, tag=37):
 
 class EscrowKeys(EscrowKeysBase, frozen=True, tag=38):
     """`auth`'s key set, sealed to both recovery keys, for a restore elsewhere."""
+
+
+class SubmitOrder(SubmitOrderBase, frozen=True, tag=40):
+    """An order of the tenant's officers, for `auth` to verify and to execute: logins, credentials, accounts."""
+
+
+class InstallRoster(InstallRosterBase, frozen=True, tag=41):
+    """The next roster, by which `auth` verifies orders."""
+
+
+class ListOrders(ListOrdersBase, frozen=True, tag=42):
+    """The roster in force at `auth`, and what became of orders there."""

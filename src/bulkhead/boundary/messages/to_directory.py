@@ -19,6 +19,7 @@ from bulkhead.boundary.messages.fields import (
     Request,
     Text,
 )  # fmt: skip
+from bulkhead.boundary.messages.orders import InstallRosterBase, ListOrdersBase, SubmitOrderBase
 
 BindingRecord = Annotated[bytes, Meta(min_length=1, max_length=512)]
 PAGE_MAX = 1000  # rows of one listing
@@ -403,3 +404,15 @@ class SearchAccounts(Request[AccountPage], frozen=True, tag=54):
     prefix: AddressText
     after: AddressText = ""
     limit: U16 = SEARCH_MAX
+
+
+class SubmitOrder(SubmitOrderBase, frozen=True, tag=60):
+    """An order of the tenant's officers, for `directory` to verify and to execute: an account's status."""
+
+
+class InstallRoster(InstallRosterBase, frozen=True, tag=61):
+    """The next roster, by which `directory` verifies orders."""
+
+
+class ListOrders(ListOrdersBase, frozen=True, tag=62):
+    """The roster in force at `directory`, and what became of orders there."""

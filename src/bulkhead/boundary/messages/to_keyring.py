@@ -26,6 +26,7 @@ from bulkhead.boundary.messages.fields import (
     Tag16,
     Text,
 )  # fmt: skip
+from bulkhead.boundary.messages.orders import InstallRosterBase, ListOrdersBase, SubmitOrderBase
 from bulkhead.boundary.messages.rotation import DestroyKeyBase, ReadRotationBase, RotateKeyBase
 from bulkhead.boundary.messages.to_directory import BindingRow
 
@@ -468,3 +469,15 @@ class ReadBackup(ReadBackupBase, frozen=True, tag=65):
 
 class EscrowKeys(EscrowKeysBase, frozen=True, tag=66):
     """`keyring`'s key set, sealed to both recovery keys, for a restore elsewhere."""
+
+
+class SubmitOrder(SubmitOrderBase, frozen=True, tag=80):
+    """An order of the tenant's officers, for `keyring` to verify and to execute: sessions, credentials, accounts."""
+
+
+class InstallRoster(InstallRosterBase, frozen=True, tag=81):
+    """The next roster, by which `keyring` verifies orders."""
+
+
+class ListOrders(ListOrdersBase, frozen=True, tag=82):
+    """The roster in force at `keyring`, and what became of orders there."""

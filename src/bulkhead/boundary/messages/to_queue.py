@@ -21,6 +21,7 @@ from bulkhead.boundary.messages.fields import (
     Request,
     Text,
 )  # fmt: skip
+from bulkhead.boundary.messages.orders import InstallRosterBase, ListOrdersBase, SubmitOrderBase
 from bulkhead.boundary.messages.to_keyring import KeyBox
 
 RECIPIENTS_MAX = 1000
@@ -211,3 +212,29 @@ class ReadBackup(ReadBackupBase, frozen=True, tag=16):
 
 class EscrowKeys(EscrowKeysBase, frozen=True, tag=17):
     """`queue`'s key set, sealed to both recovery keys, for a restore elsewhere."""
+
+
+class SubmitOrder(SubmitOrderBase, frozen=True, tag=20):
+    """An order of the tenant's officers, for `queue` to verify and to execute: outbound mail."""
+
+
+class InstallRoster(InstallRosterBase, frozen=True, tag=21):
+    """The next roster, by which `queue` verifies orders."""
+
+
+class ListOrders(ListOrdersBase, frozen=True, tag=22):
+    """The roster in force at `queue`, and what became of orders there."""
+
+
+class StopOutbound(Mutation[Done], frozen=True, tag=23):
+    """Lend nothing to `courier` from now on; `epoch` only goes up. Durable, before the answer."""
+
+    epoch: U63
+    reason: Text
+
+
+class LiftOutboundStop(Mutation[Done], frozen=True, tag=24):
+    """Let outbound mail leave again."""
+
+    epoch: U63
+    reason: Text

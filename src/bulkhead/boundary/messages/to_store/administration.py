@@ -6,6 +6,7 @@ from msgspec import Meta
 
 from bulkhead.boundary.messages.backup import BeginBackupBase, EscrowKeysBase, ReadBackupBase
 from bulkhead.boundary.messages.fields import U63, AccountId, Done, Mutation, Reply, Request, Text
+from bulkhead.boundary.messages.orders import InstallRosterBase, ListOrdersBase, SubmitOrderBase
 
 
 class OpenAccount(Mutation[Done], frozen=True, tag=50):
@@ -63,3 +64,15 @@ class ReadBackup(ReadBackupBase, frozen=True, tag=55):
 
 class EscrowKeys(EscrowKeysBase, frozen=True, tag=56):
     """`store`'s key set, sealed to both recovery keys, for a restore elsewhere."""
+
+
+class SubmitOrder(SubmitOrderBase, frozen=True, tag=120):
+    """An order of the tenant's officers, for `store` to verify and to execute: an account that ends."""
+
+
+class InstallRoster(InstallRosterBase, frozen=True, tag=121):
+    """The next roster, by which `store` verifies orders."""
+
+
+class ListOrders(ListOrdersBase, frozen=True, tag=122):
+    """The roster in force at `store`, and what became of orders there."""

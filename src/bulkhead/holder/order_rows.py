@@ -1,0 +1,138 @@
+"""What an executor keeps of rosters and orders. Every change is within the caller's transaction."""
+
+import sqlite3
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import msgspec
+
+from bulkhead.boundary.messages.orders import OrderRow as OrderReply
+from bulkhead.boundary.messages.orders import SignedApproval
+from bulkhead.holder.database import Database
+
+SCHEMA = """
+CREATE TABLE roster (
+    one INTEGER PRIMARY KEY CHECK (one = 1), version INTEGER NOT NULL, hash BLOB NOT NULL, data BLOB NOT NULL,
+    roots BLOB NOT NULL             -- hash of the pinned roots that it was taken under
+);
+CREATE TABLE officer_order (
+    serial BLOB PRIMARY KEY,
+    hash BLOB NOT NULL, action TEXT NOT NULL, state TEXT NOT NULL,
+    due INTEGER NOT NULL,           -- ms: executed then; permits until then; lapses then; 0: nothing is to come
+    at INTEGER NOT NULL,            -- ms, when it came to this state; of a stop its epoch
+    day INTEGER NOT NULL,           -- days since 1970, when it was taken
+    forget INTEGER NOT NULL,        -- ms, from when on an order of this serial could not be taken any more
+    officers TEXT NOT NULL, data BLOB NOT NULL, approvals BLOB NOT NULL
+) WITHOUT ROWID;
+CREATE INDEX officer_order_due ON officer_order (due) WHERE due > 0;
+CREATE TABLE passkey_counter (key BLOB PRIMARY KEY, counter INTEGER NOT NULL) WITHOUT ROWID;
+CREATE TABLE order_clock (one INTEGER PRIMARY KEY CHECK (one = 1), seen INTEGER NOT NULL);
+INSERT INTO order_clock VALUES (1, 0)
+"""
+_COLUMNS = "serial, hash, action, state, due, at, day, forget, officers, data, approvals"
+KEPT_MAX = 20_000  # rows; what could be taken again is never forgotten for it
+
+
+class OrderState:
+    """Where an order is here."""
+
+    WAITS = "waits"
+    EXECUTED = "executed"
+    PERMITS = "permits"
+    USED = "used"
+    WITHDRAWN = "withdrawn"
+    LAPSED = "lapsed"
+    FAILED = "failed"
+
+
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """A row of officer_order."""
+
+    serial: bytes
+    hash: bytes
+    action: str
+    state: str
+    due: int
+    at: int
+    day: int
+    forget: int
+    officers: str
+    data: bytes
+    approvals: bytes
+
+    def as_reply(self) -> OrderReply:
+        """What the submitter and the list show."""
+        return OrderReply(self.serial, self.hash, self.action, self.state, self.due, self.at, self.officers)
+
+    def signed(self) -> tuple[SignedApproval, ...]:
+        """The signatures it was taken with."""
+        return msgspec.msgpack.decode(self.approvals, type=tuple[SignedApproval, ...])
+
+
+def pack(approvals: Sequence[SignedApproval]) -> bytes:
+    """As they are kept."""
+    return msgspec.msgpack.encode(tuple(approvals))
+
+
+def find(database: Database, serial: bytes) -> Kept | None:
+    """The order of this serial."""
+    return _kept(database.first(f"SELECT {_COLUMNS} FROM officer_order WHERE serial = ?", (serial,)))  # noqa: S608  # ours
+
+
+def of_state(database: Database, state: str, now: int | None = None) -> list[Kept]:
+    """Orders in a state, those that are due at `now` alone where that is given."""
+    query = f"SELECT {_COLUMNS} FROM officer_order WHERE state = ?"  # noqa: S608  # ours
+    if now is None:
+        rows = database.read(f"{query} ORDER BY at", (state,))
+    else:
+        rows = database.read(f"{query} AND due > 0 AND due <= ? ORDER BY due LIMIT 64", (state, now))
+    return [Kept(*row) for row in rows]
+
+
+def newest(database: Database, limit: int) -> list[Kept]:
+    """The newest orders."""
+    query = f"SELECT {_COLUMNS} FROM officer_order ORDER BY at DESC LIMIT ?"  # noqa: S608  # ours
+    return [Kept(*row) for row in database.read(query, (limit,))]
+
+
+def taken_on(connection: sqlite3.Connection, action: str, day: int) -> int:
+    """Orders of an action that were taken on a day and not withdrawn."""
+    count = "SELECT count(*) FROM officer_order WHERE action = ? AND day = ? AND state <> ? AND length(data) > 0"
+    return int(connection.execute(count, (action, day, OrderState.WITHDRAWN)).fetchone()[0])
+
+
+def put(connection: sqlite3.Connection, kept: Kept) -> None:
+    """Write an order down, or where it has come to; the clock with it."""
+    values: tuple[Any, ...] = tuple(getattr(kept, name) for name in _COLUMNS.split(", "))
+    marks = ", ".join("?" * len(values))
+    connection.execute(f"INSERT OR REPLACE INTO officer_order VALUES ({marks})", values)  # noqa: S608  # question marks
+    see(connection, kept.at)
+    connection.execute(
+        "DELETE FROM officer_order WHERE forget < ? AND due = 0 AND (SELECT count(*) FROM officer_order) > ?",
+        (kept.at, KEPT_MAX),
+    )
+
+
+def put_roster(connection: sqlite3.Connection, *, values: tuple[int, bytes, bytes, bytes]) -> None:
+    """The roster in force: version, hash, octets, hash of the roots."""
+    connection.execute("INSERT OR REPLACE INTO roster VALUES (1, ?, ?, ?, ?)", values)
+
+
+def see(connection: sqlite3.Connection, now: int) -> None:
+    """The clock was at `now`; it is never believed to be earlier again."""
+    connection.execute("UPDATE order_clock SET seen = max(seen, ?)", (now,))
+
+
+def count_passkey(connection: sqlite3.Connection, key: bytes, counter: int) -> bool:
+    """Whether a passkey's counter went up, and note it. A passkey that counts nothing says 0 always."""
+    row = connection.execute("SELECT counter FROM passkey_counter WHERE key = ?", (key,)).fetchone()
+    if row is not None and row[0] >= counter and (row[0] or counter):
+        return False
+    connection.execute("INSERT OR REPLACE INTO passkey_counter VALUES (?, ?)", (key, counter))
+    return True
+
+
+def _kept(row: Any) -> Kept | None:
+    return None if row is None else Kept(*row)

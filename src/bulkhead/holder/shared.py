@@ -1,0 +1,16 @@
+"""The requests that holders answer alike: backup, orders of the officers, and rotation where there is a version key."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from bulkhead.boundary.exchange import Handler
+from bulkhead.boundary.messages.fields import Request
+from bulkhead.holder import backup, orders, rotation
+
+
+def shared(module: Any) -> Mapping[type[Request[Any]], Handler]:
+    """Handlers of a state that has `backups` and `orders`, and `rotation` where `module`, its `to_<name>`, asks."""
+    found = {**backup.handlers(module.BeginBackup, module.ReadBackup, module.EscrowKeys), **orders.handlers(module)}
+    if hasattr(module, "RotateKey"):
+        found |= rotation.handlers(module.RotateKey, module.ReadRotation, module.DestroyKey)
+    return found
