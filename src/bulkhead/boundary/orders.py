@@ -224,11 +224,20 @@ class LocalPower:
 
 _SEALED = "what comes out opens with both recovery keys alone"
 _PROVISION = "making what was not there; provisioning"
+_ROUTES = "addresses and switches of accounts, each change in the ledger; for signed provisioning requests to take over"
+_CONTRACT = "what is measured and noticed, in the ledger"
 _LOG = "an entry in the log, under the name of the command line"
 
 LOCAL_POWERS: tuple[LocalPower, ...] = (
     LocalPower("directory", "AddDomain", _PROVISION),
     LocalPower("directory", "AddAccount", _PROVISION),
+    *(
+        LocalPower("directory", message, _ROUTES)
+        for message in (
+            "AddAlias", "RemoveAlias", "SetForward", "SetServices", "SetQuota", "DefineClass", "SetClass", "AddGroup",
+            "SetMember", "RemoveGroup",
+        )
+    ),
     LocalPower("keyring", "CreateMailboxKeys", _PROVISION),
     LocalPower("store", "OpenAccount", _PROVISION),
     LocalPower("auth", "SetPassword", "needs a token of a new account, or of a recovery"),
@@ -238,6 +247,7 @@ LOCAL_POWERS: tuple[LocalPower, ...] = (
     LocalPower("keyring", "BeginRecovery", "opens nothing without GrantRecovery"),
     LocalPower("queue", "RetryNow", "asks for what is due anyway"),
     LocalPower("store", "UndeleteMessages", "brings mail back to its own mailbox; in the ledger first"),
+    *(LocalPower("incident", message, _CONTRACT) for message in ("AdoptContract", "RecordMeasures", "GiveNotice")),
     LocalPower("incident", "PlantCanaries", "makes accounts of nobody; in the ledger"),
     *(
         LocalPower(name, message, _SEALED)
@@ -248,6 +258,7 @@ LOCAL_POWERS: tuple[LocalPower, ...] = (
         LocalPower("ledger", message, _LOG)
         for message in (
             "RecordDrill", "RecordCensus", "RecordOblivion", "RecordExport", "RecordUndelete", "RecordBackup",
+            "RecordEscrow",
         )
     ),
 )  # fmt: skip
