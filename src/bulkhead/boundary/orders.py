@@ -246,7 +246,11 @@ LOCAL_POWERS: tuple[LocalPower, ...] = (
     LocalPower("auth", "RevokeAppPasswords", "narrows, for one account"),
     LocalPower("keyring", "BeginRecovery", "opens nothing without GrantRecovery"),
     LocalPower("queue", "RetryNow", "asks for what is due anyway"),
-    LocalPower("store", "UndeleteMessages", "brings mail back to its own mailbox; in the ledger first"),
+    *(
+        LocalPower("store", message, "brings mail back to its own mailbox; in the ledger first")
+        for message in ("UndeleteMessages", "RestoreMailbox", "RestoreMessages")
+    ),
+    LocalPower("ledger", "AddCosignature", "needs a witness's signature"),
     *(LocalPower("incident", message, _CONTRACT) for message in ("AdoptContract", "RecordMeasures", "GiveNotice")),
     LocalPower("incident", "PlantCanaries", "makes accounts of nobody; in the ledger"),
     *(
@@ -258,7 +262,7 @@ LOCAL_POWERS: tuple[LocalPower, ...] = (
         LocalPower("ledger", message, _LOG)
         for message in (
             "RecordDrill", "RecordCensus", "RecordOblivion", "RecordExport", "RecordUndelete", "RecordBackup",
-            "RecordEscrow",
+            "RecordEscrow", "RecordRestore",
         )
     ),
 )  # fmt: skip
