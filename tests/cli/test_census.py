@@ -19,6 +19,7 @@ from bulkhead.boundary.messages.to_keyring import MatchKeyring, SetHalfState
 from bulkhead.cli import census as census_module
 from bulkhead.cli.census import STRAY, Census, count_accounts, count_quickly
 from bulkhead.cli.credentials import digest_of, report_of, weakness
+from bulkhead.holder import census as holder_census
 from bulkhead.identifiers import AccountId, format_id, new_id
 from bulkhead.records.record import Kind
 
@@ -70,6 +71,31 @@ def test_a_sound_cell_is_counted_by_status_and_nothing_disagrees(tmp_path: Path)
         assert quick.total("keyring").counts == census.total("keyring").counts
         report = report_of(str(TENANT), 1, census)
         assert report["records"] == sum(row["count"] for row in report["counts"]) == 4 + 4 + 5
+
+    run(tmp_path, work)
+
+
+@pytest.mark.parametrize("at_once", [1, 1 << 16])
+def test_accounts_are_answered_in_the_order_asked_each_with_all_its_halves(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, at_once: int
+) -> None:
+    monkeypatch.setattr(holder_census, "SLICE_ACCOUNTS", 2)
+    monkeypatch.setattr(holder_census, "HALVES_AT_ONCE", at_once)
+
+    async def work(cell: TwoHalves) -> None:
+        accounts = [await cell.add_account(MAIN) for _ in range(7)]
+        for number, account in enumerate(accounts):
+            for _ in range(number % 3):
+                await make(cell, account)
+        accounts.insert(3, AccountId(new_id()))
+        for request in (MatchAuth, MatchKeyring):
+            compartment = "auth" if request is MatchAuth else "keyring"
+            reply = await cell.ask("cli", compartment, request(b"".join(accounts)))
+            rows = list(struct.iter_unpack(">BBIHI", reply.halves))
+            assert [row[1] for row in rows] == [1, 1, 1, 0, 1, 1, 1, 1]
+            assert [row[3] for row in rows] == [0, 1, 2, 0, 0, 1, 2, 0]
+            assert sum(row.count for row in reply.counts if row.kind in (1, 2)) == 7 + 6
+            assert sum(row.count for row in reply.counts) == 13 + (6 if request is MatchAuth else 7)
 
     run(tmp_path, work)
 

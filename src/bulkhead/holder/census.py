@@ -6,9 +6,9 @@ Both go on while logins do: a slice of rows at a time, the loop free in between.
 import asyncio
 import struct
 from collections import Counter, defaultdict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeVar
 
 from bulkhead.boundary.messages.census import PROBLEMS_MAX, SORTS_MAX, WALK_ROWS_MAX, AccountRecords, RecordCount
 from bulkhead.boundary.messages.census import RecordPage as Page
@@ -20,8 +20,10 @@ from bulkhead.records.record import Kind
 
 Sort = tuple[int, str, int, int]
 """Kind of the record, scheme, state, key version: what records are counted by."""
-SLICE_ACCOUNTS = 64  # a millisecond, too
+SLICE_ACCOUNTS = 128  # a millisecond, too
+HALVES_AT_ONCE = 1 << 16  # row keys in memory
 _HALVES = struct.Struct(">BBIHI")
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +40,10 @@ class Table:
     columns: tuple[str, ...]
     owner: str
     open: Callable[[Sequence[Any], AccountId | None], tuple[str, int, int]]
+
+    def select(self) -> str:
+        """Key, columns and owner of its rows."""
+        return f"SELECT {', '.join((*self.key, *self.columns, self.owner))} FROM {self.name}"  # noqa: S608  names of our schema
 
 
 @dataclass(slots=True)
@@ -108,36 +114,63 @@ class Census:
         return Page(tally.rows(), tally.faults, tuple(tally.problems), more)
 
     async def of_accounts(self, packed: bytes) -> AccountRecords:
-        """Every record of these accounts, and how their halves stand. Raises Refused (`bad-account`)."""
+        """Every record of these accounts, and how their halves stand. Raises Refused (`bad-account`).
+
+        Row keys are as random, and a tree of millions is deep: they are looked up in their order, so that one page
+        serves what lies near. That holds for halves only by their own row keys, so those come first and alone.
+        """
         if len(packed) % ID_BYTES:
             raise Refused("an account id has 16 bytes", code="bad-account")
         ids = [AccountId(packed[at : at + ID_BYTES]) for at in range(0, len(packed), ID_BYTES)]
-        tally, halves = Tally(), bytearray()
-        for at in range(0, len(ids), SLICE_ACCOUNTS):
-            halves += self._slice(ids[at : at + SLICE_ACCOUNTS], tally)
-            await asyncio.sleep(0)
-        return AccountRecords(tally.rows(), tally.faults, tuple(tally.problems), bytes(halves))
+        tally, halves = Tally(), dict[bytes, bytes]()
+        accounts: dict[bytes, AccountId] = {}
+        async for some in _slices(ids):
+            accounts |= {self.owner_row(account): account for account in some}
+        met, rows = dict[bytes, int](), set[bytes]()
+        async for owners in _slices(sorted(accounts)):
+            met |= dict.fromkeys(owners, self.absent) | self._states(owners)
+            rows |= self._rows_of_halves(owners)
+            self._open_others(owners, accounts, tally)
+            if len(rows) >= HALVES_AT_ONCE:
+                halves |= await self._open_halves(sorted(rows), met, accounts, tally)
+                met, rows = {}, set()
+        halves |= await self._open_halves(sorted(rows), met, accounts, tally)
+        return AccountRecords(
+            tally.rows(), tally.faults, tuple(tally.problems), b"".join([halves[owner] for owner in accounts])
+        )
 
-    def _slice(self, ids: Sequence[AccountId], tally: Tally) -> bytes:
-        owners = [self.owner_row(account) for account in ids]
-        accounts = dict(zip(owners, ids, strict=True))
-        marks = ", ".join("?" * len(owners))
+    def _states(self, owners: Sequence[bytes]) -> dict[bytes, int]:
         owner = self.tables[0].owner
-        query = f"SELECT {owner}, state FROM account WHERE {owner} IN ({marks})"  # noqa: S608  names of our schema
-        states: dict[bytes, int] = dict(self.database.read(query, owners))
-        held: defaultdict[bytes, list[tuple[bytes, int]]] = defaultdict(list)
-        for table in self.tables:
-            names = ", ".join((*table.key, *table.columns, table.owner))
-            query = f"SELECT {names} FROM {table.name} WHERE {table.owner} IN ({marks})"  # noqa: S608  as above
-            rows = self.database.read(query, owners)
-            tally.open(table, rows, accounts)
-            if table is self.tables[0]:
-                for row in rows:
-                    held[row[-1]].append(row[:2])
-        return b"".join([
-            self._halves(states.get(row, self.absent), self.main_row(account), held[row])
-            for row, account in accounts.items()
-        ])  # fmt: skip
+        return dict(self._read(f"SELECT {owner}, state FROM account WHERE {owner} IN", owners))  # noqa: S608  names of our schema
+
+    def _rows_of_halves(self, owners: Sequence[bytes]) -> set[bytes]:
+        """Their row keys, from the index of owners alone."""
+        table = self.tables[0]
+        found = self._read(f"SELECT {table.key[0]} FROM {table.name} WHERE {table.owner} IN", owners)  # noqa: S608  as above
+        return {row for (row,) in found}
+
+    def _open_others(self, owners: Sequence[bytes], accounts: Mapping[bytes, AccountId], tally: Tally) -> None:
+        for table in self.tables[1:]:
+            tally.open(table, self._read(f"{table.select()} WHERE {table.owner} IN", owners), accounts)
+
+    async def _open_halves(
+        self, rows: Sequence[bytes], met: Mapping[bytes, int], accounts: Mapping[bytes, AccountId], tally: Tally
+    ) -> dict[bytes, bytes]:
+        """How the halves of those in `met` stand, by owner. met: their states; whoever else has a row there waits."""
+        table, held = self.tables[0], defaultdict[bytes, list[tuple[bytes, int]]](list)
+        async for some in _slices(rows):
+            found = [row for row in self._read(f"{table.select()} WHERE {table.key[0]} IN", some) if row[-1] in met]
+            tally.open(table, found, accounts)
+            for row in found:
+                held[row[-1]].append(row[:2])
+        standing: dict[bytes, bytes] = {}
+        async for owners in _slices(list(met)):
+            for owner in owners:
+                standing[owner] = self._halves(met[owner], self.main_row(accounts[owner]), held.get(owner, []))
+        return standing
+
+    def _read(self, query: str, rows: Sequence[bytes]) -> list[Any]:
+        return self.database.read(f"{query} ({', '.join('?' * len(rows))})", rows)
 
     @staticmethod
     def _halves(state: int, main: bytes, held: list[tuple[bytes, int]]) -> bytes:
@@ -147,3 +180,10 @@ class Census:
         others = [g for bid, g in held if bid != main]
         newest = max(mains, default=0)
         return _HALVES.pack(state, min(len(mains), 255), newest, min(len(others), 0xFFFF), sum(others) & 0xFFFFFFFF)
+
+
+async def _slices(whole: Sequence[T]) -> AsyncIterator[Sequence[T]]:
+    """SLICE_ACCOUNTS of it at a time, the loop free in between."""
+    for at in range(0, len(whole), SLICE_ACCOUNTS):
+        yield whole[at : at + SLICE_ACCOUNTS]
+        await asyncio.sleep(0)

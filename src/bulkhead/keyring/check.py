@@ -11,10 +11,9 @@ from bulkhead.identifiers import AccountId
 from bulkhead.keyring.keys import RING, Keys
 from bulkhead.records.credential import MAIN_PASSWORD, State
 from bulkhead.records.halves import KeyringHalf
-from bulkhead.records.mailbox import Binding, MailboxRecord
+from bulkhead.records.mailbox import Binding, Claims, MailboxRecord
 from bulkhead.records.opener import Opener
 from bulkhead.records.record import Kind
-from bulkhead.records.signed import read_fields
 
 
 def census(database: Database, keys: Keys, revocation: Revocation, *, signatures: bool) -> Census:
@@ -22,6 +21,7 @@ def census(database: Database, keys: Keys, revocation: Revocation, *, signatures
     half_opener = Opener(Kind.KEYRING_HALF, keys.tenant, keys.ring, RING)
     mailbox_opener = Opener(Kind.MAILBOX, keys.tenant, keys.ring, RING)
 
+    claims, tenant_name = Claims(), keys.tenant.encode()
     states: dict[bytes, int] = {}  # of those decoded once
 
     def open_half(row: Sequence[Any], account: AccountId | None) -> tuple[str, int, int]:
@@ -40,18 +40,18 @@ def census(database: Database, keys: Keys, revocation: Revocation, *, signatures
             found = database.first("SELECT binding FROM mailbox WHERE mid = ?", (mid,))
             if found is None:
                 return False
-            account = AccountId(read_fields(found[0], Kind.BINDING, 4)[1][1])
+            account = AccountId(claims.read(found[0])[1])
         return main if keys.bid(account, MAIN_PASSWORD) == bid else app
 
     def open_mailbox(row: Sequence[Any], account: AccountId | None) -> tuple[str, int, int]:
         mid, generation, record, binding = row[:4]
         body, version = mailbox_opener.open(record, mid, generation)
-        MailboxRecord.decode(body)
-        tenant, owner, bound, _ = read_fields(binding, Kind.BINDING, 4)[1]
+        MailboxRecord.parts(body)
+        tenant, owner, bound = claims.read(binding)
         if signatures:
             Binding(binding).verify(keys.binding.public_key(), keys.tenant, AccountId(owner))
         same = owner == account if account is not None else keys.mid(AccountId(owner)) == mid
-        if not same or tenant != keys.tenant.encode() or bound != generation.to_bytes(4, "big"):
+        if not same or tenant != tenant_name or bound != generation.to_bytes(4, "big"):
             raise IntegrityError("the binding is another account's")
         return "", 0, version
 

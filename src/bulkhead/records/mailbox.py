@@ -16,7 +16,7 @@ from bulkhead.errors import IntegrityError
 from bulkhead.identifiers import ID_BYTES, AccountId, TenantId
 from bulkhead.records.derive import Shape, derive, join_fields, require_key, u32
 from bulkhead.records.hpke import load_public_key, open_from, seal_to
-from bulkhead.records.record import Kind, open_, seal
+from bulkhead.records.record import HEADER_BYTES, Kind, open_, seal
 from bulkhead.records.seed import MailboxSeed, new_secret
 from bulkhead.records.signed import check_signature, read_fields, sign
 
@@ -69,6 +69,29 @@ class Binding:
         if name != tenant.encode("ascii") or owner != account or len(generation) != 4:
             raise IntegrityError("the key binding is for another account")
         return VerifiedBinding(tenant, account, _U32.unpack(generation)[0], load_public_key(raw))
+
+
+class Claims:
+    """Whose mailbox key a binding says it has: of many bindings, most of which are alike but for that.
+
+    What they share is checked whole in the first one, and compared in the others.
+    """
+
+    def __init__(self) -> None:
+        self._alike, self._size, self._at, self._tenant = b"", 0, 0, b""
+        self._between = join_fields((bytes(4),))[:2], join_fields((bytes(32),))[:2]
+
+    def read(self, record: bytes) -> tuple[bytes, bytes, bytes]:
+        """(tenant, account, generation), as stored; the signature is not checked. Raises IntegrityError."""
+        at = self._at
+        alike = len(record) == self._size and record.startswith(self._alike)
+        if alike and (record[at + 16 : at + 18], record[at + 22 : at + 24]) == self._between:
+            return self._tenant, record[at : at + 16], record[at + 18 : at + 22]
+        tenant, account, generation, key = read_fields(record, Kind.BINDING, 4)[1]
+        if (len(account), len(generation), len(key)) == (16, 4, 32):
+            self._at = HEADER_BYTES + len(join_fields((tenant, account))) - 16
+            self._alike, self._size, self._tenant = record[: self._at], len(record), tenant
+        return tenant, account, generation
 
 
 def sign_binding(seed: MailboxSeed, private_key: Ed25519PrivateKey, *, key_version: int) -> Binding:
@@ -128,8 +151,13 @@ class MailboxRecord:
     @classmethod
     def decode(cls, body: bytes) -> "MailboxRecord":
         """The parts that a record's plaintext is. Raises IntegrityError."""
+        return cls(*cls.parts(body))
+
+    @staticmethod
+    def parts(body: bytes) -> tuple[bytes, ...]:
+        """The same, not made into an object: for who only looks whether they are there. Raises IntegrityError."""
         try:
-            return cls(*_PARTS.read(body))
+            return _PARTS.read(body)
         except ValueError:
             raise IntegrityError("MAILBOX record: the layout inside is not known") from None
 

@@ -44,12 +44,14 @@ class Opener:
 
     def open(self, record: bytes, row: bytes, number: int) -> tuple[bytes, int]:
         """The plaintext, and the key version. Raises IntegrityError, also where that version is gone."""
-        ready = self.ready(record)
+        ready = self._ready.get(record[:HEADER_BYTES])
+        if ready is None or self._revision != self._keys.revision:
+            ready = self.ready(record)
         if len(record) < _BODY + TAG_BYTES:
             raise IntegrityError(f"{self._kind.name} record is too short")
         try:
-            bound = ready[1] + place_bytes(row, number)
-            return ready[0].decrypt(record[HEADER_BYTES:_BODY], record[_BODY:], bound), ready[2]
+            place = _TAIL.pack(16, row, 4, number) if len(row) == 16 else place_bytes(row, number)
+            return ready[0].decrypt(record[HEADER_BYTES:_BODY], record[_BODY:], ready[1] + place), ready[2]
         except InvalidTag:
             raise IntegrityError(
                 f"{self._kind.name} record does not open: wrong key, wrong place, or changed bytes"

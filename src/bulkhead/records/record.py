@@ -135,7 +135,12 @@ def read_header(record: bytes | bytearray | memoryview, kind: Kind) -> Header:
     """
     if len(record) < HEADER_BYTES:
         raise IntegrityError(f"{kind.name} record is too short")
-    number, version, suite, key_version = _HEADER.unpack_from(record)
+    return _read_header(bytes(record[:HEADER_BYTES]), kind)
+
+
+@lru_cache(maxsize=256)  # as _leading: a census reads the same one by the million
+def _read_header(leading: bytes, kind: Kind) -> Header:
+    number, version, suite, key_version = _HEADER.unpack(leading)
     if number != kind:
         raise IntegrityError(f"record has kind {number} where {int(kind)} ({kind.name}) was expected")
     if version != VERSION:

@@ -9,7 +9,7 @@ from bulkhead.boundary.messages.fields import U8, U32, U63, Reply, Text
 SORTS_MAX = 256
 PROBLEMS_MAX = 100  # named; all are counted
 WALK_ROWS_MAX = 16_384
-ACCOUNTS_MAX = 2048  # of one request by account
+ACCOUNTS_MAX = 12_288  # of one request by account: 192 KiB
 HALVES_BYTES = 12
 
 Cursor = Annotated[bytes, Meta(max_length=64)]
