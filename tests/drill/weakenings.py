@@ -203,7 +203,28 @@ CREDENTIALS = (
     _one(
         "a-destroyed-key-stays-in-the-key-file", "holder/keys.py",
         "gone = [key for key in self.keys.keys if (key.name, key.version) == (name, version)]", "gone = []",
-        "keyring/keyring-opens-older-copy",
+        "keyring/keyring-opens-older-copy", "keyring/backup-from-before-a-rotation",
+    ),
+    _one(
+        "a-restore-replays-no-ledger", "cli/restore_log.py", "acts_of(log.entries(since, log.size))", "acts_of(())",
+        "auth/restored-yesterday",
+    ),
+    Weakening(
+        "a-restore-keeps-what-was-changed-or-revoked",
+        (
+            Edit("cli/restore.py", "            await keyring.forget(dead)\n", ""),
+            Edit("cli/restore.py", "            await auth.forget(dead)\n", ""),
+        ),
+        ("auth/restored-yesterday",),
+    ),
+    Weakening(
+        "a-restore-opens-who-was-cancelled-or-suspended",
+        (
+            Edit("cli/restore.py", "await keyring.replay(since.states, ", "await keyring.replay({}, "),
+            Edit("auth/restore.py", "for account, state in since.states.items():", "for account, state in ():"),
+            Edit("cli/restore.py", "await directory.replay(statuses)", "await directory.replay({})"),
+        ),
+        ("auth/restored-yesterday",),
     ),
     _one(
         "keyring-redeems-for-any-account", "keyring/logins.py", "checked.account != account or ", "",

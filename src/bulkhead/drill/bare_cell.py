@@ -15,6 +15,7 @@ import secrets
 import socket
 from collections.abc import AsyncIterator, Iterator, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -38,6 +39,7 @@ from bulkhead.directory import process as directory_process
 from bulkhead.errors import BoundaryViolation, Error, TemporaryFailure
 from bulkhead.gate.delivery import Sealer, deliver
 from bulkhead.gate.login import log_in
+from bulkhead.holder.backup import Backups
 from bulkhead.identifiers import AccountId, TenantId, new_id
 from bulkhead.incident import create as create_incident
 from bulkhead.incident import process as incident_process
@@ -47,6 +49,7 @@ from bulkhead.ledger import create as create_ledger
 from bulkhead.ledger import process as ledger_process
 from bulkhead.ledger.note import NoteSigner, SignatureType
 from bulkhead.queue import process as queue_process
+from bulkhead.queue.backup import take as take_queue
 from bulkhead.records.credential import StretchParameters
 from bulkhead.records.mailbox import RecoveryKey
 from bulkhead.store import process as store_process
@@ -127,6 +130,10 @@ class BareCell:
                 "binding_key": base64.b64encode(keys.binding_key).decode(),
                 "queue_key": base64.b64encode(keys.queue_key).decode(),
                 "ledger_witness": str(WITNESS.verifier),
+                **{
+                    f"recovery_{party}": base64.b64encode(key.public_key().public_bytes_raw()).decode()
+                    for party, key in zip(("partner", "operator"), self.recovery, strict=True)
+                },
             },
         } | {name: {**_defaults(name), **_CHANGED.get(name, {}), **changes.get(name, {})} for name in HOLDERS}
 
@@ -155,7 +162,9 @@ class BareCell:
             if name == "auth":
                 self.services[name] = await auth_process.start(host, parameters=_CHEAP)
             elif name == "queue":
-                self.services[name] = queue_process.open_queue(exchange, self.settings["queue"], self.root / "queue")
+                service = queue_process.open_queue(exchange, self.settings["queue"], self.root / "queue")
+                service.queue.backups = Backups(host, partial(take_queue, service.queue))
+                self.services[name] = service
             else:
                 self.services[name] = await SERVICES[name].start(host)
         finally:

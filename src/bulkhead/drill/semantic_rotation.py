@@ -42,7 +42,7 @@ async def open_an_older_copy(cell: BareCell) -> Finding:
     tried = sum(len(rows) for rows, _ in stolen)
 
     def opened() -> int:
-        return sum(_opens(open_one, row) for rows, open_one in stolen for row in rows)
+        return sum(opens(open_one, row) for rows, open_one in stolen for row in rows)
 
     for name, module in _MODULES.items():
         await cell.ask("cli", name, module.RotateKey(stamp(), True, 0))
@@ -54,7 +54,7 @@ async def open_an_older_copy(cell: BareCell) -> Finding:
     return Finding(opened(), tried, control)
 
 
-def _opens(open_one: Callable[[bytes, bytes, int], Any], row: Row) -> bool:
+def opens(open_one: Callable[[bytes, bytes, int], Any], row: Row) -> bool:
     try:
         open_one(row[2], row[0], row[1])
     except IntegrityError:
