@@ -36,8 +36,8 @@ class CountingFiles(DirectoryFiles):
         super().sync_directory(path)
 
 
-def measure(directory: Path, group: int, appends: int) -> str:
-    """One line of figures for `appends` batches of `group` events."""
+def measure(directory: Path, group: int, appends: int) -> dict[str, float]:
+    """Figures for `appends` batches of `group` events."""
     signer = NoteSigner(ORIGIN, Ed25519PrivateKey.generate())
     files = CountingFiles(str(directory))
     create_log(files, signer, ORIGIN)
@@ -52,10 +52,12 @@ def measure(directory: Path, group: int, appends: int) -> str:
     begin = perf_counter()
     open_log(DirectoryFiles(str(directory)), signer, ORIGIN).close()
     opened = perf_counter() - begin
-    return (
-        f"groups of {group:4}: {group * appends / wall:9,.0f} entries/s  {wall / appends * 1e3:6.2f} ms wall and "
-        f"{cpu / appends * 1e3:5.2f} ms CPU an append  {syncs:.1f} syncs an append  open {opened * 1e3:.1f} ms"
-    )
+    return {
+        "group": group, "entries_a_second": round(group * appends / wall),
+        "ms_an_append": round(wall / appends * 1e3, 2),
+        "cpu_ms_an_append": round(cpu / appends * 1e3, 2), "syncs_an_append": round(syncs, 1),
+        "open_ms": round(opened * 1e3, 1),
+    }  # fmt: skip
 
 
 def main() -> None:
@@ -63,7 +65,8 @@ def main() -> None:
     place = sys.argv[1] if len(sys.argv) > 1 else "."
     for group, appends in ((1, 1000), (10, 1000), (100, 1000), (1000, 200)):
         with tempfile.TemporaryDirectory(dir=place) as directory:
-            sys.stdout.write(measure(Path(directory), group, appends) + "\n")
+            found = measure(Path(directory), group, appends)
+            sys.stdout.write("  ".join(f"{name} {value:,}" for name, value in found.items()) + "\n")
 
 
 if __name__ == "__main__":

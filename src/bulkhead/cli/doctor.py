@@ -18,6 +18,7 @@ from bulkhead.boundary.processes import PROCESSES, Disk
 from bulkhead.cli.backup_verify import TRIED, last_tried
 from bulkhead.cli.certificates import CA_CERTIFICATE, CA_KEY, FOLDER, GATES, expiry
 from bulkhead.cli.exit_codes import ExitCode
+from bulkhead.cli.ledger_state import COSIGNED_SECONDS, STALE_SECONDS, LedgerState, ledger_states, witness_fault
 from bulkhead.cli.logins import Counts, count_logins
 from bulkhead.cli.output import print_json, size_text
 from bulkhead.cli.road import Road
@@ -93,6 +94,7 @@ def examine(installation: Installation) -> Iterator[Finding]:
         yield from _test_restore(layout, tenant, installation.settings.integer("backup.test_restore_days"))
         if not tenant.disabled and running[tenant.id] != "stopped":
             yield _canaries(installation, tenant)
+            yield from _ledger(tenant, ledger_states(installation, [tenant])[0])
             yield _contract(installation, tenant)
         if not tenant.disabled:
             yield from _listeners(tenant, running[tenant.id])
@@ -270,6 +272,36 @@ def _logins(tenant: Tenant, counts: Counts | None) -> Iterator[Finding]:
             f"{key} is below what imported digests take; auth answers failures at {least:g} s instead",
             f"set {key} to {least:g} at least, until `credentials audit` shows no imported digest",
         )  # fmt: skip
+
+
+def _ledger(tenant: Tenant, state: LedgerState | str) -> Iterator[Finding]:
+    """Whether the log lives, and whether the partner's witness follows it."""
+    if isinstance(state, str):
+        text = f"{state}: what narrows reach goes on, what widens it waits"
+        yield Finding(tenant.id, "ledger", State.BAD, text, f"see {tenant.id}'s log, and room on its disk")
+        return
+    now, alive = time.time(), tenant.settings.integer("ledger.alive_seconds")
+    silent = now - state.newest / 1000
+    if alive and silent > STALE_SECONDS + 2 * alive:
+        text = f"no entry for {silent / 3600:.1f} hours, and it should say that it lives every {alive} s"
+        yield Finding(tenant.id, "ledger", State.BAD, text, f"bulkhead fsck {tenant.id}; see {tenant.id}'s log")
+    else:
+        yield Finding(tenant.id, "ledger", State.OK, f"{state.size:,} entries; the newest is {silent / 60:.0f} min old")
+    how = f"bulkhead ledger {tenant.id} witness-key, at the partner; docs/ledger.md"
+    fault = witness_fault(tenant)
+    if fault:
+        yield Finding(tenant.id, "witness", State.BAD, f"pinned.ledger_witness: {fault}", how)
+    elif not tenant.settings.text("pinned.ledger_witness"):
+        text = "none is pinned: nobody but this host would see a rewritten log"
+        yield Finding(tenant.id, "witness", State.UNPROVEN, text, how)
+    elif not state.cosigned_at:
+        yield Finding(tenant.id, "witness", State.WARNING, "it has cosigned nothing yet", how)
+    else:
+        hours = (now - state.cosigned_at) / 3600
+        kind = State.WARNING if hours * 3600 > COSIGNED_SECONDS else State.OK
+        text = f"cosigned {state.cosigned:,} of {state.size:,} entries {hours:.1f} hours ago"
+        advice = "ask the partner whether its watch runs" if kind is State.WARNING else ""
+        yield Finding(tenant.id, "witness", kind, text, advice)
 
 
 def _canaries(installation: Installation, tenant: Tenant) -> Finding:

@@ -194,6 +194,7 @@ async def look(witness: Witness, source: Source, *, late_minutes: int) -> Look:
     await source.read(reading, checkpoint)
     if (reading.frontier.size, reading.frontier.root()) != (checkpoint.size, checkpoint.root):
         raise await source.fault(witness, note, checkpoint)
+    reading.end()
     now = int(time.time())
     signed = witness.cosign(note, reading, time=now)
     found = Look(checkpoint, before, reading.newest, signed, now)

@@ -27,6 +27,7 @@ def status(options: argparse.Namespace) -> int:
     installation = load_installation(Path(options.directory))
     tenants, processes = status_rows(installation)
     _add_logins(installation, tenants)
+    _add_ledger(installation, tenants)
     running = all(row["state"] in {"running", "disabled"} for row in tenants)
     if options.json:
         print_json(options.command, {"running": running, "tenants": tenants, "processes": processes})
@@ -45,6 +46,16 @@ def _add_logins(installation: Installation, rows: list[Row]) -> None:
         row["logins"] = found
 
 
+def _add_ledger(installation: Installation, rows: list[Row]) -> None:
+    """What ledger of each running tenant says of itself and its witness."""
+    from bulkhead.cli.ledger_state import as_row, ledger_states  # as above
+
+    live = [row for row in rows if row["state"] == "running"]
+    states = ledger_states(installation, [installation.tenant(row["tenant"]) for row in live])
+    for row, state in zip(live, states, strict=True):
+        row["ledger"] = as_row(state)
+
+
 def status_rows(installation: Installation) -> tuple[list[Row], list[Row]]:
     """Rows of all tenants, and of all their processes."""
     tenants: list[Row] = []
@@ -60,6 +71,7 @@ def _of_tenant(installation: Installation, tenant: Tenant) -> tuple[Row, list[Ro
     row: Row = {
         "tenant": tenant.id, "slot": tenant.slot, "state": "disabled" if tenant.disabled else "stopped",
         "pid": None, "started": None, "level": None, "memory_bytes": None, "gates": [], "logins": None,
+        "ledger": None,
     }  # fmt: skip
     try:
         found: Any = ask_status(str(Layout(installation.directory.absolute(), tenant.id).socket))
@@ -145,7 +157,7 @@ def _print(tenants: list[Row], processes: list[Row]) -> None:
     known = [tenant["memory_bytes"] for tenant in tenants if tenant["memory_bytes"] is not None]
     if known:
         print(f"{len(known)} cells, {len(processes)} processes, {size_text(sum(known))} of memory")
-    for line in (*_gates(tenants), *_logins(tenants)):
+    for line in (*_gates(tenants), *_logins(tenants), *_ledgers(tenants)):
         print(line)
     lines: dict[str, set[str]] = {}
     for row in processes:
@@ -180,6 +192,13 @@ def _logins(tenants: list[Row]) -> list[str]:
     from bulkhead.cli.logins import login_lines  # as above
 
     return [line for tenant in tenants if tenant["logins"] for line in login_lines(tenant["tenant"], tenant["logins"])]
+
+
+def _ledgers(tenants: list[Row]) -> list[str]:
+    from bulkhead.cli.ledger_state import LedgerState, ledger_lines  # as above
+
+    found = [(tenant["tenant"], LedgerState(**tenant["ledger"])) for tenant in tenants if tenant["ledger"]]
+    return [line for name, state in found for line in ledger_lines(name, state)]
 
 
 def _memory(octets: int | None) -> str:

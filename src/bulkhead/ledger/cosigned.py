@@ -13,6 +13,7 @@ from bulkhead.ledger.note import (
     NOTE_MAX,
     Checkpoint,
     Note,
+    NoteSignature,
     VerifierKey,
     parse_note,
     parse_verifier_key,
@@ -77,5 +78,13 @@ class Cosignatures:
         note = parse_note(data)
         checkpoint = verify_checkpoint(note, self._log_key.name, self._log_key)
         time = verify_cosignature(note, self._witness)
-        own = {(key.name, key.key_id) for key in (self._log_key, self._witness)}
-        return Note(note.text, tuple(one for one in note.signatures if (one.name, one.key_id) in own)), checkpoint, time
+        lines = (_line(note, self._log_key, b""), _line(note, self._witness, time.to_bytes(8, "big")))
+        return Note(note.text, lines), checkpoint, time
+
+
+def _line(note: Note, key: VerifierKey, begins: bytes) -> NoteSignature:
+    """The key's line, of several the one that begins so; each has been verified."""
+    return next(
+        line for line in note.signatures
+        if (line.name, line.key_id) == (key.name, key.key_id) and line.blob.startswith(begins)
+    )  # fmt: skip

@@ -7,10 +7,9 @@ and the answer.
 
 import asyncio
 import logging
-import math
 import time
 from collections import OrderedDict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import Any
@@ -47,12 +46,12 @@ from bulkhead.boundary.messages.to_ledger import (
     RecordRestore,
     RecordUndelete,
 )
-from bulkhead.boundary.processes import OPERATOR_CONSOLE
 from bulkhead.errors import IntegrityError, Refused, TemporaryFailure
 from bulkhead.holder import backup
 from bulkhead.identifiers import ID_BYTES, AccountId
 from bulkhead.ledger.cosigned import Cosignatures
-from bulkhead.ledger.event import EVENTS, INTEGER_MAX, Event, encode_event, parse_event, subject_id
+from bulkhead.ledger.event import EVENTS, Event, encode_event, parse_event, subject_id
+from bulkhead.ledger.lateness import Lateness
 from bulkhead.ledger.log import Log
 from bulkhead.ledger.merkle import Frontier, leaf_hash
 
@@ -61,7 +60,6 @@ SCANNED = 20_000  # newest entries read at start for the requests that brought t
 ENTRIES_BYTES_MAX = 200_000  # of one reply
 CHECKED_AT_ONCE = 1024
 CLOCK_SKEW_MS = 60_000
-LATE_AGAIN_SECONDS = 60.0
 BATCH_ENTRIES, BATCH_BYTES = 1024, 4 << 20  # of one append; a larger request goes alone
 _Pending = tuple[str, list[bytes], "asyncio.Future[int]"]
 _log = logging.getLogger("bulkhead.ledger")
@@ -80,9 +78,8 @@ class Ledger:
         self.log, self._open_log, self._subject_key, self._worker = open_log(), open_log, subject_key, worker
         self.backups: backup.Backups | None = None
         self.cosignatures: Cosignatures | None = None
-        self.late_seconds = late_seconds
+        self.lateness = Lateness(late_seconds)
         self.written = time.monotonic()  # when something was last appended
-        self._late_told: dict[str, float] = {}
         self._pending: list[_Pending] = []
         self._in_flight: dict[str, asyncio.Future[int]] = {}
         self._writing: asyncio.Task[None] | None = None
@@ -101,7 +98,7 @@ class Ledger:
         future = self._in_flight.get(key)
         if future is None:
             entries = [self._entry(sender, request_id, event) for event in request.events]
-            late = self._lateness(sender, request.events)
+            late = self.lateness.entries(sender.compartment, request.events)
             entries += late
             future = self._in_flight[key] = asyncio.get_running_loop().create_future()
             if late:
@@ -134,24 +131,9 @@ class Ledger:
         except ValueError as error:
             raise Refused(str(error)[:200], code="bad-event") from None
 
-    def _lateness(self, sender: Channel, events: Sequence[to_ledger.Event]) -> list[bytes]:
-        """An entry that says so where a compartment's acts took effect long ago; once a minute and compartment."""
-        now = time.time_ns() // 1_000_000
-        waited = [now - event.time for event in events if now - event.time > self.late_seconds * 1000]
-        told = self._late_told.get(sender.compartment, -math.inf)
-        if not waited or not self.late_seconds or sender.compartment == OPERATOR_CONSOLE:
-            return []
-        if time.monotonic() < told + LATE_AGAIN_SECONDS:
-            return []
-        details: dict[str, str | int | bool | None] = {
-            "of": sender.compartment, "waited_ms": min(INTEGER_MAX, max(waited)), "events": len(waited),
-            "compartment": "ledger",
-        }  # fmt: skip
-        return [encode_event(Event(EVENTS["EventsLate"], now, "ledger", (), details))]
-
     def _tell_late(self, compartment: str, written: "asyncio.Future[int]") -> None:
         if not written.cancelled() and written.exception() is None:
-            self._late_told[compartment] = time.monotonic()
+            self.lateness.told(compartment)
 
     def _remember(self, key: str, index: int) -> None:
         self._brought.setdefault(key, index)

@@ -40,7 +40,7 @@ class LedgerService:
         """The witness and the times; not the origin, which is part of every checkpoint."""
         if self._ledger.cosignatures is not None:
             self._ledger.cosignatures.pin(settings["pinned"]["ledger_witness"])
-        self._ledger.late_seconds = settings["ledger"]["late_seconds"]
+        self._ledger.lateness.seconds = settings["ledger"]["late_seconds"]
         self._alive_seconds = settings["ledger"]["alive_seconds"]
 
     async def stop(self) -> None:

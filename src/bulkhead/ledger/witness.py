@@ -20,7 +20,7 @@ from hashlib import sha256
 
 from bulkhead.errors import IntegrityError
 from bulkhead.ledger.alarm import Alarm
-from bulkhead.ledger.event import parse_event
+from bulkhead.ledger.event import EVENTS, Event, parse_event
 from bulkhead.ledger.files import Files
 from bulkhead.ledger.log import replace_file
 from bulkhead.ledger.merkle import HASH_BYTES, Frontier, leaf_hash
@@ -42,6 +42,7 @@ from bulkhead.ledger.verify import check_not_smaller, forked, parse_signed, veri
 HEADER = "bulkhead/witness/1"
 STATE_MAX = NOTE_MAX + 64 * 128
 LATE_KIND = "EventsLate"
+_LATE = b'"kind":%d,' % EVENTS[LATE_KIND].number  # as every entry of that kind has it, in its one byte form
 _EDGE = re.compile(r"edge (0|[1-9][0-9]?) (\S{44})")
 _NEWEST = re.compile(r"newest (0|[1-9][0-9]{0,15})")
 
@@ -71,6 +72,7 @@ class Reading:
 
     def __init__(self, seen: Seen | None) -> None:
         self.frontier, self.newest = Frontier(), 0
+        self._last = b""
         self.late: list[Late] = []
         if seen is not None:
             for height, root in seen.edge:
@@ -78,19 +80,26 @@ class Reading:
             self.newest = seen.newest
 
     def take(self, entry: bytes) -> None:
-        """The next entry. Raises IntegrityError where it is no event."""
-        index = self.frontier.size
-        try:
-            event = parse_event(entry)
-        except IntegrityError as error:
-            raise IntegrityError(f"entry {index}: {error.public}", code=Alarm.DAMAGED.value) from None
-        self.newest = max(self.newest, event.at)
-        if event.kind.name == LATE_KIND:
+        """The next entry; what it says is read only where it is an alarm."""
+        if _LATE in entry:
+            event = self._event(entry)
             waited = event.details.get("waited_ms")
-            self.late.append(
-                Late(index, str(event.details.get("of")), waited if isinstance(waited, int) else 0, event.at)
-            )
+            if event.kind.name == LATE_KIND:
+                late = waited if isinstance(waited, int) else 0
+                self.late.append(Late(self.frontier.size, str(event.details.get("of")), late, event.at))
         self.frontier.append(leaf_hash(entry))
+        self._last = entry
+
+    def end(self) -> None:
+        """There are no more: the last one tells the time. Raises IntegrityError where it is no event."""
+        if self._last:
+            self.newest = self._event(self._last).at
+
+    def _event(self, entry: bytes) -> Event:
+        try:
+            return parse_event(entry)
+        except IntegrityError as error:
+            raise IntegrityError(f"entry {self.frontier.size}: {error.public}", code=Alarm.DAMAGED.value) from None
 
 
 class Witness:
