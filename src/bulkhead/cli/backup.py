@@ -35,10 +35,12 @@ from bulkhead.cli.escrow import escrow_folder, replace_escrow
 from bulkhead.cli.exit_codes import ExitCode
 from bulkhead.cli.many import chosen_tenants
 from bulkhead.cli.output import print_json, print_table, say, size_text, time_text
+from bulkhead.cli.restore_following import read_following
 from bulkhead.cli.road import Road, stamp, wait_for
 from bulkhead.config import Installation, Tenant, load_installation
 from bulkhead.errors import ConfigError, IntegrityError, Refused
 from bulkhead.records.backup import read_lead
+from bulkhead.supervisor.layout import Layout
 
 READ_SECONDS = 3600.0
 SAY_SECONDS = 5.0
@@ -228,6 +230,8 @@ def prune(options: argparse.Namespace) -> int:
     shelf = Shelf(open_target(installation, options.source), tenant.id)
     whole, before = shelf.whole(), int(time.time() * 1000) - options.keep_days * 86_400_000
     kept = [manifest for manifest in whole if manifest.created >= before] or whole[-1:]
+    following = read_following(Layout(installation.directory.absolute(), tenant.id))
+    kept += [manifest for manifest in whole if following is not None and manifest.backup == following.backup]
     needed = {manifest.backup for manifest in kept}
     for manifest in kept:
         try:

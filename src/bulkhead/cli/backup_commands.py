@@ -114,6 +114,7 @@ BACKUP_COMMANDS = (
             flag("--without-ledger", "Take a backup that nothing shows to be the cell's own."),
             option("--address", "IP", "The address of its listeners here (default: the one it had).", default=""),
             flag("--history-intact", "Nothing came or changed since the backup: keep UIDVALIDITY."),
+            flag("--continuity", "Empty mailboxes, so that the cell serves at once; restore-follow brings their mail."),
         ),
         exits=(ExitCode.INTEGRITY,),
         json_keys={
@@ -130,6 +131,7 @@ BACKUP_COMMANDS = (
             "lost": "accounts made since, which are not in the backup",
             "messages": "messages, every part of which was read and compared with its checksum",
             "queued": "messages that wait to be sent",
+            "continuity": "whether mailboxes are empty, and their mail is to follow",
             "seconds": "how long it took",
         },
         text="The cell's and the custody's directory of the tenant must be empty or missing. What is cut short does "

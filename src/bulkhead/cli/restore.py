@@ -33,7 +33,16 @@ from bulkhead.cli.escrow import escrow_folder
 from bulkhead.cli.exit_codes import ExitCode
 from bulkhead.cli.output import print_json, say
 from bulkhead.cli.recovery import read_recovery_keys
-from bulkhead.cli.restore_files import Source, make_home, read_escrow, require_versions, write_compartment, write_keys
+from bulkhead.cli.restore_files import (
+    Source,
+    make_home,
+    read_escrow,
+    require_versions,
+    write_compartment,
+    write_database,
+    write_keys,
+)
+from bulkhead.cli.restore_following import Following, write_following
 from bulkhead.cli.restore_log import Continued, continue_log
 from bulkhead.cli.restore_proof import (
     HOLDERS,
@@ -87,6 +96,7 @@ class Report:
     lost: int = 0  # accounts added since, which are not in the backup
     messages: int = 0
     queued: int = 0
+    continuity: bool = False  # the mail follows
     seconds: float = 0.0
 
     def as_row(self) -> dict[str, Any]:
@@ -95,6 +105,7 @@ class Report:
             "backup": self.backup, "entries": self.entries, "continued": self.continued, "accounts": self.accounts,
             "statuses": self.statuses, "must_reset": self.must_reset, "app_passwords": self.app_passwords,
             "halves_apart": self.halves_apart, "lost": self.lost, "messages": self.messages, "queued": self.queued,
+            "continuity": self.continuity,
         }  # fmt: skip
 
 
@@ -102,6 +113,8 @@ def restore(options: argparse.Namespace) -> int:
     """Restore a tenant's cell."""
     directory = Path(options.directory).absolute()
     tenant_id = parse_tenant_id(options.tenant)
+    if options.continuity and options.history_intact:
+        raise ConfigError("--continuity gives mailboxes a new UIDVALIDITY: leave --history-intact out")
     both = read_recovery_keys(Path(options.partner_key), Path(options.operator_key), tenant_id)
     keys = PrivateKeys(both.partner.private_key, both.operator.private_key)
     installation = load_installation(directory)
@@ -121,7 +134,7 @@ def restore(options: argparse.Namespace) -> int:
         work.tenant = _write_settings(installation, tenant_id, text, options.address)
         with tempfile.TemporaryDirectory() as scratch:
             logs = work.later_log(Path(scratch)) + ([newest] if newest else [])
-            report = asyncio.run(work.run(logs, history_intact=options.history_intact))
+            report = asyncio.run(work.run(logs, history_intact=options.history_intact, mail=not options.continuity))
         certify(directory, work.tenant)
         layout.restoring.unlink()
     if options.json:
@@ -151,8 +164,10 @@ def _begin(layout: Layout, *, unproven: bool) -> None:
         write_secret(layout.restoring, UNPROVEN if unproven else b"")
         return
     for path in layout.cell.iterdir():
-        if path != layout.restoring:
+        if path.is_dir():
             shutil.rmtree(path)
+        elif path != layout.restoring:
+            path.unlink()
     if custody.exists():
         shutil.rmtree(custody)
 
@@ -211,15 +226,20 @@ class Restoring:
         write_compartment(replace(self._source, manifest=newest), "ledger", scratch)
         return [scratch / LOG]
 
-    async def run(self, newest: Sequence[Path], *, history_intact: bool) -> Report:
-        """Everything between mark and done."""
+    async def run(self, newest: Sequence[Path], *, history_intact: bool, mail: bool = True) -> Report:
+        """Everything between mark and done. mail: else the mailboxes are empty, and their mail follows."""
         began, report = time.monotonic(), self._report
         sets = self.sets
         heads: dict[str, Head] = {}
         for compartment in HOLDERS:
             say(f"{self._layout.tenant}: {compartment} is being written")
-            heads[compartment] = write_compartment(self._source, compartment, make_home(self._layout, compartment))
-        missing = store_restore.missing_segments(self._layout.home("store"))
+            write = write_database if compartment == "store" and not mail else write_compartment
+            heads[compartment] = write(self._source, compartment, make_home(self._layout, compartment))
+        home, report.continuity = self._layout.home("store"), not mail
+        if not mail:
+            messages = store_restore.make_empty(home)
+            write_following(self._layout, Following(report.backup, digest_of(self._source.manifest), messages))
+        missing = store_restore.missing_segments(home)
         if missing:
             raise IntegrityError(f"segment {missing[0]} is in no stream of this backup: take another one")
         files = write_keys(self._layout, sets)
@@ -303,5 +323,7 @@ def _tell(tenant: str, report: Report) -> None:
         f"{tenant}: {report.statuses} accounts changed their status since; {report.must_reset} must set a new password "
         f"({report.halves_apart} because their halves did not agree), {report.app_passwords} app passwords are revoked"
     )
+    if report.continuity:
+        print(f"{tenant}: mailboxes are empty: start the cell, then bring their mail: bulkhead restore-follow {tenant}")
     if report.lost:
         print(f"{tenant}: {report.lost} accounts were made since and are not in the backup: make them again")

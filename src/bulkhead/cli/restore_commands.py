@@ -40,4 +40,22 @@ RESTORE_COMMANDS = (
         "What comes back has new UIDs, and its flags, date and unique-id of before. Names and mail stay sealed; the "
         "ledger has MailRestored first. docs/backup.md.",
     ),
+    Command(
+        ("restore-follow",), "Bring the mail of a backup into a cell that was restored with --continuity.",
+        "bulkhead.cli.restore_follow:restore_follow",
+        (TENANT, SOURCE, *KEYS),
+        exits=(*LIVE, ExitCode.INTEGRITY),
+        json_keys={
+            "tenant": "the tenant's id",
+            "backup": "the backup's id",
+            "messages": "messages in the backup",
+            "restored": "of them, those that came, in all runs",
+            "over_quota": "messages that did not fit",
+            "closed": "messages sealed to a mailbox key that was destroyed since",
+            "gone": "messages of accounts that were destroyed since",
+            "octets": "of the messages that came",
+            "seconds": "how long this run took",
+        },
+        text="The newest mail first, while the cell serves. What is cut short goes on where it was.",
+    ),
 )  # fmt: skip

@@ -33,11 +33,11 @@ from bulkhead.identifiers import AccountId, MailboxId
 from bulkhead.ledger.create import origin_of
 from bulkhead.ledger.note import VerifierKey
 from bulkhead.store.backup_copy import BackupCopy, CopiedEmail, CopiedRow
+from bulkhead.store.restore import wipe
 
 TOGETHER = 6  # batches under way
 BATCH_OCTETS = 1 << 20  # sealed parts sent together; a larger message goes alone
 SEND_SECONDS = 120.0
-PIECE = 1 << 20
 
 
 @dataclass(slots=True)
@@ -91,11 +91,7 @@ def _empty(folder: Path) -> None:
     """Databases are overwritten: whose account is destroyed tomorrow, his keys are in no file's remains."""
     for path in folder.iterdir():
         for database in path.rglob("*.sqlite*"):
-            with database.open("r+b") as file:
-                for _ in range(0, database.stat().st_size, PIECE):
-                    file.write(bytes(PIECE))
-                file.flush()
-                os.fsync(file.fileno())
+            wipe(database)
         shutil.rmtree(path)
 
 
@@ -162,19 +158,20 @@ class Bringing:
         return self.targets[seq]
 
     async def _make_mailboxes(self, email: CopiedEmail, rows: Mapping[int, Sequence[CopiedRow]]) -> bool:
-        """Ask for a message's mailboxes; whether one of them is another than was thought."""
+        """Ask for a message's mailboxes; whether one of them is another than was thought, or was made."""
         changed = False
-        for row in rows[email.seq]:
-            target = await self.target_of(AccountId(email.copy.account), row.mailbox)
-            changed |= target != self.targets.get(row.mailbox)
-            self.targets[row.mailbox] = target
+        for seq in {row.mailbox for row in rows[email.seq]}:
+            before = self.targets.get(seq)
+            changed |= await self.find_target(AccountId(email.copy.account), seq) or before != self.targets[seq]
         return changed
 
-    async def target_of(self, account: AccountId, seq: int) -> MailboxId:
-        """Where a mailbox's messages go: it, or what was made in its place. Raises Refused."""
+    async def find_target(self, account: AccountId, seq: int) -> bool:
+        """Say where a mailbox's messages go: into it, or what takes its place; whether it was made. Raises Refused."""
         one = self.copy.mailbox(seq)
         request = RestoreMailbox(stamp(), account, MailboxId(one.mailbox), one.role, one.sealed_name, one.tag)
-        return MailboxId((await self.road.ask("store", request)).mailbox)
+        reply = await self.road.ask("store", request)
+        self.targets[seq] = MailboxId(reply.mailbox)
+        return reply.made
 
 
 def _batches(emails: Sequence[CopiedEmail], rows: Mapping[int, Sequence[CopiedRow]]) -> Iterator[list[CopiedEmail]]:

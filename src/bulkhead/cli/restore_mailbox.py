@@ -159,7 +159,7 @@ class _Mailbox:
                 for seq, places in self.copy.rows_of(emails).items()
             }
             for seq in {row.mailbox for places in rows.values() for row in places} - bringing.targets.keys():
-                bringing.targets[seq] = await bringing.target_of(account, seq)
+                await bringing.find_target(account, seq)
             await bringing.bring(emails, rows)
 
     async def _keywords(self, account: AccountId) -> Callable[[AccountId, int], int]:

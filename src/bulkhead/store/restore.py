@@ -16,6 +16,8 @@ from bulkhead.store.handle_admin import remove_account
 from bulkhead.store.schema import DATABASE, MIGRATIONS
 from bulkhead.store.segment import HEADER_BYTES, path_of
 
+WIPE_BYTES = 1 << 20
+
 
 async def finish(home: Path, destroyed: Iterable[AccountId], *, history_intact: bool) -> None:
     """Remove the mail of accounts destroyed since; give every mailbox a new UIDVALIDITY unless nothing came since.
@@ -52,6 +54,56 @@ def _finish(connection: sqlite3.Connection, destroyed: Iterable[AccountId], hist
     connection.executemany(
         "UPDATE account SET uid_validity = ? WHERE seq = ?", [(validity, account) for account, validity in last.items()]
     )
+
+
+def make_empty(home: Path) -> int:
+    """Take all mail out of a store that is not running: accounts, mailboxes and names stay; how many messages it had.
+
+    No number of a mailbox, a page, a keyword or a segment is given out again that was before.
+    """
+    old, new = home / DATABASE, home / f"{DATABASE}.empty"
+    new.unlink(missing_ok=True)
+    os.close(os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
+    connection = sqlite3.connect(new, isolation_level=None)
+    try:
+        connection.execute("ATTACH ? AS old", (str(old),))
+        ((version,),) = connection.execute("PRAGMA old.user_version")
+        for migration in MIGRATIONS[:version]:
+            connection.executescript(migration)
+        connection.execute(f"PRAGMA user_version = {int(version)}")
+        connection.execute("BEGIN")
+        connection.execute("DELETE FROM meta")
+        for table in ("meta", "account", "mailbox", "keyword", "subscription"):
+            connection.execute(f"INSERT INTO {table} SELECT * FROM old.{table}")  # noqa: S608 - names of ours
+        connection.execute("DELETE FROM sqlite_sequence")
+        connection.execute("INSERT INTO sqlite_sequence SELECT * FROM old.sqlite_sequence")
+        for statement in _EMPTY:
+            connection.execute(statement)
+        ((messages,),) = connection.execute("SELECT count(DISTINCT email) FROM old.message")
+        connection.execute("COMMIT")
+    finally:
+        connection.close()
+    wipe(old)
+    new.rename(old)
+    return int(messages)
+
+
+_EMPTY = (
+    "UPDATE account SET used = 0, messages = 0, kept = 0",
+    "UPDATE mailbox SET messages = 0, unseen = 0, deleted = 0, recent = 0, size = 0, deleted_size = 0, logged = 0,"
+    " uid_next = 1, recent_from = 1, log_floor = modseq",
+    "UPDATE meta SET value = max(value, (SELECT coalesce(max(number), 0) FROM old.segment)) WHERE name = 'reaped'",
+)
+
+
+def wipe(path: Path) -> None:
+    """Overwrite a file and remove it: whose account is destroyed later, his keys are in no remains of it."""
+    with path.open("r+b") as file:
+        for _ in range(0, path.stat().st_size, WIPE_BYTES):
+            file.write(bytes(WIPE_BYTES))
+        file.flush()
+        os.fsync(file.fileno())
+    path.unlink()
 
 
 def missing_segments(home: Path) -> list[int]:

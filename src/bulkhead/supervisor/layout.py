@@ -87,6 +87,11 @@ class Layout:
         return self.directory / "log" / f"{self.tenant}.log"
 
     @property
+    def following(self) -> Path:
+        """There while mail of a backup is still to be brought into the cell, and how far that came."""
+        return self.cell / "following"
+
+    @property
     def restoring(self) -> Path:
         """There while a restore is under way: its cell does not start."""
         return self.cell / "restoring"
