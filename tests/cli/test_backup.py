@@ -203,7 +203,7 @@ def test_a_cell_is_backed_up_to_a_locked_bucket_and_restored_from_it(site: Site)
         site.live.command("restore", "t0", *site.keys, "--ledger", str(log))
         site.start()
         assert site.hashes(site.anna) == expected
-        removed = site.live.json("backup", "prune", "t0", "--keep-days", "1")
+        (removed,) = site.live.json("backup", "prune", "t0", "--keep-days", "1")["tenants"]
         assert (removed["removed"], removed["refused"]) == ([], [])  # both are of today
         assert first < second
     finally:

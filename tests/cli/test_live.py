@@ -374,6 +374,7 @@ def test_every_json_key_that_is_documented_is_printed(live: Live, tmp_path: Path
         ],
         "backup record": ["backup", "record", "kddi", str(tmp_path / "tried.json")],
         "backup prune": ["backup", "prune", "kddi", "--from", str(tmp_path / "backup")],
+        "backup status": ["backup", "status", "kddi"],
         "export make": ["export", "make", "kddi", "--to", str(tmp_path / "export")],
     }  # fmt: skip
     needing = {command.name for command in COMMANDS if command.json_keys and command.in_installation}

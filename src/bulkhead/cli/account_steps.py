@@ -165,6 +165,11 @@ async def require_account(road: Road, address: Address) -> AccountRow:
 
 async def close_account(road: Road, address: Address, status: int, reason: str) -> AccountRow:
     """Suspend an account or lay it up: its sessions end first, then nobody logs in, then nothing is delivered."""
+    async with PendingAccount(road.layout, address).alone():  # two at once would leave the halves apart from the status
+        return await _close_alone(road, address, status, reason)
+
+
+async def _close_alone(road: Road, address: Address, status: int, reason: str) -> AccountRow:
     row = await require_account(road, address)
     if row.status >= AccountStatus.CANCELLED:
         raise Refused(f"{address} is cancelled for ever", code="no-such-transition")
@@ -175,6 +180,11 @@ async def close_account(road: Road, address: Address, status: int, reason: str) 
 
 async def activate_account(road: Road, address: Address, reason: str) -> AccountRow:
     """Let an account work again; directory last."""
+    async with PendingAccount(road.layout, address).alone():  # as above
+        return await _activate_alone(road, address, reason)
+
+
+async def _activate_alone(road: Road, address: Address, reason: str) -> AccountRow:
     row = await require_account(road, address)
     if row.status >= AccountStatus.CANCELLED:
         raise Refused(f"{address} is cancelled for ever; make another account", code="no-such-transition")

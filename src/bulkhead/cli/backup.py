@@ -1,4 +1,4 @@
-"""`backup run|list|verify|prune`: each holder's own sealed stream, carried to a directory (docs/backup.md).
+"""`backup run|list|verify`: each holder's own sealed stream, carried to a directory (docs/backup.md).
 
 This process sees ciphertext only. The order: ledger says how far it is; then the snapshots of directory, store, queue
 and incident; then auth holds changes of credentials, and both halves take theirs, so that every key that a stored
@@ -13,13 +13,14 @@ import time
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 from bulkhead import __version__
-from bulkhead.boundary.messages import to_auth, to_directory, to_incident, to_keyring, to_ledger, to_queue, to_store
-from bulkhead.boundary.messages.backup import BackupBegun, BeginBackupBase, EscrowKeysBase, ReadBackupBase
+from bulkhead.boundary.messages import to_auth, to_keyring, to_ledger
+from bulkhead.boundary.messages.backup import BackupBegun, BeginBackupBase, ReadBackupBase
+from bulkhead.cli.backup_notes import change_notes
 from bulkhead.cli.backup_receipt import RECEIPT, receipt_of
+from bulkhead.cli.backup_schedule import is_due, standing_of, write_metrics
 from bulkhead.cli.backup_store import (
     MANIFEST,
     SETTINGS,
@@ -27,37 +28,27 @@ from bulkhead.cli.backup_store import (
     Shelf,
     Stream,
     may_be_put_on,
+    needed_versions,
     relied_on,
     row_of,
 )
 from bulkhead.cli.backup_target import Target, open_target
-from bulkhead.cli.escrow import escrow_folder, replace_escrow
-from bulkhead.cli.exit_codes import ExitCode
+from bulkhead.cli.escrow_keys import MESSAGES, escrow_keys
+from bulkhead.cli.exit_codes import ExitCode, exit_code_of
 from bulkhead.cli.many import chosen_tenants
 from bulkhead.cli.output import print_json, print_table, say, size_text, time_text
-from bulkhead.cli.restore_following import read_following
 from bulkhead.cli.road import Road, stamp, wait_for
+from bulkhead.cli.tenant_lock import BACKUP, WAITS, alone
 from bulkhead.config import Installation, Tenant, load_installation
-from bulkhead.errors import ConfigError, IntegrityError, Refused
+from bulkhead.errors import Error, IntegrityError, Refused, TemporaryFailure
 from bulkhead.records.backup import read_lead
 from bulkhead.supervisor.layout import Layout
 
 READ_SECONDS = 3600.0
 SAY_SECONDS = 5.0
+FAILURE_MAX = 500
 STREAM_ORDER = ("auth", "keyring", "store", "directory", "queue", "incident", "ledger")
 """In which they are read: auth first, which ends its barrier; ledger last, so that it has what the others noted."""
-
-
-MESSAGES: dict[str, ModuleType] = {
-    "directory": to_directory,
-    "auth": to_auth,
-    "keyring": to_keyring,
-    "store": to_store,
-    "queue": to_queue,
-    "ledger": to_ledger,
-    "incident": to_incident,
-}
-"""Each holder's messages; those for backups have the same names and fields."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,24 +61,63 @@ class Made:
 
 
 def run(options: argparse.Namespace) -> int:
-    """Back up the tenants named, one after another."""
+    """Back up the tenants named, one after another; one that fails does not keep the others from theirs."""
     installation, tenants = chosen_tenants(options)
+    made, failed = list[tuple[Tenant, Made]](), list[Error]()
     with contextlib.closing(open_target(installation, options.to)) as target:
-        made = [(tenant, wait_for(make_backup(installation, tenant, target))) for tenant in tenants]
+        for tenant in tenants:
+            try:
+                backup = wait_for(_run_one(installation, tenant, target, due=options.due))
+            except Error as error:
+                if len(tenants) == 1:
+                    raise
+                say(f"{tenant.id}: {error.public}")
+                failed.append(error)
+            else:
+                made += [] if backup is None else [(tenant, backup)]
+    if options.metrics:
+        write_metrics(Path(options.metrics), [standing_of(installation, tenant) for tenant in tenants])
     if options.json:
         rows = [
             {"tenant": t.id, **row_of(m.manifest), "entry": m.entry, "seconds": round(m.seconds, 3)} for t, m in made
         ]
-        print_json(options.command, {"backups": rows})
-        return ExitCode.OK
-    for tenant, backup in made:
-        octets = sum(stream.octets for stream in backup.manifest.streams)
-        print(f"{tenant.id}: {backup.manifest.backup}: {size_text(octets)} in {backup.seconds:.1f} s")
-    return ExitCode.OK
+        print_json(options.command, {"backups": rows, "failed": len(failed)})
+    else:
+        for tenant, backup in made:
+            octets = sum(stream.octets for stream in backup.manifest.streams)
+            print(f"{tenant.id}: {backup.manifest.backup}: {size_text(octets)} in {backup.seconds:.1f} s")
+    return exit_code_of(failed[0]) if failed else ExitCode.OK
+
+
+async def _run_one(installation: Installation, tenant: Tenant, target: Target, *, due: bool) -> Made | None:
+    """A backup, where it is due or nobody asks whether it is."""
+    async with alone(Layout(installation.directory.absolute(), tenant.id), BACKUP, WAITS):
+        if due and not await asyncio.to_thread(is_due, Shelf(target, tenant.id), tenant, int(time.time() * 1000)):
+            return None
+        return await make_backup(installation, tenant, target)
 
 
 async def make_backup(installation: Installation, tenant: Tenant, target: Target) -> Made:
-    """One backup of a running cell, whole on return. Raises Error; what was written until then is no backup."""
+    """One backup of a running cell, whole on return and noted here; for who holds the lock BACKUP.
+
+    Raises Error, and TemporaryFailure (`dead`) where a key that it needs was destroyed meanwhile; what was written
+    until then is no backup.
+    """
+    layout = Layout(installation.directory.absolute(), tenant.id)
+    try:
+        made = await _make(installation, tenant, target)
+    except Error as error:
+        change_notes(layout, failed_at=int(time.time() * 1000), failure=error.public[:FAILURE_MAX])
+        raise
+    octets = sum(stream.octets for stream in made.manifest.streams)
+    change_notes(
+        layout, where=target.where, made=made.manifest.backup, made_at=made.manifest.created, octets=octets,
+        seconds=round(made.seconds, 3), failed_at=0, failure="",
+    )  # fmt: skip
+    return made
+
+
+async def _make(installation: Installation, tenant: Tenant, target: Target) -> Made:
     began = time.monotonic()
     shelf = Shelf(target, tenant.id)
     async with Road(installation, tenant) as road:
@@ -97,6 +127,7 @@ async def make_backup(installation: Installation, tenant: Tenant, target: Target
         carrying = _Carrying(road, shelf, backup)
         manifest = await carrying.run(int(moment.timestamp() * 1000))
         await escrow_keys(road)  # after the snapshots, so that every version they need is in it
+        await _require_alive(road, manifest)
         octets = manifest.encode()
         total = sum(stream.octets for stream in manifest.streams)
         digest = hashlib.sha256(octets).digest()
@@ -113,22 +144,16 @@ async def make_backup(installation: Installation, tenant: Tenant, target: Target
     return Made(manifest, time.monotonic() - began, entry)
 
 
-async def escrow_keys(road: Road, compartments: tuple[str, ...] = tuple(MESSAGES)) -> None:
-    """Put the sealed keys of these compartments where a restore elsewhere finds them, instead of the older ones.
-
-    The ledger notes them first, so that no file lies there that it does not know; the receipt of that lies beside.
-    """
-    folder = escrow_folder(road.installation, road.tenant.id)
-    sealed: dict[str, bytes] = {}
-    for compartment in compartments:
-        name = datetime.now(UTC).strftime("%Y%m%dT%H%M%SZ")
-        request: EscrowKeysBase = MESSAGES[compartment].EscrowKeys(name)
-        sealed[compartment] = (await road.ask(compartment, request)).stream
-    digests = {compartment: hashlib.sha256(octets).digest() for compartment, octets in sealed.items()}
-    entry = (await road.ask("ledger", to_ledger.RecordEscrow(stamp(), digests))).first
-    receipt = (await receipt_of(road, entry)).encode()
-    for compartment, octets in sealed.items():
-        replace_escrow(folder, compartment, octets, receipt)
+async def _require_alive(road: Road, manifest: Manifest) -> None:
+    """Raises TemporaryFailure where a rotation, as an emergency's, destroyed what the backup needs."""
+    reports = {"auth": await road.ask("auth", to_auth.ReadRotation())}
+    reports["keyring"] = await road.ask("keyring", to_keyring.ReadRotation())
+    for compartment, _, version in needed_versions(manifest):
+        if compartment in reports:
+            report = reports[compartment]
+            if version not in {report.version, *(key.version for key in report.retired)}:
+                why = f"version {version} of {compartment}'s key was destroyed meanwhile: back up again"
+                raise TemporaryFailure(why, code="dead")
 
 
 class _Carrying:
@@ -136,7 +161,8 @@ class _Carrying:
 
     def __init__(self, road: Road, shelf: Shelf, backup: str) -> None:
         self._road, self._shelf, self._backup = road, shelf, backup
-        self._said, self._carried = time.monotonic(), 0
+        self._began = self._said = time.monotonic()
+        self._carried = 0
         self._last = ""
         self._linked: set[str] = set()  # compartments whose stream may be put on the last backup's
 
@@ -192,7 +218,8 @@ class _Carrying:
         self._carried += octets
         if time.monotonic() - self._said > SAY_SECONDS:
             self._said = time.monotonic()
-            say(f"{self._road.tenant.id}: {compartment}: {size_text(self._carried)} in all so far")
+            rate = size_text(round(self._carried / (self._said - self._began)))
+            say(f"{self._road.tenant.id}: {compartment}: {size_text(self._carried)} in all so far, {rate}/s")
 
 
 def list_backups(options: argparse.Namespace) -> int:
@@ -218,37 +245,4 @@ def list_backups(options: argparse.Namespace) -> int:
             for r in rows
         ],
     )  # fmt: skip
-    return ExitCode.OK
-
-
-def prune(options: argparse.Namespace) -> int:
-    """Take away whole backups older than so many days that no kept one relies on, and the remains of cut ones."""
-    if options.keep_days < 1:
-        raise ConfigError("--keep-days is at least 1")
-    installation = load_installation(Path(options.directory))
-    tenant = installation.tenant(options.tenant)
-    shelf = Shelf(open_target(installation, options.source), tenant.id)
-    whole, before = shelf.whole(), int(time.time() * 1000) - options.keep_days * 86_400_000
-    kept = [manifest for manifest in whole if manifest.created >= before] or whole[-1:]
-    following = read_following(Layout(installation.directory.absolute(), tenant.id))
-    kept += [manifest for manifest in whole if following is not None and manifest.backup == following.backup]
-    needed = {manifest.backup for manifest in kept}
-    for manifest in kept:
-        try:
-            needed |= relied_on(shelf, manifest)
-        except IntegrityError as error:
-            raise IntegrityError(f"{manifest.backup} is kept and not whole, so nothing goes: {error.public}") from None
-    gone, refused = [], []
-    for manifest in whole:
-        if manifest.backup not in needed:
-            try:
-                shelf.remove(manifest.backup)
-                gone.append(manifest.backup)
-            except Refused as error:
-                refused.append(manifest.backup)
-                say(f"{tenant.id}: {manifest.backup} stays: {error.public}")
-    if options.json:
-        print_json(options.command, {"tenant": tenant.id, "removed": gone, "refused": refused})
-    else:
-        print(f"{tenant.id}: {len(gone)} backups removed, {len(shelf.ids())} left")
     return ExitCode.OK

@@ -3,7 +3,10 @@
 from bulkhead.cli.exit_codes import ExitCode
 from bulkhead.cli.tree import LIVE, TENANT, Argument, Command, flag, option, positional
 
-_FROM = option("--from", "DIR", "Where backups lie (default: backup.directory).", dest="source", default="")
+_FROM = option("--from", "PLACE", "Where backups lie: a directory or s3://BUCKET/PREFIX (default: by the settings).",
+               dest="source", default="")  # fmt: skip
+_METRICS = option("--metrics", "FILE", "Write how backups stand, for the textfile collector of node_exporter.",
+                  default="")  # fmt: skip
 _MAYBE_TENANT = positional("tenant", "The tenant's id; or --all.", nargs="?")
 _ALL = Argument(("--all",), "Every tenant that is not disabled.", {"action": "store_true"})
 _BACKUP = {
@@ -19,7 +22,13 @@ BACKUP_COMMANDS = (
     Command(
         ("backup", "run"), "Back up a running cell: each holder's own stream, sealed to both recovery keys.",
         "bulkhead.cli.backup:run",
-        (_MAYBE_TENANT, _ALL, option("--to", "DIR", "Where to (default: backup.directory).", default="")),
+        (
+            _MAYBE_TENANT, _ALL,
+            option("--to", "PLACE", "Where to: a directory or s3://BUCKET/PREFIX (default: by the settings).",
+                   default=""),
+            flag("--due", "Only those whose backups.every_hours have passed, nearly; for a timer."),
+            _METRICS,
+        ),
         exits=(*LIVE, ExitCode.INTEGRITY),
         json_keys={
             "backups": "one object a tenant",
@@ -27,6 +36,7 @@ BACKUP_COMMANDS = (
             **{f"backups[].{key}": text for key, text in _BACKUP.items()},
             "backups[].entry": "index of the ledger's entry",
             "backups[].seconds": "how long it took",
+            "failed": "how many tenants had none, though it was tried; with one tenant the command fails instead",
         },
         text="Mail goes on meanwhile. Segments that the newest whole backup there carries are not carried again. What "
         "is cut short leaves a folder without manifest, which is no backup. docs/backup.md has a timer for it.",
@@ -87,14 +97,48 @@ BACKUP_COMMANDS = (
         text="The result is believed as it stands: it is a statement of whoever has the file written here.",
     ),
     Command(
-        ("backup", "prune"), "Take away old backups that no kept one relies on.", "bulkhead.cli.backup:prune",
-        (TENANT, option("--keep-days", "N", "Keep those of so many days (default 30).", type=int, default=30), _FROM),
+        ("backup", "prune"), "Take away old backups that no kept one relies on, and what was cut short.",
+        "bulkhead.cli.backup_prune:prune",
+        (
+            _MAYBE_TENANT, _ALL,
+            option("--keep-days", "N", "Keep those of so many days (default: backups.keep_days).", type=int),
+            _FROM,
+        ),
+        exits=(ExitCode.INTEGRITY, ExitCode.NOT_RUNNING, ExitCode.REFUSED),
         json_keys={
-            "tenant": "the tenant's id",
-            "removed": "ids of those that are gone, a list",
-            "refused": "ids of those that the storage does not let go, a list",
+            "tenants": "one object a tenant",
+            "tenants[].tenant": "the tenant's id",
+            "tenants[].removed": "ids of those that are gone, a list",
+            "tenants[].cut": "ids of those that were cut short two days ago or more and are gone, a list",
+            "tenants[].refused": "ids of those that the storage does not let go, a list",
+            "tenants[].swept": "uploads to a bucket that never became objects",
         },
-        text="The newest whole one always stays. Storage that forbids removal is obeyed.",
+        text="The newest whole one always stays, and the newest that was verified. Storage that forbids removal is "
+        "obeyed. Nothing goes where a kept one is not whole with all that it relies on.",
+    ),
+    Command(
+        ("backup", "status"), "Say how old the newest and the newest verified backup are, and what is overdue.",
+        "bulkhead.cli.backup_schedule:status",
+        (_MAYBE_TENANT, _ALL, _METRICS),
+        exits=(ExitCode.FINDING,),
+        json_keys={
+            "tenants": "one object a tenant",
+            "tenants[].tenant": "the tenant's id",
+            "tenants[].every_hours": "time between two backups; 0: none are scheduled, or nothing says where to",
+            "tenants[].keep_days": "how long they are kept",
+            "tenants[].overdue": "whether the newest is older than two periods",
+            "tenants[].backup": "the newest whole one that this host made, or null",
+            "tenants[].made": "when it was begun, ms since 1970",
+            "tenants[].octets": "what it carried",
+            "tenants[].seconds": "how long it took",
+            "tenants[].verified": "the newest that was found sound, or null",
+            "tenants[].verified_made": "when that was begun, ms since 1970",
+            "tenants[].unsound": "the one that was verified last, where something was found, or null",
+            "tenants[].failed": "when one failed after the newest, ms since 1970; 0: none did",
+            "tenants[].failure": "why, or null",
+        },
+        text="Of what this host has noted; asks neither the cell nor the place where backups lie. 1 where one is "
+        "overdue, failed last, or was found not sound.",
     ),
     Command(
         ("restore",), "Make a whole cell from a backup, offline, with both recovery keys.",

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from bulkhead.boundary.messages import to_ledger
 from bulkhead.cli.backup import STREAM_ORDER
+from bulkhead.cli.backup_notes import note_verified
 from bulkhead.cli.backup_receipt import RECEIPT_MAX, Receipt, Witness, receipt_of
 from bulkhead.cli.backup_store import Shelf
 from bulkhead.cli.backup_target import open_target
@@ -50,6 +51,10 @@ def verify(options: argparse.Namespace) -> int:
         tell(result)
         if options.report:
             write_file(Path(options.report), result.encode().decode(), replace=True)
+    note_verified(
+        Layout(installation.directory.absolute(), tenant_id), backup, shelf.manifest(backup).created,
+        int(time.time() * 1000), sound=not problems,
+    )  # fmt: skip
     if not options.offline:
         digest = hashlib.sha256(shelf.manifest(backup).encode()).digest()
         wait_for(_record(installation, installation.tenant(tenant_id), backup, digest, octets, not problems, result))

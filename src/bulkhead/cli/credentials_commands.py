@@ -92,11 +92,13 @@ CREDENTIALS_COMMANDS = (
             TENANT,
             flag("--emergency", "Destroy the old keys as soon as every record opens under the new ones."),
             option("--keep-days", "N", "Keep the old keys so long, for backups (default 30).", type=int, default=30),
+            flag("--due", "Begin no rotation: bring one to its end, and destroy old keys whose time has come."),
         ),
-        exits=(ExitCode.FINDING, *LIVE),
+        exits=(ExitCode.FINDING, *LIVE, ExitCode.INTEGRITY),
         json_keys={
             "tenant": "the tenant's id",
-            "dead_backups": "ids of the backups in backup.directory that need a key destroyed now, a list",
+            "backup": "id of the backup that was made before anything was destroyed; null where none was",
+            "dead_backups": "ids of the backups, where the settings keep them, that need a key destroyed now, a list",
             "keys": "one object a compartment",
             "keys[].compartment": "`auth` (K_auth) or `keyring` (K_ring)",
             "keys[].version": "the version in force",
@@ -108,9 +110,11 @@ CREDENTIALS_COMMANDS = (
             "keys[].kept[].version": "its number",
             "keys[].kept[].until": "from when on it may be destroyed, ms since 1970; 0: at once",
         },
-        text="Goes on where an earlier one was cut short. Old versions whose time has come are destroyed: the ledger "
-        "has it first, then the key files are sealed anew under other root keys. Files in custody/ and escrow/ change: "
-        "copy them again. With --emergency a copy of both databases opens nothing from the end of the command on.",
+        text="Goes on where an earlier one was cut short. Then, where the settings say where backups lie, makes a "
+        "backup, and destroys nothing where that fails; an emergency destroys at once, and backs up nothing. Old "
+        "versions whose time has come go: the ledger has it first, then the key files are sealed anew under other "
+        "root keys. Files in custody/ and escrow/ change: copy them again. With --emergency a copy of both databases "
+        "opens nothing from the end of the command on.",
     ),
     Command(
         ("credentials", "renew-mailboxes"),

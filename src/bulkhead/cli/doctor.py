@@ -15,6 +15,8 @@ from pathlib import Path
 
 from bulkhead.boundary.messages.to_incident import CanaryCopies, ContractState, ListCanaries, ReadContract
 from bulkhead.boundary.processes import PROCESSES, Disk
+from bulkhead.cli.backup_schedule import DAY, HOUR, standing_of
+from bulkhead.cli.backup_target import has_target
 from bulkhead.cli.backup_verify import TRIED, last_tried
 from bulkhead.cli.certificates import CA_CERTIFICATE, CA_KEY, FOLDER, GATES, expiry
 from bulkhead.cli.exit_codes import ExitCode
@@ -97,6 +99,7 @@ def examine(installation: Installation) -> Iterator[Finding]:
             yield from _ledger(tenant, ledger_states(installation, [tenant])[0])
             yield _contract(installation, tenant)
         if not tenant.disabled:
+            yield _backups(installation, tenant)
             yield from _listeners(tenant, running[tenant.id])
             yield from _logins(tenant, counts.get(tenant.id))
 
@@ -353,6 +356,35 @@ def _contract(installation: Installation, tenant: Tenant) -> Finding:
     if open_:
         return Finding(tenant.id, "contract", State.UNPROVEN, f"not measured: {', '.join(open_)}", look)
     return Finding(tenant.id, "contract", State.OK, f"{len(state.terms)} promises, all kept")
+
+
+def _backups(installation: Installation, tenant: Tenant) -> Finding:
+    """Whether the newest backup, and the newest that was verified, are as young as they are to be."""
+    if not has_target(installation):
+        text = "none are made: what happens to this host happens to the mail"
+        return Finding(
+            tenant.id, "backups", State.UNPROVEN, text, "set backup.directory or backup.bucket; docs/backup.md"
+        )
+    standing = standing_of(installation, tenant)
+    notes, age = standing.notes, (standing.now - standing.notes.made_at) / HOUR
+    look = f"bulkhead backup status {tenant.id}"
+    if notes.unsound:
+        text = f"{notes.unsound} was found not sound"
+        return Finding(tenant.id, "backups", State.BAD, text, f"bulkhead backup verify {tenant.id} {notes.unsound}")
+    if standing.overdue:
+        text = f"the newest is {age:.0f} hours old" if notes.made else "there is none"
+        why = f"; the last try failed: {notes.failure}" if notes.failure else ""
+        return Finding(tenant.id, "backups", State.BAD, text + why, f"bulkhead backup run {tenant.id}; {look}")
+    if notes.failure:
+        return Finding(tenant.id, "backups", State.WARNING, f"the last try failed: {notes.failure}", look)
+    if not notes.made:
+        return Finding(tenant.id, "backups", State.UNPROVEN, "none is scheduled, and none made", look)
+    text = f"{notes.made} is {age:.0f} hours old, {size_text(notes.octets)} in {notes.seconds:.0f} s"
+    if not notes.verified:
+        advice = f"bulkhead backup verify {tenant.id}"
+        return Finding(tenant.id, "backups", State.UNPROVEN, f"{text}; none was ever verified", advice)
+    days = (standing.now - notes.verified_made_at) / DAY
+    return Finding(tenant.id, "backups", State.OK, f"{text}; the newest verified is {days:.0f} days old")
 
 
 def _listeners(tenant: Tenant, state: str) -> Iterator[Finding]:

@@ -118,7 +118,7 @@ _INSTALLATION: tuple[_Row, ...] = (
      "with a special right; `none` locks nothing."),
     ("backup.lock_days", Kind.INTEGER, 35, _between(1, 3660), (),
      "For how many days, from when a backup is made or the newest that relies on it; at least every tenant's "
-     "backup.keep_days, else what should be kept can be deleted."),
+     "backups.keep_days, else what should be kept can be deleted."),
     ("backup.escrow", Kind.TEXT, "", _NONE, (),
      "Where the sealed keys lie that a restore elsewhere needs: an absolute path of a directory in which files can be "
      "overwritten; empty for `escrow/` in the installation."),
@@ -382,6 +382,13 @@ _HOLDER_ROWS: tuple[_Row, ...] = (
      "The name of the log on the first line of its checkpoints; empty: bulkhead/<id>."),
 )  # fmt: skip
 
+_BACKUP_ROWS: tuple[_Row, ...] = (
+    ("backups.every_hours", Kind.INTEGER, 24, _between(0, 8760), (),
+     "How long after one backup the next is due, for `backup run --due`; twice that, and it is overdue; 0: never."),
+    ("backups.keep_days", Kind.INTEGER, 30, _between(1, 3660), (),
+     "How long `backup prune` keeps them."),
+)  # fmt: skip
+
 _OUTBOUND_ROWS: tuple[_Row, ...] = (
     ("queue.retry_first_seconds", Kind.INTEGER, 1800, _between(1, 86_400), ("queue",),
      "The wait after the first failed attempt, doubled after each further one (RFC 5321 section 4.5.4.1 asks for "
@@ -433,7 +440,7 @@ def _table(where: Where, rows: tuple[_Row, ...]) -> Mapping[str, Setting]:
 
 
 INSTALLATION_SETTINGS = _table(Where.INSTALLATION, _INSTALLATION)
-TENANT_SETTINGS = _table(Where.TENANT, _IDENTITY + _GATE_ROWS + _HOLDER_ROWS + _OUTBOUND_ROWS)
+TENANT_SETTINGS = _table(Where.TENANT, _IDENTITY + _GATE_ROWS + _HOLDER_ROWS + _BACKUP_ROWS + _OUTBOUND_ROWS)
 
 SETTINGS: tuple[Setting, ...] = (*INSTALLATION_SETTINGS.values(), *TENANT_SETTINGS.values())
 
@@ -442,6 +449,7 @@ SECTIONS: Mapping[str, str] = {
     "names": "Host names; each belongs to one compartment's certificate and to no other.",
     "pinned": "Public keys that compartments trust from their start.",
     "backup": "Where backups and the keys that open them lie.",
+    "backups": "When backups are made and how long they are kept.",
     "custody": "Where the root keys of compartments are kept.",
     "listen": "Where the cell's listeners are bound.",
     "mx": "SMTP from other servers.",

@@ -12,10 +12,10 @@ from types import SimpleNamespace
 from typing import Any
 
 from bulkhead.boundary.messages.fields import Request
-from bulkhead.cli.backup import MESSAGES
 from bulkhead.cli.backup_store import MANIFEST, Manifest, Shelf, Stream
 from bulkhead.cli.backup_target import DirectoryTarget
 from bulkhead.cli.escrow import escrow_file
+from bulkhead.cli.escrow_keys import MESSAGES
 from bulkhead.cli.restore import Restoring
 from bulkhead.cli.restore_files import Source, make_home, write_compartment, write_keys
 from bulkhead.drill.bare_cell import HOLDERS, SECONDS, BareCell
@@ -32,6 +32,7 @@ class BareRoad:
 
     def __init__(self, cell: BareCell) -> None:
         self._cell = cell
+        self.layout = Layout(cell.root, cell.tenant)
         self.tenant = SimpleNamespace(id=cell.tenant, settings=SimpleNamespace(text=lambda _: ""))  # no file: defaults
 
     async def ask(self, compartment: str, request: Request[Any], *, timeout: float = SECONDS) -> Any:
