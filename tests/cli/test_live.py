@@ -341,6 +341,8 @@ def test_a_compartment_that_takes_no_console_gives_no_edge(live: Live) -> None:
 
 def test_every_json_key_that_is_documented_is_printed(live: Live, tmp_path: Path) -> None:
     (tmp_path / "accounts").write_text(f"imported@kddi.example,{PASSWORD}\n")
+    (tmp_path / "mbox").write_text("From x Sun Sep  9 01:46:41 2001\nSubject: x\n\nx\n")
+    (tmp_path / "Maildir" / "cur").mkdir(parents=True)
     live.add("keys@kddi.example")
     live.add("keys@stnet.example", tenant="stnet")
     device = ["stnet", "keys@stnet.example"]
@@ -376,6 +378,8 @@ def test_every_json_key_that_is_documented_is_printed(live: Live, tmp_path: Path
         "backup prune": ["backup", "prune", "kddi", "--from", str(tmp_path / "backup")],
         "backup status": ["backup", "status", "kddi"],
         "export make": ["export", "make", "kddi", "--to", str(tmp_path / "export")],
+        "import maildir": ["import", "maildir", "kddi", "keys@kddi.example", str(tmp_path / "Maildir")],
+        "import mbox": ["import", "mbox", "kddi", "keys@kddi.example", str(tmp_path / "mbox")],
     }  # fmt: skip
     needing = {command.name for command in COMMANDS if command.json_keys and command.in_installation}
     # tests/cli/test_backup.py and test_import_cell.py: they need a cell that is not here

@@ -100,7 +100,7 @@ PEERS: tuple[Peering, ...] = (
         "cli", "store",
         ("OpenAccount", "DestroyAccount", "CountStore", "CheckStore",
          "ExportMailboxes", "ExportNames", "ExportRows", "ExportParts", "ListDeleted", "UndeleteMessages",
-         "FindMessages", "RestoreMailbox", "RestoreMessages",
+         "FindMessages", "RestoreMailbox", "RestoreMessages", "ImportMailbox", "ImportName", "ImportMessages",
          *_ORDERS, *_BACKUP),
     ),
     Peering(
@@ -114,7 +114,7 @@ PEERS: tuple[Peering, ...] = (
         "cli", "ledger",
         ("ReadCheckpoint", "ReadEntries", "ProveInclusion", "ProveConsistency",
          "CheckLedger", "AddCosignature", "RecordDrill", "RecordCensus", "RecordOblivion", "RecordExport",
-         "RecordUndelete", "RecordRestore", "RecordBackup", "RecordEscrow", *_BACKUP),
+         "RecordUndelete", "RecordImport", "RecordRestore", "RecordBackup", "RecordEscrow", *_BACKUP),
     ),
 )  # fmt: skip
 

@@ -35,7 +35,7 @@ async def read_rows(road: Road, descriptor: int, dialect: str, skip: int) -> Asy
         async for message in messages_of(await _connected(process)):
             if isinstance(message, ReaderLock):
                 empty.rmdir()  # its root, which it is locked to by now and needs no more: whoever is killed leaves none
-                _check_lock(message, production=installation.settings.boolean("production"))
+                check_lock(message, production=installation.settings.boolean("production"))
             yield message
             if isinstance(message, FileEnd):
                 return
@@ -67,7 +67,7 @@ async def messages_of(stream: asyncio.StreamReader) -> AsyncIterator[Message]:
         raise PeerError("the reader of the file ended within a message")
 
 
-def _check_lock(lock: ReaderLock, *, production: bool) -> None:
+def check_lock(lock: ReaderLock, *, production: bool) -> None:
     lacking = sorted(_NEEDED - set(lock.applied))
     if not lacking:
         return

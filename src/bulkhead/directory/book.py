@@ -163,7 +163,9 @@ class DirectoryBook:
 
     def show(self, text: str) -> AccountRow:
         """One account. Raises Refused (`no-such-address`)."""
-        return find_account(self.database, text)[0]
+        row, number = find_account(self.database, text)
+        (binding,) = self.database.first("SELECT binding FROM account WHERE number = ?", (number,))
+        return replace(row, binding=binding or b"")
 
     def counts(self) -> AccountCounts:
         """Accounts by status, addresses and domains, from the tallies."""

@@ -32,7 +32,7 @@ def main(arguments: Sequence[str]) -> None:
         root=root, keep_fds=frozenset({_FILE, _PIPE, _ERRORS}), uid=user, gid=user, memory_bytes=MEMORY_BYTES,
         open_files=8, threads=1, file_bytes=0,
     )  # fmt: skip
-    _send([_said(lock_down(lock))])
+    _send([said_of(lock_down(lock))])
     read_file(dialect, skip)
 
 
@@ -52,7 +52,7 @@ def read_file(dialect: str, skip: int) -> None:
     _send([*reader.end(), FileEnd(last, reader.dialect)])
 
 
-def _said(report: LockReport) -> ReaderLock:
+def said_of(report: LockReport) -> ReaderLock:
     missing = [step for step in report.steps if step.outcome is Outcome.MISSING]
     applied = tuple(step.mechanism.value for step in report.steps if step.outcome is not Outcome.MISSING)
     return ReaderLock(applied, tuple(f"{step.mechanism.value}: {step.detail}"[:256] for step in missing))

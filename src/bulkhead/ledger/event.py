@@ -99,7 +99,7 @@ EVENTS: Mapping[str, EventKind] = MappingProxyType(
             (43, "ExportBegun", "A copy of the tenant begins to be read: all of it, with credentials, or some mail."),
             (44, "ImportBegun", "The cell is made of an export: hash of its manifest, size and root of its old log."),
             (45, "ImportDone", "What the import counted: accounts, messages, what did not come along."),
-            (46, "MailImported", "Messages of another server's files were put into an account: how many."),
+            (46, "MailImported", "Mail of another server's files is put into an account: of what form, how many."),
             (47, "EventsLate", "Acts of a compartment came into the log long after their effect: how long, how many."),
             (48, "LedgerAlive", "Nothing else was written for a while; the log lives."),
             (50, "ContractAdopted", "What operator and partner agreed is in force: hash of its text."),

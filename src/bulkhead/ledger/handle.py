@@ -42,6 +42,7 @@ from bulkhead.boundary.messages.to_ledger import (
     RecordDrill,
     RecordEscrow,
     RecordExport,
+    RecordImport,
     RecordOblivion,
     RecordRestore,
     RecordUndelete,
@@ -276,6 +277,14 @@ async def record_restore(ledger: Ledger, peer: Channel, request: RecordRestore, 
     return Appended(await ledger.append(peer, AppendEvents(request.stamp, (event,))))
 
 
+async def record_import(ledger: Ledger, peer: Channel, request: RecordImport, _: BodyReader | None) -> Appended:
+    """Append the event, then answer."""
+    details: dict[str, str | int | bool | None] = {"source": request.source, "files": request.files}
+    now = int(time.time() * 1000)
+    event = to_ledger.Event("MailImported", now, request.stamp.actor, request.account, details)
+    return Appended(await ledger.append(peer, AppendEvents(request.stamp, (event,))))
+
+
 async def record_undelete(ledger: Ledger, peer: Channel, request: RecordUndelete, _: BodyReader | None) -> Appended:
     """Append the event, then answer."""
     details: dict[str, str | int | bool | None] = {"messages": request.messages, "reason": request.reason}
@@ -392,6 +401,7 @@ HANDLERS: Mapping[type[Request[Any]], Handler] = {
     RecordCensus: record_census,
     RecordOblivion: record_oblivion,
     RecordExport: record_export,
+    RecordImport: record_import,
     RecordUndelete: record_undelete,
     RecordRestore: record_restore,
     RecordBackup: record_backup,

@@ -11,6 +11,7 @@ from bulkhead.store.handle_admin import check_store, count_store, destroy_accoun
 from bulkhead.store.handle_delivery import append_message, append_messages, check_room, deliver_mail
 from bulkhead.store.handle_exporting import export_mailboxes, export_names, export_parts, export_rows
 from bulkhead.store.handle_filing import file_messages, find_old_page, list_sparse_pages, plan_filing, rewrite_page
+from bulkhead.store.handle_importing import import_mailbox, import_messages, import_name
 from bulkhead.store.handle_mailbox import (
     add_keyword,
     create_mailbox,
@@ -97,5 +98,8 @@ HANDLERS: Mapping[type[Request[Any]], Handler] = {
     to_store.FindMessages: find_messages,
     to_store.RestoreMailbox: restore_mailbox,
     to_store.RestoreMessages: restore_messages,
+    to_store.ImportMailbox: import_mailbox,
+    to_store.ImportName: import_name,
+    to_store.ImportMessages: import_messages,
     **shared(to_store),
 }

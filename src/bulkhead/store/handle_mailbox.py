@@ -60,6 +60,14 @@ def mailbox_rows(state: State, account: int) -> MailboxPage:
     return MailboxPage(tuple(MailboxRow(*row) for row in rows))
 
 
+def mailbox_row(connection: sqlite3.Connection, account: int, mailbox: bytes) -> MailboxRow:
+    """One of them. Raises Refused (`no-such-mailbox`)."""
+    row = connection.execute(_ROW + " AND mailbox = ?", (account, mailbox)).fetchone()
+    if row is None:
+        raise Refused("there is no such mailbox", code="no-such-mailbox")
+    return MailboxRow(*row)
+
+
 @by_handle(WRITE)
 async def create_mailbox(state: State, session: Session, request: CreateMailbox, body: BodyReader | None) -> MailboxRow:
     """A new mailbox under the account's next UIDVALIDITY."""
@@ -187,26 +195,27 @@ async def add_keyword(state: State, session: Session, request: AddKeyword, body:
     """The keyword's bit; the lowest free one where it is new. A bit once given is never given to another keyword."""
 
     def work(connection: sqlite3.Connection, effects: Effects) -> NamedRow:
-        rows = connection.execute(
-            "SELECT bit, tag, sealed_name FROM keyword WHERE account = ?", (session.account_seq,)
-        ).fetchall()
-        for row in rows:
-            if row[1] == request.tag:
-                return NamedRow(*row)
-        taken = {row[0] for row in rows}
-        bit = next((bit for bit in KEYWORD_BITS if bit not in taken), None)
-        if bit is None or sum(len(row[2]) for row in rows) + len(request.sealed_name) > NAMES_BYTES_MAX:
-            raise Refused("the account has too many keywords", code="too-many-keywords")
-        connection.execute(
-            "INSERT INTO keyword VALUES (?, ?, ?, ?)", (session.account_seq, request.tag, bit, request.sealed_name)
-        )
-        connection.execute(
-            "UPDATE account SET keywords = keywords | ? WHERE seq = ?", (signed(1 << bit), session.account_seq)
-        )
-        effects.accounts.add(session.account_seq)
-        return NamedRow(bit, request.tag, request.sealed_name)
+        return give_bit(connection, effects, session.account_seq, request.tag, request.sealed_name)
 
     return await state.commit(request, work)
+
+
+def give_bit(
+    connection: sqlite3.Connection, effects: Effects, account: int, tag: bytes, sealed_name: bytes
+) -> NamedRow:
+    """As add_keyword. Raises Refused (`too-many-keywords`)."""
+    rows = connection.execute("SELECT bit, tag, sealed_name FROM keyword WHERE account = ?", (account,)).fetchall()
+    for row in rows:
+        if row[1] == tag:
+            return NamedRow(*row)
+    taken = {row[0] for row in rows}
+    bit = next((bit for bit in KEYWORD_BITS if bit not in taken), None)
+    if bit is None or sum(len(row[2]) for row in rows) + len(sealed_name) > NAMES_BYTES_MAX:
+        raise Refused("the account has too many keywords", code="too-many-keywords")
+    connection.execute("INSERT INTO keyword VALUES (?, ?, ?, ?)", (account, tag, bit, sealed_name))
+    connection.execute("UPDATE account SET keywords = keywords | ? WHERE seq = ?", (signed(1 << bit), account))
+    effects.accounts.add(account)
+    return NamedRow(bit, tag, sealed_name)
 
 
 # --- subscriptions and quota -----------------------------------------------------------------------------------------

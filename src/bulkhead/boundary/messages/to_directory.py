@@ -153,7 +153,10 @@ class Service:
 
 
 class AccountRow(Reply, frozen=True):
-    """One account as directory knows it. closed: bits of Service that are switched off."""
+    """One account as directory knows it. closed: bits of Service that are switched off.
+
+    binding: with ShowAccount alone; empty where there is none any more.
+    """
 
     account: AccountId
     address: AddressText
@@ -162,6 +165,7 @@ class AccountRow(Reply, frozen=True):
     created: Millis
     closed: U8 = 0
     class_name: ClassName = ""
+    binding: Annotated[bytes, Meta(max_length=1024)] = b""
 
 
 class AccountPage(Reply, frozen=True):

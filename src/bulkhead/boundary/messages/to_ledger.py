@@ -170,6 +170,17 @@ class RecordUndelete(Mutation[Appended], frozen=True, tag=16):
     reason: Text
 
 
+class RecordImport(Mutation[Appended], frozen=True, tag=20):
+    """Append that mail of another server's files is put into an account; durable before the answer.
+
+    files: how many there are, 0 where that is not known before.
+    """
+
+    account: AccountId
+    source: Name
+    files: U63
+
+
 class RecordBackup(Mutation[Appended], frozen=True, tag=13):
     """Append that a backup was made, or verified; durable and in a checkpoint before the answer.
 

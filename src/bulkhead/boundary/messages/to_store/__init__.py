@@ -55,6 +55,14 @@ from bulkhead.boundary.messages.to_store.filing import (
     SparsePage,
     SparsePages,
 )
+from bulkhead.boundary.messages.to_store.importing import (
+    IMPORTED_MAX,
+    IMPORTED_UID_MAX,
+    ImportedMessages,
+    ImportMailbox,
+    ImportMessages,
+    ImportName,
+)
 from bulkhead.boundary.messages.to_store.mailboxes import (
     AddKeyword,
     CreateMailbox,
@@ -158,6 +166,8 @@ __all__ = [
     "COPIES_MAX",
     "EXPORTED_PARTS_MAX",
     "FOUND_MAX",
+    "IMPORTED_MAX",
+    "IMPORTED_UID_MAX",
     "MAILBOXES_MAX",
     "MESSAGES_BYTES_MAX",
     "MESSAGE_BYTES_MAX",
@@ -213,6 +223,10 @@ __all__ = [
     "GenerationsEnded",
     "Grant",
     "GrantSessions",
+    "ImportMailbox",
+    "ImportMessages",
+    "ImportName",
+    "ImportedMessages",
     "InstallRoster",
     "ListDeleted",
     "ListKeywords",
