@@ -250,6 +250,10 @@ LOCAL_POWERS: tuple[LocalPower, ...] = (
         LocalPower("store", message, "brings mail back to its own mailbox; in the ledger first")
         for message in ("UndeleteMessages", "RestoreMailbox", "RestoreMessages")
     ),
+    *(
+        LocalPower("store", message, "adds mail and names to an account, as a sender can; in the ledger first")
+        for message in ("ImportMailbox", "ImportName", "ImportMessages")
+    ),
     LocalPower("ledger", "AddCosignature", "needs a witness's signature"),
     *(LocalPower("incident", message, _CONTRACT) for message in ("AdoptContract", "RecordMeasures", "GiveNotice")),
     LocalPower("incident", "PlantCanaries", "makes accounts of nobody; in the ledger"),
@@ -262,7 +266,7 @@ LOCAL_POWERS: tuple[LocalPower, ...] = (
         LocalPower("ledger", message, _LOG)
         for message in (
             "RecordDrill", "RecordCensus", "RecordOblivion", "RecordExport", "RecordUndelete", "RecordBackup",
-            "RecordEscrow", "RecordRestore",
+            "RecordEscrow", "RecordRestore", "RecordImport",
         )
     ),
 )  # fmt: skip
@@ -271,6 +275,7 @@ NOT_REFUSABLE: tuple[str, ...] = (
     "root of this host reads every process and every file, and replaces this program: no order binds root",
     "the installation's files (`tenants/ID.toml` with its pinned keys, `custody/`): whoever writes them is root, or "
     "the user who runs the cells",
-    "`bulkhead restore` makes a cell from a backup while it does not run, with both recovery keys",
+    "`bulkhead restore` makes a cell from a backup while it does not run, with both recovery keys; `import cell` from "
+    "an export, with the same",
     "stopping a cell, or disabling its tenant",
 )

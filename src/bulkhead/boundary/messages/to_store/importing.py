@@ -12,7 +12,7 @@ IMPORTED_MAX = 64  # messages of one ImportMessages
 IMPORTED_UID_MAX = 4_000_000_000  # the rest is left for messages to come
 
 
-class ImportMailbox(Mutation[MailboxRow], frozen=True, tag=130):
+class ImportMailbox(Mutation[MailboxRow], frozen=True, tag=115):
     """Make a mailbox; or give one that is there, and never had a message, another UIDVALIDITY.
 
     sealed_name, tag: of a new one; empty for one that is there.   uid_validity: 0 for the account's next.
@@ -29,7 +29,7 @@ class ImportMailbox(Mutation[MailboxRow], frozen=True, tag=130):
     uid_next: U32 = 0
 
 
-class ImportName(Mutation[NamedRow], frozen=True, tag=131):
+class ImportName(Mutation[NamedRow], frozen=True, tag=116):
     """A keyword of the account and its bit, or a subscription. Refused: `no-such-account`, `too-many-keywords`."""
 
     account: AccountId
@@ -49,7 +49,7 @@ class ImportedMessages(Reply, frozen=True):
     renamed: U32
 
 
-class ImportMessages(Mutation[ImportedMessages], frozen=True, tag=132):
+class ImportMessages(Mutation[ImportedMessages], frozen=True, tag=117):
     """Copies into one mailbox of one account, all or none, durable; the body is their sealed parts in order.
 
     uids: the UID that each is to have, 0 for the next.   uidls: unique-ids for POP3, empty for none. Both as many as
