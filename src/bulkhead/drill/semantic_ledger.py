@@ -9,7 +9,7 @@ from typing import Any
 from bulkhead.boundary.messages import to_auth, to_keyring
 from bulkhead.boundary.messages.fields import Request
 from bulkhead.boundary.messages.to_ledger import Appended, AppendEvents
-from bulkhead.drill.bare_cell import BareCell, letter, stamp
+from bulkhead.drill.bare_cell import WITNESS, BareCell, letter, stamp
 from bulkhead.drill.in_bare_cell import Finding, SemanticAct, probes_of
 from bulkhead.drill.semantic import Column
 from bulkhead.errors import Error, IntegrityError, TemporaryFailure
@@ -18,8 +18,10 @@ from bulkhead.ledger.event import EVENTS, Event, encode_event
 from bulkhead.ledger.export import exported_files, write_export
 from bulkhead.ledger.files import DirectoryFiles
 from bulkhead.ledger.log import create_log, open_log
-from bulkhead.ledger.note import Checkpoint, VerifierKey
+from bulkhead.ledger.note import NOTE_MAX, Checkpoint, VerifierKey
+from bulkhead.ledger.proof import ExportTree
 from bulkhead.ledger.verify import VerifiedLog, verify_export
+from bulkhead.ledger.witness import Reading, Witness
 
 SECONDS = 1.0
 _Ask = tuple[str, Request[Any]]
@@ -153,6 +155,40 @@ async def rewrite(cell: BareCell) -> Finding:
     return Finding(reached, len(cases) + 1, control, "two who are shown two logs see it once they compare checkpoints")
 
 
+async def witnessed(cell: BareCell) -> Finding:
+    """The partner's witness, with its state on disk, is shown the log put back, forked and signed by another key."""
+    origin = origin_of(cell.tenant)
+    honest = [f"event {number}" for number in range(300)]
+    log_key = VerifierKey(origin, public_key(cell.ledger_keys))
+    home = cell.root / "witness"
+    home.mkdir()
+
+    async def signs(files: DirectoryFiles, state: Path) -> bool:
+        witness = Witness(DirectoryFiles(str(state)), WITNESS, log_key)
+        try:
+            note, checkpoint = witness.check(files.read("checkpoint", limit=NOTE_MAX))
+            reading, copy = Reading(witness.seen), ExportTree(files, checkpoint.size)
+            for index in range(reading.frontier.size, checkpoint.size):
+                reading.take(copy.entry(index))
+            witness.cosign(note, reading, time=1_700_000_000)
+        except IntegrityError:
+            return False
+        finally:
+            witness.close()
+        return True
+
+    control = await signs(_log(cell, "seen", honest), home) and await signs(_log(cell, "on", [*honest, "later"]), home)
+    cases = {"back": honest[:200], "other": [*honest[:7], "none", *honest[8:], "later"], "short": honest,
+             "fork": [*honest[:7], "none", *honest[8:], "later", "more"]}  # fmt: skip
+    reached = 0
+    for name, reasons in cases.items():
+        reached += await signs(_log(cell, f"w-{name}", reasons), home)
+        forgetful = cell.root / f"forgetful-{name}"
+        forgetful.mkdir()
+        control = control and await signs(DirectoryFiles(str(cell.root / f"w-{name}-export")), forgetful)
+    return Finding(reached, len(cases), control)
+
+
 def _damaged(partner: _Partner, path: Path, export: Path) -> bool:
     """Whether one changed octet of an entry goes unnoticed."""
     data = path.read_bytes()
@@ -180,6 +216,11 @@ ACTS = (
         "history cut, changed, forked, reordered, damaged under the real key",
         "a partner that saw the real one accepts it",
         "a partner that remembers nothing", rewrite,
+    ),
+    SemanticAct(
+        "ledger-before-witness", "ledger", (Column.ORDERS, Column.PERSISTENCE),
+        "a log put back or forked under the real key, shown to the partner's witness",
+        "the witness cosigns it", "it cosigns what extends, and a witness without a memory signs each", witnessed,
     ),
 )  # fmt: skip
 
