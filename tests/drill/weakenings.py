@@ -476,13 +476,19 @@ NEIGHBOURS = (
         "ledger/ledger-stopped", "ledger/ledger-full",
     ),
     _one(
-        "history-not-compared", "ledger/verify.py", "if seen and seen.size == self._frontier.size and",
-        "if seen and seen.size < 0 and", "ledger/ledger-rewrites",
+        "history-not-compared", "ledger/verify.py",
+        "if self._previous is not None and frontier.root() != self._previous.root:", "if self._previous is None:",
+        "ledger/ledger-rewrites",
     ),
     _one(
         "history-may-be-cut", "ledger/verify.py",
-        "if previous and (previous.origin != origin or previous.size > checkpoint.size):",
-        "if previous and previous.origin != origin:", "ledger/ledger-rewrites",
+        "if previous.origin != now.origin or previous.size > now.size:",
+        "if previous.origin != now.origin:", "ledger/ledger-rewrites",
+    ),
+    _one(
+        "witness-forgets", "ledger/witness.py",
+        "            self.seen = self._load()\n", "            self.seen = None\n",
+        "ledger/ledger-before-witness",
     ),
     _one(
         "frames-of-any-length", "boundary/codec.py", "        if length > _LIMIT[kind]:\n            raise Bound",
