@@ -18,6 +18,7 @@ from bulkhead.config.values import Kind, parse_value
 
 UNITS = ("_max", "_seconds", "_minutes", "_bytes", "_minute", "_hour", "_hours", "_day", "_days")
 COUNTS = {
+    "term",
     "schema",
     "slot",
     "uid_base",

@@ -102,6 +102,8 @@ def test_numbers_of_kinds_never_change() -> None:
         "OrderExecuted": 72,
         "OrderWithdrawn": 73,
         "StopOutbound": 74,
+        "StandbyBegun": 80,
+        "StandbyPromoted": 81,
     }
     assert all(kind.doc.endswith(".") for kind in EVENTS.values())
 

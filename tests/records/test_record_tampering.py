@@ -24,6 +24,7 @@ from bulkhead.records import (
     record,
     recovery_file,
     slot,
+    standby,
 )
 from bulkhead.records.credential import Scope, State, Stretched, StretchParameters, stretch_app_password
 from bulkhead.records.record import Kind
@@ -296,6 +297,45 @@ def openers():
         [
             lambda r, c=c: keyfile.KeySet.open(r, "jcom", "keyring", c["root_key"]),
             lambda r, c=c: keyfile.KeySet.open(r, c["tenant"], "auth", c["root_key"]),
+        ],
+    )
+    yield from standby_openers()
+
+
+def standby_openers():
+    """As above, of what is shipped to a standby: every stream draws its key, so no vector has one."""
+    parties = [mailbox.RecoveryKey(1, private(bytes([n] * 32)).public_key()) for n in (1, 2)]
+    keys = backup.PrivateKeys(private(bytes([1] * 32)), private(bytes([2] * 32)))
+    warm = private(bytes([3] * 32))
+    head = backup.Head(TenantId("kddi"), "auth", "20261122T071500Z-0badcafe", standby.STANDBY, 1, "0.1.0")
+    octets, key = standby.begin_stream(head, backup.Recipients(*parties), warm.public_key())
+    lead, other = standby.read_lead(octets), replace(head, compartment="store")
+    yield (
+        "standby share",
+        lead.sealed[0],
+        lambda r: standby.Lead(head, (r, *lead.sealed[1:]), b"").key(keys),
+        [lambda r: standby.Lead(other, (r, *lead.sealed[1:]), b"").key(keys)],
+    )
+    yield (
+        "standby key",
+        lead.sealed[2],
+        lambda r: standby.Lead(head, (b"", b"", r), b"").warm_key(warm),
+        [
+            lambda r: standby.Lead(other, (b"", b"", r), b"").warm_key(warm),
+            lambda r: standby.Lead(head, (b"", b"", r), b"").warm_key(keys.partner),
+        ],
+    )
+    piece = standby.seal_piece(key, head, 7, standby.WHOLE, lead.digest, [standby.Remove("segments/1")])
+    clear, sealed = piece[:41], piece[41:]
+    moved = standby.seal_piece(key, head, 8, standby.WHOLE, lead.digest, [])[:41]
+    yield (
+        "standby piece",
+        sealed,
+        lambda r: standby.open_piece(key, head, clear + r),
+        [
+            lambda r: standby.open_piece(key, head, moved + r),
+            lambda r: standby.open_piece(key, other, clear + r),
+            lambda r: standby.open_piece(bytes(32), head, clear + r),
         ],
     )
 

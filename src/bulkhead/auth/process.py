@@ -16,12 +16,12 @@ from bulkhead.auth.rows import Keys
 from bulkhead.auth.schema import MIGRATIONS
 from bulkhead.boundary.host import Host, Service
 from bulkhead.errors import Error
-from bulkhead.holder.backup import of_database
 from bulkhead.holder.database import Database
 from bulkhead.holder.keys import open_key_file
 from bulkhead.holder.orders import Orders
 from bulkhead.holder.outbox import note
 from bulkhead.holder.roster import Pinned
+from bulkhead.holder.standby import of_database
 from bulkhead.records.credential import StretchParameters
 
 DATABASE = Path("auth.sqlite")

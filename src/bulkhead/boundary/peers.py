@@ -23,7 +23,7 @@ class Peering:
     descriptors: bool = False  # the server hands over sockets with its replies
 
 
-_BACKUP = ("BeginBackup", "ReadBackup", "EscrowKeys")
+_BACKUP = ("BeginBackup", "ReadBackup", "EscrowKeys", "BeginStandby", "ReadStandby", "RenewLease")
 _ORDERS = ("SubmitOrder", "InstallRoster", "ListOrders")
 _LOOK_UP_AND_APPEND = ("CheckRoom", "DeliverMail")
 _BY_HANDLE = (
@@ -114,7 +114,7 @@ PEERS: tuple[Peering, ...] = (
         "cli", "ledger",
         ("ReadCheckpoint", "ReadEntries", "ProveInclusion", "ProveConsistency",
          "CheckLedger", "AddCosignature", "RecordDrill", "RecordCensus", "RecordOblivion", "RecordExport",
-         "RecordUndelete", "RecordImport", "RecordRestore", "RecordBackup", "RecordEscrow", *_BACKUP),
+         "RecordUndelete", "RecordImport", "RecordRestore", "RecordBackup", "RecordEscrow", "RecordStandby", *_BACKUP),
     ),
 )  # fmt: skip
 

@@ -13,6 +13,7 @@ from bulkhead.cli.ledger_commands import LEDGER_COMMANDS
 from bulkhead.cli.officer_commands import OFFICER_COMMANDS
 from bulkhead.cli.restore_commands import RESTORE_COMMANDS
 from bulkhead.cli.routes_commands import ROUTES_COMMANDS
+from bulkhead.cli.standby_commands import STANDBY_COMMANDS
 from bulkhead.cli.tree import LIVE, REASON, TENANT, Argument, Command, flag, option, positional
 
 GROUPS = {
@@ -29,6 +30,7 @@ GROUPS = {
     "app-password": "Passwords for one device and some services.",
     "credentials breached": "Passwords that were stolen elsewhere, and may not be used here.",
     "backup": "Copies of a cell that only both recovery keys open.",
+    "standby": "A second host that can take over.",
     "contract": "What operator and partner agreed on, measured.",
     "officer": "Officers of a tenant: their keys, the roster, their orders.",
     "officer roster": "Who the officers are: signed by the tenant's roots.",
@@ -348,6 +350,7 @@ COMMANDS: tuple[Command, ...] = (
     *BACKUP_COMMANDS,
     *OFFICER_COMMANDS,
     *RESTORE_COMMANDS,
+    *STANDBY_COMMANDS,
     *_MAIL,
     *LEDGER_COMMANDS,
     *EXPORT_COMMANDS,

@@ -18,7 +18,8 @@ from typing import Any
 
 from bulkhead.cli.backup_store import Shelf
 from bulkhead.cli.output import say
-from bulkhead.cli.restore import Report, Restoring
+from bulkhead.cli.restore import Restoring
+from bulkhead.cli.restore_acts import Report
 from bulkhead.cli.restore_files import Source
 from bulkhead.cli.restore_log import walk_log
 from bulkhead.cli.restore_proof import Anchor, digest_of, settings_of

@@ -13,12 +13,12 @@ from bulkhead.directory.handle import HANDLERS, Directory, check_order, is_first
 from bulkhead.directory.reach import Reach
 from bulkhead.directory.schema import DATABASE, MIGRATIONS
 from bulkhead.errors import ConfigError, PeerError
-from bulkhead.holder.backup import of_database
 from bulkhead.holder.database import Database
 from bulkhead.holder.keys import open_key_file
 from bulkhead.holder.orders import Orders
 from bulkhead.holder.outbox import Outbox
 from bulkhead.holder.roster import Pinned
+from bulkhead.holder.standby import of_database
 from bulkhead.identifiers import parse_address
 
 

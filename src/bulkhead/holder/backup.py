@@ -12,6 +12,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mappin
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from functools import partial
+from pathlib import Path
 from typing import Any, Protocol
 
 import msgspec
@@ -34,7 +35,7 @@ from bulkhead.errors import Error, IntegrityError, Refused, TemporaryFailure
 from bulkhead.holder.blocks import Changed, compare, keep_list, read_list, remove_torn
 from bulkhead.holder.database import Database
 from bulkhead.holder.keys import KeyFile
-from bulkhead.holder.snapshot import Snapshot, remove_copy
+from bulkhead.holder.snapshot import COPY, Snapshot, remove_copy
 from bulkhead.records.backup import KEYS, STREAM, Head, Recipients, StreamSealer
 from bulkhead.records.blocks import SUFFIX
 from bulkhead.records.hpke import load_public_key
@@ -83,14 +84,21 @@ class Source(Protocol):
         """Let go of everything."""
 
 
+class Shipper(Protocol):
+    """What ships a compartment's changes beside its backups (holder/standby.py)."""
+
+    async def stop(self) -> None:
+        """Ship no more."""
+
+
 class DatabaseSource:
     """A database, whole or its changed blocks, and files that never change beside it."""
 
     notes: Mapping[str, int]
 
-    def __init__(self, database: Database, request: BeginBackupBase) -> None:
+    def __init__(self, database: Database, request: BeginBackupBase, copy: Path = COPY) -> None:
         self.notes = {}
-        self.snapshot = Snapshot(database)
+        self.snapshot = Snapshot(database, copy)
         self._name, self._request = database.path.name, request
         self._changed: Changed | None = None
         self.begun = BackupBegun(self.snapshot.octets)
@@ -145,7 +153,8 @@ def no_barrier() -> Callable[[], bool]:
     return lambda: True
 
 
-async def _none() -> Callable[[], bool]:
+async def no_wait() -> Callable[[], bool]:
+    """A barrier that nothing stands behind."""
     return no_barrier()
 
 
@@ -162,7 +171,7 @@ class Backups:
         take: Callable[[BeginBackupBase], Awaitable[Source]],
         keys: KeyFile | None = None,
         needs: Callable[[], Mapping[str, tuple[int, ...]]] = dict,
-        barrier: Callable[[], Awaitable[Callable[[], bool]]] = _none,
+        barrier: Callable[[], Awaitable[Callable[[], bool]]] = no_wait,
     ) -> None:
         self._tenant, self._compartment = host.tenant, host.channel.compartment
         self._pinned: Mapping[str, Any] = host.settings.get("pinned", {})
@@ -170,12 +179,13 @@ class Backups:
         self._worker = ThreadPoolExecutor(max_workers=1, thread_name_prefix="backup")
         self._waiting: _Waiting | None = None
         self._beginning = asyncio.Lock()
+        self.standby: Shipper | None = None
         remove_copy()
         remove_torn()
 
     async def begin(self, request: BeginBackupBase) -> BackupBegun:
         """Fix what is in it. Raises Refused (`no-recovery-key`), TemporaryFailure."""
-        self._recipients()
+        self.recipients()
         async with self._beginning:
             await self._drop()
             release = await self._barrier()
@@ -184,7 +194,7 @@ class Backups:
             except BaseException:
                 release()
                 raise
-            head = self._head(request.backup, STREAM, source.notes)
+            head = self.head(request.backup, STREAM, source.notes)
             loop = asyncio.get_running_loop()
             copying = loop.create_task(self._copy(source))
             timer = loop.call_later(WAIT_SECONDS, self._expire, request.backup)
@@ -207,10 +217,10 @@ class Backups:
             raise
         return Answer(BackupStream(), self._body(waiting))
 
-    def escrow(self, request: EscrowKeysBase) -> SealedKeys:
+    def escrow(self, name: str) -> SealedKeys:
         """The key set, for whoever has both recovery keys. Raises Refused (`no-recovery-key`)."""
         keys = KeySet() if self._keys is None else self._keys.keys
-        sealer = StreamSealer(self._head(request.name, KEYS, {}), self._recipients())
+        sealer = StreamSealer(self.head(name, KEYS, {}), self.recipients())
         octets = msgspec.msgpack.encode(keys)
         pieces = [sealer.begin(), *sealer.file("keys", len(octets)), *sealer.update(octets), *sealer.end()]
         return SealedKeys(b"".join(pieces))
@@ -218,13 +228,17 @@ class Backups:
     async def stop(self) -> None:
         """Drop what waits. A reader finds its stream cut short."""
         await self._drop()
+        if self.standby is not None:
+            await self.standby.stop()
         self._worker.shutdown(wait=False, cancel_futures=True)
 
-    def _head(self, backup: str, content: str, notes: Mapping[str, int]) -> Head:
+    def head(self, backup: str, content: str, notes: Mapping[str, int]) -> Head:
+        """What stands in clear before a stream of this compartment."""
         created = int(time.time() * 1000)
         return Head(self._tenant, self._compartment, backup, content, created, __version__, self._needs(), notes)
 
-    def _recipients(self) -> Recipients:
+    def recipients(self) -> Recipients:
+        """Both recovery keys. Raises Refused (`no-recovery-key`)."""
         found = []
         for name in ("recovery_partner", "recovery_operator"):
             text = str(self._pinned.get(name, ""))
@@ -250,7 +264,7 @@ class Backups:
 
     async def _body(self, waiting: _Waiting) -> AsyncIterator[bytes]:
         loop = asyncio.get_running_loop()
-        pieces = _sealed(waiting.head, self._recipients(), waiting.source)
+        pieces = _sealed(waiting.head, self.recipients(), waiting.source)
         try:
             while step := await loop.run_in_executor(self._worker, _some, pieces):
                 yield step
@@ -285,7 +299,7 @@ def of_database(
     database: Database,
     keys: KeyFile | None = None,
     needs: Callable[[], Mapping[str, tuple[int, ...]]] = dict,
-    barrier: Callable[[], Awaitable[Callable[[], bool]]] = _none,
+    barrier: Callable[[], Awaitable[Callable[[], bool]]] = no_wait,
 ) -> Backups:
     """The backups of a compartment that has a database and nothing beside it."""
 
@@ -337,7 +351,7 @@ def handlers(
 
     def escrow_keys(state: Any, _: Channel, request: EscrowKeysBase, __: BodyReader | None) -> SealedKeys:
         """The key set, sealed."""
-        sealed: SealedKeys = state.backups.escrow(request)
+        sealed: SealedKeys = state.backups.escrow(request.name)
         return sealed
 
     return {begin: begin_backup, read: read_backup, escrow: escrow_keys}

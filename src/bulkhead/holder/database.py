@@ -17,8 +17,9 @@ import time
 from collections.abc import Callable, Sequence
 from contextvars import ContextVar
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Protocol, TypeVar
 
 import msgspec
 
@@ -26,6 +27,7 @@ from bulkhead.boundary.faults import log_fault
 from bulkhead.boundary.messages.fields import Mutation, Reply, reply_type
 from bulkhead.boundary.terms import ASKER
 from bulkhead.errors import Error, IntegrityError, TemporaryFailure
+from bulkhead.holder.lease import Lease
 
 RECEIPT_SECONDS = 600  # how long a request id is remembered
 BATCH_MAX = 512  # mutations of one transaction
@@ -89,6 +91,27 @@ class _Job:
     after: Callable[[Any], None] | None
 
 
+class Watch(Protocol):
+    """Who sees each commit, on the writer's thread and before the next transaction."""
+
+    def committed(self) -> None:
+        """One is committed. Raises nothing."""
+
+    def failed(self) -> None:
+        """One failed in SQLite."""
+
+
+class Guard(Protocol):
+    """Whether and when a change may be answered."""
+
+    @property
+    def lease(self) -> Lease:
+        """Without it no change is begun."""
+
+    def answer(self, give: Callable[[TemporaryFailure | None], None]) -> None:
+        """Give what is committed as answer, now or later; or the failure, instead."""
+
+
 def receipt_key(request: Mutation[Any]) -> bytes:
     """Under what the answer to this request is kept: who asks, what, in which session, and the request id.
 
@@ -130,6 +153,8 @@ class Database:
         self._jobs: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
         self._pending = 0
         self._closing = self._closed = False
+        self._watch: Watch | None = None
+        self._guard: Guard | None = None
         self.transactions = 0
         self._writer = _open(path, migrations, secure_delete=secure_delete)
         self._reader = connect(path, secure_delete=False)
@@ -181,7 +206,15 @@ class Database:
     async def answered(self, request: Mutation[R]) -> R | None:
         """The reply this request got before, if it was seen in the last 10 minutes."""
         row = self.first("SELECT reply FROM receipt WHERE request_id = ?", (receipt_key(request),))
-        return None if row is None else _decode(request, row[0])  # type: ignore[return-value]  # the request's reply type
+        if row is None:
+            return None
+        if self._guard is not None and request.leased:
+            given: asyncio.Future[TemporaryFailure | None] = self._loop.create_future()
+            self._guard.answer(lambda failure: None if given.done() else given.set_result(failure))
+            failure = await given
+            if failure is not None:
+                raise failure
+        return _decode(request, row[0])  # type: ignore[return-value]  # the request's reply type
 
     async def truncate_wal(self) -> None:
         """Fold the WAL into the database and empty it, so that what was destroyed is in no file.
@@ -190,6 +223,10 @@ class Database:
         """
         await self._log_free.wait()
         await self._put(_Job(_truncate, self._loop.create_future(), None, b"", None, None))
+
+    def watch(self, watch: Watch, guard: Guard) -> None:
+        """Have each commit seen, and changes answered as a guard says. Before the first request."""
+        self._watch, self._guard = watch, guard
 
     def hold_log(self, holder: object) -> None:
         """Whoever reads what was, in a transaction of its own, keeps the WAL from being emptied."""
@@ -224,6 +261,8 @@ class Database:
     ) -> Any:
         if self._pending >= PENDING_MAX:
             raise TemporaryFailure("too much is waiting to be written", code="busy")
+        if self._guard is not None and request is not None and request.leased:
+            self._guard.lease.require()
         receipt = b"" if request is None else receipt_key(request)
         rider = RIDER.get()
         if rider is not None and not rider.ran:
@@ -279,7 +318,11 @@ class Database:
             self._writer.execute("COMMIT")
             self.transactions += 1
         except Exception as error:
+            if self._watch is not None:
+                self._watch.failed()
             return self._undo(len(batch), error)
+        if self._watch is not None:  # before `after` tells anybody, and before a checkpoint empties the log
+            self._watch.committed()
         for job, outcome in zip(batch, outcomes, strict=True):
             if job.after is not None and not isinstance(outcome, BaseException):
                 try:
@@ -348,13 +391,29 @@ class Database:
 
     def _deliver(self, batch: list[_Job], outcomes: list[Any]) -> None:
         self._pending -= len(batch)
+        guarded = []
         for job, outcome in zip(batch, outcomes, strict=True):
-            if job.future.done():
-                continue
-            if isinstance(outcome, BaseException):
-                job.future.set_exception(outcome)
+            leased = self._guard is not None and job.request is not None and job.request.leased
+            if leased and not isinstance(outcome, BaseException):
+                guarded.append((job, outcome))
             else:
-                job.future.set_result(outcome)
+                _settle(job, outcome)
+        if guarded and self._guard is not None:
+            self._guard.answer(partial(_answer, guarded))
+
+
+def _answer(guarded: list[tuple[_Job, Any]], failure: TemporaryFailure | None) -> None:
+    for job, outcome in guarded:
+        _settle(job, failure or outcome)
+
+
+def _settle(job: _Job, outcome: Any) -> None:
+    if job.future.done():
+        return
+    if isinstance(outcome, BaseException):
+        job.future.set_exception(outcome)
+    else:
+        job.future.set_result(outcome)
 
 
 def _both(first: Callable[[Any], None], second: Callable[[Any], None] | None) -> Callable[[Any], None]:

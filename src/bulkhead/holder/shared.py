@@ -1,16 +1,20 @@
-"""The requests that holders answer alike: backup, orders of the officers, and rotation where there is a version key."""
+"""The requests that holders answer alike: backup, standby, orders, and rotation where there is a version key."""
 
 from collections.abc import Mapping
 from typing import Any
 
 from bulkhead.boundary.exchange import Handler
 from bulkhead.boundary.messages.fields import Request
-from bulkhead.holder import backup, orders, rotation
+from bulkhead.holder import backup, orders, rotation, standby
 
 
 def shared(module: Any) -> Mapping[type[Request[Any]], Handler]:
     """Handlers of a state that has `backups` and `orders`, and `rotation` where `module`, its `to_<name>`, asks."""
-    found = {**backup.handlers(module.BeginBackup, module.ReadBackup, module.EscrowKeys), **orders.handlers(module)}
+    found = {
+        **backup.handlers(module.BeginBackup, module.ReadBackup, module.EscrowKeys),
+        **standby.handlers(module.BeginStandby, module.ReadStandby, module.RenewLease),
+        **orders.handlers(module),
+    }
     if hasattr(module, "RotateKey"):
         found |= rotation.handlers(module.RotateKey, module.ReadRotation, module.DestroyKey)
     return found

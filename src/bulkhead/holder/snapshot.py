@@ -25,8 +25,8 @@ PIECE = 1 << 18
 class Snapshot:
     """What a database holds at this moment. `copy` in a thread, then `pieces`; `close` in any case."""
 
-    def __init__(self, database: Database) -> None:
-        self._database = database
+    def __init__(self, database: Database, path: Path = COPY) -> None:
+        self._database, self._path = database, path
         self._reader: sqlite3.Connection | None = connect(database.path, secure_delete=False)
         self._reader.execute("PRAGMA query_only=ON")
         self._reader.execute("BEGIN")
@@ -47,16 +47,16 @@ class Snapshot:
         """Make the copy. Blocks; raises sqlite3.Error and OSError."""
         if self._reader is None:
             raise ValueError("the snapshot is copied")
-        remove_copy()
-        os.close(os.open(COPY, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
-        target = sqlite3.connect(COPY, isolation_level=None)
+        remove_copy(self._path)
+        os.close(os.open(self._path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
+        target = sqlite3.connect(self._path, isolation_level=None)
         try:
             target.execute("PRAGMA journal_mode=OFF")
             target.execute("PRAGMA synchronous=OFF")
             self._reader.backup(target, pages=STEP_PAGES, progress=lambda *_: time.sleep(STEP_PAUSE))
         finally:
             target.close()
-        self._file = os.open(COPY, os.O_RDWR | os.O_CLOEXEC)
+        self._file = os.open(self._path, os.O_RDWR | os.O_CLOEXEC)
         self.octets = os.fstat(self._file).st_size
 
     def release(self) -> None:
@@ -84,17 +84,17 @@ class Snapshot:
         if self._file is not None:
             os.close(self._file)
             self._file = None
-        remove_copy()
+        remove_copy(self._path)
 
 
-def remove_copy() -> None:
+def remove_copy(path: Path = COPY) -> None:
     """Overwrite and unlink what a copy left, also one of a process that was killed."""
     with suppress(FileNotFoundError):
-        descriptor = os.open(COPY, os.O_WRONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+        descriptor = os.open(path, os.O_WRONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
         try:
             for offset in range(0, os.fstat(descriptor).st_size, PIECE):
                 os.pwrite(descriptor, bytes(PIECE), offset)
             os.fdatasync(descriptor)
         finally:
             os.close(descriptor)
-        COPY.unlink()
+        path.unlink()

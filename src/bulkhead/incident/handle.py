@@ -11,7 +11,7 @@ from bulkhead.boundary.messages import to_incident as m
 from bulkhead.boundary.messages.facts import LoginsRefused
 from bulkhead.boundary.messages.fields import Done, Fact, Request
 from bulkhead.errors import BoundaryViolation
-from bulkhead.holder import backup
+from bulkhead.holder import backup, standby
 from bulkhead.holder.backup import Backups
 from bulkhead.incident.contract import Contract
 from bulkhead.incident.seeds import Seeds
@@ -101,5 +101,6 @@ HANDLERS: Mapping[type[Request[Any]], Handler] = {
     m.RecordMeasures: record_measures,
     m.GiveNotice: give_notice,
     **backup.handlers(m.BeginBackup, m.ReadBackup, m.EscrowKeys),
+    **standby.handlers(m.BeginStandby, m.ReadStandby, m.RenewLease),
 }
 LEARNERS: Mapping[type[Fact], Learner] = {LoginsRefused: logins_refused}

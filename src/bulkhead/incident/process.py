@@ -5,10 +5,10 @@ from pathlib import Path
 from typing import Any
 
 from bulkhead.boundary.host import Host, Service
-from bulkhead.holder.backup import of_database
 from bulkhead.holder.database import Database
 from bulkhead.holder.keys import open_key_file
 from bulkhead.holder.outbox import Outbox
+from bulkhead.holder.standby import of_database
 from bulkhead.incident.contract import Contract
 from bulkhead.incident.create import SEED
 from bulkhead.incident.handle import HANDLERS, LEARNERS, Incident

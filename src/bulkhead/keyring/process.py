@@ -9,12 +9,12 @@ from typing import Any
 
 from bulkhead.boundary.host import Host, Service
 from bulkhead.errors import Error
-from bulkhead.holder.backup import of_database
 from bulkhead.holder.database import Database
 from bulkhead.holder.keys import open_key_file
 from bulkhead.holder.orders import Orders
 from bulkhead.holder.outbox import note
 from bulkhead.holder.roster import Pinned
+from bulkhead.holder.standby import of_database
 from bulkhead.keyring.cache import LoginCache
 from bulkhead.keyring.handle import HANDLERS, Keyring
 from bulkhead.keyring.keys import Keys

@@ -18,10 +18,12 @@ from bulkhead.ledger.tiles import BUNDLE_MAX, TILE_WIDTH, tiles_of
 
 
 class LedgerSource:
-    """The log. size: its entries when the backup began."""
+    """The log. size: its entries when the backup began. newest: journal and checkpoint, where they were read then."""
 
-    def __init__(self, files: Files, worker: ThreadPoolExecutor, size: int) -> None:
-        self._files, self._worker = files, worker
+    def __init__(
+        self, files: Files, worker: ThreadPoolExecutor, size: int, newest: dict[str, bytes] | None = None
+    ) -> None:
+        self._files, self._worker, self._newest = files, worker, newest
         self.notes = {"entries": size}
         self.begun = BackupBegun(0)
 
@@ -37,7 +39,7 @@ class LedgerSource:
 
     def parts(self) -> Iterator[Part]:
         """Source.parts."""
-        newest = self._worker.submit(self._read_newest).result()
+        newest = self._newest or self._worker.submit(newest_of, self._files).result()
         base = parse_journal(newest[JOURNAL]).edge.base
         for tile in tiles_of(base):
             if tile.width == TILE_WIDTH:
@@ -45,12 +47,14 @@ class LedgerSource:
         for name, content in newest.items():
             yield _part(name, content)
 
-    def _read_newest(self) -> dict[str, bytes]:
-        limits = {JOURNAL: JOURNAL_BYTES_MAX, CHECKPOINT: NOTE_MAX}
-        return {name: self._files.read(name, limit=limit) for name, limit in limits.items()}
-
     def close(self) -> None:
         """Source.close."""
+
+
+def newest_of(files: Files) -> dict[str, bytes]:
+    """Journal and checkpoint. On the log's thread."""
+    limits = {JOURNAL: JOURNAL_BYTES_MAX, CHECKPOINT: NOTE_MAX}
+    return {name: files.read(name, limit=limit) for name, limit in limits.items()}
 
 
 def _part(name: str, content: bytes) -> Part:

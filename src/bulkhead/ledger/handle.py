@@ -25,6 +25,7 @@ from bulkhead.boundary.messages.to_ledger import (
     Appended,
     AppendEvents,
     BeginBackup,
+    BeginStandby,
     CheckLedger,
     CheckpointText,
     Cosigned,
@@ -37,6 +38,7 @@ from bulkhead.boundary.messages.to_ledger import (
     ReadBackup,
     ReadCheckpoint,
     ReadEntries,
+    ReadStandby,
     RecordBackup,
     RecordCensus,
     RecordDrill,
@@ -45,10 +47,12 @@ from bulkhead.boundary.messages.to_ledger import (
     RecordImport,
     RecordOblivion,
     RecordRestore,
+    RecordStandby,
     RecordUndelete,
+    RenewLease,
 )
 from bulkhead.errors import IntegrityError, Refused, TemporaryFailure
-from bulkhead.holder import backup
+from bulkhead.holder import backup, standby
 from bulkhead.identifiers import ID_BYTES, AccountId
 from bulkhead.ledger.cosigned import Cosignatures
 from bulkhead.ledger.event import EVENTS, Event, encode_event, parse_event, subject_id
@@ -312,6 +316,15 @@ async def record_escrow(ledger: Ledger, peer: Channel, request: RecordEscrow, _:
     return Appended(await ledger.append(peer, AppendEvents(request.stamp, (event,))))
 
 
+async def record_standby(ledger: Ledger, peer: Channel, request: RecordStandby, _: BodyReader | None) -> Appended:
+    """Append the event, then answer."""
+    details: dict[str, str | int | bool | None] = {
+        "of": request.compartment, "stream": request.stream, "sha256": request.digest.hex(),
+    }  # fmt: skip
+    event = to_ledger.Event("StandbyBegun", int(time.time() * 1000), request.stamp.actor, b"", details)
+    return Appended(await ledger.append(peer, AppendEvents(request.stamp, (event,))))
+
+
 async def read_checkpoint(ledger: Ledger, _: Channel, __: ReadCheckpoint, ___: BodyReader | None) -> CheckpointText:
     """The newest signed checkpoint."""
     note: str = await ledger.run(lambda: ledger.log.note.encode().decode())
@@ -406,5 +419,7 @@ HANDLERS: Mapping[type[Request[Any]], Handler] = {
     RecordRestore: record_restore,
     RecordBackup: record_backup,
     RecordEscrow: record_escrow,
+    RecordStandby: record_standby,
     **backup.handlers(BeginBackup, ReadBackup, EscrowKeys),
+    **standby.handlers(BeginStandby, ReadStandby, RenewLease),
 }

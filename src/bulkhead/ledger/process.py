@@ -16,12 +16,15 @@ from bulkhead.boundary.messages.to_ledger import AppendEvents, Event
 from bulkhead.errors import Error, IntegrityError
 from bulkhead.holder.backup import Backups
 from bulkhead.holder.keys import open_key_file
+from bulkhead.holder.shipping import Shipping
+from bulkhead.holder.standby import is_wanted
 from bulkhead.ledger.backup import LedgerSource
 from bulkhead.ledger.cosigned import Cosignatures
 from bulkhead.ledger.create import LOG, SUBJECT, origin_of, signer_of
 from bulkhead.ledger.files import DirectoryFiles
 from bulkhead.ledger.handle import HANDLERS, Ledger
 from bulkhead.ledger.log import open_log
+from bulkhead.ledger.standby import ShippedFiles, ship
 
 DRAIN_SECONDS = 2.0
 TICK_SECONDS = 5.0
@@ -73,7 +76,7 @@ async def start(host: Host) -> Service:
     origin = origin_of(host.tenant, host.settings["ledger"]["origin"])
     signer = signer_of(keys.keys, origin)
     try:
-        files = DirectoryFiles(str(LOG))
+        files = ShippedFiles(str(LOG), Shipping(None)) if is_wanted(host) else DirectoryFiles(str(LOG))
     except FileNotFoundError:
         raise IntegrityError(f"{LOG}/ is missing; restore the ledger from its backup") from None
     worker = ThreadPoolExecutor(max_workers=1, thread_name_prefix="log")
@@ -87,5 +90,7 @@ async def start(host: Host) -> Service:
         return LedgerSource(files, worker, ledger.log.size)
 
     ledger.backups = Backups(host, take, keys)
+    if isinstance(files, ShippedFiles):
+        ship(host, ledger, ledger.backups, keys, files, worker)
     host.exchange.serve(ledger, HANDLERS)
     return LedgerService(ledger, worker, host.settings)

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from bulkhead.boundary.messages.backup import BeginBackupBase
 from bulkhead.holder.backup import DatabaseSource, Part
+from bulkhead.holder.snapshot import COPY
 from bulkhead.queue.files import DIRECTORY
 from bulkhead.queue.state import Queue
 
@@ -20,8 +21,8 @@ PIECE = 1 << 18
 class QueueSource(DatabaseSource):
     """The snapshot, and the names of its messages."""
 
-    def __init__(self, queue: Queue, request: BeginBackupBase) -> None:
-        super().__init__(queue.database, request)
+    def __init__(self, queue: Queue, request: BeginBackupBase, copy: Path = COPY) -> None:
+        super().__init__(queue.database, request, copy)
         self._names: list[str] = []
 
     def prepare(self) -> None:

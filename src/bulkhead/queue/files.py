@@ -9,6 +9,10 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO
 
+from bulkhead.boundary.messages.to_queue import Enqueue
+from bulkhead.holder.shipping import Shipping
+from bulkhead.records.standby import Remove
+
 DIRECTORY = "messages"
 PIECE = 64 * 1024
 
@@ -19,6 +23,7 @@ class MessageFiles:
     def __init__(self, root: Path) -> None:
         self._root = root
         self._directory = root / DIRECTORY
+        self.shipping: Shipping | None = None
 
     def prepare(self) -> None:
         """Make the directories, durable before any message lies in them."""
@@ -42,6 +47,11 @@ class MessageFiles:
         os.fdatasync(file.fileno())
         _sync_directory(self._path(queue_id).parent)
 
+    def ship(self, request: Enqueue) -> None:
+        """Ship the file, which is whole; ahead of the commit that names it."""
+        if self.shipping is not None:
+            self.shipping.wrote(self._name(request.queue_id), 0, request.header_size + request.body_size)
+
     def read(self, queue_id: bytes) -> Iterator[bytes]:
         """The sealed text in pieces of at most 64 KiB. Raises OSError."""
         with self._path(queue_id).open("rb", buffering=0) as file:
@@ -58,6 +68,8 @@ class MessageFiles:
     def remove(self, queue_id: bytes) -> None:
         """Unlink the file, if it is there. Not synced: a name that comes back after a crash is swept."""
         self._path(queue_id).unlink(missing_ok=True)
+        if self.shipping is not None:
+            self.shipping.change(Remove(self._name(queue_id)))
 
     def names(self) -> Iterator[tuple[bytes | None, Path]]:
         """Every file with its queue id; None where the name is none of ours."""
@@ -66,8 +78,12 @@ class MessageFiles:
                 yield _queue_id(path.name, number), path
 
     def _path(self, queue_id: bytes) -> Path:
+        return self._root / self._name(queue_id)
+
+    @staticmethod
+    def _name(queue_id: bytes) -> str:
         name = queue_id.hex()
-        return self._directory / name[:2] / name
+        return f"{DIRECTORY}/{name[:2]}/{name}"
 
 
 def _queue_id(name: str, number: int) -> bytes | None:

@@ -127,13 +127,15 @@ async def _write_rows(queue: Queue, request: Enqueue) -> None:
         inserted = True
         return Done()
 
-    await queue.database.mutate(request, work)
+    await queue.database.mutate(request, work, before=partial(queue.files.ship, request))
     queue.messages += inserted
 
 
 async def take_work(queue: Queue, channel: Channel, request: TakeWork, _: BodyReader | None) -> WorkList:
     """Lease what is due. Who has it is durable before it is lent, so that an attempt that is lost is counted."""
     now, limit = queue.now(), 0 if queue.stop.stopped else min(request.limit, ITEMS_MAX)
+    if queue.lease is not None and queue.lease.failure() is not None:
+        limit = 0  # the standby may be sending it
     works = rows.due(queue.database, now, limit, set(queue.leases)) if limit else []
     for work in works:
         queue.leases[work.queue_id] = channel

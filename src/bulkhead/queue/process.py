@@ -19,6 +19,7 @@ from bulkhead.queue.handle import HANDLERS
 from bulkhead.queue.rows import DATABASE, MIGRATIONS
 from bulkhead.queue.schedule import Schedule
 from bulkhead.queue.spending import Allowance
+from bulkhead.queue.standby import ship
 from bulkhead.queue.state import Queue, clock
 
 
@@ -44,6 +45,7 @@ async def start(host: Host) -> Service:
     pinned = Pinned.of(host.tenant, host.settings)
     service = open_queue(host.exchange, host.settings["queue"], Path(), pinned=pinned)
     service.queue.backups = Backups(host, partial(take, service.queue))
+    ship(host, service.queue)
     return service
 
 

@@ -12,6 +12,7 @@ from bulkhead.boundary.exchange import Exchange
 from bulkhead.boundary.messages.facts import WorkDue
 from bulkhead.holder.backup import Backups
 from bulkhead.holder.database import Database
+from bulkhead.holder.lease import Lease
 from bulkhead.holder.orders import Orders
 from bulkhead.holder.outbox import Outbox
 from bulkhead.holder.roster import Pinned
@@ -59,6 +60,7 @@ class Queue:
         self.backups: Backups | None = None
         self.outbox, self.stop = Outbox(database, exchange), TenantStop(database, exchange)
         self.orders = Orders(pinned, database, self.outbox, exchange)
+        self.lease: Lease | None = None  # without one in force nothing is lent, where the tenant has a standby
         self.syncing = ThreadPoolExecutor(max_workers=SYNC_THREADS, thread_name_prefix="sync")
         self.leases: dict[bytes, Channel] = {}
         self.receiving: dict[bytes, asyncio.Future[None]] = {}

@@ -67,6 +67,9 @@ class Kind(IntEnum):
     KEY_SET = 48
     BACKUP_SHARE = 64
     BACKUP_STREAM = 65
+    STANDBY_SHARE = 72
+    STANDBY_KEY = 73
+    STANDBY_PIECE = 74
 
 
 # The suites a kind may carry in version 1; the first is written.
@@ -96,6 +99,9 @@ SUITES: dict[Kind, tuple[Suite, ...]] = {
     Kind.KEY_SET: (Suite.AES_256_GCM_SIV,),
     Kind.BACKUP_SHARE: (Suite.HPKE_X25519,),
     Kind.BACKUP_STREAM: (Suite.AES_256_GCM_CHUNKS,),
+    Kind.STANDBY_SHARE: (Suite.HPKE_X25519,),
+    Kind.STANDBY_KEY: (Suite.HPKE_X25519,),
+    Kind.STANDBY_PIECE: (Suite.AES_256_GCM,),
 }
 
 _CIPHERS: dict[Suite, type[AESGCM] | type[AESGCMSIV]] = {

@@ -15,6 +15,7 @@ from bulkhead.boundary.messages.backup import SEGMENTS_MAX, BackupBegun, BeginBa
 from bulkhead.errors import TemporaryFailure
 from bulkhead.holder.backup import DatabaseSource, Part
 from bulkhead.holder.blocks import made_here
+from bulkhead.holder.snapshot import COPY
 from bulkhead.store.segment import HEADER_BYTES, Hold, path_of
 from bulkhead.store.state import State
 
@@ -26,10 +27,12 @@ _ENDS = (
 
 
 class StoreSource(DatabaseSource):
-    """The snapshot with its segments, held until `close`."""
+    """The snapshot with its segments, held until `close`. copy: where the database's lies meanwhile."""
+
+    copy = COPY
 
     def __init__(self, state: State, final: set[int], request: BeginBackupBase) -> None:
-        super().__init__(state.database, request)
+        super().__init__(state.database, request, self.copy)
         self._hold: Hold | None = None
         self._disk, self._final = state.disk, final
         self._sizes: dict[int, int] = {}
@@ -37,7 +40,7 @@ class StoreSource(DatabaseSource):
             named = [number for (number,) in self.snapshot.rows("SELECT number FROM segment WHERE live > 0")]
             if len(named) > SEGMENTS_MAX:
                 raise TemporaryFailure(f"a backup takes {SEGMENTS_MAX} segments at most", code="too-many-segments")
-            have = set(request.have) if made_here(request.parent) else set()
+            have = self._have(request)
             self._carried = [number for number in named if number not in have or number not in final]
             ((octets,),) = self.snapshot.rows("SELECT coalesce(sum(bytes), 0) FROM segment")
         except BaseException:
@@ -47,6 +50,10 @@ class StoreSource(DatabaseSource):
         self.notes = {"segments": len(named)}
         lasting = tuple(number for number in named if number in final)
         self.begun = BackupBegun(self.snapshot.octets + octets, tuple(named), tuple(self._carried), lasting)
+
+    def _have(self, request: BeginBackupBase) -> set[int]:
+        """Segments to leave out."""
+        return set(request.have) if made_here(request.parent) else set()
 
     def prepare(self) -> None:
         """Source.prepare."""
@@ -83,11 +90,15 @@ async def take(state: State, request: BeginBackupBase) -> StoreSource:
     """The snapshot of this moment."""
     state.checking += 1  # no file goes before it is held
     try:
-        numbers = [number for (number,) in state.database.read("SELECT number FROM segment")]
-        final = await state.database.write(
-            lambda _: {number for number in numbers if state.segments.retire(number)}, before=state.segments.sync
-        )
-        return StoreSource(state, final, request)
+        return StoreSource(state, await closed_segments(state), request)
     finally:
         state.checking -= 1
         state.reap()
+
+
+async def closed_segments(state: State) -> set[int]:
+    """Close the segments that nobody streams into; those that never change from here on."""
+    numbers = [number for (number,) in state.database.read("SELECT number FROM segment")]
+    return await state.database.write(
+        lambda _: {number for number in numbers if state.segments.retire(number)}, before=state.segments.sync
+    )

@@ -12,6 +12,8 @@ from bulkhead.errors import IntegrityError
 from bulkhead.holder.backup import Backups
 from bulkhead.holder.database import Database
 from bulkhead.holder.roster import NOBODY, Pinned
+from bulkhead.holder.shipping import Shipping
+from bulkhead.holder.standby import is_wanted
 from bulkhead.store.backup import take
 from bulkhead.store.compaction import Policy
 from bulkhead.store.disk import Disk
@@ -21,6 +23,7 @@ from bulkhead.store.retention import Retention
 from bulkhead.store.rows import MESSAGES_MAX
 from bulkhead.store.schema import DATABASE, MIGRATIONS
 from bulkhead.store.segment import DIRECTORY, Segments, numbers_in, path_of
+from bulkhead.store.standby import ShippedDisk, ship
 from bulkhead.store.state import State
 
 # How long a transaction waits for more, once the one before was shared. A commit writes the pages it changed and is
@@ -51,9 +54,10 @@ class Store:
 async def start(host: Host) -> Service:
     """Open and serve. Raises IntegrityError where the data directory has lost something."""
     settings = host.settings["store"]
+    shipping = Shipping(Path(DATABASE)) if is_wanted(host) else None
     store = await open_store(
         host.exchange,
-        Disk(),
+        Disk() if shipping is None else ShippedDisk(shipping),
         int(settings["segment_bytes"]),
         _policy(settings),
         int(settings.get("messages_max", MESSAGES_MAX)),
@@ -61,6 +65,8 @@ async def start(host: Host) -> Service:
         Pinned.of(host.tenant, host.settings),
     )
     store.state.backups = Backups(host, partial(take, store.state))
+    if shipping is not None:
+        ship(host, store.state, store.state.backups, shipping)
     return store
 
 

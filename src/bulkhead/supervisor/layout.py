@@ -97,6 +97,16 @@ class Layout:
         return self.cell / "restoring"
 
     @property
+    def standby(self) -> Path:
+        """There while this is a standby that follows another host's cell: it does not start."""
+        return self.cell / "standby"
+
+    @property
+    def superseded(self) -> Path:
+        """There once this cell's standby took over: it does not start again."""
+        return self.cell / "superseded"
+
+    @property
     def lock(self) -> Path:
         """Locked while the cell runs or a command works on it offline."""
         return self.directory / "run" / f"{self.tenant}.lock"

@@ -150,6 +150,10 @@ def run_cell(directory: Path, tenant: str, levels: dict[str, object], announce: 
     with contextlib.closing(held):
         if layout.restoring.exists():
             raise ConfigError(f"{tenant}: its restore was cut short: give the same bulkhead restore command again")
+        if layout.standby.exists():
+            raise ConfigError(f"{tenant}: this is the standby of another cell: see `bulkhead standby promote`")
+        if layout.superseded.exists():
+            raise ConfigError(f"{tenant}: its standby took over: this cell must not answer any more (docs/standby.md)")
         close_to_own_user()
         return asyncio.run(_run(directory, tenant, levels, announce))
 

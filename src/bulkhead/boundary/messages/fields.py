@@ -78,8 +78,12 @@ class Stamp(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=
 
 
 class Mutation(Request[R_co], Generic[R_co], frozen=True):
-    """A request that changes what its receiver holds; the receiver keeps the id 10 minutes with the change."""
+    """A request that changes what its receiver holds; the receiver keeps the id 10 minutes with the change.
 
+    leased: where the tenant has a standby, it is answered only under a lease; an act that narrows reach needs none.
+    """
+
+    leased: ClassVar[bool] = True
     stamp: Stamp
 
 

@@ -56,6 +56,7 @@ class DestroyKeyBase(Mutation[Done], frozen=True):
     custody: how the root key is kept, for the ledger. Refused: `not-retired`, `not-due`, `unreadable`, `busy`.
     """
 
+    leased: ClassVar[bool] = False
     secrets: ClassVar[tuple[str, ...]] = ("root",)
     version: U32
     root: Key32

@@ -24,6 +24,7 @@ from bulkhead.boundary.messages.fields import (
 )  # fmt: skip
 from bulkhead.boundary.messages.orders import InstallRosterBase, ListOrdersBase, SubmitOrderBase
 from bulkhead.boundary.messages.rotation import DestroyKeyBase, ReadRotationBase, RotateKeyBase
+from bulkhead.boundary.messages.standby import BeginStandbyBase, ReadStandbyBase, RenewLeaseBase
 
 
 class Scope:
@@ -78,6 +79,7 @@ class SetPassword(Mutation[Done], frozen=True, tag=10):
 class StopTenantLogins(Mutation[Done], frozen=True, tag=11):
     """Refuse every login of the tenant from now on; `epoch` only goes up. Durable, before the answer."""
 
+    leased: ClassVar[bool] = False
     epoch: U63
     reason: Text
 
@@ -92,6 +94,7 @@ class LiftTenantStop(Mutation[Done], frozen=True, tag=12):
 class SetLoginState(Mutation[Done], frozen=True, tag=13):
     """Open (1), suspend (2) or destroy (3) this half of an account's credentials."""
 
+    leased: ClassVar[bool] = False
     account: AccountId
     state: U8
 
@@ -170,6 +173,7 @@ class AppPasswordsRevoked(Reply, frozen=True):
 class RevokeAppPasswords(Mutation[AppPasswordsRevoked], frozen=True, tag=19):
     """Revoke one, or every one (0): logins at once, then its sessions. Refused (`no-such-password`)."""
 
+    leased: ClassVar[bool] = False
     account: AccountId
     cred: U32
 
@@ -180,6 +184,7 @@ class RevokeCredentials(Mutation[Done], frozen=True, tag=20):
     which: RevokedKind. The answer comes when it holds. Refused: `bad-epoch`, `bad-kind`.
     """
 
+    leased: ClassVar[bool] = False
     epoch: U63
     which: U8
     reason: Text
@@ -270,3 +275,15 @@ class InstallRoster(InstallRosterBase, frozen=True, tag=41):
 
 class ListOrders(ListOrdersBase, frozen=True, tag=42):
     """The roster in force at `auth`, and what became of orders there."""
+
+
+class BeginStandby(BeginStandbyBase, frozen=True, tag=44):
+    """Begin to ship what `auth` changes to a standby, with a new base."""
+
+
+class ReadStandby(ReadStandbyBase, frozen=True, tag=45):
+    """The next piece of that, sealed."""
+
+
+class RenewLease(RenewLeaseBase, frozen=True, tag=46):
+    """The standby's lease for `auth`."""

@@ -1,6 +1,6 @@
 """Messages to `directory`: addresses in, account ids and signed bindings out. Tag numbers are never reused."""
 
-from typing import Annotated
+from typing import Annotated, ClassVar
 
 from msgspec import Meta
 
@@ -20,6 +20,7 @@ from bulkhead.boundary.messages.fields import (
     Text,
 )  # fmt: skip
 from bulkhead.boundary.messages.orders import InstallRosterBase, ListOrdersBase, SubmitOrderBase
+from bulkhead.boundary.messages.standby import BeginStandbyBase, ReadStandbyBase, RenewLeaseBase
 
 BindingRecord = Annotated[bytes, Meta(min_length=1, max_length=512)]
 PAGE_MAX = 1000  # rows of one listing
@@ -191,6 +192,7 @@ class ShowAccount(Request[AccountRow], frozen=True, tag=14):
 class SetAccountStatus(Mutation[AccountRow], frozen=True, tag=15):
     """Move an account along its transition table. Refused: `no-such-address`, `no-such-transition`."""
 
+    leased: ClassVar[bool] = False
     address: AddressText
     status: U8
     reason: Text
@@ -420,3 +422,15 @@ class InstallRoster(InstallRosterBase, frozen=True, tag=61):
 
 class ListOrders(ListOrdersBase, frozen=True, tag=62):
     """The roster in force at `directory`, and what became of orders there."""
+
+
+class BeginStandby(BeginStandbyBase, frozen=True, tag=70):
+    """Begin to ship what `directory` changes to a standby, with a new base."""
+
+
+class ReadStandby(ReadStandbyBase, frozen=True, tag=71):
+    """The next piece of that, sealed."""
+
+
+class RenewLease(RenewLeaseBase, frozen=True, tag=72):
+    """The standby's lease for `directory`."""

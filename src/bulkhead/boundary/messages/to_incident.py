@@ -17,6 +17,7 @@ from bulkhead.boundary.messages.fields import (
     Request,
     Text,
 )
+from bulkhead.boundary.messages.standby import BeginStandbyBase, ReadStandbyBase, RenewLeaseBase
 
 CANARIES_MAX = 500  # of one request
 COPIES_MAX = 400
@@ -163,3 +164,15 @@ class GiveNotice(Mutation[Done], frozen=True, tag=23):
 
     entry: U63
     text: Text
+
+
+class BeginStandby(BeginStandbyBase, frozen=True, tag=24):
+    """Begin to ship what `incident` changes to a standby, with a new base."""
+
+
+class ReadStandby(ReadStandbyBase, frozen=True, tag=25):
+    """The next piece of that, sealed."""
+
+
+class RenewLease(RenewLeaseBase, frozen=True, tag=26):
+    """The standby's lease for `incident`."""

@@ -28,6 +28,7 @@ from bulkhead.boundary.messages.fields import (
 )  # fmt: skip
 from bulkhead.boundary.messages.orders import InstallRosterBase, ListOrdersBase, SubmitOrderBase
 from bulkhead.boundary.messages.rotation import DestroyKeyBase, ReadRotationBase, RotateKeyBase
+from bulkhead.boundary.messages.standby import BeginStandbyBase, ReadStandbyBase, RenewLeaseBase
 from bulkhead.boundary.messages.to_directory import BindingRow
 
 BATCH_MAX = 256  # messages of one opening
@@ -104,6 +105,7 @@ class DropHalves(Mutation[Done], frozen=True, tag=3):
     same_password: what is kept was made of the same password, so that its sessions go on.
     """
 
+    leased: ClassVar[bool] = False
     account: AccountId
     cred: U32
     keep_g: U32
@@ -332,6 +334,7 @@ class SessionsEnded(Reply, frozen=True):
 class StopTenantSessions(Mutation[SessionsEnded], frozen=True, tag=33):
     """Raise the epoch: end live sessions where `end_sessions`, admit no login until lifted where `stop_logins`."""
 
+    leased: ClassVar[bool] = False
     epoch: U63
     end_sessions: bool
     stop_logins: bool
@@ -351,6 +354,7 @@ class SetHalfState(Mutation[SessionsEnded], frozen=True, tag=35):
     Destroying removes verifier and mailbox key and leaves a tombstone.
     """
 
+    leased: ClassVar[bool] = False
     account: AccountId
     state: U8
 
@@ -361,6 +365,7 @@ class RevokeCredentials(Mutation[SessionsEnded], frozen=True, tag=39):
     which: RevokedKind. What they opened ends. The answer comes when it holds. Refused: `bad-epoch`, `bad-kind`.
     """
 
+    leased: ClassVar[bool] = False
     epoch: U63
     which: U8
     reason: Text
@@ -481,3 +486,15 @@ class InstallRoster(InstallRosterBase, frozen=True, tag=81):
 
 class ListOrders(ListOrdersBase, frozen=True, tag=82):
     """The roster in force at `keyring`, and what became of orders there."""
+
+
+class BeginStandby(BeginStandbyBase, frozen=True, tag=72):
+    """Begin to ship what `keyring` changes to a standby, with a new base."""
+
+
+class ReadStandby(ReadStandbyBase, frozen=True, tag=73):
+    """The next piece of that, sealed."""
+
+
+class RenewLease(RenewLeaseBase, frozen=True, tag=74):
+    """The standby's lease for `keyring`."""

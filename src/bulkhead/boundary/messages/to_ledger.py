@@ -6,6 +6,7 @@ from msgspec import Meta
 
 from bulkhead.boundary.messages.backup import BackupName, BeginBackupBase, EscrowKeysBase, ReadBackupBase
 from bulkhead.boundary.messages.fields import U16, U32, U63, AccountId, Digest32, Mutation, Name, Reply, Request, Text
+from bulkhead.boundary.messages.standby import BeginStandbyBase, ReadStandbyBase, RenewLeaseBase
 
 EVENTS_MAX = 100
 NoteText = Annotated[str, Meta(max_length=16384)]
@@ -236,6 +237,17 @@ class RecordRestore(Mutation[Appended], frozen=True, tag=19):
     account: Annotated[bytes, Meta(max_length=16)] = b""
 
 
+class RecordStandby(Mutation[Appended], frozen=True, tag=33):
+    """Append that a stream to a standby was begun, so that no other can pass for it; durable before the answer.
+
+    digest: SHA-256 of its lead.
+    """
+
+    compartment: Name
+    stream: BackupName
+    digest: Digest32
+
+
 class CheckLedger(Request[LedgerReport], frozen=True, tag=6):
     """Rebuild the tree from the entries and compare with every checkpoint."""
 
@@ -250,3 +262,15 @@ class ReadBackup(ReadBackupBase, frozen=True, tag=11):
 
 class EscrowKeys(EscrowKeysBase, frozen=True, tag=12):
     """`ledger`'s key set, sealed to both recovery keys, for a restore elsewhere."""
+
+
+class BeginStandby(BeginStandbyBase, frozen=True, tag=30):
+    """Begin to ship what `ledger` changes to a standby, with a new base."""
+
+
+class ReadStandby(ReadStandbyBase, frozen=True, tag=31):
+    """The next piece of that, sealed."""
+
+
+class RenewLease(RenewLeaseBase, frozen=True, tag=32):
+    """The standby's lease for `ledger`."""

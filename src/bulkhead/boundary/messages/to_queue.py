@@ -22,6 +22,7 @@ from bulkhead.boundary.messages.fields import (
     Text,
 )  # fmt: skip
 from bulkhead.boundary.messages.orders import InstallRosterBase, ListOrdersBase, SubmitOrderBase
+from bulkhead.boundary.messages.standby import BeginStandbyBase, ReadStandbyBase, RenewLeaseBase
 from bulkhead.boundary.messages.to_keyring import KeyBox
 
 RECIPIENTS_MAX = 1000
@@ -124,6 +125,7 @@ class Attempted(Reply, frozen=True):
 class ReportAttempt(Mutation[Attempted], frozen=True, tag=4):
     """Record an attempt durably and end the lease. `warned`: a delay notice was delivered."""
 
+    leased: ClassVar[bool] = False
     queue_id: QueueId
     outcomes: Annotated[tuple[RecipientOutcome, ...], Meta(max_length=RECIPIENTS_MAX)]
     warned: bool
@@ -172,6 +174,7 @@ class DestroyQueued(Mutation[QueuedDestroyed], frozen=True, tag=14):
     What courier has in hand at that moment may still leave.
     """
 
+    leased: ClassVar[bool] = False
     account: AccountId
     reverse_path: AddressText
 
@@ -238,3 +241,15 @@ class LiftOutboundStop(Mutation[Done], frozen=True, tag=24):
 
     epoch: U63
     reason: Text
+
+
+class BeginStandby(BeginStandbyBase, frozen=True, tag=34):
+    """Begin to ship what `queue` changes to a standby, with a new base."""
+
+
+class ReadStandby(ReadStandbyBase, frozen=True, tag=35):
+    """The next piece of that, sealed."""
+
+
+class RenewLease(RenewLeaseBase, frozen=True, tag=36):
+    """The standby's lease for `queue`."""

@@ -1,12 +1,13 @@
 """From the command line: accounts, counts and checks."""
 
-from typing import Annotated
+from typing import Annotated, ClassVar
 
 from msgspec import Meta
 
 from bulkhead.boundary.messages.backup import BeginBackupBase, EscrowKeysBase, ReadBackupBase
 from bulkhead.boundary.messages.fields import U63, AccountId, Done, Mutation, Reply, Request, Text
 from bulkhead.boundary.messages.orders import InstallRosterBase, ListOrdersBase, SubmitOrderBase
+from bulkhead.boundary.messages.standby import BeginStandbyBase, ReadStandbyBase, RenewLeaseBase
 
 
 class OpenAccount(Mutation[Done], frozen=True, tag=50):
@@ -19,6 +20,7 @@ class OpenAccount(Mutation[Done], frozen=True, tag=50):
 class DestroyAccount(Mutation[Done], frozen=True, tag=51):
     """Remove every row, page and part of an account."""
 
+    leased: ClassVar[bool] = False
     account: AccountId
 
 
@@ -76,3 +78,15 @@ class InstallRoster(InstallRosterBase, frozen=True, tag=121):
 
 class ListOrders(ListOrdersBase, frozen=True, tag=122):
     """The roster in force at `store`, and what became of orders there."""
+
+
+class BeginStandby(BeginStandbyBase, frozen=True, tag=46):
+    """Begin to ship what `store` changes to a standby, with a new base."""
+
+
+class ReadStandby(ReadStandbyBase, frozen=True, tag=47):
+    """The next piece of that, sealed."""
+
+
+class RenewLease(RenewLeaseBase, frozen=True, tag=48):
+    """The standby's lease for `store`."""

@@ -39,6 +39,7 @@ class FileMessages(Mutation[Done], frozen=True, tag=37):
     `replaces` is the version it replaces, 0 for a new page. Refused: `page-changed`, and nothing was written.
     """
 
+    leased: ClassVar[bool] = False
     body_max: ClassVar[int] = PAGE_BYTES_MAX
     handle: Handle
     page: U32
@@ -76,6 +77,7 @@ class RewritePage(Mutation[Done], frozen=True, tag=71):
     ascending. Refused: `page-changed` (another version, or a message names an index that would be empty), `bad-page`.
     """
 
+    leased: ClassVar[bool] = False
     body_max: ClassVar[int] = PAGE_BYTES_MAX
     handle: Handle
     page: U32

@@ -1,0 +1,103 @@
+"""What the ledger says was done since is done again in directory, auth and keyring: by a restore, by a promotion."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from bulkhead.auth.restore import AuthRestore, Since, dead_of
+from bulkhead.directory.restore import DirectoryRestore
+from bulkhead.directory.transitions import Status
+from bulkhead.errors import IntegrityError
+from bulkhead.holder.keys import KeyFile
+from bulkhead.identifiers import AccountId
+from bulkhead.keyring.restore import KeyringRestore
+from bulkhead.ledger.acts import Acts, Stop
+from bulkhead.ledger.event import subject_id
+from bulkhead.supervisor.layout import Layout
+
+OPEN, SUSPENDED, DESTROYED = 1, 2, 3
+_STATES = {
+    Status.PROVISIONED: OPEN, Status.ACTIVE: OPEN, Status.SUSPENDED: SUSPENDED, Status.DORMANT: SUSPENDED,
+    Status.CANCELLED: DESTROYED, Status.PURGED: DESTROYED,
+}  # fmt: skip
+
+
+@dataclass(slots=True)
+class Report:
+    """What a restore did."""
+
+    backup: str
+    entries: int = 0  # of the ledger, replayed
+    continued: int = 0  # of them, those that a newer ledger brought
+    accounts: int = 0
+    statuses: int = 0  # of accounts, changed since
+    must_reset: int = 0  # accounts whose main password died
+    app_passwords: int = 0  # that died
+    halves_apart: int = 0  # credentials whose halves did not agree
+    lost: int = 0  # accounts added since, which are not in the backup
+    messages: int = 0
+    queued: int = 0
+    continuity: bool = False  # the mail follows
+    seconds: float = 0.0
+
+    def as_row(self) -> dict[str, Any]:
+        """For --json and the ledger."""
+        return {
+            "backup": self.backup, "entries": self.entries, "continued": self.continued, "accounts": self.accounts,
+            "statuses": self.statuses, "must_reset": self.must_reset, "app_passwords": self.app_passwords,
+            "halves_apart": self.halves_apart, "lost": self.lost, "messages": self.messages, "queued": self.queued,
+            "continuity": self.continuity,
+        }  # fmt: skip
+
+
+async def replay_acts(
+    layout: Layout, files: Mapping[str, KeyFile], acts: Acts, subject_key: bytes, report: Report, *, check: bool = True
+) -> list[AccountId]:
+    """Do again what was done since, and count it; the accounts that are destroyed. check: open every record first."""
+    directory = DirectoryRestore(layout.home("directory"), files["directory"].keys)
+    auth = AuthRestore(layout.home("auth"), files["auth"])
+    keyring = KeyringRestore(layout.home("keyring"), files["keyring"])
+    try:
+        accounts = directory.accounts()
+        subjects = {subject_id(subject_key, account): account for account in accounts}
+        report.accounts = len(accounts)
+        report.lost = sum(subject not in subjects for subject in acts.added)
+        if check:
+            await auth.check()
+            await keyring.check()
+        since = _since(acts, subjects)
+        halves = auth.halves(list(accounts))
+        dead, apart = dead_of(since, halves), keyring.lacking(halves)
+        report.halves_apart = sum(map(len, apart.values()))
+        for account, creds in apart.items():
+            dead.setdefault(account, set()).update(creds)
+        report.must_reset = sum(0 in creds for creds in dead.values())
+        report.app_passwords = sum(len(creds - {0}) for creds in dead.values())
+        held = _stop_of(acts, "keyring")
+        await keyring.replay(since.states, since.epochs, held, acts.renewal)
+        await keyring.forget(dead)
+        await auth.replay(since)
+        await auth.forget(dead)
+        statuses = {subjects[subject]: status for subject, status in acts.status.items() if subject in subjects}
+        report.statuses = await directory.replay(statuses)
+    finally:
+        await keyring.close()
+        await auth.close()
+        await directory.close()
+    return [account for account, state in since.states.items() if state == DESTROYED]
+
+
+def _since(acts: Acts, subjects: Mapping[Any, AccountId]) -> Since:
+    """The acts by account, as auth takes them."""
+    try:
+        states = {subjects[s]: _STATES[Status[name.upper()]] for s, name in acts.status.items() if s in subjects}
+    except KeyError as error:
+        raise IntegrityError(f"the ledger names a status {error} that this version does not know") from None
+    changed = {subjects[subject]: creds for subject, creds in acts.changed.items() if subject in subjects}
+    revoked = {subjects[subject]: creds for subject, creds in acts.revoked.items() if subject in subjects}
+    return Since(states, changed, revoked, acts.epochs, _stop_of(acts, "auth"))
+
+
+def _stop_of(acts: Acts, compartment: str) -> tuple[int, bool]:
+    stop = acts.stops.get(compartment, Stop())
+    return stop.epoch, stop.stopped

@@ -1,0 +1,226 @@
+"""A cell with a warm standby on another address: what it answers, what the standby has, and who answers after."""
+
+import contextlib
+import imaplib
+import json
+import os
+import shutil
+import signal
+import smtplib
+import sqlite3
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tests.live import Live, Mailbox, free_number, network_of, uid_base_of
+
+from bulkhead.cli.init import make_installation
+from bulkhead.cli.standby_ship import MESSAGES
+from bulkhead.config import load_installation, set_value
+from bulkhead.demo.endpoints import Endpoint, endpoints_of, trust
+from bulkhead.demo.running import Running
+from bulkhead.standby.apply import Progress
+
+pytestmark = [pytest.mark.timeout(240)]
+
+
+class Pair:
+    """A primary, and a host on which its standby follows."""
+
+    def __init__(self, base: Path, mode: str, seconds: int = 3) -> None:
+        self.base, self.place, self.there = base, base / "place", base / "there"
+        made = subprocess.run(
+            [sys.executable, "-m", "bulkhead.cli.main", "standby", "key", "t0", "--out", str(base / "standby.key")],
+            capture_output=True, check=True, text=True,
+        ).stdout  # fmt: skip
+        witness, opening = (line.split('"')[1] for line in made.splitlines()[1:])
+        pinned = {"pinned.standby_witness": witness, "pinned.standby_key": opening}
+        standby = {"standby.mode": mode, "standby.lease_seconds": seconds}
+        self.live = Live(base / "here", tenants=1, settings={**pinned, **standby})
+        make_installation(self.there, "Another carrier", [])
+        shutil.copy(self.live.directory / "example.zone", self.there / "example.zone")
+        self.processes: dict[str, subprocess.Popen[bytes]] = {}
+        self.promoted: Running | None = None
+        self.follow()
+        self.ship()
+        self.wait_leased()
+
+    def start(self, name: str, *words: str) -> None:
+        log = (self.base / f"{name}.log").open("ab")
+        command = [sys.executable, "-m", "bulkhead.cli.main", "standby", name, "t0", *words]
+        self.processes[name] = subprocess.Popen(command, stdout=log, stderr=log)
+        log.close()
+
+    def ship(self) -> None:
+        self.start("ship", "--to", str(self.place), "-C", str(self.live.directory))
+
+    def follow(self) -> None:
+        key = str(self.base / "standby.key")
+        self.start("follow", "--from", str(self.place), "--key", key, "-C", str(self.there))
+
+    def end(self, name: str, number: int = signal.SIGTERM) -> None:
+        process = self.processes.pop(name)
+        process.send_signal(number)
+        process.wait(10)
+
+    def deliver(self, mailbox: Mailbox, text: str) -> None:
+        with self.live.mx() as client:
+            client.sendmail("a@elsewhere.example", [mailbox.address], f"Subject: {text}\r\n\r\n{text}\r\n")
+
+    def wait_leased(self, seconds: float = 30.0) -> None:
+        end = time.monotonic() + seconds
+        while time.monotonic() < end:
+            rows = self.live.json("standby", "status", "t0", check=False)["streams"]
+            if all(row["lease"] and row["stream"] for row in rows):
+                return
+            time.sleep(0.2)
+        raise AssertionError(f"no lease: {rows} {(self.base / 'ship.log').read_text()}")
+
+    def progress(self, compartment: str) -> Progress:
+        return Progress.load(self.there / "cells" / "t0" / "standby" / f"{compartment}.json")
+
+    def messages(self) -> int:
+        """Messages that the standby has."""
+        path = self.there / "cells" / "t0" / "store" / "store.sqlite"
+        if not path.exists():
+            return 0
+        with contextlib.closing(sqlite3.connect(f"file:{path}?immutable=1", uri=True)) as connection:
+            return int(connection.execute("SELECT count(*) FROM message").fetchone()[0])
+
+    def pids(self) -> list[int]:
+        """Every process of the primary, and its carrier."""
+        cell = self.live.json("status", check=False)
+        found = [int(row["pid"]) for row in cell["processes"] if row["pid"]]
+        supervisor = int(cell["tenants"][0]["pid"])
+        images = [int(pid) for pid in Path(f"/proc/{supervisor}/task/{supervisor}/children").read_text().split()]
+        return [self.processes["ship"].pid, supervisor, *images, *found]
+
+    def promote(self, network: str) -> dict[str, Any]:
+        """Promote the standby, and start it."""
+        self.end("follow")
+        keys = self.live.directory / "recovery" / "t0"
+        words = ["standby", "promote", "t0", "--from", str(self.place), "--key", str(self.base / "standby.key")]
+        words += ["--partner-key", str(keys / "partner.key"), "--operator-key", str(keys / "operator.key")]
+        words += ["--address", network, "--json", "-C", str(self.there)]
+        done = subprocess.run(
+            [sys.executable, "-m", "bulkhead.cli.main", *words], capture_output=True, check=False, timeout=100
+        )
+        assert not done.returncode, done.stderr.decode()
+        report: dict[str, Any] = json.loads(done.stdout)
+        set_value(self.there, "bulkhead.toml", "uid_base", uid_base_of(free_number()))
+        self.promoted = Running(self.there)
+        self.promoted.wait_ready()
+        return report
+
+    @property
+    def endpoint(self) -> Endpoint:
+        """The primary's."""
+        return self.live.endpoints["t0"]
+
+    def client(self) -> smtplib.SMTP:
+        """A client of the promoted cell."""
+        endpoint = endpoints_of(load_installation(self.there))["t0"]
+        return smtplib.SMTP(endpoint.address, endpoint.mx, "client.example", timeout=30)
+
+    def close(self) -> None:
+        if self.promoted is not None:
+            self.promoted.stop()
+        for name in list(self.processes):
+            self.end(name, signal.SIGKILL)
+        self.live.running.stop()
+
+
+@contextlib.contextmanager
+def pair_of(base: Path, mode: str) -> Iterator[Pair]:
+    pair = Pair(base, mode)
+    try:
+        yield pair
+    finally:
+        pair.close()
+
+
+@pytest.fixture(scope="module")
+def pair(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pair]:
+    with pair_of(tmp_path_factory.mktemp("s"), "async") as pair:
+        yield pair
+
+
+def test_what_a_cell_answers_is_at_its_standby_soon_and_sealed_on_the_way(pair: Pair) -> None:
+    anna = pair.live.mailbox()
+    for number in range(5):
+        pair.deliver(anna, f"letter {number}")
+    ended = time.monotonic() + 20
+    while time.monotonic() < ended and pair.messages() < 5:
+        time.sleep(0.1)
+    assert pair.messages() == 5
+    for compartment in MESSAGES:
+        assert pair.progress(compartment).whole
+    for path in pair.place.rglob("*.piece"):
+        assert anna.address.encode() not in path.read_bytes()
+    assert not (pair.there / "cells" / "t0" / "keyring" / "keys.sealed").exists()
+
+
+@pytest.mark.slow
+def test_without_a_lease_nothing_is_answered_and_what_is_stored_can_be_read(pair: Pair) -> None:
+    anna = pair.live.mailbox()
+    pair.deliver(anna, "before")
+    os.kill(pair.processes["follow"].pid, signal.SIGSTOP)
+    try:
+        time.sleep(4)
+        with pytest.raises(smtplib.SMTPException) as refused:
+            pair.deliver(anna, "meanwhile")
+        assert "451" in str(refused.value) or "450" in str(refused.value)
+        with pair.live.imap(anna) as client:
+            _, (count,) = client.select("INBOX", readonly=True)
+            assert int(count or b"0") >= 1
+    finally:
+        os.kill(pair.processes["follow"].pid, signal.SIGCONT)
+    pair.wait_leased()
+    pair.deliver(anna, "after")
+
+
+@pytest.mark.slow
+def test_a_primary_that_was_paused_answers_nothing_once_its_standby_took_over(pair: Pair) -> None:
+    anna = pair.live.mailbox()
+    for number in range(10):
+        pair.deliver(anna, f"letter {number}")
+    time.sleep(7)  # what was set in the last seconds must be set again, as nobody knows that the standby has it
+    with contextlib.closing(smtplib.SMTP(pair.endpoint.address, pair.endpoint.mx, timeout=30)) as waiting:
+        waiting.ehlo()
+        waiting.mail("a@elsewhere.example")
+        waiting.rcpt(anna.address)
+        assert waiting.docmd("DATA")[0] == 354
+        waiting.send(b"Subject: in between\r\n\r\nin between\r\n")
+        pids = pair.pids()
+        for pid in pids:
+            os.kill(pid, signal.SIGSTOP)
+        try:
+            waiting.send(b".\r\n")
+            report = pair.promote(network_of(free_number()) + ".9")
+            assert report["term"] == 1
+            assert not report["handed_over"]
+            assert (report["must_reset"], report["halves_apart"]) == (0, 0)
+            with pair.client() as client:
+                client.sendmail("a@elsewhere.example", [anna.address], "Subject: later\r\n\r\nlater\r\n")
+        finally:
+            for pid in pids:
+                os.kill(pid, signal.SIGCONT)
+        code, _ = waiting.getreply()
+        assert 400 <= code < 500
+    with pytest.raises(smtplib.SMTPException):
+        pair.deliver(anna, "at the old one")
+    assert pair.processes.pop("ship").wait(20) == 4
+    assert (pair.live.directory / "cells" / "t0" / "superseded").exists()
+    there = endpoints_of(load_installation(pair.there))["t0"]
+    with imaplib.IMAP4_SSL(there.address, there.imaps, ssl_context=trust(pair.there), timeout=30) as client:
+        client.login(anna.address, anna.password)
+        _, (count,) = client.select("INBOX")
+        assert int(count or b"0") == 11
+    pair.live.running.stop()
+    refused = pair.live.command("cell", "run", "t0", check=False)
+    assert refused.returncode == 2
+    assert b"took over" in refused.stderr
