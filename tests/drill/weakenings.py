@@ -559,5 +559,37 @@ MEMORY = (
     ),
 )  # fmt: skip
 
+ORDERS = (
+    _one(
+        "no-quorum", "records/order.py", "    _require(quorum, tuple(signers.values()), automatic=automatic)\n", "",
+        "directory/orders-forged", "directory/orders-destroy-early",
+    ),
+    _one(
+        "signatures-unread", "records/order.py", "        check_approval(key, approval, signed, challenge)\n", "",
+        "directory/orders-forged",
+    ),
+    _one(
+        "orders-of-any-roster", "holder/order_check.py",
+        "if (order.roster, order.roster_hash) != (known.roster.version, known.hash):", "if False:",
+        "directory/orders-forged",
+    ),
+    _one(
+        "rosters-in-any-order", "holder/roster.py",
+        "            check_next(new, self._pinned.tenant, version, before)\n", "", "directory/rosters-forged",
+    ),
+    _one(
+        "destroys-at-once", "holder/orders.py", "due=kept.at + row.wait_ms)", "due=kept.at + 1)",
+        "directory/orders-destroy-early",
+    ),
+    _one(
+        "lift-by-the-clock", "holder/order_effects.py", "            return epoch or order.issued\n",
+        "            return epoch or kept.at\n", "directory/orders-replayed",
+    ),
+    _one(
+        "command-line-as-before", "holder/order_guard.py", "or not self._refused() or", "or True or",
+        "directory/orders-bypassed",
+    ),
+)  # fmt: skip
+
 CELLS += IMAGES + MEMORY
-WEAKENINGS = (*WALLS, *CREDENTIALS, *SESSIONS, *PEERS, *MAIL, *NEIGHBOURS, *CELLS)
+WEAKENINGS = (*WALLS, *CREDENTIALS, *SESSIONS, *PEERS, *MAIL, *NEIGHBOURS, *CELLS, *ORDERS)

@@ -8,11 +8,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.holder.officers import HOUR_MS, LENIENT, Authenticator, People, now_ms, signed
 from tests.keyring.two_halves import TwoHalves, new_cell, opened, refused, settled, stamp
 
 from bulkhead.boundary.messages import to_auth, to_keyring
 from bulkhead.boundary.messages.orders import OrderRow, SignedApproval
+from bulkhead.drill.officers import HOUR_MS, LENIENT, Authenticator, People, now_ms, signed
 from bulkhead.errors import Refused, TemporaryFailure
 from bulkhead.holder.orders import DAY_MS
 from bulkhead.identifiers import AccountId

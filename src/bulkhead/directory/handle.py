@@ -206,8 +206,8 @@ def check_order(directory: Directory, order: Order) -> None:
 
     Nobody else knows both: an order that showed its officers one person's address with another's account stops here.
     """
-    row = directory.book.show(str(order.parameters["address"]))
-    if row.account != account_of(order):
+    address = order.parameters.get("address")
+    if address is not None and directory.book.show(str(address)).account != account_of(order):
         raise Refused("that address is of another account than the order's", code="other-account")
 
 

@@ -36,10 +36,12 @@ from bulkhead.boundary.peers import PEERS, between
 from bulkhead.config.schema import SETTINGS, Required
 from bulkhead.directory import create as create_directory
 from bulkhead.directory import process as directory_process
+from bulkhead.drill.officers import People
 from bulkhead.errors import BoundaryViolation, Error, TemporaryFailure
 from bulkhead.gate.delivery import Sealer, deliver
 from bulkhead.gate.login import log_in
 from bulkhead.holder.backup import Backups
+from bulkhead.holder.roster import Pinned
 from bulkhead.identifiers import AccountId, TenantId, new_id
 from bulkhead.incident import create as create_incident
 from bulkhead.incident import process as incident_process
@@ -105,6 +107,7 @@ class BareCell:
     def __init__(self, root: Path, tenant: str = "bare", settings: Mapping[str, Mapping[str, Any]] | None = None):
         self.root, self.tenant = root, TenantId(tenant)
         self.domain = f"{tenant}.example"
+        self.people = People(tenant)
         self.exchanges: dict[str, Exchange] = {}
         self.services: dict[str, Any] = {}
         self.violations: list[BoundaryViolation] = []
@@ -134,6 +137,7 @@ class BareCell:
                     f"recovery_{party}": base64.b64encode(key.public_key().public_bytes_raw()).decode()
                     for party, key in zip(("partner", "operator"), self.recovery, strict=True)
                 },
+                **self.people.pinned(),
             },
         } | {name: {**_defaults(name), **_CHANGED.get(name, {}), **changes.get(name, {})} for name in HOLDERS}
 
@@ -162,7 +166,10 @@ class BareCell:
             if name == "auth":
                 self.services[name] = await auth_process.start(host, parameters=_CHEAP)
             elif name == "queue":
-                service = queue_process.open_queue(exchange, self.settings["queue"], self.root / "queue")
+                pinned = Pinned.of(self.tenant, self.settings)
+                service = queue_process.open_queue(
+                    exchange, self.settings["queue"], self.root / "queue", pinned=pinned
+                )
                 service.queue.backups = Backups(host, partial(take_queue, service.queue))
                 self.services[name] = service
             else:

@@ -1,4 +1,4 @@
-"""The people of a tenant, made for a test: roots, officers with keys and passkeys, rosters and signed orders."""
+"""The people of a scratch tenant: roots, officers with keys and passkeys, rosters and signed orders."""
 
 import hashlib
 import json
@@ -13,7 +13,6 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
-from bulkhead.boundary.messages.fields import Stamp
 from bulkhead.boundary.messages.orders import RootSignature, SignedApproval
 from bulkhead.boundary.orders import EXECUTORS, ORDERS
 from bulkhead.identifiers import TenantId
@@ -27,6 +26,7 @@ LENIENT = Policy()
 
 
 def now_ms() -> int:
+    """Milliseconds since 1970."""
     return int(time.time() * 1000)
 
 
@@ -40,6 +40,7 @@ class Authenticator:
         self.flags, self.type = 0x05, "webauthn.get"
 
     def key(self) -> OfficerKey:
+        """As a roster has it."""
         if self._ed25519 is not None:
             public = self._ed25519.public_key().public_bytes_raw()
             return OfficerKey(KeyType.PASSKEY_EDDSA, public, RP_ID, ORIGIN)
@@ -47,6 +48,7 @@ class Authenticator:
         return OfficerKey(KeyType.PASSKEY_ES256, point, RP_ID, ORIGIN)
 
     def approve(self, officer: str, challenge: bytes, **more: Any) -> Approval:
+        """What comes back for a challenge. more: further client data."""
         self.counter += bool(self.counter)
         data = {"type": self.type, "challenge": challenge_text(challenge).decode(), "origin": self.origin, **more}
         client = json.dumps(data).encode()
@@ -83,6 +85,7 @@ class People:
 
     @property
     def roots(self) -> Roots:
+        """One of each side."""
         return Roots(
             tuple(RootKey(group, key.public_key().public_bytes_raw()) for group, key in self.root_keys.items())
         )
@@ -92,6 +95,7 @@ class People:
         return {"roster_roots": [str(key) for key in self.roots.keys], "roster_threshold": 1}
 
     def officers(self) -> tuple[Officer, ...]:
+        """All of them."""
         return tuple(
             Officer(
                 name, role, 0, 0,
@@ -115,13 +119,15 @@ class People:
         return self.octets
 
     def sign(self, data: bytes, groups: Sequence[Group] = tuple(Group)) -> tuple[RootSignature, ...]:
+        """A roster, by the roots of these groups."""
         return tuple(RootSignature(*sign_roster(data, self.root_keys[group])) for group in groups)
 
     def order(self, action: str, parameters: Mapping[str, str | int] | None = None, **changes: Any) -> Order:
+        """An order of now under the roster in use, not yet signed."""
         row, now = ORDERS.get(action), now_ms()
         executors = tuple(sorted(row.executors if row and row.executors else EXECUTORS))
         made = Order(
-            self.tenant, executors, action, parameters or {}, secrets.token_bytes(16), "drill of a test", now,
+            self.tenant, executors, action, parameters or {}, secrets.token_bytes(16), "drill", now,
             now + HOUR_MS, self.version, self.hash,
         )  # fmt: skip
         return replace(made, **changes)
@@ -143,7 +149,3 @@ def signed(approval: Approval) -> SignedApproval:
     return SignedApproval(
         approval.officer, approval.key, approval.signature, approval.client_data, approval.authenticator_data
     )
-
-
-def stamp() -> Stamp:
-    return Stamp.fresh("cli")
