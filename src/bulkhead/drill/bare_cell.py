@@ -167,9 +167,7 @@ class BareCell:
                 self.services[name] = await auth_process.start(host, parameters=_CHEAP)
             elif name == "queue":
                 pinned = Pinned.of(self.tenant, self.settings)
-                service = queue_process.open_queue(
-                    exchange, self.settings["queue"], self.root / "queue", pinned=pinned
-                )
+                service = queue_process.open_queue(exchange, self.settings["queue"], self.root / "queue", pinned=pinned)
                 service.queue.backups = Backups(host, partial(take_queue, service.queue))
                 self.services[name] = service
             else:
