@@ -20,10 +20,12 @@ from bulkhead.cli.init import make_installation
 from bulkhead.cli.main import main
 from bulkhead.cli.make_tenant import NewTenant
 from bulkhead.config import set_value
+from bulkhead.drill.officers import People
 from bulkhead.identifiers import DomainName, TenantId
 
 TENANTS = ("kddi", "stnet")
 READY_SECONDS = 60
+PEOPLE = {name: People(name) for name in TENANTS}  # their roots are pinned
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +67,9 @@ class Live:
 
 
 def _new(network: str, slot: int, name: str) -> NewTenant:
-    return NewTenant(TenantId(name), slot, DomainName(f"{name}.example"), f"{network}.{slot + 1}", "", PORTS)
+    roots = {"pinned.roster_roots": tuple(str(key) for key in PEOPLE[name].roots.keys)}
+    domain, address = DomainName(f"{name}.example"), f"{network}.{slot + 1}"
+    return NewTenant(TenantId(name), slot, domain, address, "", {**PORTS, **roots})
 
 
 @pytest.fixture(scope="session")

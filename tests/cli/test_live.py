@@ -10,7 +10,8 @@ from typing import Any
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
-from tests.cli.conftest import Live, Ran
+from tests.cli.conftest import PEOPLE, Live, Ran
+from tests.cli.test_officer import write_order, write_roster
 
 from bulkhead.boundary.messages.to_directory import AddAccount, CountAccounts
 from bulkhead.boundary.peers import between
@@ -346,7 +347,13 @@ def test_every_json_key_that_is_documented_is_printed(live: Live, tmp_path: Path
     live.add("keys@kddi.example")
     live.add("keys@stnet.example", tenant="stnet")
     device = ["stnet", "keys@stnet.example"]
+    people = PEOPLE["stnet"]
+    roster = write_roster(people, people.roster(), tmp_path / "roster")
+    order = write_order(people, people.order("end-sessions"), tmp_path / "order", "ada")
     words: dict[str, list[str]] = {
+        "officer roster install": ["officer", "roster", "install", "stnet", str(roster)],
+        "officer order submit": ["officer", "order", "submit", "stnet", str(order)],
+        "officer order list": ["officer", "order", "list", "stnet"],
         "status": ["status"], "fsck": ["fsck", "--all"], "doctor": ["doctor"], "exposure": ["exposure", "--all"],
         "credentials audit": ["credentials", "audit"], "credentials rotate": ["credentials", "rotate", "stnet"],
         "app-password add": ["app-password", "add", *device, "--password-stdin"],

@@ -1,0 +1,144 @@
+"""Officers from the command line: keys, rosters and orders on one's own machine, and carried to a running cell."""
+
+from pathlib import Path
+
+import pytest
+from tests.cli.conftest import PEOPLE, Live
+
+from bulkhead.cli.main import main
+from bulkhead.drill.officers import People
+from bulkhead.holder.orders import approvals_of
+from bulkhead.records.order import Order
+from bulkhead.records.roster import Policy, Roster
+from bulkhead.records.signed_file import OrderFile, RosterFile, read_order_file, read_roster_file
+
+PASSPHRASE = "six words and not only one"
+
+
+def write_roster(people: People, roster: Roster, path: Path) -> Path:
+    data = people.use(roster)
+    file = RosterFile(data)
+    for one in people.sign(data):
+        file = file.with_signature((one.root, one.signature))
+    path.write_text(file.render())
+    return path
+
+
+def write_order(people: People, order: Order, path: Path, *by: str) -> Path:
+    data = order.encode()
+    file = OrderFile(data)
+    for approval in approvals_of(people.by(data, *by)):
+        file = file.with_approval(approval)
+    path.write_text(file.render())
+    return path
+
+
+class Desk:
+    """One officer's machine: no installation."""
+
+    def __init__(self, folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+        self.folder, self._capsys = folder, capsys
+        (folder / "pass").write_text(PASSPHRASE + "\n")
+
+    def __call__(self, *words: str) -> tuple[int, str]:
+        status = main(["officer", *words])
+        captured = self._capsys.readouterr()
+        return status, captured.out + captured.err
+
+    def path(self, name: str) -> str:
+        return str(self.folder / name)
+
+    def enrol(self, name: str, role: str) -> str:
+        status, out = self(
+            "enrol", name, "--role", role, "--key", self.path(name), "--passphrase-file", self.path("pass")
+        )
+        assert status == 0
+        return next(
+            line for line in out.splitlines() if "ed25519" in line or line.startswith(("partner:", "operator:"))
+        )
+
+    def sign(self, what: str, file: str, key: str) -> int:
+        words = (what, "sign", self.path(file), "--key", self.path(key), "--passphrase-file", self.path("pass"))
+        return self(*words)[0]
+
+
+def test_keys_roster_and_order_are_made_and_signed_without_an_installation(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    desk = Desk(tmp_path, capsys)
+    roots = [desk.enrol("proot", "partner-root"), desk.enrol("oroot", "operator-root")]
+    lines = [desk.enrol("ada", "partner-admin"), desk.enrol("sec", "partner-security")]
+    assert (tmp_path / "ada").stat().st_mode & 0o777 == 0o400
+    assert desk(
+        "enrol", "ada", "--role", "automatic", "--key", desk.path("ada"), "--passphrase-file", desk.path("pass")
+    )[0]
+    (tmp_path / "lines").write_text("# who\n" + "\n".join(lines) + "\n")
+    made = desk(
+        "roster", "make", "kddi", desk.path("lines"), "--out", desk.path("1"), "--refuse-local",
+        "--quorum", "stop-logins:partner=2", "--daily", "cancel-account=3",
+    )  # fmt: skip
+    assert made[0] == 0
+    assert desk.sign("roster", "1", "ada") == 2  # no root
+    assert desk("roster", "show", desk.path("1"), "--root", roots[0], "--root", roots[1])[0] == 4
+    assert [desk.sign("roster", "1", key) for key in ("proot", "oroot")] == [0, 0]
+    status, shown = desk("roster", "show", desk.path("1"), "--root", roots[0], "--root", roots[1])
+    assert status == 0
+    assert "partner-security" in shown
+    again = desk("roster", "make", "kddi", desk.path("lines"), "--out", desk.path("2"), "--previous", desk.path("1"))
+    assert again[0] == 0
+    assert b'"version":2' in read_roster_file((tmp_path / "2").read_text()).statement
+
+    order = ("order", "make", "kddi", "stop-logins", "--roster", desk.path("1"), "--out", desk.path("stop"))
+    assert desk(*order)[0] == 2  # no reason
+    assert desk(*order, "--reason", "case 7")[0] == 0
+    assert desk.sign("order", "stop", "proot") == 2  # a root is no officer
+    assert desk.sign("order", "stop", "ada") == 0
+    status, shown = desk("order", "show", desk.path("stop"), "--roster", desk.path("1"))
+    assert (status, "needs 2 of partner" in shown) == (4, True)
+    assert desk.sign("order", "stop", "sec") == 0
+    status, shown = desk("order", "show", desk.path("stop"), "--roster", desk.path("1"))
+    assert status == 0
+    assert "signed by ada, sec" in shown
+    text = (tmp_path / "stop").read_text().replace("case 7", "case 8")
+    (tmp_path / "stop").write_text(text)
+    assert desk("order", "show", desk.path("stop"), "--roster", desk.path("1"))[0] == 4
+    withdrawn = desk(
+        "order", "withdraw", desk.path("stop"), "--roster", desk.path("1"), "--out", desk.path("no"),
+        "--key", desk.path("sec"), "--passphrase-file", desk.path("pass"), "--reason", "wrong case",
+    )  # fmt: skip
+    assert withdrawn[0] == 0
+    assert len(read_order_file((tmp_path / "no").read_text()).approvals) == 1
+
+
+def test_orders_reach_the_compartments_of_a_running_cell_and_bind_its_command_line(live: Live, tmp_path: Path) -> None:
+    people = PEOPLE["kddi"]
+    one = write_roster(people, people.roster(), tmp_path / "1")
+    two = write_roster(people, people.roster(Policy(local_refused=True)), tmp_path / "2")
+    ran = live("officer", "roster", "install", "kddi", str(one), str(two), "--json")
+    assert ran.status == 0
+    assert [row["version"] for row in ran.json["executors"]] == [2] * 5
+    live.add("ordered@kddi.example")
+    assert live("stop", "kddi", "--logins", "--reason", "mine").status == 4
+    assert live("account", "suspend", "kddi", "ordered@kddi.example").status == 4
+    stop = write_order(people, people.order("stop-logins"), tmp_path / "stop", "ada")
+    ran = live("officer", "order", "submit", "kddi", str(stop), "--json")
+    assert ran.status == 0
+    assert [(row["compartment"], row["state"]) for row in ran.json["executors"]] == [
+        ("keyring", "executed"),
+        ("auth", "executed"),
+    ]
+    lift = write_order(people, people.order("lift-logins"), tmp_path / "lift", "ada")
+    assert live("officer", "order", "submit", "kddi", str(lift)).status == 4
+    write_order(people, people.order("lift-logins"), tmp_path / "lift", "ada", "sec")
+    assert live("officer", "order", "submit", "kddi", str(lift)).status == 0
+    three = write_roster(people, people.roster(), tmp_path / "3")
+    assert live("officer", "roster", "install", "kddi", str(three)).status == 0
+    assert live("stop", "kddi", "--outbound", "--reason", "mine").status == 0
+    assert live("stop", "kddi", "--outbound", "--lift", "--reason", "mine").status == 0
+    listed = live("officer", "order", "list", "kddi", "--json").json["executors"]
+    assert {row["roster"] for row in listed} == {3}
+    assert not any(row["local_refused"] for row in listed)
+    assert [o["action"] for o in next(r for r in listed if r["compartment"] == "auth")["orders"]] == [
+        "lift-logins",
+        "stop-logins",
+    ]
