@@ -128,7 +128,7 @@ async def measure(messages: int, octets: int, place: Path) -> dict[str, Any]:
     figures |= {"stream_octets": size, "seconds": round(seconds, 2), "mib_per_second": round(size / 2**20 / seconds)}
     figures["messages_per_second"] = round(messages / seconds)
 
-    again = await service.state.backups.begin(to_store.BeginBackup("bench-2", begun.final))
+    again = await service.state.backups.begin(to_store.BeginBackup("bench-2", begun.final, "bench-1", True))
     figures["second_carries"] = [len(again.carried), len(again.segments)]
     await service.stop()
     exchange.close()
