@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 from tests.live import Live, Mailbox
 
+from bulkhead.cli.import_commands import IMPORT_COMMANDS
 from bulkhead.identifiers import TenantId
 from bulkhead.supervisor.layout import Layout
 from bulkhead.wire.imap.mailbox_name import encode_utf7
@@ -88,6 +89,7 @@ def test_a_maildir_that_was_exported_comes_back_as_it_was(live: Live, source: tu
     done = imported(live, *words)
     assert (done["added"], done["bad"], done["renumbered"], done["renamed"], done["unnamed"]) == (6, 0, 0, 0, 0)
     assert state(live, other, "INBOX", FOLDER) == state(live, mailbox, "INBOX", FOLDER)
+    assert set(done) - {"schema"} == set(IMPORT_COMMANDS[1].json_keys)
     again = imported(live, *words)
     assert (again["added"], again["there"]) == (0, 6)
     kinds = [entry["kind"] for entry in live.json("ledger", "t0", "list", "--limit", "0")["entries"]]
