@@ -140,12 +140,15 @@ async def move_keyring(
 
 
 async def take_directory(home: Path) -> list[tuple[AccountId, int, int]]:
-    """The exported database in its new home, without what was under way; id, status and quota of every account."""
+    """The exported database in its new home; id, status and quota of every account.
+
+    What was under way goes, and so does the roster: it names the old cell's keys, and no other holder here has one.
+    """
     database = Database(home / DIRECTORY, DIRECTORY_MIGRATIONS, secure_delete=True)
 
     def work(connection: sqlite3.Connection) -> list[tuple[AccountId, int, int]]:
-        connection.execute("DELETE FROM receipt")
-        connection.execute("DELETE FROM outbox")
+        for table in ("receipt", "outbox", "roster", "officer_order", "passkey_counter"):
+            connection.execute(f"DELETE FROM {table}")  # noqa: S608  names of ours
         return connection.execute("SELECT id, status, quota FROM account ORDER BY number").fetchall()
 
     try:
