@@ -22,6 +22,7 @@ COUNTS = {
     "schema",
     "slot",
     "uid_base",
+    "canaries",
     "concurrency",
     "argon2_threads",
     "workers",

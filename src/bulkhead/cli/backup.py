@@ -18,6 +18,7 @@ from typing import Any
 from bulkhead import __version__
 from bulkhead.boundary.messages import to_auth, to_keyring, to_ledger
 from bulkhead.boundary.messages.backup import BackupBegun, BeginBackupBase, ReadBackupBase
+from bulkhead.cli.backup_canaries import BackupCanaries
 from bulkhead.cli.backup_notes import change_notes
 from bulkhead.cli.backup_receipt import RECEIPT, receipt_of
 from bulkhead.cli.backup_schedule import is_due, standing_of, write_metrics
@@ -125,7 +126,12 @@ async def _make(installation: Installation, tenant: Tenant, target: Target) -> M
         moment = datetime.now(UTC)
         backup = shelf.new(moment)
         carrying = _Carrying(road, shelf, backup)
-        manifest = await carrying.run(int(moment.timestamp() * 1000))
+        canaries = BackupCanaries(road, backup)
+        try:
+            await canaries.plant(int(moment.timestamp() * 1000))
+            manifest = await carrying.run(int(moment.timestamp() * 1000))
+        finally:
+            await canaries.withdraw()
         await escrow_keys(road)  # after the snapshots, so that every version they need is in it
         await _require_alive(road, manifest)
         octets = manifest.encode()

@@ -29,6 +29,7 @@ class Notes:
     verified: str = ""
     verified_made_at: int = 0
     verified_at: int = 0
+    planted_at: int = 0  # canaries, last
     unsound: str = ""  # what the last verification was of, where it found something
 
 

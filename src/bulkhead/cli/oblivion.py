@@ -21,6 +21,7 @@ from bulkhead.boundary.messages.to_directory import AccountStatus
 from bulkhead.boundary.messages.to_keyring import ReadRotation
 from bulkhead.boundary.messages.to_ledger import ProveInclusion, ReadEntries, RecordOblivion
 from bulkhead.cli.account_steps import destroy_steps, release_address, require_account
+from bulkhead.cli.backup_target import has_target
 from bulkhead.cli.ledger import log_key, read_checkpoint, read_entries
 from bulkhead.cli.output import print_json, say, time_text
 from bulkhead.cli.pending import PendingAccount
@@ -35,6 +36,7 @@ from bulkhead.ledger.note import parse_verifier_key
 from bulkhead.ledger.oblivion import KEY, Copies, Oblivion, Opening, Proven
 
 STATEMENT_SECONDS = 10.0  # how long what the compartments themselves say is waited for
+DAY = 86_400_000  # ms
 STATEMENTS = 4  # keyring, auth, directory, and the command
 
 
@@ -252,11 +254,27 @@ def cancel(options: argparse.Namespace) -> int:
     print(f"{options.address} ({format_id('acc', done.account)}) is cancelled")
     _tell(shown)
     print(f"  {done.sessions_ended} live sessions ended, {done.messages} queued messages destroyed")
+    for line in _backups_end(road):
+        print(f"  {line}")
     print(f"receipt: {done.path}")
     if shown.opening is not None:
         say("that file shows whose receipt it is: hand it to the former subscriber, and remove it here. "
             f"It is checked with: bulkhead receipt verify FILE --key {log_key(road)}")  # fmt: skip
     return 0
+
+
+def _backups_end(road: Road) -> list[str]:
+    """What retention adds, in words: no proof, as nobody can show that no copy was kept."""
+    settings = road.installation.settings
+    if not has_target(road.installation):
+        return []
+    days = max(road.tenant.settings.integer("backups.keep_days"), 1)
+    locked = settings.integer("backup.lock_days") if settings.text("backup.bucket") else 0
+    until = time_text(_now() + max(days, locked if settings.text("backup.lock_mode") != "none" else 0) * DAY)
+    return [
+        f"backups made before have it too; by retention the last goes about {until}, or later where a kept one relies "
+        "on it: no proof of that is possible, the key's destruction is the proof"
+    ]
 
 
 def renew(options: argparse.Namespace) -> int:

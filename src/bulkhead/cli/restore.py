@@ -84,6 +84,9 @@ def restore(options: argparse.Namespace) -> int:
     layout = Layout(directory, tenant_id)
     escrow = escrow_folder(installation, tenant_id, options.keys)
     newest = Path(options.ledger) if options.ledger else None
+    if newest is None:
+        say(f"{tenant_id}: no --ledger: what was revoked, changed or cancelled after the newest backup here is not "
+            "known, and NOT done again; give the newest log that anybody has")  # fmt: skip
     with contextlib.closing(hold_lock(layout, "restore it")):
         _require_place(layout)
         manifest = shelf.manifest(backup)

@@ -399,6 +399,9 @@ _BACKUP_ROWS: tuple[_Row, ...] = (
      "How long after one backup the next is due, for `backup run --due`; twice that, and it is overdue; 0: never."),
     ("backups.keep_days", Kind.INTEGER, 30, _between(1, 3660), (),
      "How long `backup prune` keeps them."),
+    ("backups.canaries", Kind.INTEGER, 0, _between(0, 16), (),
+     "How many canaries each day's first backup has that no other copy has, so that whoever uses one says which backup "
+     "leaked (docs/canaries.md)."),
 )  # fmt: skip
 
 _OUTBOUND_ROWS: tuple[_Row, ...] = (
