@@ -212,17 +212,17 @@ CREDENTIALS = (
     Weakening(
         "a-restore-keeps-what-was-changed-or-revoked",
         (
-            Edit("cli/restore.py", "            await keyring.forget(dead)\n", ""),
-            Edit("cli/restore.py", "            await auth.forget(dead)\n", ""),
+            Edit("cli/restore_acts.py", "        await keyring.forget(dead)\n", ""),
+            Edit("cli/restore_acts.py", "        await auth.forget(dead)\n", ""),
         ),
         ("auth/restored-yesterday",),
     ),
     Weakening(
         "a-restore-opens-who-was-cancelled-or-suspended",
         (
-            Edit("cli/restore.py", "await keyring.replay(since.states, ", "await keyring.replay({}, "),
+            Edit("cli/restore_acts.py", "await keyring.replay(since.states, ", "await keyring.replay({}, "),
             Edit("auth/restore.py", "for account, state in since.states.items():", "for account, state in ():"),
-            Edit("cli/restore.py", "await directory.replay(statuses)", "await directory.replay({})"),
+            Edit("cli/restore_acts.py", "await directory.replay(statuses)", "await directory.replay({})"),
         ),
         ("auth/restored-yesterday",),
     ),

@@ -10,7 +10,7 @@ from bulkhead.auth.schema import MIGRATIONS, LoginState
 from bulkhead.holder import revocation, stop
 from bulkhead.holder.database import Database
 from bulkhead.holder.keys import KeyFile
-from bulkhead.holder.walk import walk_rows
+from bulkhead.holder.walk import read_of, walk_rows
 from bulkhead.identifiers import AccountId
 from bulkhead.records.credential import MAIN_PASSWORD
 
@@ -53,12 +53,15 @@ class AuthRestore:
         return count
 
     def halves(self, accounts: Sequence[AccountId]) -> dict[AccountId, dict[int, int]]:
-        """g of every credential of these accounts."""
+        """g of every credential of these accounts, which are few: a restore asks for them in batches."""
         rows = self._keys.rows
-        by_bid = dict(self._database.read("SELECT bid, g FROM half"))
+        owners = {rows.mailbox(account): account for account in accounts}
         apps: dict[bytes, list[int]] = {}
-        for owner, cred in self._database.read("SELECT owner, cred FROM app_password"):
+        wanted = [rows.credential(account, MAIN_PASSWORD) for account in accounts]
+        for owner, cred in read_of(self._database, "app_password", "owner", ("owner", "cred"), list(owners)):
             apps.setdefault(owner, []).append(cred)
+            wanted.append(rows.credential(owners[owner], cred))
+        by_bid = dict(read_of(self._database, "half", "bid", ("bid", "g"), wanted))
         found: dict[AccountId, dict[int, int]] = {}
         for account in accounts:
             creds = (MAIN_PASSWORD, *apps.get(rows.mailbox(account), ()))

@@ -12,7 +12,7 @@ from bulkhead.holder.keys import KeyFile
 from bulkhead.identifiers import AccountId
 from bulkhead.keyring.restore import KeyringRestore
 from bulkhead.ledger.acts import Acts, Stop
-from bulkhead.ledger.event import subject_id
+from bulkhead.ledger.event import SubjectId, subject_id
 from bulkhead.supervisor.layout import Layout
 
 OPEN, SUSPENDED, DESTROYED = 1, 2, 3
@@ -58,19 +58,20 @@ async def replay_acts(
     auth = AuthRestore(layout.home("auth"), files["auth"])
     keyring = KeyringRestore(layout.home("keyring"), files["keyring"])
     try:
-        accounts = directory.accounts()
-        subjects = {subject_id(subject_key, account): account for account in accounts}
-        report.accounts = len(accounts)
+        subjects, report.accounts = await _named(directory, acts, subject_key)
         report.lost = sum(subject not in subjects for subject in acts.added)
         if check:
             await auth.check()
             await keyring.check()
         since = _since(acts, subjects)
-        halves = auth.halves(list(accounts))
-        dead, apart = dead_of(since, halves), keyring.lacking(halves)
-        report.halves_apart = sum(map(len, apart.values()))
-        for account, creds in apart.items():
-            dead.setdefault(account, set()).update(creds)
+        dead: dict[AccountId, set[int]] = {}
+        async for accounts in directory.accounts():
+            halves = auth.halves(accounts)
+            apart = keyring.lacking(halves)
+            dead |= dead_of(since, halves)
+            report.halves_apart += sum(map(len, apart.values()))
+            for account, creds in apart.items():
+                dead.setdefault(account, set()).update(creds)
         report.must_reset = sum(0 in creds for creds in dead.values())
         report.app_passwords = sum(len(creds - {0}) for creds in dead.values())
         held = _stop_of(acts, "keyring")
@@ -85,6 +86,19 @@ async def replay_acts(
         await auth.close()
         await directory.close()
     return [account for account, state in since.states.items() if state == DESTROYED]
+
+
+async def _named(directory: DirectoryRestore, acts: Acts, subject_key: bytes) -> tuple[dict[SubjectId, AccountId], int]:
+    """The accounts that the log says something of, by the names it has for them; and how many accounts there are."""
+    found, count = dict[SubjectId, AccountId](), 0
+    wanted = acts.added.union(acts.status, acts.changed, acts.revoked)
+    async for accounts in directory.accounts():
+        count += len(accounts)
+        for account in accounts if wanted else ():
+            subject = subject_id(subject_key, account)
+            if subject in wanted:
+                found[subject] = account
+    return found, count
 
 
 def _since(acts: Acts, subjects: Mapping[Any, AccountId]) -> Since:

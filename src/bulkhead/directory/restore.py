@@ -1,6 +1,6 @@
 """directory's part of a restore, offline: the accounts, and the statuses that the ledger says they came to since."""
 
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Mapping
 from pathlib import Path
 from sqlite3 import Connection
 
@@ -10,8 +10,11 @@ from bulkhead.directory.schema import DATABASE, MIGRATIONS
 from bulkhead.directory.transitions import Status
 from bulkhead.errors import IntegrityError
 from bulkhead.holder.database import Database
+from bulkhead.holder.walk import walk
 from bulkhead.identifiers import AccountId
 from bulkhead.records.keyfile import KeySet
+
+BATCH = 5000  # accounts that are looked at together
 
 
 class DirectoryRestore:
@@ -25,9 +28,10 @@ class DirectoryRestore:
         """Make it durable."""
         await self._database.close()
 
-    def accounts(self) -> dict[AccountId, Status]:
-        """Every account and its status."""
-        return {AccountId(ident): Status(s) for ident, s in self._database.read("SELECT id, status FROM account")}
+    async def accounts(self) -> AsyncIterator[list[AccountId]]:
+        """Every account, BATCH at a time."""
+        async for rows in walk(self._database, "account", ("number",), ("id",), slice_rows=BATCH):
+            yield [AccountId(ident) for _, ident in rows]
 
     async def replay(self, statuses: Mapping[AccountId, str]) -> int:
         """Give accounts the statuses that the ledger names; how many had another one. Raises IntegrityError."""

@@ -21,7 +21,7 @@ from bulkhead.cli.restore_files import Source, make_home, write_compartment, wri
 from bulkhead.drill.bare_cell import HOLDERS, SECONDS, BareCell
 from bulkhead.holder.keys import KEY_FILE, KeyFile
 from bulkhead.ledger.create import LOG
-from bulkhead.records.backup import PrivateKeys, read_lead
+from bulkhead.records.backup import LEAD_MAX, PrivateKeys, read_lead
 from bulkhead.supervisor.layout import Layout
 
 BACKUP = "20260101T000000Z-00000000"
@@ -95,12 +95,13 @@ class BareBackup:
         return Source(shelf, shelf.manifest(BACKUP), PrivateKeys(*self.cell.recovery))
 
 
-async def back_up(cell: BareCell) -> BareBackup:
-    """A whole backup of it, and the escrow. Nothing changes meanwhile, so no barrier is needed between the holders.
+async def back_up(cell: BareCell, place: Path | None = None) -> BareBackup:
+    """A whole backup of it, and the escrow, in a new directory.
 
-    A holder's snapshot lies in its working directory, which one process has for all of them: one after another.
+    Nothing changes meanwhile, so no barrier is needed between the holders. A holder's snapshot lies in its
+    working directory, which one process has for all of them: one after another.
     """
-    place = cell.root.parent / secrets.token_hex(4)
+    place = place or cell.root.parent / secrets.token_hex(4)
     place.mkdir()
     road = BareRoad(cell)
     made, shelf = BareBackup(cell, place, road), Shelf(DirectoryTarget(place), cell.tenant)
@@ -110,11 +111,14 @@ async def back_up(cell: BareCell) -> BareBackup:
         try:
             begun = await road.ask(name, module.BeginBackup(BACKUP))
             _, body = await road.open(name, module.ReadBackup(BACKUP))
-            octets = b"".join([piece async for piece in body])
+            file = shelf.create(BACKUP, f"{name}.stream")
+            async for piece in body:
+                file.write(piece)
+            octets, digest = file.octets, file.done()
         finally:
             os.chdir(cell.root / "store")
-        digest = shelf.write(BACKUP, f"{name}.stream", octets)
-        streams.append(Stream(name, len(octets), digest, dict(read_lead(octets).head.needs)))
+        head = read_lead(shelf.read(BACKUP, f"{name}.stream", LEAD_MAX)).head
+        streams.append(Stream(name, octets, digest, dict(head.needs)))
         segments |= dict.fromkeys(begun.segments, (BACKUP, False))
     await made.escrow()
     shelf.write(BACKUP, MANIFEST, Manifest(cell.tenant, BACKUP, 1, "drill", tuple(streams), segments).encode())

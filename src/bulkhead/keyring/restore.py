@@ -8,7 +8,7 @@ from bulkhead.errors import Refused
 from bulkhead.holder import revocation, stop
 from bulkhead.holder.database import Database
 from bulkhead.holder.keys import KeyFile
-from bulkhead.holder.walk import walk_rows
+from bulkhead.holder.walk import read_of, walk_rows
 from bulkhead.identifiers import AccountId
 from bulkhead.keyring.keys import Keys
 from bulkhead.keyring.mailboxes import set_state
@@ -42,10 +42,11 @@ class KeyringRestore:
 
     def lacking(self, halves: Mapping[AccountId, Mapping[int, int]]) -> dict[AccountId, set[int]]:
         """Of these credentials and their g, those of which there is no half of the same g here."""
-        known = {(bid, g) for bid, g in self._database.read("SELECT bid, g FROM half")}
+        bids = {(account, cred): self.keys.bid(account, cred) for account, creds in halves.items() for cred in creds}
+        known = set(read_of(self._database, "half", "bid", ("bid", "g"), list(bids.values())))
         found: dict[AccountId, set[int]] = {}
         for account, creds in halves.items():
-            without = {cred for cred, g in creds.items() if (self.keys.bid(account, cred), g) not in known}
+            without = {cred for cred, g in creds.items() if (bids[account, cred], g) not in known}
             if without:
                 found[account] = without
         return found
