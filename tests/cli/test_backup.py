@@ -4,6 +4,7 @@ import hashlib
 import imaplib
 import json
 import os
+import random
 import shutil
 import signal
 import subprocess
@@ -234,6 +235,38 @@ def test_a_restore_that_is_killed_anywhere_keeps_the_cell_from_starting_and_can_
     site.restore("--ledger", str(log))
     site.start()
     assert site.hashes(site.anna) == expected
+
+
+@pytest.mark.slow
+def test_kills_at_random_moments_of_backup_and_restore_lose_nothing(site: Site) -> None:
+    chance, expected = random.Random(6), site.hashes(site.anna)
+    bulkhead = [sys.executable, "-m", "bulkhead.cli.main"]
+    there = ["-C", str(site.live.directory)]
+
+    def killed(*words: str) -> bool:
+        """Whether it was, and did not end before."""
+        process = subprocess.Popen([*bulkhead, *words, *there], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        time.sleep(chance.uniform(0.2, 1.5))
+        process.kill()
+        return process.wait() != 0
+
+    for _ in range(6):
+        killed("backup", "run", "t0", "--to", str(site.to))
+    assert site.hashes(site.anna) == expected
+    for row in site.live.json("backup", "list", "t0", "--from", str(site.to))["backups"]:
+        if row["whole"]:
+            site.live.command("backup", "verify", "t0", row["backup"], "--from", str(site.to), "--offline")
+    newest = site.back_up()
+    log = site.lose_cell()
+    words = ["restore", "t0", "--from", str(site.to), *site.keys, "--ledger", str(log), "--at", newest]
+    for number in range(6):
+        if not killed(*words):  # whole: lost once more
+            for name in ("cells", "custody"):
+                shutil.move(site.live.directory / name / "t0", site.base / f"again-{name}-{number}")
+    site.restore("--ledger", str(log), "--at", newest)
+    site.start()
+    assert site.hashes(site.anna) == expected
+    assert site.live.json("fsck", "t0", "--deep")["sound"]
 
 
 @pytest.mark.slow

@@ -26,6 +26,7 @@ from bulkhead.config import Installation, Tenant, parse_tenant
 from bulkhead.config.schema import FILE_BYTES_MAX, TENANTS_FOLDER
 from bulkhead.errors import ConfigError, IntegrityError
 from bulkhead.ledger.create import origin_of, signer_of
+from bulkhead.ledger.note import parse_verifier_key
 from bulkhead.records.backup import PrivateKeys
 from bulkhead.records.keyfile import KeySet
 
@@ -167,11 +168,23 @@ def _require(witness: Witness, shelf: Shelf, manifest: Manifest) -> str:
 
 def _compare(given: str, public_key: bytes, tenant: Tenant) -> None:
     try:
-        key = base64.b64decode(given, validate=True)
-    except ValueError:
-        raise ConfigError("--log-key is 32 octets in Base64, as pinned.ledger_key in the tenant's settings") from None
+        key = parse_verifier_key(given).public
+    except IntegrityError:
+        key = _decoded(given)
+    if not key:
+        raise ConfigError(
+            "--log-key is `name+keyid+base64`, as `ledger export` prints it, or pinned.ledger_key of the tenant"
+        )
     if key != public_key:
         raise IntegrityError(
             f"--log-key is not the ledger's key that backup and sealed keys of {tenant.id} have: they are of another "
             "cell, or somebody put his own there"
         )
+
+
+def _decoded(text: str) -> bytes:
+    """The octets of Base64; none where it is not that."""
+    try:
+        return base64.b64decode(text, validate=True)
+    except ValueError:
+        return b""

@@ -40,19 +40,15 @@ def _finish(connection: sqlite3.Connection, destroyed: Iterable[AccountId], hist
     connection.execute("DELETE FROM answer_body")
     if history_intact:
         return
-    clock = int(time.time())
-    rows = connection.execute(
-        "SELECT b.seq, b.account, a.uid_validity FROM mailbox b JOIN account a ON a.seq = b.account"
-        " ORDER BY b.account, b.seq"
-    ).fetchall()
-    last: dict[int, int] = {}
-    for _, account, validity in rows:
-        last.setdefault(account, max(validity, clock))
-    for mailbox, account, _ in rows:
-        last[account] += 1
-        connection.execute("UPDATE mailbox SET uid_validity = ? WHERE seq = ?", (last[account], mailbox))
-    connection.executemany(
-        "UPDATE account SET uid_validity = ? WHERE seq = ?", [(validity, account) for account, validity in last.items()]
+    connection.execute(
+        "UPDATE mailbox SET uid_validity = n.value FROM (SELECT b.seq, max(a.uid_validity, ?)"
+        " + row_number() OVER (PARTITION BY b.account ORDER BY b.seq) AS value"
+        " FROM mailbox b JOIN account a ON a.seq = b.account) AS n WHERE n.seq = mailbox.seq",
+        (int(time.time()),),
+    )
+    connection.execute(
+        "UPDATE account SET uid_validity = m.value FROM (SELECT account, max(uid_validity) AS value FROM mailbox"
+        " GROUP BY account) AS m WHERE m.account = account.seq"
     )
 
 
