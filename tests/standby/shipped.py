@@ -13,6 +13,7 @@ from tests.store.world import CLI, MX, STORE, World, copy_for, payload, stamp
 
 from bulkhead.boundary.host import Host
 from bulkhead.boundary.messages import to_store
+from bulkhead.errors import Refused
 from bulkhead.holder.backup import Backups
 from bulkhead.holder.shipping import Shipping
 from bulkhead.identifiers import TenantId
@@ -61,12 +62,12 @@ class ShippedStore:
     def __init__(self, standby: Standby, mode: str = "async", *, warm: bool = True) -> None:
         self.standby, self._settings = standby, settings(mode, warm=warm)
         self.home = standby.base / "here"
-        self.after = 0
+        self.after = self.octets = 0
         self._streams = 0
-        self._account: bytes | None = None
+        self.account: bytes | None = None
 
     @asynccontextmanager
-    async def running(self) -> AsyncIterator["ShippedStore"]:
+    async def running(self, *, leased: bool = True) -> AsyncIterator["ShippedStore"]:
         self.home.mkdir(exist_ok=True)
         before = Path.cwd()
         os.chdir(self.home)
@@ -77,7 +78,8 @@ class ShippedStore:
             host = Host(STORE, TENANT, self._settings, self.world.exchange)
             self.state.backups = Backups(host, None)  # type: ignore[arg-type]  # no backup is taken here
             ship(host, self.state, self.state.backups, shipping)
-            await self.lease()
+            if leased:
+                await self.lease()
             try:
                 yield self
             finally:
@@ -94,21 +96,21 @@ class ShippedStore:
         await self.ask(to_store.RenewLease(ask, grant_lease(KEYS.signing, ask)))
 
     async def deliver(self, count: int, octets: int = 3000) -> None:
-        if self._account is None:
-            self._account = await self.world.account()
+        if self.account is None:
+            self.account = await self.world.account()
         for start in range(0, count, 50):
             await asyncio.gather(*(self.deliver_one(octets) for _ in range(min(50, count - start))))
 
     async def deliver_one(self, octets: int = 3000) -> None:
-        if self._account is None:
-            self._account = await self.world.account()
-        copy = copy_for(self._account, sealed=(40, 60, octets))
+        if self.account is None:
+            self.account = await self.world.account()
+        copy = copy_for(self.account, sealed=(40, 60, octets))
         await self.world.peer(MX).call(to_store.DeliverMail(stamp(), (copy,)), payload(copy))
 
-    async def begin(self, have: tuple[int, ...] = ()) -> str:
+    async def begin(self, have: tuple[int, ...] = (), lineage: int = 0) -> str:
         self._streams += 1
         stream = STREAM.format(self._streams)
-        begun = await self.ask(to_store.BeginStandby(stream, have))
+        begun = await self.ask(to_store.BeginStandby(stream, have, lineage))
         self.standby.place.stream("store", stream).begin(begun.lead)
         self.after = 0
         return stream
@@ -119,8 +121,15 @@ class ShippedStore:
         if reply.number:
             self.standby.place.stream("store", stream).add(reply.number, piece)
             self.after = reply.number
+            self.octets += len(piece)
         return bool(reply.number)
 
     async def ship(self, stream: str) -> None:
         while await self.ship_one(stream):
             pass
+
+    async def ship_or_refused(self, stream: str) -> bool:
+        try:
+            return await self.ship_one(stream)
+        except Refused:
+            return False

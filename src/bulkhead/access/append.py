@@ -13,6 +13,7 @@ from bulkhead.boundary.exchange import CALL_SECONDS
 from bulkhead.boundary.messages.to_store import AppendedMessages, AppendMessage, AppendMessages, ReadQuota
 from bulkhead.errors import Refused, TemporaryFailure
 from bulkhead.gate.delivery import SealedCopy
+from bulkhead.gate.lease import require_time
 from bulkhead.gate.message import MessageText, run_aside
 from bulkhead.identifiers import MailboxId
 from bulkhead.wire.imap.commands import Append
@@ -94,12 +95,15 @@ class Incoming:
         if len(copies) == 1:
             single = AppendMessage(account.stamp(seconds), account.handle, self._mailbox, copies[0].row, flags[0])
             stored = await account.ask(single, copies[0].pieces, seconds=seconds)
+            require_time(stored.until)
             return AppendedMessages(stored.uid_validity, stored.uid, stored.modseq)
         rows = tuple(copy.row for copy in copies)
         request = AppendMessages(account.stamp(seconds), account.handle, self._mailbox, rows, tuple(flags))
-        return await account.ask(
+        several = await account.ask(
             request, lambda: itertools.chain.from_iterable(copy.pieces() for copy in copies), seconds=seconds
         )
+        require_time(several.until)
+        return several
 
     def release(self) -> None:
         """Their memory is free again."""

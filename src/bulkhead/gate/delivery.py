@@ -19,6 +19,7 @@ from bulkhead.boundary.messages.fields import CHUNK_MAX, Stamp
 from bulkhead.boundary.messages.to_directory import BindingRow
 from bulkhead.boundary.messages.to_store import COPIES_MAX, Copy, DeliverMail
 from bulkhead.errors import ConfigError
+from bulkhead.gate.lease import require_time
 from bulkhead.gate.message import INLINE_MAX, PIECE, run_aside
 from bulkhead.identifiers import AccountId, EmailId, RequestId, TenantId, new_id
 from bulkhead.records.mailbox import Binding, VerifiedBinding
@@ -168,4 +169,5 @@ async def deliver(
     stamp = Stamp.fresh(actor, seconds, None if request_id is None else RequestId(request_id))
     request = DeliverMail(stamp, tuple(copy.row for copy in copies))
     small = octets <= CHUNK_MAX
-    await exchange.to("store").call(request, b"".join(body()) if small else body, timeout=seconds)
+    done = await exchange.to("store").call(request, b"".join(body()) if small else body, timeout=seconds)
+    require_time(done.until)

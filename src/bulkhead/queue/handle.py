@@ -53,7 +53,7 @@ async def enqueue(queue: Queue, _: Channel, request: Enqueue, body: BodyReader |
         await earlier  # the same message, sent again while its first coming still ends
     done = await queue.database.answered(request)
     if done is not None:
-        return done
+        return _until(queue)
     _check(queue, request, body)
     receiving = queue.receiving[request.queue_id] = asyncio.get_running_loop().create_future()
     try:
@@ -67,7 +67,11 @@ async def enqueue(queue: Queue, _: Channel, request: Enqueue, body: BodyReader |
         del queue.receiving[request.queue_id]
         receiving.set_result(None)
     queue.announce()
-    return Done()
+    return _until(queue)
+
+
+def _until(queue: Queue) -> Done:
+    return Done() if queue.lease is None else Done(queue.lease.until)
 
 
 def _check(queue: Queue, request: Enqueue, body: BodyReader | None) -> None:

@@ -4,6 +4,8 @@ import sqlite3
 from collections.abc import Callable, Sequence
 from typing import TypeVar
 
+from msgspec import structs
+
 from bulkhead.boundary.body import BodyReader
 from bulkhead.boundary.messages.fields import Done, Mutation, Reply
 from bulkhead.boundary.messages.to_store import (
@@ -99,6 +101,18 @@ async def append_messages(
 
 
 async def commit_copies(
+    state: State,
+    request: Mutation[R],
+    copies: Sequence[Copy],
+    body: BodyReader | None,
+    work: Callable[[sqlite3.Connection, Effects, Parcels], R],
+) -> R:
+    """The reply, and until when it may be told to whoever handed the copies over."""
+    reply = await _take_copies(state, request, copies, body, work)
+    return reply if state.lease is None else structs.replace(reply, until=state.lease.until)
+
+
+async def _take_copies(
     state: State,
     request: Mutation[R],
     copies: Sequence[Copy],

@@ -101,4 +101,6 @@ async def _take(state: State, shipping: Shipping, request: BeginStandbyBase) -> 
 
 def ship(host: Host, state: State, backups: Backups, shipping: Shipping) -> None:
     """Have this store ship what it changes."""
-    attach(Standby(host, backups, shipping, partial(_take, state, shipping), kept=_kept), backups, state.database)
+    standby = Standby(host, backups, shipping, partial(_take, state, shipping), kept=_kept)
+    state.lease = standby.lease
+    attach(standby, backups, state.database)

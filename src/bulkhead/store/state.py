@@ -17,6 +17,7 @@ from bulkhead.boundary.terms import Answer, Channel
 from bulkhead.errors import Refused
 from bulkhead.holder.backup import Backups
 from bulkhead.holder.database import RECEIPT_SECONDS, Database, receipt_key
+from bulkhead.holder.lease import Lease
 from bulkhead.holder.orders import Orders
 from bulkhead.holder.outbox import Outbox
 from bulkhead.holder.roster import NOBODY, Pinned
@@ -94,6 +95,7 @@ class State:
         self.filing = Turns(4)  # pages and runs on their way in, each whole in memory
         self.buffered = 0  # bytes of small deliveries in memory
         self.backups: Backups | None = None
+        self.lease: Lease | None = None  # of the standby, where the tenant has one
         self.outbox = Outbox(database, exchange)
         self.orders = Orders(pinned, database, self.outbox, exchange)
         self.checking = 0  # running checks, during which no segment is removed

@@ -11,6 +11,7 @@ from bulkhead.boundary.messages.fields import Stamp
 from bulkhead.boundary.messages.to_queue import Enqueue
 from bulkhead.errors import ConfigError
 from bulkhead.gate.delivery import CALL_SECONDS, OCTETS_A_SECOND
+from bulkhead.gate.lease import require_time
 from bulkhead.gate.message import PIECE
 from bulkhead.identifiers import AccountId, Address, QueueId, TenantId, new_id
 from bulkhead.records.chunks import body_sealed_size
@@ -85,5 +86,6 @@ class OutboundSealer:
             body_size=body_sealed_size(len(body)),
             account=account,
         )
-        await exchange.to("queue").call(request, sealed, timeout=seconds)
+        done = await exchange.to("queue").call(request, sealed, timeout=seconds)
+        require_time(done.until)
         return queue_id

@@ -46,7 +46,12 @@ class Reply(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=
 
 
 class Done(Reply, frozen=True):
-    """Done, and durable."""
+    """Done, and durable.
+
+    until: ms of CLOCK_BOOTTIME until which somebody outside may be told so; 0: at any time (docs/standby.md).
+    """
+
+    until: U63 = 0
 
 
 R_co = TypeVar("R_co", bound=Reply, covariant=True)

@@ -75,11 +75,12 @@ class CopyMessages(Mutation[Copied], frozen=True, tag=42):
 
 
 class Appended(Reply, frozen=True):
-    """Where an appended message went (RFC 4315)."""
+    """Where an appended message went (RFC 4315). until: as in Done."""
 
     uid_validity: U32
     uid: U32
     modseq: U63
+    until: U63 = 0
 
 
 class AppendMessage(Mutation[Appended], frozen=True, tag=43):
@@ -98,11 +99,12 @@ class AppendMessage(Mutation[Appended], frozen=True, tag=43):
 
 
 class AppendedMessages(Reply, frozen=True):
-    """Where the messages went: UIDs from `first_uid` on, without a gap, in their order."""
+    """Where the messages went: UIDs from `first_uid` on, without a gap, in their order. until: as in Done."""
 
     uid_validity: U32
     first_uid: U32
     modseq: U63
+    until: U63 = 0
 
 
 class AppendMessages(Mutation[AppendedMessages], frozen=True, tag=60):
