@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 from tests.queue.queue_host import QueueHost
 
+from bulkhead.boundary.messages.to_queue import BeginBackup
 from bulkhead.queue import restore
 from bulkhead.queue.backup import QueueSource
 
@@ -20,7 +21,7 @@ def test_queued_messages_come_back_but_for_those_that_went_meanwhile(
     async def main() -> None:
         host = QueueHost(here).open()
         _, gone = await host.enqueue(size=300_000), await host.enqueue()
-        source = QueueSource(host.service.queue)
+        source = QueueSource(host.service.queue, BeginBackup("b"))
         await host.enqueue()
         source.prepare()
         source.prepared()
