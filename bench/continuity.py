@@ -84,13 +84,14 @@ async def measure(messages: int, octets: int, accounts: int, place: Path) -> dic
     figures["indexed_seconds"] = round(time.perf_counter() - begin, 2)
     numbers = {int(path.stem) for path in (copied / "segments").iterdir()}
     bringing, before = Bringing(Near(cli), copy), NUMBER_MAX  # type: ignore[arg-type]  # as Road, for this
-    busy, begin = Watch(mx, idents[0], octets), time.perf_counter()
+    busy, begin, used = Watch(mx, idents[0], octets), time.perf_counter(), time.process_time()
     while emails := copy.messages_in(numbers, before, WINDOW):
         await bringing.bring(emails, copy.rows_of(emails))
         before = emails[-1].seq
     seconds = time.perf_counter() - begin
     figures |= {"during": busy.end(), "seconds": round(seconds, 2), "restored": bringing.brought.restored}
     figures["messages_per_second"] = round(messages / seconds)
+    figures["cpu_seconds"] = round(time.process_time() - used, 2)  # of sender, store and appends; others' load is out
     copy.close()
     report = await cli.call(to_store.CheckStore(True))
     figures["problems"] = list(report.problems)

@@ -162,7 +162,7 @@ def test_a_backup_carries_what_changed_and_is_restored_with_those_it_is_put_on(s
     assert all(not stream.parent for stream in shelf.manifest(first).streams)
     before = site.hashes(site.anna)
     assert shelf.files(first)
-    assert live.json("backup", "prune", "t0", "--keep-days", "1", "--from", str(site.to))["removed"] == []
+    assert live.json("backup", "prune", "t0", "--keep-days", "1", "--from", str(site.to))["tenants"][0]["removed"] == []
     assert live.json("backup", "verify", "t0", third, "--from", str(site.to))["sound"]
     live.command("account", "suspend", "t0", site.cleo.address)
     fourth = site.back_up()

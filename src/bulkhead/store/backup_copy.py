@@ -22,12 +22,13 @@ _EMAIL = (
     " e.segment, e.offset FROM email e JOIN account a ON a.seq = e.account WHERE {}"
 )
 _OF_MAILBOXES = _EMAIL.format(
-    "a.account = ? AND e.seq > ? AND EXISTS (SELECT 1 FROM message m WHERE m.email = e.seq"
-    " AND m.mailbox IN (SELECT value FROM json_each(?))) ORDER BY e.seq LIMIT ?"
+    "e.account = (SELECT seq FROM account WHERE account = ?) AND e.seq > ?"
+    " AND EXISTS (SELECT 1 FROM message m WHERE m.email = e.seq AND m.mailbox IN (SELECT value FROM json_each(?)))"
+    " ORDER BY e.seq LIMIT ?"
 )
 _BY_NUMBER = _EMAIL.format("e.seq IN (SELECT value FROM json_each(?)) ORDER BY e.seq")
-_IN_SEGMENTS = _EMAIL.format(
-    "e.segment IN (SELECT value FROM json_each(?)) AND e.seq < ? AND EXISTS"
+_IN_SEGMENTS = _EMAIL.format(  # +: by number from the top, and not all of a segment sorted for each window
+    "+e.segment IN (SELECT value FROM json_each(?)) AND e.seq < ? AND EXISTS"
     " (SELECT 1 FROM message m WHERE m.email = e.seq) ORDER BY e.seq DESC LIMIT ?"
 )
 
@@ -75,7 +76,7 @@ class BackupCopy:
         self._database.execute("PRAGMA journal_mode=OFF")
         self._database.execute("PRAGMA synchronous=OFF")
         self._database.execute("CREATE INDEX IF NOT EXISTS message_email ON message (email)")
-        self._database.execute("CREATE INDEX IF NOT EXISTS email_segment ON email (segment, seq)")
+        self._database.execute("CREATE INDEX IF NOT EXISTS email_account ON email (account)")  # by number within it
         self._files: dict[int, int] = {}
 
     def mailboxes(self, account: bytes) -> list[CopiedMailbox]:
