@@ -269,6 +269,32 @@ def test_an_order_that_waits_falls_with_an_officer_who_leaves(tmp_path: Path) ->
     run(tmp_path, work)
 
 
+def test_an_order_that_cannot_be_executed_stands_in_the_way_of_no_other(tmp_path: Path) -> None:
+    async def work(ordered: Ordered) -> None:
+        cell, people = ordered.cell, ordered.people
+        accounts = [await cell.add_account(PASSWORD) for _ in range(2)]
+        waiting = [cancel(people, account) for account in accounts]
+        for order in waiting:
+            await ordered.submit("keyring", order, ["ada", "sec"])
+        orders = orders_of(ordered, "keyring")
+        orders._clock = lambda: now_ms() + 2 * DAY_MS
+        execute = orders._execute_due
+
+        async def failing(kept: Any, now: int) -> None:
+            if kept.serial == waiting[0].serial:
+                raise RuntimeError("our bug")
+            await execute(kept, now)
+
+        orders._execute_due = failing
+        await orders.run_due()
+        assert [await cell.admits(account, PASSWORD) for account in accounts] == [True, False]
+        orders._execute_due = execute
+        await orders.run_due()
+        assert not await cell.admits(accounts[0], PASSWORD)
+
+    run(tmp_path, work)
+
+
 def test_the_daily_cap_counts_what_was_taken_and_not_withdrawn(tmp_path: Path) -> None:
     async def work(ordered: Ordered) -> None:
         people = ordered.people

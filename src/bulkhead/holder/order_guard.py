@@ -21,6 +21,8 @@ from bulkhead.holder.order_effects import Effects
 from bulkhead.holder.order_rows import Kept, OrderState
 from bulkhead.records.order import decode_order
 
+DESTROYING = tuple(row.action for row in ORDERS.values() if row.kind is OrderKind.DESTROY)
+
 
 class Guard:
     """refused: whether the policy in force asks for orders. exempt: what is refused to nobody. alone: by serial."""
@@ -57,7 +59,7 @@ class Guard:
         """
         now = self._now()
         permits = [kept for kept in rows.of_state(self._database, OrderState.PERMITS) if kept.due > now]
-        done = [kept for kept in rows.of_state(self._database, OrderState.EXECUTED) if _destroys(kept)]
+        done = rows.executed(self._database, DESTROYING)
         for kept in (*permits, *done):
             order = decode_order(kept.data)
             for effect in self._effects.of(ORDERS[kept.action]):
@@ -81,10 +83,6 @@ class Guard:
             except Error:
                 await self._database.write(_putting(kept))
                 raise
-
-
-def _destroys(kept: Kept) -> bool:
-    return kept.action in ORDERS and ORDERS[kept.action].kind is OrderKind.DESTROY
 
 
 def _putting(kept: Kept) -> Callable[[sqlite3.Connection], None]:

@@ -31,6 +31,7 @@ CREATE TABLE order_clock (one INTEGER PRIMARY KEY CHECK (one = 1), seen INTEGER 
 INSERT INTO order_clock VALUES (1, 0)
 """
 _COLUMNS = "serial, hash, action, state, due, at, day, forget, officers, data, approvals"
+SHOWN_MAX = 1000
 KEPT_MAX = 20_000  # rows; what could be taken again is never forgotten for it
 
 
@@ -89,6 +90,13 @@ def of_state(database: Database, state: str, now: int | None = None) -> list[Kep
     else:
         rows = database.read(f"{query} AND due > 0 AND due <= ? ORDER BY due LIMIT 64", (state, now))
     return [Kept(*row) for row in rows]
+
+
+def executed(database: Database, actions: Sequence[str]) -> list[Kept]:
+    """The newest orders of these actions that were executed; a receipt is asked for soon."""
+    marks = ", ".join("?" * len(actions))
+    query = f"SELECT {_COLUMNS} FROM officer_order WHERE state = ? AND action IN ({marks}) ORDER BY at DESC LIMIT ?"  # noqa: S608  # ours
+    return [Kept(*row) for row in database.read(query, (OrderState.EXECUTED, *actions, SHOWN_MAX))]
 
 
 def newest(database: Database, limit: int) -> list[Kept]:

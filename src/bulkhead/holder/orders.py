@@ -23,6 +23,7 @@ from typing import Any
 
 from bulkhead.boundary.body import BodyReader
 from bulkhead.boundary.exchange import Exchange, Handler
+from bulkhead.boundary.faults import log_fault
 from bulkhead.boundary.messages.fields import Request
 from bulkhead.boundary.messages.orders import (
     LISTED_MAX,
@@ -257,17 +258,21 @@ class Orders:
     async def run_due(self) -> None:
         """Execute what has waited long enough, and take back the stops that lapse."""
         now = self.now()
-        for kept in rows.of_state(self._database, OrderState.WAITS, now):
-            async with self._alone(kept.serial):
-                await self._execute_due(kept.serial, now)
-        for kept in rows.of_state(self._database, OrderState.EXECUTED, now):
-            async with self._alone(kept.serial):
-                await self._lapse_due(kept, now)
+        waiting = rows.of_state(self._database, OrderState.WAITS, now)
+        for kept in (*waiting, *rows.of_state(self._database, OrderState.EXECUTED, now)):
+            act = self._execute_due if kept.state == OrderState.WAITS else self._lapse_due
+            try:
+                async with self._alone(kept.serial):
+                    await act(kept, now)
+            except Error as error:
+                _log.warning("order %s, which is due, waits: %s", kept.serial.hex(), error.public)
+            except Exception as error:  # our bug: it stands in the way of no other order
+                log_fault(f"fault in order {kept.serial.hex()}", error)
         if rows.of_state(self._database, OrderState.WAITS):
             await self._database.write(lambda connection: rows.see(connection, now))
 
-    async def _execute_due(self, serial: bytes, now: int) -> None:
-        kept = rows.find(self._database, serial)
+    async def _execute_due(self, found: Kept, now: int) -> None:
+        kept, serial = rows.find(self._database, found.serial), found.serial
         if kept is None or kept.state != OrderState.WAITS or self.roster.known is None:
             return
         try:
