@@ -14,6 +14,7 @@ from bulkhead.boundary.messages import to_auth, to_keyring
 from bulkhead.boundary.messages.orders import OrderRow, SignedApproval
 from bulkhead.drill.officers import HOUR_MS, LENIENT, Authenticator, People, now_ms, signed
 from bulkhead.errors import Refused, TemporaryFailure
+from bulkhead.holder.order_rows import after_restore
 from bulkhead.holder.orders import DAY_MS
 from bulkhead.identifiers import AccountId
 from bulkhead.records.officer import Group
@@ -452,6 +453,28 @@ def test_other_roots_in_the_settings_put_no_other_roster_in_force(tmp_path: Path
         with refused("roots-changed"):
             await cell.ask("cli", "auth", to_auth.InstallRoster(stamp(), data, others.sign(data)))
         assert await ordered.refusal("auth", ordered.people.order("stop-logins"), "ada") == "taken"
+
+    run(tmp_path, work)
+
+
+def test_after_a_restore_only_stops_are_taken_until_the_next_roster_and_nothing_that_waited(tmp_path: Path) -> None:
+    async def work(ordered: Ordered) -> None:
+        cell, people = ordered.cell, ordered.people
+        account = await cell.add_account(PASSWORD)
+        await ordered.submit("keyring", cancel(people, account), ["ada", "sec"])
+        await cell.database("keyring").write(after_restore)
+        await cell.restart("keyring")
+        orders = orders_of(ordered, "keyring")
+        signed_before = people.order("lift-logins", issued=now_ms() + 60_000)
+        assert await ordered.refusal("keyring", signed_before, "ada", "sec") == "roster-restored"
+        assert await ordered.refusal("keyring", people.order("end-sessions"), "ada") == "taken"
+        await ordered.install(people.roster())
+        assert await ordered.refusal("keyring", signed_before, "ada", "sec") == "old-roster"
+        await asyncio.sleep(0.005)
+        assert await ordered.refusal("keyring", people.order("lift-logins"), "ada", "sec") == "taken"
+        orders._clock = lambda: now_ms() + 2 * DAY_MS
+        await orders.run_due()
+        assert await cell.admits(account, PASSWORD)
 
     run(tmp_path, work)
 

@@ -43,6 +43,7 @@ from bulkhead.cli.restore_files import (
 )
 from bulkhead.cli.restore_following import Following, write_following
 from bulkhead.cli.restore_log import Continued, continue_log
+from bulkhead.cli.restore_orders import end_orders
 from bulkhead.cli.restore_proof import (
     HOLDERS,
     Anchor,
@@ -232,6 +233,7 @@ class Restoring:
         destroyed = await replay_acts(layout, files, log.acts, log.subject_key, self._report)
         await store_restore.finish(layout.home("store"), destroyed, history_intact=history_intact)
         self._report.queued = await queue_restore.finish(layout.home("queue"))
+        await end_orders(layout)
 
 
 def _tell(tenant: str, report: Report) -> None:

@@ -30,6 +30,8 @@ CREATE TABLE passkey_counter (key BLOB PRIMARY KEY, counter INTEGER NOT NULL) WI
 CREATE TABLE order_clock (one INTEGER PRIMARY KEY CHECK (one = 1), seen INTEGER NOT NULL);
 INSERT INTO order_clock VALUES (1, 0)
 """
+# 1: it came from a backup, and may be an old one
+RESTORED = "ALTER TABLE roster ADD COLUMN restored INTEGER NOT NULL DEFAULT 0"
 _COLUMNS = "serial, hash, action, state, due, at, day, forget, officers, data, approvals"
 SHOWN_MAX = 1000
 KEPT_MAX = 20_000  # rows; what could be taken again is never forgotten for it
@@ -125,7 +127,17 @@ def put(connection: sqlite3.Connection, kept: Kept) -> None:
 
 def put_roster(connection: sqlite3.Connection, *, values: tuple[int, bytes, bytes, bytes]) -> None:
     """The roster in force: version, hash, octets, hash of the roots."""
-    connection.execute("INSERT OR REPLACE INTO roster VALUES (1, ?, ?, ?, ?)", values)
+    connection.execute("INSERT OR REPLACE INTO roster (one, version, hash, data, roots) VALUES (1, ?, ?, ?, ?)", values)
+
+
+def after_restore(connection: sqlite3.Connection) -> None:
+    """What waited may have been withdrawn since, and the roster followed by another: neither is acted on.
+
+    Orders name their roster; so the next roster ends whatever was signed before it, also what was executed since.
+    """
+    connection.execute("UPDATE roster SET restored = 1")
+    ended = "UPDATE officer_order SET state = ?, due = 0 WHERE state IN (?, ?)"
+    connection.execute(ended, (OrderState.FAILED, OrderState.WAITS, OrderState.PERMITS))
 
 
 def see(connection: sqlite3.Connection, now: int) -> None:

@@ -105,8 +105,8 @@ class Orders:
             self._task.cancel()
 
     def now(self) -> int:
-        """Ms since 1970, never less than was seen here before."""
-        self._seen = max(self._seen, self._clock())
+        """Ms since 1970, more than was seen here before: so no two stops have one epoch."""
+        self._seen = max(self._seen + 1, self._clock())
         return self._seen
 
     async def submit(self, request: SubmitOrderBase) -> OrderReply:
@@ -127,6 +127,8 @@ class Orders:
                 request.order, approvals_of(request.approvals), self.roster.known, tenant=self.roster.tenant,
                 executor=self._me, now=now,
             )  # fmt: skip
+            if self.roster.restored and checked.row.kind is not OrderKind.STOP:
+                raise Refused("the roster came from a backup: install the one that follows it", code="roster-restored")
             self._check(order)
             names = ",".join(officer.name for officer in checked.officers)
             kept = Kept(

@@ -1,6 +1,7 @@
 """The roster in force in one compartment: taken only from the roots that are pinned here, one version after the other.
 
 none       no order is taken
+restored   version n of a backup, which others may have followed: stops only, until n + 1 comes
 version n  durable, once the ledger has it; then only n + 1 that names the hash of n. It is never forgotten
 """
 
@@ -41,14 +42,15 @@ NOBODY = Pinned("", Roots())
 
 
 class RosterInForce:
-    """known: the roster, or None."""
+    """known: the roster, or None. restored: it came from a backup, and none has followed it here."""
 
     def __init__(self, pinned: Pinned, database: Database, exchange: Exchange) -> None:
         self._pinned, self._database, self._exchange = pinned, database, exchange
         self.tenant = pinned.tenant
         self._installing = asyncio.Lock()
-        row = database.first("SELECT data, hash FROM roster")
+        row = database.first("SELECT data, hash, restored FROM roster")
         self.known = None if row is None else Known(decode_roster(row[0]), row[1])
+        self.restored = row is not None and bool(row[2])
 
     def state(self, *, whole: bool = False) -> RosterState:
         """What is in force; with its octets where `whole`."""
@@ -77,7 +79,7 @@ class RosterInForce:
             await witness(self._exchange, Stamp.fresh("roster", request_id=ident), "RosterInstalled", details)
             values = (new.version, digest, request.roster, roots.hash)
             await self._database.write(partial(rows.put_roster, values=values))
-            self.known = Known(new, digest)
+            self.known, self.restored = Known(new, digest), False
             return self.state()
 
     def _check_roots(self) -> None:

@@ -175,6 +175,7 @@ MIGRATIONS = (
     );
     """,
     f"{outbox.SCHEMA}; {order_rows.SCHEMA}",
+    order_rows.RESTORED,
 )
 
 DATABASE = "store.sqlite"
