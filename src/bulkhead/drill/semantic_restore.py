@@ -7,18 +7,18 @@ from typing import Any
 
 from bulkhead.auth.restore import DATABASE as AUTH_DATABASE
 from bulkhead.auth.rows import Keys as AuthKeys
-from bulkhead.boundary.messages import to_auth, to_keyring
+from bulkhead.boundary.messages import to_auth, to_keyring, to_store
 from bulkhead.boundary.messages.to_auth import AddAppPassword, ChangePassword, RevokeAppPasswords, Scope
 from bulkhead.boundary.messages.to_directory import AccountStatus
 from bulkhead.boundary.messages.to_ledger import ReadCheckpoint, ReadEntries
 from bulkhead.cli.account_steps import close_account, destroy_steps, release_address
 from bulkhead.drill.bare_backup import BareBackup, back_up
-from bulkhead.drill.bare_cell import BareCell, Person, stamp
+from bulkhead.drill.bare_cell import BareCell, Person, answer, stamp
 from bulkhead.drill.in_bare_cell import Finding, SemanticAct, probes_of
 from bulkhead.drill.semantic import Column
 from bulkhead.drill.semantic_rotation import opens
 from bulkhead.holder.database import connect
-from bulkhead.identifiers import parse_address
+from bulkhead.identifiers import EmailId, MailboxId, new_id, parse_address
 from bulkhead.keyring.keys import Keys as KeyringKeys
 from bulkhead.keyring.restore import DATABASE as KEYRING_DATABASE
 from bulkhead.ledger.event import parse_event
@@ -120,6 +120,22 @@ def _records(backup: BareBackup) -> tuple[int, int]:
     return tried, opened
 
 
+async def bring_mail_of_a_cancelled(cell: BareCell) -> Finding:
+    """A message of a backup for an account that was cancelled since, and for one that was not."""
+    gone, stays = await cell.add_person(), await cell.add_person()
+    requests = []
+    for person in (stays, gone):
+        (inbox,) = (await cell.ask("cli", "store", to_store.ExportMailboxes(person.account))).rows
+        copy = to_store.Copy(person.account, EmailId(new_id()), bytes(87), 300, 100, 100, 100, 1_700_000_000)
+        row = to_store.RestoredRow(0, MailboxId(inbox.mailbox), 0)
+        requests.append(to_store.RestoreMessages(stamp(), (copy,), (row,)))
+    async for _ in destroy_steps((await back_up(cell)).road, gone.account):
+        pass
+    back, refused = [await answer(cell.exchanges["cli"], "store", one, bytes(300)) for one in requests]
+    control = isinstance(back, to_store.MessagesRestored) and back.restored == 1
+    return Finding(int(isinstance(refused, to_store.MessagesRestored)), 1, control)
+
+
 ACTS = (
     SemanticAct(
         "restored-yesterday", "auth", (Column.VERIFIERS,),
@@ -130,6 +146,11 @@ ACTS = (
         "backup-from-before-a-rotation", "keyring", (Column.VERIFIERS, Column.KEYS),
         "open a backup from before a rotation with both recovery keys and the escrow of afterwards",
         "a record of auth or keyring opens", "the escrow of before the rotation opens all", open_backup_from_before,
+    ),
+    SemanticAct(
+        "mail-of-a-cancelled-account", "store", (Column.STORED_MAIL,),
+        "bring a message of a backup back to an account that was cancelled since",
+        "store takes it", "it takes one for an account that is there", bring_mail_of_a_cancelled,
     ),
 )  # fmt: skip
 PROBES = probes_of(ACTS)
