@@ -8,7 +8,17 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.keyring.two_halves import TwoHalves, new_cell, opened, refused, settled, stamp
+from tests.keyring.two_halves import (
+    OPERATOR_KEY,
+    PARTNER_KEY,
+    TENANT,
+    TwoHalves,
+    new_cell,
+    opened,
+    refused,
+    settled,
+    stamp,
+)
 
 from bulkhead.boundary.messages import to_auth, to_keyring
 from bulkhead.boundary.messages.orders import OrderRow, SignedApproval
@@ -17,6 +27,7 @@ from bulkhead.errors import Refused, TemporaryFailure
 from bulkhead.holder.order_rows import after_restore
 from bulkhead.holder.orders import DAY_MS
 from bulkhead.identifiers import AccountId
+from bulkhead.records.mailbox import Holder, OrderKey, reseal_share
 from bulkhead.records.officer import Group
 from bulkhead.records.order import LIFE_MAX_MS, Order, order_hash
 from bulkhead.records.roster import Policy, Roster
@@ -508,6 +519,33 @@ def test_where_the_roster_says_so_the_command_line_does_nothing_that_needs_an_or
             with refused("order-required"):
                 await cell.ask("cli", name, request)  # type: ignore[arg-type]
         assert await cell.admits(account, PASSWORD)
+
+    run(tmp_path, work, Policy(local_refused=True))
+
+
+def test_a_recovery_that_was_ordered_opens_its_mailbox_once(tmp_path: Path) -> None:
+    async def work(ordered: Ordered) -> None:
+        cell, people = ordered.cell, ordered.people
+        account = await cell.add_account(PASSWORD)
+
+        async def recover() -> Any:
+            offer = await cell.ask("cli", "keyring", to_keyring.BeginRecovery(stamp(), account))
+            key = OrderKey.verify(offer.order_key, cell.binding_key, TENANT, account, offer.generation, offer.order)
+            shares = (
+                reseal_share(offer.sealed_s1, Holder.PARTNER, PARTNER_KEY, key),
+                reseal_share(offer.sealed_s2, Holder.OPERATOR, OPERATOR_KEY, key),
+            )
+            return await cell.ask("cli", "keyring", to_keyring.GrantRecovery(stamp(), account, offer.order, *shares))
+
+        with refused("order-required"):
+            await recover()
+        await ordered.submit("keyring", people.order("recover-mailbox", {"account": account.hex()}), ["sec", "ops"])
+        token = (await recover()).token
+        await cell.set_password(account, b"another horse battery", token)
+        assert await cell.admits(account, b"another horse battery")
+        with refused("order-required"):
+            await recover()
+        assert cell.database("keyring").read("SELECT state FROM officer_order") == [("used",)]
 
     run(tmp_path, work, Policy(local_refused=True))
 
