@@ -62,6 +62,12 @@ class Pair:
         key = str(self.base / "standby.key")
         self.start("follow", "--from", str(self.place), "--key", key, "-C", str(self.there))
 
+    def follow_again(self) -> "subprocess.CompletedProcess[bytes]":
+        """Try to make a standby of what was promoted."""
+        words = ["standby", "follow", "t0", "--from", str(self.place), "--key", str(self.base / "standby.key")]
+        command = [sys.executable, "-m", "bulkhead.cli.main", *words, "-C", str(self.there)]
+        return subprocess.run(command, capture_output=True, check=False, timeout=30)
+
     def end(self, name: str, number: int = signal.SIGTERM) -> None:
         process = self.processes.pop(name)
         process.send_signal(number)
@@ -224,3 +230,32 @@ def test_a_primary_that_was_paused_answers_nothing_once_its_standby_took_over(pa
     refused = pair.live.command("cell", "run", "t0", check=False)
     assert refused.returncode == 2
     assert b"took over" in refused.stderr
+
+
+@pytest.mark.slow
+def test_a_hand_over_loses_nothing_and_a_killed_holder_begins_a_new_base(tmp_path: Path) -> None:
+    with pair_of(tmp_path, "sync") as pair:
+        anna = pair.live.mailbox()
+        for number in range(5):
+            pair.deliver(anna, f"letter {number}")
+        before = pair.progress("store").stream
+        killed = pair.live.pid("t0", "store")
+        os.kill(killed, signal.SIGKILL)
+        pair.live.wait_pid("t0", "store", killed)
+        pair.wait_leased()
+        pair.deliver(anna, "on the new base")
+        assert pair.progress("store").stream != before
+        pair.live.command("standby", "hand-over", "t0")
+        assert pair.processes.pop("ship").wait(20) == 0
+        with pytest.raises(smtplib.SMTPException):
+            pair.deliver(anna, "too late")
+        ended = time.monotonic() + 20
+        while time.monotonic() < ended and not all(pair.progress(name).ended for name in MESSAGES):
+            time.sleep(0.1)
+        report = pair.promote(network_of(free_number()) + ".9")
+        assert (report["handed_over"], report["halves_apart"]) == (True, 0)
+        assert report["waited"] < 1
+        assert pair.messages() == 6
+        again = pair.follow_again()
+        assert again.returncode == 2
+        assert b"not empty" in again.stderr

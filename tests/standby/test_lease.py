@@ -10,6 +10,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from bulkhead.boundary.messages import to_auth, to_keyring, to_queue, to_store
 from bulkhead.errors import Error, IntegrityError, Refused, TemporaryFailure
 from bulkhead.gate.lease import require_time
 from bulkhead.holder.lease import Lease
@@ -221,3 +222,12 @@ def test_no_answer_is_given_once_a_promotion_could_serve(
         assert lease.failure() is not None
         with pytest.raises(TemporaryFailure):
             require_time(lease.until)
+
+
+def test_what_narrows_reach_needs_no_lease_and_what_a_client_is_told_does() -> None:
+    free = {to_auth.StopTenantLogins, to_auth.RevokeCredentials, to_auth.RevokeAppPasswords, to_keyring.SetHalfState}
+    free |= {to_keyring.StopTenantSessions, to_queue.StopOutbound, to_store.DestroyAccount}
+    bound = {to_store.DeliverMail, to_store.AppendMessage, to_store.StoreFlags, to_queue.Enqueue, to_auth.SetPassword}
+    bound |= {to_auth.LiftTenantStop, to_auth.AddAppPassword, to_keyring.LiftSessionStop}
+    assert not any(request.leased for request in free)
+    assert all(request.leased for request in bound)

@@ -117,13 +117,13 @@ class _Promotion:
         self.handed_over = promises.released and all(p.ended for p in progress.values())
         began = time.monotonic()
         left = promises.promote(term)
+        with contextlib.suppress(OSError):  # the place may be gone with the primary
+            follower.place.supersede(follower.keys.signing, term)
         if not self.handed_over and left:
             say(f"{self._layout.tenant}: waits {left:.1f} s until the last lease has surely ended")
             time.sleep(left)
         self.times.waited = time.monotonic() - began
         self.term = term
-        with contextlib.suppress(OSError):  # the place may be gone with the primary
-            follower.place.supersede(follower.keys.signing, term)
 
     async def run(self, address: str) -> Report:
         """Everything after that."""

@@ -130,6 +130,7 @@ class Carrier:
                 piece = await body.read_all()
                 if reply.number:
                     await asyncio.to_thread(folder.add, reply.number, piece)
+                    self._require_own_term()  # else a promotion may have passed this piece by, and it is not shipped
                     number = reply.number
                     self._say(compartment, "")
                     if read_piece(piece)[1] & ENDED:
@@ -173,15 +174,19 @@ class Carrier:
         seconds, term = settings.integer("standby.lease_seconds"), settings.integer("standby.term")
         while True:
             ends = time.monotonic() + seconds / 3
-            newer = self._place.superseded(self._witness)
-            if newer > term:
-                raise Superseded(newer)
+            self._require_own_term()
             try:
                 await self._ask_and_give(LeaseAsk(self._tenant.id, term, seconds, await self._nonces()).encode(), ends)
                 self._say("lease", "")
             except (TemporaryFailure, Refused, OSError) as failure:
                 self._say("lease", str(failure))
             await asyncio.sleep(max(POLL_SECONDS, ends - time.monotonic()))
+
+    def _require_own_term(self) -> None:
+        """Raises Superseded where a standby took over."""
+        newer = self._place.superseded(self._witness)
+        if newer > self._tenant.settings.integer("standby.term"):
+            raise Superseded(newer)
 
     async def _nonces(self) -> dict[str, bytes]:
         found = {}

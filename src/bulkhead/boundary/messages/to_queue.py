@@ -232,6 +232,7 @@ class ListOrders(ListOrdersBase, frozen=True, tag=22):
 class StopOutbound(Mutation[Done], frozen=True, tag=23):
     """Lend nothing to `courier` from now on; `epoch` only goes up. Durable, before the answer."""
 
+    leased: ClassVar[bool] = False
     epoch: U63
     reason: Text
 
