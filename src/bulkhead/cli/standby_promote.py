@@ -25,6 +25,7 @@ from bulkhead.cli.recovery import read_recovery_keys
 from bulkhead.cli.restore import certify
 from bulkhead.cli.restore_acts import Report, replay_acts
 from bulkhead.cli.restore_files import read_escrow, write_keys
+from bulkhead.cli.restore_orders import end_orders
 from bulkhead.cli.restore_proof import check_pinned
 from bulkhead.cli.standby import held, keys_folder, make_follower, read_key
 from bulkhead.cli.standby_ship import MESSAGES, SETTINGS
@@ -146,6 +147,8 @@ class _Promotion:
             destroyed = await replay_acts(layout, files, acts, subject_key, report, check=False)
             await promotion.finish(layout.home("store"), destroyed, history_intact=self.handed_over)
             report.queued = await queue_restore.finish(layout.home("queue"))
+            if not self.handed_over:  # the newest roster, and what officers withdrew, may not have come here
+                await end_orders(layout)
             details = {"term": self.term, "mark": self.mark, "handed_over": self.handed_over}
             log.append(
                 [encode_event(Event(EVENTS["StandbyPromoted"], int(time.time() * 1000), "cli", details=details))]
