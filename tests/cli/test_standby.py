@@ -165,6 +165,8 @@ def test_what_a_cell_answers_is_at_its_standby_soon_and_sealed_on_the_way(pair: 
     assert pair.messages() == 5
     for compartment in MESSAGES:
         assert pair.progress(compartment).whole
+    findings = pair.live.json("doctor", check=False)["findings"]
+    assert [row["state"] for row in findings if row["matter"] == "standby"] == ["ok"]
     for path in pair.place.rglob("*.piece"):
         assert anna.address.encode() not in path.read_bytes()
     assert not (pair.there / "cells" / "t0" / "keyring" / "keys.sealed").exists()
@@ -177,6 +179,8 @@ def test_without_a_lease_nothing_is_answered_and_what_is_stored_can_be_read(pair
     os.kill(pair.processes["follow"].pid, signal.SIGSTOP)
     try:
         time.sleep(4)
+        findings = pair.live.json("doctor", check=False)["findings"]
+        assert [row["state"] for row in findings if row["matter"] == "standby"] == ["bad"]
         with pytest.raises(smtplib.SMTPException) as refused:
             pair.deliver(anna, "meanwhile")
         assert "451" in str(refused.value) or "450" in str(refused.value)

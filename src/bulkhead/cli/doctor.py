@@ -25,6 +25,7 @@ from bulkhead.cli.logins import Counts, count_logins
 from bulkhead.cli.output import print_json, size_text
 from bulkhead.cli.road import Road
 from bulkhead.cli.run import find_levels, what_is_missing
+from bulkhead.cli.standby import standing
 from bulkhead.cli.status import status_rows
 from bulkhead.config import Installation, Tenant, check_files, load_installation
 from bulkhead.contract.measure import Standing
@@ -98,6 +99,7 @@ def examine(installation: Installation) -> Iterator[Finding]:
             yield _canaries(installation, tenant)
             yield from _ledger(tenant, ledger_states(installation, [tenant])[0])
             yield _contract(installation, tenant)
+            yield from _standby(installation, tenant)
         if not tenant.disabled:
             yield _backups(installation, tenant)
             yield from _listeners(tenant, running[tenant.id])
@@ -328,6 +330,18 @@ def _canaries(installation: Installation, tenant: Tenant) -> Finding:
             text = f"used, with {'the right' if grade == 'right' else 'a wrong'} password, of: {', '.join(used)}"
             return Finding(tenant.id, "canaries", state, text, f"{look}; docs/canaries.md says what that shows")
     return Finding(tenant.id, "canaries", State.OK, f"{sum(copy.canaries for copy in copies)} planted, none used")
+
+
+def _standby(installation: Installation, tenant: Tenant) -> Iterator[Finding]:
+    """Of a tenant that has a warm standby: whether it could take over."""
+    if tenant.settings.text("standby.mode") == "off":
+        return
+    try:
+        text, sound = standing(installation, tenant)
+    except Error as error:
+        text, sound = error.public, False
+    advice = "" if sound else f"see: bulkhead standby status {tenant.id}, and whether ship and follow run"
+    yield Finding(tenant.id, "standby", State.OK if sound else State.BAD, text, advice)
 
 
 def _contract(installation: Installation, tenant: Tenant) -> Finding:

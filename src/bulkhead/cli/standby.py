@@ -19,9 +19,10 @@ from bulkhead.boundary.messages.standby import LeaseAsked
 from bulkhead.cli.escrow import destroy_escrow, escrow_file
 from bulkhead.cli.exit_codes import ExitCode
 from bulkhead.cli.output import print_json, print_table, say, size_text
-from bulkhead.cli.road import open_road, wait_for
+from bulkhead.cli.road import Road, open_road, wait_for
 from bulkhead.cli.secret_file import read_secret, write_secret
 from bulkhead.cli.standby_ship import MESSAGES, SETTINGS
+from bulkhead.config import Installation, Tenant
 from bulkhead.errors import ConfigError
 from bulkhead.identifiers import TenantId, parse_tenant_id
 from bulkhead.records.backup import PrivateKeys
@@ -33,6 +34,7 @@ from bulkhead.supervisor.layout import Layout
 
 KEY_TEXT_MAX = 200
 MODES = ("off", "async", "sync")
+LATE_SECONDS = 10.0  # behind which something is wrong
 
 
 def key(options: argparse.Namespace) -> int:
@@ -141,8 +143,27 @@ def status(options: argparse.Namespace) -> int:
     return ExitCode.OK if all(row["stream"] and not row["note"] for row in rows) else ExitCode.FINDING
 
 
+def standing(installation: Installation, tenant: Tenant) -> tuple[str, bool]:
+    """(how a tenant's standby stands in words, whether it could take over and this cell may answer)."""
+    rows = wait_for(_rows(Road(installation, tenant)))
+    notes = [f"{row['compartment']}: {row['note']}" for row in rows if row["note"]]
+    if notes:
+        return notes[0], False
+    if not all(row["lease"] for row in rows):
+        return "no lease: changes are answered with 4yz", False
+    behind = max(row["behind"] for row in rows)
+    return (
+        f"{rows[0]['mode']}, {behind:.1f} s and {size_text(sum(r['octets'] for r in rows))} behind",
+        behind < LATE_SECONDS,
+    )
+
+
 async def _of_primary(options: argparse.Namespace) -> list[dict[str, Any]]:
-    async with open_road(options.directory, options.tenant) as road:
+    return await _rows(open_road(options.directory, options.tenant))
+
+
+async def _rows(way: Road) -> list[dict[str, Any]]:
+    async with way as road:
         road.check_running()
         rows = []
         for compartment, messages in MESSAGES.items():
