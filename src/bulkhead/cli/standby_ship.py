@@ -20,7 +20,7 @@ from bulkhead.boundary.messages import to_auth, to_directory, to_incident, to_ke
 from bulkhead.boundary.messages.standby import BeginStandbyBase, LeaseAsked, ReadStandbyBase, RenewLeaseBase
 from bulkhead.boundary.messages.to_ledger import RecordStandby
 from bulkhead.cli.exit_codes import ExitCode
-from bulkhead.cli.output import say
+from bulkhead.cli.output import say, size_text
 from bulkhead.cli.road import Road, open_road, stamp, wait_for
 from bulkhead.config import Tenant
 from bulkhead.config.load import read_text
@@ -70,12 +70,21 @@ async def _ship(options: argparse.Namespace) -> int:
         try:
             await carrier.run()
         except Superseded as news:
+            await _tell_unshipped(road)
             await end_leases(road)
             road.layout.superseded.write_text(f"{news.term}\n", encoding="ascii")
             say(f"{road.tenant.id}: the standby took over (term {news.term}): stop this cell, and let nobody start it")
             return ExitCode.REFUSED
     say(f"{road.tenant.id}: handed over; everything that was answered is at the standby")
     return ExitCode.OK
+
+
+async def _tell_unshipped(road: Road) -> None:
+    """Say what this primary has and its standby has not: what was answered of it is here alone."""
+    for compartment, messages in MESSAGES.items():
+        asked: LeaseAsked = await road.ask(compartment, messages.RenewLease())
+        if asked.octets:
+            say(f"{road.tenant.id}: {compartment}: {size_text(asked.octets)} of changes were never shipped: keep it")
 
 
 def hand_over(options: argparse.Namespace) -> int:
