@@ -38,7 +38,7 @@ def resolved(cell: Cell, account: Account) -> int:
     """The generation that directory shows to mx."""
 
     async def resolve() -> int:
-        row = cell.services["directory"]._directory.book.resolve(account.address)
+        row = cell.services["directory"]._directory.reach.resolve(account.address)
         account.binding = row.binding
         return Binding(row.binding.record).generation
 

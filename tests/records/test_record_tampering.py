@@ -12,6 +12,7 @@ from tests.records.record_vectors import cases
 from bulkhead.errors import ConfigError, IntegrityError, Refused
 from bulkhead.identifiers import AccountId, TenantId
 from bulkhead.records import (
+    access,
     app_password,
     backup,
     halves,
@@ -225,6 +226,27 @@ def openers():
         [
             lambda r, c=c: slot.open_slot(c["slot_key"], OTHER, c["email_id"], r),
             lambda r, c=c: slot.open_slot(c["slot_key"], c["account"], OTHER, r),
+        ],
+    )
+    c = cases("access")[0]
+    at = c["tenant"], "auth", c["day"]
+    yield (
+        "access block",
+        c["record"],
+        lambda r, c=c, at=at: access.Place(*at, c["block"]).open(c["key"], c["head"], r),
+        [
+            lambda r, c=c, at=at: access.Place(*at, c["block"] + 1).open(c["key"], c["head"], r),
+            lambda r, c=c: access.Place("other", "auth", c["day"], c["block"]).open(c["key"], c["head"], r),
+            lambda r, c=c, at=at: access.Place(*at, c["block"]).open(c["key"], c["head"][:-1] + b"\0", r),
+        ],
+    )
+    yield (
+        "access day key",
+        c["day_key"],
+        lambda r, c=c, at=at: access.open_day_key(r, c["by"], *at),
+        [
+            lambda r, c=c: access.open_day_key(r, c["by"], c["tenant"], "store", c["day"]),
+            lambda r, c=c: access.open_day_key(r, c["by"], c["tenant"], "auth", c["day"] + 1),
         ],
     )
     c = cases("page")[0]

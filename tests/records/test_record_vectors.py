@@ -9,6 +9,7 @@ from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 from tests.records.record_vectors import VECTORS, cases, pattern
 
 from bulkhead.records import (
+    access,
     app_password,
     backup,
     blocks,
@@ -38,7 +39,7 @@ def test_every_kind_has_a_suite_and_every_file_a_test():
     known = {"seed", "credential", "auth_half", "keyring_half", "mailbox", "binding", "recovery_order", "message",
              "slot", "page", "name", "queued", "key_set", "recovery_file", "backup",
              "backup_changed",
-             "app_password"}  # fmt: skip
+             "app_password", "access"}  # fmt: skip
     assert {path.stem for path in VECTORS.glob("*.json")} == known
 
 
@@ -278,3 +279,15 @@ def test_changed_block_vectors(tmp_path):
         finally:
             os.close(descriptor)
         assert hashlib.sha256((tmp_path / "file").read_bytes()).digest() == case["sha256"]
+
+
+def test_access_vectors():
+    for case in cases("access"):
+        key = access.open_day_key(case["day_key"], case["by"], case["tenant"], "auth", case["day"])
+        assert key == case["key"]
+        place = access.Place(case["tenant"], "auth", case["day"], case["block"])
+        block = place.open(key, case["head"], case["record"])
+        rows = [bytes.fromhex(row) for row in case["rows"]]
+        assert [block.row(index) for index in range(block.count)] == rows
+        again = access.Block.of(list(access.unpack_rows(b"".join(rows))))
+        assert place.seal(key, again, nonce=case["nonce"]) == (case["head"], case["record"])

@@ -13,6 +13,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 
 from bulkhead.records import (
+    access,
     app_password,
     backup,
     blocks,
@@ -523,6 +524,32 @@ def recovery_file_file():
     ]
 
 
+def access_file():
+    rows = [
+        access.Access(1_800_000_000_000, access.Act.LOGIN, 0, 3, 1, ACCOUNT, access.source_octets("192.0.2.7")),
+        access.Access(1_800_000_000_005, access.Act.LOGIN, 1, 2, 4, ACCOUNT, access.source_octets("2001:db8::1")),
+        access.Access(1_800_000_000_003, access.Act.QUEUED, 0, 2, 7),
+    ]
+    key, by, nonce = fixed("access day key"), fixed("access key"), fixed("nonce access", 12)
+    place = access.Place(TENANT, "auth", 20833, 2)
+    head, record = place.seal(key, access.Block.of(rows), nonce=nonce)
+    return [
+        {
+            "note": "three records, one without account and source",
+            "tenant": TENANT,
+            "day": place.day,
+            "block": place.number,
+            "key": key,
+            "by": by,
+            "nonce": nonce,
+            "rows": [row.pack() for row in rows],
+            "head": head,
+            "record": record,
+            "day_key": access.seal_day_key(key, 1, by, TENANT, "auth", place.day, nonce=nonce),
+        }
+    ]
+
+
 FILES = {
     "seed": seed_file,
     "credential": credential_file,
@@ -541,6 +568,7 @@ FILES = {
     "backup": backup_file,
     "backup_changed": backup_changed_file,
     "recovery_file": recovery_file_file,
+    "access": access_file,
 }
 
 

@@ -25,6 +25,7 @@ from bulkhead.boundary.messages.census import AccountRecords, RecordPage
 from bulkhead.boundary.messages.fields import Done, Request
 from bulkhead.errors import Refused
 from bulkhead.holder import backup
+from bulkhead.holder.accesses import Accesses
 from bulkhead.holder.database import Database
 from bulkhead.holder.orders import Orders
 from bulkhead.holder.outbox import Outbox, note
@@ -33,6 +34,7 @@ from bulkhead.holder.rotation import Part, Rotation
 from bulkhead.holder.shared import shared
 from bulkhead.holder.stop import TenantStop
 from bulkhead.holder.walk import count_keys
+from bulkhead.records.access import Act
 from bulkhead.records.credential import StretchParameters
 from bulkhead.records.record import Kind
 
@@ -54,6 +56,7 @@ class Auth:
     passwords: Passwords
     rotation: Rotation
     backups: backup.Backups = field(init=False)
+    accesses: Accesses = field(init=False)
     orders: Orders = field(init=False)
 
     @classmethod
@@ -85,7 +88,8 @@ class Auth:
 
 async def authenticate(auth: Auth, channel: Channel, request: m.Authenticate, _: _Body) -> Done:
     """The first half of the check, and the question to keyring."""
-    await auth.logins.authenticate(channel.compartment, request)
+    with auth.accesses.noting(Act.LOGIN, request.account, channel, request.scope, request.source):
+        await auth.logins.authenticate(channel.compartment, request)
     return Done()
 
 

@@ -16,6 +16,7 @@ from bulkhead.auth.rows import Keys
 from bulkhead.auth.schema import MIGRATIONS
 from bulkhead.boundary.host import Host, Service
 from bulkhead.errors import Error
+from bulkhead.holder.accesses import Accesses
 from bulkhead.holder.database import Database
 from bulkhead.holder.keys import open_key_file
 from bulkhead.holder.orders import Orders
@@ -44,6 +45,7 @@ class AuthService:
         section, auth = settings["auth"], self._auth
         auth.logins.failure_seconds = section["failure_seconds"]
         auth.logins.limits.set(settings)
+        auth.accesses.configure(settings)
         auth.logins.caching = section["cache_minutes"] > 0
         auth.logins.main_scopes = scopes_of(section["main_password"])
         auth.stretching.queue_max = section["argon2_queue_max"]
@@ -61,6 +63,7 @@ class AuthService:
         await self._auth.backups.stop()
         self._auth.stretching.stop()
         await self._flush_known()
+        await self._auth.accesses.close()
         await self._auth.database.close()
         self._auth.logins.breached.close()
 
@@ -70,10 +73,15 @@ class AuthService:
         if (counts.granted, counts.refused) == (noted.granted, noted.refused):
             return
         over, episodes = limits.refused.copy(), limits.spread.episodes
-        details = {"granted": counts.granted - noted.granted, "refused": counts.refused - noted.refused}
+        details: dict[str, str | int | bool | None] = {
+            "granted": counts.granted - noted.granted,
+            "refused": counts.refused - noted.refused,
+        }
         if counts.breached > noted.breached:
             details["breached"] = counts.breached - noted.breached
-        details |= {limit.value: over[limit] - self._over[limit] for limit in over if over[limit] > self._over[limit]}
+        details |= self._auth.accesses.root_details() | {
+            limit.value: over[limit] - self._over[limit] for limit in over if over[limit] > self._over[limit]
+        }
 
         def write(connection: Connection) -> None:
             note(connection, "LoginsCounted", "auth", details)
@@ -120,6 +128,7 @@ async def start(host: Host, *, parameters: StretchParameters | None = None) -> S
     database = Database(DATABASE, MIGRATIONS, secure_delete=True)
     auth = Auth.opened(database, keys, host.exchange, host.settings, parameters or StretchParameters())
     auth.backups = of_database(host, database, keys.keys, auth.rotation.needed, auth.passwords.hold)
+    auth.accesses = Accesses.of(host, database, keys.keys)
     auth.orders = Orders(Pinned.of(host.tenant, host.settings), database, auth.outbox, host.exchange)
     auth.orders.serve(auth, HANDLERS)
     return AuthService(auth, host.files)

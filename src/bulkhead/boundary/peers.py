@@ -23,6 +23,7 @@ class Peering:
     descriptors: bool = False  # the server hands over sockets with its replies
 
 
+_ACCESSES = ("SearchAccesses", "CountAccesses")
 _BACKUP = ("BeginBackup", "ReadBackup", "EscrowKeys", "BeginStandby", "ReadStandby", "RenewLease")
 _ORDERS = ("SubmitOrder", "InstallRoster", "ListOrders")
 _LOOK_UP_AND_APPEND = ("CheckRoom", "DeliverMail")
@@ -87,26 +88,26 @@ PEERS: tuple[Peering, ...] = (
         ("SetPassword", "ChangePassword", "AddAppPassword", "ListAppPasswords", "RevokeAppPasswords",
          "RevokeCredentials", "StopTenantLogins", "LiftTenantStop", "SetLoginState",
          "CountCredentials", "CountLogins", "CheckAuth", "MatchAuth", "RotateKey", "ReadRotation", "DestroyKey",
-         *_ORDERS, *_BACKUP),
+         *_ACCESSES, *_ORDERS, *_BACKUP),
     ),
     Peering(
         "cli", "keyring",
         ("CreateMailboxKeys", "BeginRecovery", "GrantRecovery",
          "StopTenantSessions", "LiftSessionStop", "SetHalfState", "RevokeCredentials", "RenewMailboxes",
          "CountKeyring", "CheckKeyring", "MatchKeyring", "RotateKey", "ReadRotation", "DestroyKey",
-         "ExportKeys", *_ORDERS, *_BACKUP),
+         "ExportKeys", *_ACCESSES, *_ORDERS, *_BACKUP),
     ),
     Peering(
         "cli", "store",
         ("OpenAccount", "DestroyAccount", "CountStore", "CheckStore",
          "ExportMailboxes", "ExportNames", "ExportRows", "ExportParts", "ListDeleted", "UndeleteMessages",
          "FindMessages", "RestoreMailbox", "RestoreMessages", "ImportMailbox", "ImportName", "ImportMessages",
-         *_ORDERS, *_BACKUP),
+         *_ACCESSES, *_ORDERS, *_BACKUP),
     ),
     Peering(
         "cli", "queue",
         ("ListQueue", "RetryNow", "DestroyQueued", "CountQueue", "CheckQueue", "StopOutbound", "LiftOutboundStop",
-         *_ORDERS, *_BACKUP),
+         *_ACCESSES, *_ORDERS, *_BACKUP),
     ),
     Peering("cli", "incident", ("PlantCanaries", "ListCanaries", "CheckIncident", "AdoptContract", "ReadContract",
                                   "RecordMeasures", "GiveNotice", *_BACKUP)),

@@ -5,7 +5,7 @@ from typing import Any
 
 from bulkhead.boundary.exchange import Handler
 from bulkhead.boundary.messages.fields import Request
-from bulkhead.holder import backup, orders, rotation, standby
+from bulkhead.holder import access_search, backup, orders, rotation, standby
 
 
 def shared(module: Any) -> Mapping[type[Request[Any]], Handler]:
@@ -17,4 +17,6 @@ def shared(module: Any) -> Mapping[type[Request[Any]], Handler]:
     }
     if hasattr(module, "RotateKey"):
         found |= rotation.handlers(module.RotateKey, module.ReadRotation, module.DestroyKey)
+    if hasattr(module, "SearchAccesses"):
+        found |= access_search.handlers(module.SearchAccesses, module.CountAccesses)
     return found

@@ -12,6 +12,7 @@ from bulkhead.boundary.messages.census import AccountRecords, RecordPage
 from bulkhead.boundary.messages.fields import Done, Request
 from bulkhead.errors import Refused
 from bulkhead.holder import backup
+from bulkhead.holder.accesses import Accesses
 from bulkhead.holder.database import Database
 from bulkhead.holder.orders import Orders
 from bulkhead.holder.outbox import Outbox
@@ -36,6 +37,7 @@ from bulkhead.keyring.renewal import Renewal
 from bulkhead.keyring.schema import AccountState
 from bulkhead.keyring.sessions import Sessions
 from bulkhead.keyring.tokens import Tokens
+from bulkhead.records.access import Act
 from bulkhead.records.queued import open_queue_key_box
 from bulkhead.records.record import Kind, read_header
 
@@ -66,6 +68,7 @@ class Keyring:
     exchange: Exchange
     renewal: Renewal
     backups: backup.Backups = field(init=False)
+    accesses: Accesses = field(init=False)
     orders: Orders = field(init=False)
 
     @classmethod
@@ -133,6 +136,7 @@ async def redeem_login(keyring: Keyring, channel: Channel, request: m.RedeemLogi
     """A session of this channel; store has its grant before the gate has its handle."""
     checked = keyring.logins.take(request.nonce, request.account, request.scope, channel.compartment)
     session = keyring.sessions.begin(channel, checked, keyring.session_seconds)
+    keyring.accesses.of_session(Act.SESSION_BEGUN, session.account, channel, session.scope)
     binding = keyring.mailboxes.binding(request.account)
     if session.seed is None:
         return m.Session(session.handle, session.expires, NO_KEY, binding)

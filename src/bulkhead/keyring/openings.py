@@ -14,6 +14,7 @@ from bulkhead.errors import IntegrityError, Refused
 from bulkhead.identifiers import EmailId, TenantId
 from bulkhead.keyring.sessions import Session, Sessions
 from bulkhead.records.message import open_key_box
+from bulkhead.records.page import PAGE_ENTRIES_MAX
 from bulkhead.records.record import Kind, read_header
 from bulkhead.records.seed import MailboxSeed, OpenSeed
 from bulkhead.records.slot import SLOT_BYTES, open_slot, seal_slot
@@ -92,6 +93,7 @@ class Openings:
             part = pages[start : start + SLICE]
             keys += [seed.page_key(page) for page in part]
             self.opened.pages += len(part)
+            session.keys += len(part) * PAGE_ENTRIES_MAX
             self.opened.old_pages += len(part) * (by is not newest)
             await self._pause(session)
         return tuple(keys)
@@ -128,6 +130,7 @@ class Openings:
         for start in range(0, len(items), SLICE):
             part = [self._try(open_one, item) for item in items[start : start + SLICE]]
             self.opened.messages += len(part) - part.count(None)
+            session.keys += len(part) - part.count(None)
             keys += part
             await self._pause(session)
         return tuple(keys)

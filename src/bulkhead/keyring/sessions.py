@@ -31,6 +31,7 @@ class Session:
     expires: int
     seed: MailboxSeed | None = field(repr=False)
     cred: int = MAIN_PASSWORD
+    keys: int = 0  # message keys opened since that was last recorded
     opened: list[OpenSeed] = field(default_factory=list, repr=False)  # newest first; older ones as they are needed
 
     def __post_init__(self) -> None:
@@ -45,6 +46,7 @@ class Sessions:
         self._exchange, self._revoke = exchange, revoke
         self._sessions: dict[bytes, Session] = {}
         self._by_channel: dict[Channel, set[bytes]] = {}
+        self.ended: Callable[[Session, str], None] = lambda _, __: None
         exchange.on_departure(self._end_channel)
 
     def __len__(self) -> int:
@@ -82,6 +84,7 @@ class Sessions:
         """End these at once: here, at their gate, at store. reason: empty where the gate itself asked."""
         ended = [session for session in sessions if self._drop(session)]
         for session in ended:
+            self.ended(session, reason)
             if reason:
                 self._exchange.tell(session.channel, SessionEnded(session.handle, reason))
         granted = [session.handle for session in ended if session.seed is not None]

@@ -35,11 +35,12 @@ from bulkhead.boundary.messages.to_queue import (
 )
 from bulkhead.errors import Error, PeerError, Refused, TemporaryFailure
 from bulkhead.holder.shared import shared
-from bulkhead.identifiers import parse_address
+from bulkhead.identifiers import AccountId, parse_address
 from bulkhead.queue import rows
 from bulkhead.queue.check import problems_of
 from bulkhead.queue.spending import require_allowance, spend
 from bulkhead.queue.state import Queue
+from bulkhead.records.access import NOBODY, Act
 
 ITEMS_MAX = 16  # messages of one TakeWork
 LIST_MAX = 500
@@ -47,7 +48,7 @@ LIST_BYTES_MAX = 200_000  # of one listing
 _log = logging.getLogger("bulkhead.queue")
 
 
-async def enqueue(queue: Queue, _: Channel, request: Enqueue, body: BodyReader | None) -> Done:
+async def enqueue(queue: Queue, channel: Channel, request: Enqueue, body: BodyReader | None) -> Done:
     """Write and sync the file, then commit the row: Done means that both are durable."""
     while (earlier := queue.receiving.get(request.queue_id)) is not None:
         await earlier  # the same message, sent again while its first coming still ends
@@ -66,6 +67,9 @@ async def enqueue(queue: Queue, _: Channel, request: Enqueue, body: BodyReader |
     finally:
         del queue.receiving[request.queue_id]
         receiving.set_result(None)
+    if queue.accesses is not None:
+        account = NOBODY if request.account is None else AccountId(request.account)
+        queue.accesses.of_session(Act.QUEUED, account, channel, len(request.recipients))
     queue.announce()
     return _until(queue)
 

@@ -9,6 +9,7 @@ from typing import Any
 from bulkhead.boundary.exchange import Exchange
 from bulkhead.boundary.host import Host, Service
 from bulkhead.errors import IntegrityError
+from bulkhead.holder.accesses import Accesses
 from bulkhead.holder.backup import Backups
 from bulkhead.holder.database import Database
 from bulkhead.holder.roster import NOBODY, Pinned
@@ -34,6 +35,8 @@ class QueueService:
         section = settings["queue"]
         self.queue.schedule, self.queue.messages_max = Schedule.configured(section), int(section["messages_max"])
         self.queue.allowance = Allowance.configured(section)
+        if self.queue.accesses is not None:
+            self.queue.accesses.configure(settings)
 
     async def stop(self) -> None:
         """Commit what waits, and close."""
@@ -46,6 +49,7 @@ async def start(host: Host) -> Service:
     service = open_queue(host.exchange, host.settings["queue"], Path(), pinned=pinned)
     service.queue.backups = Backups(host, partial(take, service.queue))
     ship(host, service.queue)
+    service.queue.accesses = Accesses.of(host, service.queue.database)
     return service
 
 

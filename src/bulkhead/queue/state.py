@@ -10,6 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 from bulkhead.boundary.edge import Channel
 from bulkhead.boundary.exchange import Exchange
 from bulkhead.boundary.messages.facts import WorkDue
+from bulkhead.holder.accesses import Accesses
 from bulkhead.holder.backup import Backups
 from bulkhead.holder.database import Database
 from bulkhead.holder.lease import Lease
@@ -58,6 +59,7 @@ class Queue:
         self.schedule, self.messages_max, self.allowance = schedule, messages_max, allowance
         self.now, self.jitter = now, jitter
         self.backups: Backups | None = None
+        self.accesses: Accesses | None = None
         self.outbox, self.stop = Outbox(database, exchange), TenantStop(database, exchange)
         self.orders = Orders(pinned, database, self.outbox, exchange)
         self.lease: Lease | None = None  # without one in force nothing is lent, where the tenant has a standby
@@ -114,6 +116,8 @@ class Queue:
             self._timer.cancel()
         if self.backups is not None:
             await self.backups.stop()
+        if self.accesses is not None:
+            await self.accesses.close()
         self.orders.stop()
         self.outbox.stop()
         await self.database.close()

@@ -70,6 +70,8 @@ class Kind(IntEnum):
     STANDBY_SHARE = 72
     STANDBY_KEY = 73
     STANDBY_PIECE = 74
+    ACCESS_BLOCK = 80
+    ACCESS_DAY_KEY = 81
 
 
 # The suites a kind may carry in version 1; the first is written.
@@ -102,6 +104,8 @@ SUITES: dict[Kind, tuple[Suite, ...]] = {
     Kind.STANDBY_SHARE: (Suite.HPKE_X25519,),
     Kind.STANDBY_KEY: (Suite.HPKE_X25519,),
     Kind.STANDBY_PIECE: (Suite.AES_256_GCM,),
+    Kind.ACCESS_BLOCK: (Suite.AES_256_GCM,),
+    Kind.ACCESS_DAY_KEY: (Suite.AES_256_GCM_SIV,),
 }
 
 _CIPHERS: dict[Suite, type[AESGCM] | type[AESGCMSIV]] = {

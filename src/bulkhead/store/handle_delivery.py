@@ -20,6 +20,8 @@ from bulkhead.boundary.messages.to_store import (
 )  # fmt: skip
 from bulkhead.boundary.terms import Channel
 from bulkhead.errors import Refused
+from bulkhead.identifiers import AccountId
+from bulkhead.records.access import Act
 from bulkhead.store.changes import Effects
 from bulkhead.store.grants import WRITE, Session
 from bulkhead.store.intake import (
@@ -54,7 +56,10 @@ async def deliver_mail(state: State, peer: Channel, request: DeliverMail, body: 
             insert_message(connection, effects, room, room.inbox, copy, 0, parcels.place(index))
         return Done()
 
-    return await commit_copies(state, request, request.copies, body, work)
+    done = await commit_copies(state, request, request.copies, body, work)
+    for copy in request.copies:
+        _record(state, Act.DELIVERED, copy, peer)
+    return done
 
 
 @by_handle(WRITE)
@@ -74,7 +79,9 @@ async def append_message(state: State, session: Session, request: AppendMessage,
             keep_uidl(connection, room.inbox, mailbox, uid, request.uidl)
         return Appended(uid_validity, uid, room.modseq)
 
-    return await commit_copies(state, request, (request.copy,), body, work)
+    appended = await commit_copies(state, request, (request.copy,), body, work)
+    _record(state, Act.APPENDED, request.copy, session.channel)
+    return appended
 
 
 @by_handle(WRITE)
@@ -146,6 +153,11 @@ async def _commit_parcels(
         )
     finally:
         parcels.release()
+
+
+def _record(state: State, act: Act, copy: Copy, channel: Channel) -> None:
+    if state.accesses is not None:
+        state.accesses.of_session(act, AccountId(copy.account), channel, copy.size)
 
 
 def _total(copies: Sequence[Copy]) -> int:

@@ -9,6 +9,7 @@ from typing import Any
 from bulkhead.boundary.exchange import Exchange
 from bulkhead.boundary.host import Host, Service
 from bulkhead.errors import IntegrityError
+from bulkhead.holder.accesses import Accesses
 from bulkhead.holder.backup import Backups
 from bulkhead.holder.database import Database
 from bulkhead.holder.roster import NOBODY, Pinned
@@ -45,6 +46,8 @@ class Store:
         self.state.compactor.policy = _policy(mine)
         self.state.messages_max = int(mine.get("messages_max", MESSAGES_MAX))
         self.state.keeper.retention = _retention(mine)
+        if self.state.accesses is not None:
+            self.state.accesses.configure(settings)
 
     async def stop(self) -> None:
         """Commit what waits, and close."""
@@ -67,6 +70,7 @@ async def start(host: Host) -> Service:
     store.state.backups = Backups(host, partial(take, store.state))
     if shipping is not None:
         ship(host, store.state, store.state.backups, shipping)
+    store.state.accesses = Accesses.of(host, store.state.database)
     return store
 
 

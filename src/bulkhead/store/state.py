@@ -15,6 +15,7 @@ from bulkhead.boundary.exchange import Exchange
 from bulkhead.boundary.messages.fields import Mutation, Reply
 from bulkhead.boundary.terms import Answer, Channel
 from bulkhead.errors import Refused
+from bulkhead.holder.accesses import Accesses
 from bulkhead.holder.backup import Backups
 from bulkhead.holder.database import RECEIPT_SECONDS, Database, receipt_key
 from bulkhead.holder.lease import Lease
@@ -96,6 +97,7 @@ class State:
         self.buffered = 0  # bytes of small deliveries in memory
         self.backups: Backups | None = None
         self.lease: Lease | None = None  # of the standby, where the tenant has one
+        self.accesses: Accesses | None = None
         self.outbox = Outbox(database, exchange)
         self.orders = Orders(pinned, database, self.outbox, exchange)
         self.checking = 0  # running checks, during which no segment is removed
@@ -245,6 +247,8 @@ class State:
         await self.keeper.stop()
         if self.backups is not None:
             await self.backups.stop()
+        if self.accesses is not None:
+            await self.accesses.close()
         self.orders.stop()
         self.outbox.stop()
         if self._reaping is not None:

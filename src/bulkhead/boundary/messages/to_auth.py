@@ -4,6 +4,7 @@ from typing import Annotated, ClassVar
 
 from msgspec import Meta
 
+from bulkhead.boundary.messages.accesses import CountAccessesBase, SearchAccessesBase
 from bulkhead.boundary.messages.backup import BeginBackupBase, EscrowKeysBase, ReadBackupBase
 from bulkhead.boundary.messages.census import WALK_ROWS_MAX, AccountIds, AccountRecords, Cursor, RecordPage
 from bulkhead.boundary.messages.fields import (
@@ -287,3 +288,11 @@ class ReadStandby(ReadStandbyBase, frozen=True, tag=45):
 
 class RenewLease(RenewLeaseBase, frozen=True, tag=46):
     """The standby's lease for `auth`."""
+
+
+class SearchAccesses(SearchAccessesBase, frozen=True, tag=60):
+    """`auth`'s own access records of a window."""
+
+
+class CountAccesses(CountAccessesBase, frozen=True, tag=61):
+    """How many there are."""

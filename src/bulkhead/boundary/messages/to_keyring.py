@@ -4,6 +4,7 @@ from typing import Annotated, ClassVar
 
 from msgspec import Meta
 
+from bulkhead.boundary.messages.accesses import CountAccessesBase, SearchAccessesBase
 from bulkhead.boundary.messages.backup import BeginBackupBase, EscrowKeysBase, ReadBackupBase
 from bulkhead.boundary.messages.census import WALK_ROWS_MAX, AccountIds, AccountRecords, Cursor, RecordPage
 from bulkhead.boundary.messages.fields import (
@@ -498,3 +499,11 @@ class ReadStandby(ReadStandbyBase, frozen=True, tag=73):
 
 class RenewLease(RenewLeaseBase, frozen=True, tag=74):
     """The standby's lease for `keyring`."""
+
+
+class SearchAccesses(SearchAccessesBase, frozen=True, tag=90):
+    """`keyring`'s own access records of a window."""
+
+
+class CountAccesses(CountAccessesBase, frozen=True, tag=91):
+    """How many there are."""

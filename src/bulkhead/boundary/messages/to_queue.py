@@ -4,6 +4,7 @@ from typing import Annotated, ClassVar
 
 from msgspec import Meta
 
+from bulkhead.boundary.messages.accesses import CountAccessesBase, SearchAccessesBase
 from bulkhead.boundary.messages.backup import BeginBackupBase, EscrowKeysBase, ReadBackupBase
 from bulkhead.boundary.messages.fields import (
     U8,
@@ -254,3 +255,11 @@ class ReadStandby(ReadStandbyBase, frozen=True, tag=35):
 
 class RenewLease(RenewLeaseBase, frozen=True, tag=36):
     """The standby's lease for `queue`."""
+
+
+class SearchAccesses(SearchAccessesBase, frozen=True, tag=40):
+    """`queue`'s own access records of a window."""
+
+
+class CountAccesses(CountAccessesBase, frozen=True, tag=41):
+    """How many there are."""

@@ -4,6 +4,7 @@ from typing import Annotated, ClassVar
 
 from msgspec import Meta
 
+from bulkhead.boundary.messages.accesses import CountAccessesBase, SearchAccessesBase
 from bulkhead.boundary.messages.backup import BeginBackupBase, EscrowKeysBase, ReadBackupBase
 from bulkhead.boundary.messages.fields import U63, AccountId, Done, Mutation, Reply, Request, Text
 from bulkhead.boundary.messages.orders import InstallRosterBase, ListOrdersBase, SubmitOrderBase
@@ -90,3 +91,11 @@ class ReadStandby(ReadStandbyBase, frozen=True, tag=47):
 
 class RenewLease(RenewLeaseBase, frozen=True, tag=48):
     """The standby's lease for `store`."""
+
+
+class SearchAccesses(SearchAccessesBase, frozen=True, tag=130):
+    """`store`'s own access records of a window."""
+
+
+class CountAccesses(CountAccessesBase, frozen=True, tag=131):
+    """How many there are."""
