@@ -1,6 +1,7 @@
 """COMMANDS: the rows of the tree. Standard library only."""
 
 from bulkhead.cli.app_password_commands import APP_PASSWORD_COMMANDS
+from bulkhead.cli.audit_commands import AUDIT_COMMANDS
 from bulkhead.cli.backup_commands import BACKUP_COMMANDS
 from bulkhead.cli.contract_commands import CONTRACT_COMMANDS
 from bulkhead.cli.credentials_commands import CREDENTIALS_COMMANDS
@@ -31,6 +32,7 @@ GROUPS = {
     "credentials breached": "Passwords that were stolen elsewhere, and may not be used here.",
     "backup": "Copies of a cell that only both recovery keys open.",
     "standby": "A second host that can take over.",
+    "audit": "Who did what from where, as each holder recorded it.",
     "contract": "What operator and partner agreed on, measured.",
     "officer": "Officers of a tenant: their keys, the roster, their orders.",
     "officer roster": "Who the officers are: signed by the tenant's roots.",
@@ -346,6 +348,7 @@ COMMANDS: tuple[Command, ...] = (
     *CREDENTIALS_COMMANDS,
     *APP_PASSWORD_COMMANDS,
     *INCIDENT_COMMANDS,
+    *AUDIT_COMMANDS,
     *CONTRACT_COMMANDS,
     *BACKUP_COMMANDS,
     *OFFICER_COMMANDS,

@@ -7,6 +7,7 @@ looked for in one column of it with one search of octets. Only what matches is t
 import os
 import struct
 import time
+from array import array
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -65,22 +66,34 @@ def search(accesses: Accesses, asked: SearchAccessesBase) -> Found:
 
 
 def count(accesses: Accesses, asked: CountAccessesBase) -> AccessCounts:
-    """The whole window. Raises Refused (`bad-search`)."""
+    """The whole window. Raises Refused (`bad-search`).
+
+    Accounts are told apart by the first half of their random ids: of 14 million, two are alike once in 200,000 counts.
+    """
     _check(asked)
-    found, counts, people = Found(), Counter[tuple[int, int]](), set[bytes]()
+    found, counts, people = Found(), Counter[tuple[int, int]](), set[int]()
     for _, _, block in _blocks(accesses, asked, found):
         whole = _inside(block, asked) and not (asked.account or asked.source or asked.gate or asked.acts != ACTS_ALL)
         if whole:
-            counts.update(zip(block.acts, block.outcomes, strict=True))
-            people.update(struct.unpack("16s" * block.count, block.accounts))
+            counts.update(_tally(block))
+            people.update(array("Q", block.accounts)[::2])
             continue
         for index in matches(block, asked):
             counts[block.acts[index], block.outcomes[index]] += 1
-            people.add(block.accounts[16 * index : 16 * index + 16])
-    people.discard(bytes(ACCOUNT_BYTES))
+            people.update(array("Q", block.accounts[16 * index : 16 * index + 8]))
+    people.discard(0)
     rows = tuple(AccessCount(act, outcome, many) for (act, outcome), many in sorted(counts.items())[:256])
     oldest = min(accesses.days(), default=0)
     return AccessCounts(rows, sum(counts.values()), len(people), found.damaged, oldest)
+
+
+def _tally(block: Block) -> dict[tuple[int, int], int]:
+    """Records by act and outcome, without a step for each: both are below 16 and fit one octet together."""
+    both = int.from_bytes(block.acts) << 4 | int.from_bytes(block.outcomes)
+    octets = both.to_bytes(block.count + 1)
+    if max(block.acts) > 15 or max(block.outcomes) > 15:
+        return Counter(zip(block.acts, block.outcomes, strict=True))
+    return {(octet >> 4, octet & 15): octets.count(octet, 1) for octet in set(octets[1:])}
 
 
 def matches(block: Block, asked: Asked) -> Iterator[int]:
@@ -162,12 +175,19 @@ def handlers(
 
 async def _search(state: Any, _: Channel, request: SearchAccessesBase, __: BodyReader | None) -> AccessPage:
     """Records of a window."""
-    accesses: Accesses = state.accesses
+    accesses = _of(state)
     found = await accesses.aside(partial(search, accesses, request))
     return AccessPage(b"".join(found.rows), found.cursor, found.more, found.damaged)
 
 
 async def _count(state: Any, _: Channel, request: CountAccessesBase, __: BodyReader | None) -> AccessCounts:
     """How many there are."""
-    accesses: Accesses = state.accesses
+    accesses = _of(state)
     return await accesses.aside(partial(count, accesses, request))
+
+
+def _of(state: Any) -> Accesses:
+    accesses: Accesses | None = state.accesses
+    if accesses is None:
+        raise Refused("no access is recorded here: the key file is missing", code="no-key")
+    return accesses

@@ -31,7 +31,7 @@ from bulkhead.boundary.processes import PROCESSES
 from bulkhead.boundary.terms import Channel
 from bulkhead.errors import Error, IntegrityError, Refused, TemporaryFailure
 from bulkhead.holder.database import Database
-from bulkhead.holder.keys import KeyFile, open_key_file
+from bulkhead.holder.keys import KEY_FILE, KeyFile, open_key_file
 from bulkhead.identifiers import AccountId
 from bulkhead.records.access import (
     BLOCK_RECORDS_MAX,
@@ -119,6 +119,14 @@ class Accesses:
         accesses = cls(host.tenant, host.channel.compartment, database, keys or open_key_file(host))
         accesses.configure(host.settings)
         return accesses
+
+    @classmethod
+    def where_keyed(cls, host: Host, database: Database) -> "Accesses | None":
+        """Those of a compartment that has no other key; none, and a line in its log, where its key file is missing."""
+        if KEY_FILE.exists():
+            return cls.of(host, database)
+        _log.error("there is no %s: no access is recorded; restore it from a backup", KEY_FILE)
+        return None
 
     def configure(self, settings: Mapping[str, Any]) -> None:
         """Take `accesses.keep_days`."""

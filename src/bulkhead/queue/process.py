@@ -49,7 +49,7 @@ async def start(host: Host) -> Service:
     service = open_queue(host.exchange, host.settings["queue"], Path(), pinned=pinned)
     service.queue.backups = Backups(host, partial(take, service.queue))
     ship(host, service.queue)
-    service.queue.accesses = Accesses.of(host, service.queue.database)
+    service.queue.accesses = Accesses.where_keyed(host, service.queue.database)
     return service
 
 

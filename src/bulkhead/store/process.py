@@ -70,7 +70,7 @@ async def start(host: Host) -> Service:
     store.state.backups = Backups(host, partial(take, store.state))
     if shipping is not None:
         ship(host, store.state, store.state.backups, shipping)
-    store.state.accesses = Accesses.of(host, store.state.database)
+    store.state.accesses = Accesses.where_keyed(host, store.state.database)
     return store
 
 

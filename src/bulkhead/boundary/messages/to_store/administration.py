@@ -93,9 +93,9 @@ class RenewLease(RenewLeaseBase, frozen=True, tag=48):
     """The standby's lease for `store`."""
 
 
-class SearchAccesses(SearchAccessesBase, frozen=True, tag=130):
+class SearchAccesses(SearchAccessesBase, frozen=True, tag=126):
     """`store`'s own access records of a window."""
 
 
-class CountAccesses(CountAccessesBase, frozen=True, tag=131):
+class CountAccesses(CountAccessesBase, frozen=True, tag=127):
     """How many there are."""

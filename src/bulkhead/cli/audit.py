@@ -1,0 +1,220 @@
+"""`audit list`, `audit count`: who did what from where, as each holder recorded it."""
+
+import argparse
+import asyncio
+import ipaddress
+import re
+import time
+from collections.abc import AsyncIterator, Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+from bulkhead.boundary.messages import to_auth, to_keyring, to_queue, to_store
+from bulkhead.boundary.messages.accesses import ACTS_ALL, ROWS_MAX, AccessCounts, AccessPage, Cursor
+from bulkhead.boundary.messages.to_directory import STATUS_BYTES, ListAccounts, ListStatuses
+from bulkhead.boundary.processes import PROCESSES
+from bulkhead.cli.account_steps import require_account
+from bulkhead.cli.audit_formats import FORMATS, Entry
+from bulkhead.cli.exit_codes import ExitCode
+from bulkhead.cli.output import print_json, print_table, say, time_text
+from bulkhead.cli.road import Road, open_road, wait_for
+from bulkhead.errors import ConfigError, PeerError, Refused
+from bulkhead.identifiers import AccountId, parse_address, parse_id
+from bulkhead.records.access import Act, Outcome, source_octets, unpack_rows
+
+MODULES: dict[str, Any] = {"auth": to_auth, "keyring": to_keyring, "store": to_store, "queue": to_queue}
+DAY_MS = 86_400_000
+COUNT_SECONDS = 60.0
+_AGO = re.compile(r"([0-9]{1,6})([smhd])")
+_UNITS = {"s": 1000, "m": 60_000, "h": 3_600_000, "d": DAY_MS}
+_HEAD = ("TIME", "COMPARTMENT", "ACT", "OUTCOME", "GATE", "NUMBER", "ACCOUNT", "SOURCE")
+
+
+@dataclass(frozen=True, slots=True)
+class Window:
+    """What is asked for, as fields of the messages."""
+
+    since: int
+    until: int
+    account: bytes
+    source: bytes
+    acts: int
+    gate: int
+    compartments: tuple[str, ...]
+
+    def fields(self) -> dict[str, Any]:
+        """Of a request."""
+        return {
+            "since": self.since, "until": self.until, "account": self.account, "source": self.source,
+            "acts": self.acts, "gate": self.gate,
+        }  # fmt: skip
+
+
+def list_records(options: argparse.Namespace) -> int:
+    """Print what is found, compartment by compartment."""
+    if options.limit < 0:
+        raise ConfigError("--limit is 0 or more")
+    return wait_for(_list(options, open_road(options.directory, options.tenant)))
+
+
+async def _list(options: argparse.Namespace, road: Road) -> int:
+    damaged = 0
+    async with road:
+        window = await window_of(options, road)
+        names = await addresses_of(road) if options.addresses else {}
+        widths: list[int] | None = None
+        for compartment in window.compartments:
+            async for page in pages(road, compartment, window, options.limit):
+                damaged += page.damaged
+                entries = [
+                    Entry(road.tenant.id, compartment, access, names.get(access.account, ""))
+                    for access in unpack_rows(page.rows)
+                ]
+                if options.format == "table":
+                    widths = print_table(_HEAD, [_cells(entry) for entry in entries], widths=widths)
+                else:
+                    print("\n".join(FORMATS[options.format](entry) for entry in entries), end="\n" if entries else "")
+    if damaged:
+        say(f"{options.tenant}: {damaged} blocks of records do not open: keep them, and look for who changed them")
+    return ExitCode.INTEGRITY if damaged else ExitCode.OK
+
+
+def count_records(options: argparse.Namespace) -> int:
+    """Print counts."""
+    began = time.monotonic()
+    window, counts = wait_for(_count(options, open_road(options.directory, options.tenant)))
+    seconds = round(time.monotonic() - began, 3)
+    damaged = any(one.damaged for one in counts.values())
+    if options.json:
+        print_json(options.command, {
+            "tenant": options.tenant, "since": window.since, "until": window.until, "seconds": seconds,
+            "compartments": [_document(name, one) for name, one in counts.items()],
+        })  # fmt: skip
+    else:
+        rows = [
+            (name, _act(row.act), _outcome(row.outcome), row.records)
+            for name, one in counts.items()
+            for row in one.rows
+        ]
+        print_table(("COMPARTMENT", "ACT", "OUTCOME", "RECORDS"), rows)
+        for name, one in counts.items():
+            print(f"{name}: {one.records:,} records about {one.accounts:,} accounts")
+        print(f"{time_text(window.since)} to {time_text(window.until)}, in {seconds:g} s")
+    return ExitCode.INTEGRITY if damaged else ExitCode.OK
+
+
+async def _count(options: argparse.Namespace, road: Road) -> tuple[Window, dict[str, AccessCounts]]:
+    async with road:
+        window = await window_of(options, road)
+        found = await asyncio.gather(
+            *(
+                road.ask(name, MODULES[name].CountAccesses(**window.fields()), timeout=COUNT_SECONDS)
+                for name in window.compartments
+            )
+        )
+    return window, dict(zip(window.compartments, found, strict=True))
+
+
+async def pages(road: Road, compartment: str, window: Window, limit: int) -> AsyncIterator[AccessPage]:
+    """Pages of one compartment's records, `limit` in all; 0: every one."""
+    cursor, left = Cursor(), limit
+    while True:
+        many = min(left, ROWS_MAX) if limit else ROWS_MAX
+        request = MODULES[compartment].SearchAccesses(**window.fields(), cursor=cursor, limit=many)
+        page: AccessPage = await road.ask(compartment, request)
+        yield page
+        left -= len(page.rows) // 47
+        if not page.more or (limit and left <= 0):
+            return
+        cursor = page.cursor
+
+
+async def window_of(options: argparse.Namespace, road: Road) -> Window:
+    """What the options ask for. Raises ConfigError, Refused (`no-such-address`)."""
+    now = time.time_ns() // 1_000_000
+    since, until = parse_time(options.since, now), parse_time(options.until, now) + (options.until == "now")
+    if since >= until:
+        raise ConfigError("--since lies before --until")
+    acts = sum(1 << Act[name.upper()] for name in set(options.act or ())) or ACTS_ALL
+    gate = PROCESSES[options.gate].slot if options.gate in PROCESSES else 0
+    if options.gate and not gate:
+        raise ConfigError(f"there is no compartment {options.gate} in this version")
+    compartments = tuple(dict.fromkeys(options.compartment or MODULES))
+    return Window(
+        since, until, await _account(options.account, road), parse_source(options.source), acts, gate, compartments
+    )
+
+
+def parse_time(text: str, now: int) -> int:
+    """A time of the command line in ms since 1970. Raises ConfigError."""
+    if text == "now":
+        return now
+    ago = _AGO.fullmatch(text)
+    if ago:
+        return max(0, now - int(ago[1]) * _UNITS[ago[2]])
+    try:
+        moment = datetime.fromisoformat(text)
+        return max(0, int((moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp() * 1000))
+    except (ValueError, OverflowError):
+        raise ConfigError(f"{text[:60]!r} is no time: give 2026-11-22T09:00Z, or 30m, 24h, 7d") from None
+
+
+def parse_source(text: str) -> bytes:
+    """The first octets of a network; its length in bits is rounded down to whole octets. Raises ConfigError."""
+    if not text:
+        return b""
+    try:
+        network = ipaddress.ip_network(text, strict=False)
+    except ValueError:
+        raise ConfigError(f"{text[:60]!r} is no address and no network") from None
+    bits = network.prefixlen + (96 if network.version == 4 else 0)
+    if network.prefixlen % 8:
+        raise ConfigError("give a network of whole octets: /8, /16, /24, /32; of IPv6 /32, /48, /56, /64, /128")
+    return source_octets(str(network.network_address))[: bits // 8]
+
+
+async def _account(text: str, road: Road) -> bytes:
+    if not text:
+        return b""
+    try:
+        return bytes(parse_id("acc", text))
+    except PeerError:
+        return bytes((await require_account(road, parse_address(text))).account)
+
+
+async def addresses_of(road: Road) -> dict[AccountId, str]:
+    """Every account's address. Raises Refused past a million: ask for one account."""
+    names: dict[AccountId, str] = {}
+    after = ""
+    if len((await road.ask("directory", ListStatuses(1_000_000))).rows) // STATUS_BYTES:
+        raise Refused("more than a million accounts: give --account, or leave out --addresses", code="full")
+    while page := (await road.ask("directory", ListAccounts("", after))).rows:
+        names.update((AccountId(row.account), row.address) for row in page)
+        after = page[-1].address
+    return names
+
+
+def _cells(entry: Entry) -> tuple[object, ...]:
+    return (
+        time_text(entry.access.at), entry.compartment, entry.act, entry.outcome, entry.gate or "-", entry.access.number,
+        entry.address or entry.account or "-", entry.source or "-",
+    )  # fmt: skip
+
+
+def _document(name: str, counts: AccessCounts) -> dict[str, Any]:
+    acts: Iterator[dict[str, Any]] = (
+        {"act": _act(row.act), "outcome": _outcome(row.outcome), "records": row.records} for row in counts.rows
+    )
+    return {
+        "compartment": name, "records": counts.records, "accounts": counts.accounts, "damaged": counts.damaged,
+        "oldest": counts.oldest * DAY_MS, "acts": list(acts),
+    }  # fmt: skip
+
+
+def _act(number: int) -> str:
+    return Act(number).name.lower() if number in Act.__members__.values() else str(number)
+
+
+def _outcome(number: int) -> str:
+    return Outcome(number).name.lower() if number in Outcome.__members__.values() else str(number)

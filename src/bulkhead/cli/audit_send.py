@@ -1,0 +1,121 @@
+"""`audit send`: access records to a partner's collector, RFC 5424 over TLS (RFC 5425), octet-counted frames.
+
+The state is a file with a time: everything before it was handed to the collector's TCP. It is written after a batch was
+sent, so that a cut sends a batch again and leaves none out. TLS says who the collector is; RFC 5425 has no receipt, so
+what it lost after it was sent is not known here.
+"""
+
+import argparse
+import json
+import socket
+import ssl
+import time
+from collections.abc import Iterable
+from pathlib import Path
+
+from bulkhead.boundary.messages.accesses import ACTS_ALL
+from bulkhead.cli.audit import MODULES, Window, addresses_of, pages
+from bulkhead.cli.audit_formats import Entry, to_syslog
+from bulkhead.cli.output import say
+from bulkhead.cli.road import Road, open_road, wait_for
+from bulkhead.config import write_file
+from bulkhead.errors import ConfigError, TemporaryFailure
+from bulkhead.records.access import unpack_rows
+
+CONNECT_SECONDS = 20.0
+BEHIND_MS = 5_000  # what is younger may still be on its way into a block
+EVERY_MAX = 86_400
+STATE_MAX = 4096
+
+
+def send(options: argparse.Namespace) -> int:
+    """Send what came since the last time; with --every go on."""
+    if not 0 <= options.every <= EVERY_MAX:
+        raise ConfigError(f"--every is 0 to {EVERY_MAX} seconds")
+    host, port = _collector(options.to)
+    context = ssl.create_default_context(cafile=options.ca or None)
+    while True:
+        road = open_road(options.directory, options.tenant)
+        sent = wait_for(_send(road, options, host, port, context))
+        say(f"{options.tenant}: {sent} records sent to {options.to}")
+        if not options.every:
+            return 0
+        time.sleep(options.every)
+
+
+async def _send(road: Road, options: argparse.Namespace, host: str, port: int, context: ssl.SSLContext) -> int:
+    since, until = _read_state(Path(options.state), options.tenant), time.time_ns() // 1_000_000 - BEHIND_MS
+    if since >= until:
+        return 0
+    sent = 0
+    async with road:
+        names = await addresses_of(road) if options.addresses else {}
+        window = Window(since, until, b"", b"", ACTS_ALL, 0, tuple(MODULES))
+        with _connected(host, port, context) as connection:
+            for compartment in window.compartments:
+                async for page in pages(road, compartment, window, 0):
+                    entries = [
+                        Entry(road.tenant.id, compartment, access, names.get(access.account, ""))
+                        for access in unpack_rows(page.rows)
+                    ]
+                    _write(connection, entries)
+                    sent += len(entries)
+            _say_goodbye(connection)
+    write_file(Path(options.state), json.dumps({"tenant": options.tenant, "sent_until": until}), replace=True)
+    return sent
+
+
+def frame(message: str) -> bytes:
+    """Octet counting of RFC 5425 section 4.3."""
+    octets = message.encode()
+    return b"%d %s" % (len(octets), octets)
+
+
+def _write(connection: ssl.SSLSocket, entries: Iterable[Entry]) -> None:
+    octets = b"".join(frame(to_syslog(entry)) for entry in entries)
+    try:
+        connection.sendall(octets)
+    except OSError as error:
+        raise TemporaryFailure(f"the collector took no more: {error}; the next run goes on", code="collector") from None
+
+
+def _say_goodbye(connection: ssl.SSLSocket) -> None:
+    """Wait until the collector has read to our end; one that closes without close_notify has, too."""
+    try:
+        connection.unwrap()
+    except (ssl.SSLEOFError, ssl.SSLZeroReturnError):
+        pass
+    except OSError as error:
+        why = f"the collector broke off: {error}; the next run sends again"
+        raise TemporaryFailure(why, code="collector") from None
+
+
+def _connected(host: str, port: int, context: ssl.SSLContext) -> ssl.SSLSocket:
+    try:
+        plain = socket.create_connection((host, port), CONNECT_SECONDS)
+        return context.wrap_socket(plain, server_hostname=host)
+    except OSError as error:
+        raise TemporaryFailure(
+            f"the collector {host} port {port}: {error}; nothing was sent", code="collector"
+        ) from None
+
+
+def _collector(text: str) -> tuple[str, int]:
+    host, _, port = text.rpartition(":")
+    if not host or not port.isdecimal() or not 0 < int(port) < 65536:
+        raise ConfigError("--to is HOST:PORT; RFC 5425 has port 6514")
+    return host.strip("[]"), int(port)
+
+
+def _read_state(path: Path, tenant: str) -> int:
+    try:
+        text = path.read_bytes()[:STATE_MAX]
+    except FileNotFoundError:
+        return 0
+    try:
+        state = json.loads(text)
+        if state["tenant"] == tenant and isinstance(state["sent_until"], int):
+            return max(0, state["sent_until"])
+    except (ValueError, KeyError, TypeError):
+        pass
+    raise ConfigError(f"{path} is no state of a transfer of {tenant}; remove it to send everything again")
