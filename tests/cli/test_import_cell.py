@@ -156,7 +156,7 @@ def test_an_import_killed_anywhere_goes_on_to_the_same(sites: Sites) -> None:
     directory = sites.elsewhere("killed")
     command = sites.importing(directory, "--json")
     killed = 0
-    for pause in (0.5, 0.7, 0.8, 0.9, 1.0, 1.1):
+    for pause in (0.1, 0.25, 0.3, 0.35, 0.4, 0.5, 0.8):
         process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         time.sleep(pause)
         process.send_signal(signal.SIGKILL)

@@ -1,6 +1,7 @@
 """A holder's snapshot is of one moment whatever is written since; a barrier holds, and falls by itself."""
 
 import asyncio
+import base64
 import os
 import sqlite3
 from collections.abc import AsyncIterator
@@ -9,12 +10,22 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 from tests.boundary.conftest import pytest_pyfunc_call
 
+from bulkhead.boundary.exchange import Exchange
+from bulkhead.boundary.host import Host
+from bulkhead.boundary.messages.backup import BeginBackupBase, ReadBackupBase
+from bulkhead.boundary.terms import Channel
+from bulkhead.errors import TemporaryFailure
+from bulkhead.holder import backup as backup_module
 from bulkhead.holder import barrier as barrier_module
+from bulkhead.holder.backup import of_database
 from bulkhead.holder.barrier import Barrier
 from bulkhead.holder.database import Database
 from bulkhead.holder.snapshot import COPY, Snapshot, remove_copy
+from bulkhead.identifiers import TenantId
+from bulkhead.records.backup import PrivateKeys, StreamOpener, read_lead
 
 __all__ = ["pytest_pyfunc_call"]
 ITEMS = ("CREATE TABLE item (number INTEGER PRIMARY KEY, text TEXT)",)
@@ -99,3 +110,36 @@ async def test_a_barrier_that_nobody_ends_falls_by_itself_and_says_so(monkeypatc
     let_go = await barrier.hold(lambda: False)
     await barrier.wait()
     assert not let_go()
+
+
+async def test_no_snapshot_is_begun_where_another_one_is_being_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It was, in its place: the reader got zeros, and no error where the length was a whole number of pieces."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(backup_module, "READ_WAIT_SECONDS", 0.05)
+    partner, operator = X25519PrivateKey.generate(), X25519PrivateKey.generate()
+    pinned = {
+        name: base64.b64encode(key.public_key().public_bytes_raw()).decode()
+        for name, key in (("recovery_partner", partner), ("recovery_operator", operator))
+    }
+    me = Channel("directory", 0, 1)
+    async with opened(Path("holder.sqlite")) as database:
+        await database.write(add(40_000, "before" * 50))
+        host = Host(me, TenantId("kddi"), {"id": "kddi", "pinned": pinned}, Exchange(me, lambda *_: None))
+        backups = of_database(host, database)
+        await backups.begin(BeginBackupBase("20261122T090000Z-00000001"))
+        body = (await backups.read(ReadBackupBase("20261122T090000Z-00000001"))).body
+        assert isinstance(body, AsyncIterator)
+        stream = await anext(body)
+        with pytest.raises(TemporaryFailure, match="being read"):
+            await backups.begin(BeginBackupBase("export-1"))
+        async for piece in body:
+            stream += piece
+        sealed = read_lead(stream)
+        opener = StreamOpener(sealed, PrivateKeys(partner, operator))
+        Path("again.sqlite").write_bytes(b"".join(piece for _, _, piece in opener.files([stream[sealed.length :]])))
+        await backups.begin(BeginBackupBase("export-1"))
+        await backups.stop()
+    with sqlite3.connect("again.sqlite") as again:
+        assert again.execute("SELECT count(*), count(DISTINCT text) FROM item").fetchone() == (40_000, 1)

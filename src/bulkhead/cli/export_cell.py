@@ -15,6 +15,7 @@ from bulkhead.boundary.messages.backup import BeginBackupBase, EscrowKeysBase, R
 from bulkhead.cli.dns_records import dns_records
 from bulkhead.cli.ledger import log_key, read_checkpoint, read_entries
 from bulkhead.cli.road import Road
+from bulkhead.cli.tenant_lock import BACKUP, WAITS, alone
 from bulkhead.errors import IntegrityError
 from bulkhead.exports.cell import DNS, LEDGER, SEALED_KEYS, SETTINGS, STREAMS, write_sums
 from bulkhead.exports.sealed import CELL, open_new, sync_folder, write_whole
@@ -32,9 +33,14 @@ _MESSAGES: dict[str, ModuleType] = {
 async def write_cell(road: Road, export: Path) -> str:
     """Everything below `cell`, anew; the SHA-256 of its sums.
 
-    The snapshots of auth and keyring are taken while changes of credentials wait, so that the halves agree. A backup
-    that takes its snapshots at the same moment and this disturb each other: one of the two says so and is run again.
+    The snapshots of auth and keyring are taken while changes of credentials wait, so that the halves agree. A holder
+    has one snapshot at a time: this waits for a backup that is under way, and the next backup for this.
     """
+    async with alone(road.layout, BACKUP, WAITS):
+        return await _write_alone(road, export)
+
+
+async def _write_alone(road: Road, export: Path) -> str:
     folder = export / CELL
     if folder.exists():
         shutil.rmtree(folder)

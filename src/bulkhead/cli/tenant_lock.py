@@ -11,8 +11,8 @@ from bulkhead.cli.secret_file import make_private_folder
 from bulkhead.supervisor.layout import Layout
 
 BACKUP = "backup"
-"""Held by whatever makes or removes a backup, and by a rotation that is to be backed up before it destroys."""
-WAITS = "waits for a backup or a rotation that is under way"
+"""Held by whatever makes or removes a backup, has holders take snapshots, or backs up before it destroys."""
+WAITS = "waits for a backup, an export or a rotation that is under way"
 POLL_SECONDS = 0.1
 _MODE = 0o600
 

@@ -1,7 +1,8 @@
 """A holder's part in a backup: a snapshot on demand, then one stream that only both recovery keys open.
 
 `BeginBackup` fixes what is in it, and the copy begins at once; `ReadBackup` hands it out, sealed piece by piece in a
-thread. No more than one snapshot lies here; it goes with its reader, or after WAIT_SECONDS without one.
+thread. No more than one snapshot lies here; it goes with its reader, or after WAIT_SECONDS without one. While one is
+read no other is begun: its copy would be made where that lies.
 """
 
 import asyncio
@@ -43,6 +44,7 @@ from bulkhead.records.keyfile import KeySet
 from bulkhead.records.mailbox import RecoveryKey
 
 WAIT_SECONDS = 60.0  # between the snapshot and its reader
+READ_WAIT_SECONDS = 10.0  # for a snapshot that is being read
 BODY_BYTES = 1 << 18  # of one step to the thread
 RECOVERY_VERSION = 1
 _log = logging.getLogger("bulkhead.holder")
@@ -179,15 +181,18 @@ class Backups:
         self._worker = ThreadPoolExecutor(max_workers=1, thread_name_prefix="backup")
         self._waiting: _Waiting | None = None
         self._beginning = asyncio.Lock()
+        self._unread = asyncio.Event()  # no snapshot is being read
+        self._unread.set()
         self.standby: Shipper | None = None
         remove_copy()
         remove_torn()
 
     async def begin(self, request: BeginBackupBase) -> BackupBegun:
-        """Fix what is in it. Raises Refused (`no-recovery-key`), TemporaryFailure."""
+        """Fix what is in it. Raises Refused (`no-recovery-key`), TemporaryFailure (`busy`: another one is read)."""
         self.recipients()
         async with self._beginning:
             await self._drop()
+            await self._wait_for_reader()
             release = await self._barrier()
             try:
                 source = await self._take(request)
@@ -207,6 +212,7 @@ class Backups:
         if waiting is None or waiting.head.backup != request.backup:
             raise Refused("no snapshot of that backup waits here: begin again", code="no-snapshot")
         self._waiting = None
+        self._unread.clear()
         waiting.timer.cancel()
         try:
             if not waiting.release():
@@ -281,6 +287,14 @@ class Backups:
         if not waiting.copying.cancelled():
             waiting.copying.exception()  # fetched: whoever reads it was told
         waiting.source.close()
+        self._unread.set()  # who waits and who is read are never two
+
+    async def _wait_for_reader(self) -> None:
+        try:
+            async with asyncio.timeout(READ_WAIT_SECONDS):
+                await self._unread.wait()
+        except TimeoutError:
+            raise TemporaryFailure("a backup or an export is being read: try again after it", code="busy") from None
 
     async def _drop(self) -> None:
         waiting, self._waiting = self._waiting, None
