@@ -237,7 +237,7 @@ def test_a_primary_that_was_paused_answers_nothing_once_its_standby_took_over(pa
 
 
 @pytest.mark.slow
-def test_a_hand_over_loses_nothing_and_a_killed_holder_begins_a_new_base(tmp_path: Path) -> None:
+def test_a_hand_over_loses_nothing_across_a_killed_holder_and_a_rotation(tmp_path: Path) -> None:
     with pair_of(tmp_path, "sync") as pair:
         anna = pair.live.mailbox()
         for number in range(5):
@@ -249,6 +249,8 @@ def test_a_hand_over_loses_nothing_and_a_killed_holder_begins_a_new_base(tmp_pat
         pair.wait_leased()
         pair.deliver(anna, "on the new base")
         assert pair.progress("store").stream != before
+        pair.live.command("credentials", "rotate", "t0", "--emergency")
+        pair.wait_leased()
         pair.live.command("standby", "hand-over", "t0")
         assert pair.processes.pop("ship").wait(20) == 0
         with pytest.raises(smtplib.SMTPException):
@@ -257,9 +259,14 @@ def test_a_hand_over_loses_nothing_and_a_killed_holder_begins_a_new_base(tmp_pat
         while time.monotonic() < ended and not all(pair.progress(name).ended for name in MESSAGES):
             time.sleep(0.1)
         report = pair.promote(network_of(free_number()) + ".9")
-        assert (report["handed_over"], report["halves_apart"]) == (True, 0)
+        assert (report["handed_over"], report["halves_apart"], report["must_reset"]) == (True, 0, 0)
         assert report["waited"] < 1
         assert pair.messages() == 6
+        there = endpoints_of(load_installation(pair.there))["t0"]
+        with imaplib.IMAP4_SSL(there.address, there.imaps, ssl_context=trust(pair.there), timeout=30) as client:
+            client.login(anna.address, anna.password)  # by keys that were made since the standby began
+            _, (count,) = client.select("INBOX")
+            assert int(count or b"0") == 6
         again = pair.follow_again()
         assert again.returncode == 2
         assert b"not empty" in again.stderr

@@ -141,7 +141,7 @@ class _Promotion:
         self.mark = min(p.mark for p in progress.values())
         try:
             _require_noted(log, progress)
-            acts = _acts_since(log, self.mark - LATE_MS)
+            acts = Acts() if self.handed_over else _acts_since(log, self.mark - LATE_MS)  # handed over: all is here
             report = Report("", entries=acts.entries)
             subject_key = sets["ledger"].current(SUBJECT)[1]
             destroyed = await replay_acts(layout, files, acts, subject_key, report, check=False)

@@ -124,6 +124,11 @@ class Shipping:
         """The name of the stream that is shipped; empty where none is."""
         return self._head.backup if self._active and self._head is not None else ""
 
+    @property
+    def active(self) -> bool:
+        """Whether changes are gathered."""
+        return self._active
+
     def lag(self) -> Lag:
         """What waits. Of nothing: zeros."""
         with self._lock:

@@ -72,7 +72,7 @@ class Standby:
         self._source: Source | None = None
         self._loop = asyncio.get_running_loop()
         if keys is not None:
-            keys.on_change(lambda: shipping.change(Keys(self._sealed_keys())))
+            keys.on_change(self._ship_keys)
         remove_copy(COPY)
 
     async def begin(self, request: BeginStandbyBase) -> StandbyBegun:
@@ -144,6 +144,11 @@ class Standby:
         if self._source is not None:
             self._source.close()
             self._source = None
+
+    def _ship_keys(self) -> None:
+        """On the writer's thread, before anything is sealed under a new key."""
+        if self.shipping.active:
+            self.shipping.change(Keys(self._sealed_keys()))
 
     def _sealed_keys(self) -> bytes:
         return self._backups.escrow(datetime.now(UTC).strftime("%Y%m%dT%H%M%SZ")).stream
