@@ -8,7 +8,7 @@ import pytest
 from bulkhead.cli.backup_notes import Notes, change_notes, note_verified, read_notes
 from bulkhead.cli.backup_prune import CUT_DAYS, prune_shelf
 from bulkhead.cli.backup_schedule import DAY, HOUR, Standing, is_due, metrics_of, write_metrics
-from bulkhead.cli.backup_store import MANIFEST, Manifest, Shelf, Stream
+from bulkhead.cli.backup_store import MANIFEST, Manifest, Shelf, Stream, segments_there
 from bulkhead.cli.backup_target import DirectoryTarget
 from bulkhead.cli.init import make_installation
 from bulkhead.cli.make_tenant import NewTenant
@@ -95,6 +95,27 @@ def test_nothing_goes_where_a_kept_one_lacks_what_it_relies_on(shelf: Shelf) -> 
     with pytest.raises(IntegrityError, match="is kept and not whole, so nothing goes"):
         prune_shelf(shelf, 30, set(), NOW)
     assert backup_id(3) in shelf.ids()
+
+
+def test_segments_whose_carrier_is_gone_or_cut_are_carried_anew(shelf: Shelf) -> None:
+    """Each later backup named them there for ever, and none of them could be restored."""
+    put(shelf, 1, NOW)
+    put(shelf, 2, NOW)
+    put(shelf, 3, NOW)
+    where = {1: (backup_id(1), True), 2: (backup_id(2), True), 3: (backup_id(3), True), 4: (backup_id(9), True)}
+    last = shelf.manifest(put(shelf, 4, NOW, {**where, 5: (backup_id(4), True), 6: (backup_id(4), False)}))
+    assert set(segments_there(shelf, last)) == {1, 2, 3, 5}
+    (tmp := Path(shelf.where) / backup_id(2) / "store.stream").unlink()
+    tmp.write_bytes(b"cut")
+    shelf.remove(backup_id(3))
+    assert set(segments_there(shelf, last)) == {1, 5}
+
+
+def test_a_carrier_without_manifest_that_a_kept_one_relies_on_stays(shelf: Shelf) -> None:
+    carrier = put(shelf, 1, NOW - 90 * DAY)
+    put(shelf, 2, NOW, {1: (carrier, True)})
+    (Path(shelf.where) / carrier / MANIFEST).unlink()
+    assert prune_shelf(shelf, 30, set(), NOW).cut == []
 
 
 @pytest.mark.parametrize(("age", "overdue"), [(2 * 24 * HOUR, False), (2 * 24 * HOUR + 1, True)])

@@ -32,6 +32,7 @@ from bulkhead.cli.backup_store import (
     needed_versions,
     relied_on,
     row_of,
+    segments_there,
 )
 from bulkhead.cli.backup_target import Target, open_target
 from bulkhead.cli.escrow_keys import MESSAGES, escrow_keys
@@ -175,10 +176,11 @@ class _Carrying:
     async def run(self, created: int) -> Manifest:
         last = next(iter((await asyncio.to_thread(self._shelf.whole))[-1:]), None)
         every = self._road.installation.settings.integer("backup.chain_max")
+        earlier: dict[int, tuple[str, bool]] = {}
         if last is not None:
             self._last = last.backup
             self._linked = await asyncio.to_thread(may_be_put_on, self._shelf, last, every)
-        earlier = {number: where for number, where in (last.segments if last else {}).items() if where[1]}
+            earlier = await asyncio.to_thread(segments_there, self._shelf, last)
         await self._begin("ledger")
         await self._begin("directory")  # before store, so that each of its accounts has its mailboxes there
         stored = await self._begin("store", tuple(sorted(earlier)))

@@ -75,7 +75,7 @@ def prune_shelf(shelf: Shelf, keep_days: int, kept_too: set[str], now: int) -> P
         if manifest.backup not in needed:
             _remove(shelf, manifest.backup, pruned.removed, pruned.refused)
     for backup in shelf.ids():
-        if _begun(backup) < now - CUT_DAYS * DAY and MANIFEST not in shelf.files(backup):
+        if backup not in needed and _begun(backup) < now - CUT_DAYS * DAY and MANIFEST not in shelf.files(backup):
             _remove(shelf, backup, pruned.cut, pruned.refused)
     try:
         pruned.swept = shelf.target.sweep(shelf.tenant, CUT_DAYS)

@@ -274,6 +274,17 @@ def may_be_put_on(shelf: Shelf, last: Manifest, chain_max: int) -> set[str]:
     return found
 
 
+def segments_there(shelf: Shelf, last: Manifest) -> dict[int, tuple[str, bool]]:
+    """Segments that the next backup need not carry: they never change, and what carries them is whole where it lies."""
+    there = {last.backup: True}
+    for backup in {where for where, final in last.segments.values() if final} - {last.backup}:
+        there[backup] = False
+        with contextlib.suppress(IntegrityError):
+            stream = shelf.manifest(backup).stream("store")
+            there[backup] = shelf.files(backup).get(stream.file) == stream.octets
+    return {number: where for number, where in last.segments.items() if where[1] and there[where[0]]}
+
+
 def row_of(manifest: Manifest) -> dict[str, Any]:
     """For --json."""
     needs = [f"{compartment}/{name}/{version}" for compartment, name, version in needed_versions(manifest)]
