@@ -99,6 +99,35 @@ def test_decisions_are_numbered_without_gaps_and_have_their_parts() -> None:
             assert part in text, f"{page.name} lacks {part}"
 
 
+def test_every_page_and_decision_is_in_the_index_of_the_pages() -> None:
+    docs = ROOT / "docs"
+    index = set(re.findall(r"\]\(([\w./-]+)\)", (docs / "README.md").read_text()))
+    pages = {
+        str(page.relative_to(docs)) for pattern in ("*.md", "*.tsv", "decisions/*.md") for page in docs.glob(pattern)
+    }
+    assert sorted(pages - index - {"README.md"}) == [], "not in docs/README.md"
+
+
+def test_the_map_names_every_folder_of_the_source_and_no_file_that_is_not_there() -> None:
+    """In its last table a bare `name.py` lies in a folder that the same row names before it."""
+    source = ROOT / "src" / "bulkhead"
+    page = (ROOT / "docs" / "architecture.md").read_text()
+    assert [path.parent.name for path in source.glob("*/__init__.py") if f"`{path.parent.name}" not in page] == []
+    for row in page.split("## Where to find things")[1].split("\n|")[1:]:
+        folder = source
+        for name in re.findall(r"`([\w/]+(?:\.py|/))`", row):
+            at_home = ROOT if name.startswith(("tests/", "docs/")) else source
+            found = (at_home / name).exists() or (folder / name).exists()
+            assert found, f"{name}: not in src/bulkhead"
+            folder = at_home / name.rpartition("/")[0] if "/" in name else folder
+
+
+def test_links_between_pages_lead_somewhere() -> None:
+    for page in (ROOT / "README.md", ROOT / "CHANGELOG.md", *(ROOT / "docs").rglob("*.md")):
+        for link in re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", page.read_text()):
+            assert (page.parent / link).exists(), f"{page.name}: {link}"
+
+
 def test_the_makefile_has_the_targets_that_the_readme_may_name() -> None:
     targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.M))
     assert {"setup", "demo", "test", "test-all", "lint", "bench", "docs", "lock"} <= targets
