@@ -5,7 +5,7 @@ import pytest
 
 from bulkhead.boundary.messages.fields import Mutation
 from bulkhead.boundary.messages.registry import RECEIVERS, requests_of
-from bulkhead.boundary.orders import EXECUTORS, LOCAL_POWERS, ORDERS, Mode, Of, OrderKind, OrderRow
+from bulkhead.boundary.orders import EXECUTORS, LOCAL_POWERS, OFFLINE, ORDERS, Mode, Of, OrderKind, OrderRow
 from bulkhead.boundary.peers import PEERS, between
 
 ROWS = pytest.mark.parametrize("row", ORDERS.values(), ids=lambda row: row.action)
@@ -32,7 +32,10 @@ def test_a_row_is_whole(row: OrderRow) -> None:
     doing = [effect.executor for effect in row.effects if effect.mode is Mode.DO]
     assert len(doing) == len(set(doing))
     assert len({effect.mode for effect in row.effects}) <= 1
-    assert set(row.executors) == {effect.executor for effect in row.effects} <= set(EXECUTORS)
+    if row.offline:
+        assert row.executors == (OFFLINE,) and not row.effects
+    else:
+        assert set(row.executors) == {effect.executor for effect in row.effects} <= set(EXECUTORS)
 
 
 @ROWS

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from enum import Enum
 
 HOUR_MS = 3_600_000
+OFFLINE = "offline"  # executor of an order that a command executes where no cell runs
 EXECUTORS = ("keyring", "auth", "queue", "directory", "store")  # in the order in which a command submits
 
 
@@ -94,10 +95,13 @@ class OrderRow:
     daily: int = 0
     lapses: str = ""
     holder: str = ""  # for one that lapses: the attribute of the executor's state that says whether it holds
+    offline: str = ""  # the command that executes it where no cell runs, by the roster that it finds
 
     @property
     def executors(self) -> tuple[str, ...]:
-        """Compartments, in the order in which a command submits."""
+        """Compartments, in the order in which a command submits; OFFLINE alone where a command executes it."""
+        if self.offline:
+            return (OFFLINE,)
         return tuple(name for name in EXECUTORS if any(effect.executor == name for effect in self.effects))
 
 
@@ -194,6 +198,14 @@ _ROWS: tuple[OrderRow, ...] = (
         (Effect("keyring", "ExportKeys", {}, Mode.PERMIT),), {}, partner=2, operator=1,
     ),
     OrderRow(
+        "restore-cell", OrderKind.OPEN, "The cell is made anew from a backup, with both recovery keys.", (), {},
+        partner=2, offline="bulkhead restore",
+    ),
+    OrderRow(
+        "promote-standby", OrderKind.OPEN, "The standby takes the place of the cell, with both recovery keys.", (), {},
+        partner=2, offline="bulkhead standby promote",
+    ),
+    OrderRow(
         "cancel-account", OrderKind.DESTROY, "One account is destroyed: verifiers, mailbox key, mail, address.",
         (
             Effect("keyring", "SetHalfState", {"account": Of("account"), "state": 3}),
@@ -266,7 +278,7 @@ LOCAL_POWERS: tuple[LocalPower, ...] = (
         LocalPower("ledger", message, _LOG)
         for message in (
             "RecordDrill", "RecordCensus", "RecordOblivion", "RecordExport", "RecordUndelete", "RecordBackup",
-            "RecordEscrow", "RecordRestore", "RecordImport",
+            "RecordEscrow", "RecordRestore", "RecordImport", "RecordStandby",
         )
     ),
 )  # fmt: skip
@@ -275,7 +287,8 @@ NOT_REFUSABLE: tuple[str, ...] = (
     "root of this host reads every process and every file, and replaces this program: no order binds root",
     "the installation's files (`tenants/ID.toml` with its pinned keys, `custody/`): whoever writes them is root, or "
     "the user who runs the cells",
-    "`bulkhead restore` makes a cell from a backup while it does not run, with both recovery keys; `import cell` from "
-    "an export, with the same",
+    "`bulkhead restore` and `standby promote` make a cell where none runs, with both recovery keys: they verify "
+    "`restore-cell` and `promote-standby` themselves, which binds whoever runs them unchanged; `import cell` makes one "
+    "from an export, with the same keys, and asks for no order",
     "stopping a cell, or disabling its tenant",
 )

@@ -41,6 +41,8 @@ def local_powers_table() -> str:
 
 
 def _executors(row: OrderRow) -> str:
+    if row.offline:
+        return f"`{row.offline} --order FILE`, where no cell runs"
     if not row.effects:
         return "whoever has the order"
     texts = []

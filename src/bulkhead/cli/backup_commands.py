@@ -1,7 +1,7 @@
 """The rows of the tree for backups. Standard library only."""
 
 from bulkhead.cli.exit_codes import ExitCode
-from bulkhead.cli.tree import LIVE, TENANT, Argument, Command, flag, option, positional
+from bulkhead.cli.tree import LIVE, ORDER, ROSTER, TENANT, Argument, Command, flag, option, positional
 
 _FROM = option("--from", "PLACE", "Where backups lie: a directory or s3://BUCKET/PREFIX (default: by the settings).",
                dest="source", default="")  # fmt: skip
@@ -157,10 +157,11 @@ BACKUP_COMMANDS = (
                    default=""),
             flag("--without-ledger", "Take a backup that nothing shows to be the cell's own."),
             option("--address", "IP", "The address of its listeners here (default: the one it had).", default=""),
+            ORDER, ROSTER,
             flag("--history-intact", "Nothing came or changed since the backup: keep UIDVALIDITY."),
             flag("--continuity", "Empty mailboxes, so that the cell serves at once; restore-follow brings their mail."),
         ),
-        exits=(ExitCode.INTEGRITY,),
+        exits=(ExitCode.REFUSED, ExitCode.INTEGRITY),
         json_keys={
             "tenant": "the tenant's id",
             "backup": "the backup's id",

@@ -77,6 +77,9 @@ def submit(options: argparse.Namespace) -> int:
     """Carry it to whoever executes it, the ones that matter most first."""
     file = read_order_file(read_text(Path(options.file)))
     order = decode_order(file.statement)
+    known = ORDERS.get(order.action)
+    if known is not None and known.offline:
+        raise ConfigError(f"no compartment executes it: give it to `{known.offline} ... --order {options.file}`")
     rows = wait_for(_submit(open_road(options.directory, options.tenant), order, file))
     worst = max(row.pop("exit") for row in rows)
     if options.json:

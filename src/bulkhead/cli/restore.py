@@ -29,6 +29,7 @@ from bulkhead.cli.backup_target import open_target
 from bulkhead.cli.certificates import read_ca, write_gates
 from bulkhead.cli.escrow import escrow_folder
 from bulkhead.cli.exit_codes import ExitCode
+from bulkhead.cli.offline_order import Details, require_order
 from bulkhead.cli.output import print_json, say
 from bulkhead.cli.recovery import read_recovery_keys
 from bulkhead.cli.restore_acts import Report, replay_acts
@@ -99,6 +100,7 @@ def restore(options: argparse.Namespace) -> int:
         work.tenant = _write_settings(installation, tenant_id, text, options.address)
         with tempfile.TemporaryDirectory() as scratch:
             logs = work.later_log(Path(scratch)) + ([newest] if newest else [])
+            work.order = (options.order, options.roster)
             report = asyncio.run(work.run(logs, history_intact=options.history_intact, mail=not options.continuity))
         certify(directory, work.tenant)
         layout.restoring.unlink()
@@ -172,6 +174,7 @@ class Restoring:
         self._later = source.manifest  # the newest there; what it says was done since is done again
         self._witness: Witness | None = None
         self._proven = "nothing"
+        self.order: tuple[str, str] | None = None  # files of order and roster; None: a rehearsal, which needs none
 
     def prove(self, anchor: Anchor) -> None:
         """Raises IntegrityError where backup, settings or keys are not the cell's own, or the backup is dead."""
@@ -211,10 +214,12 @@ class Restoring:
         origin = self.tenant.settings.text("ledger.origin")
         log = continue_log(self._layout, sets["ledger"], origin, heads["ledger"].notes["entries"], newest)
         try:
+            ordered = await self._require_order(log)
             later = self._later
             log.note("RestoreBegun", {
                 "backup": report.backup, "sha256": digest_of(self._source.manifest), "later": later.backup,
                 "later_sha256": digest_of(later), "continued": log.continued, "shown_by": self._proven,
+                **ordered,
             })  # fmt: skip
             log.note("KeysEscrowed", escrow_digests(self._escrow))  # as of those backups, its entry may be lost
             report.entries, report.continued = log.acts.entries, log.continued
@@ -227,6 +232,12 @@ class Restoring:
             log.close()
         report.seconds = time.monotonic() - began
         return report
+
+    async def _require_order(self, log: Continued) -> Details:
+        if self.order is None:
+            return {}
+        order, roster = self.order
+        return await require_order(self._layout, self.tenant, "restore-cell", log.events(), order=order, roster=roster)
 
     async def _replay(self, files: Mapping[str, KeyFile], log: Continued, *, history_intact: bool) -> None:
         layout = self._layout

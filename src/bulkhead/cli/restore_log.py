@@ -3,14 +3,14 @@
 import shutil
 import tempfile
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from bulkhead.cli.output import say
 from bulkhead.errors import ConfigError, IntegrityError
 from bulkhead.ledger.acts import Acts, acts_of
 from bulkhead.ledger.create import LOG, SUBJECT, origin_of, signer_of
-from bulkhead.ledger.event import EVENTS, Event, Scalar, encode_event
+from bulkhead.ledger.event import EVENTS, Event, Scalar, encode_event, parse_event
 from bulkhead.ledger.files import DirectoryFiles
 from bulkhead.ledger.log import JOURNAL, Log, open_log
 from bulkhead.ledger.merkle import verify_consistency
@@ -29,6 +29,10 @@ class Continued:
     def __init__(self, log: Log, since: int, continued: int, subject_key: bytes) -> None:
         self._log, self.continued, self.subject_key = log, continued, subject_key
         self.acts: Acts = acts_of(log.entries(since, log.size))
+
+    def events(self) -> Iterator[Event]:
+        """Every entry, from the first."""
+        return (parse_event(entry) for entry in self._log.entries(0, self._log.size))
 
     def note(self, kind: str, details: Mapping[str, Scalar]) -> None:
         """Append an event, durable on return."""

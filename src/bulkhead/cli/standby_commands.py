@@ -1,7 +1,7 @@
 """The rows of `standby ...` in COMMANDS. Standard library only."""
 
 from bulkhead.cli.exit_codes import ExitCode
-from bulkhead.cli.tree import LIVE, TENANT, Command, option
+from bulkhead.cli.tree import LIVE, ORDER, ROSTER, TENANT, Command, option
 
 _FROM = option("--from", "DIR", "The place that the primary ships to.", dest="source", required=True)
 _KEY = option("--key", "FILE", "The standby's key.", required=True)
@@ -37,8 +37,9 @@ STANDBY_COMMANDS = (
             option("--partner-key", "FILE", "The partner's recovery key.", required=True),
             option("--operator-key", "FILE", "The operator's recovery key.", required=True),
             option("--address", "IP", "The address of its listeners here (default: the one it had).", default=""),
+            ORDER, ROSTER,
         ),
-        exits=(ExitCode.INTEGRITY,),
+        exits=(ExitCode.INTEGRITY, ExitCode.REFUSED),
         json_keys={
             "tenant": "the tenant's id",
             "term": "the term under which it answers: leases and streams of an older one count for nothing",

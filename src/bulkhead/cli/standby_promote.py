@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from bulkhead.cli.exit_codes import ExitCode
+from bulkhead.cli.offline_order import Details, require_order
 from bulkhead.cli.output import print_json, say
 from bulkhead.cli.recovery import read_recovery_keys
 from bulkhead.cli.restore import certify
@@ -76,8 +77,9 @@ def promote(options: argparse.Namespace) -> int:
         follower = make_follower(options, layout, read_key(Path(options.key), tenant_id), private)
         work = _Promotion(layout, follower, private)
         work.check()
+        ordered = asyncio.run(work.require_order(options.order, options.roster))
         work.fence()
-        report = asyncio.run(work.run(options.address))
+        report = asyncio.run(work.run(options.address, ordered))
         shutil.rmtree(layout.standby)
     seconds = time.monotonic() - began
     row = {
@@ -126,7 +128,18 @@ class _Promotion:
         self.times.waited = time.monotonic() - began
         self.term = term
 
-    async def run(self, address: str) -> Report:
+    async def require_order(self, order: str, roster: str) -> Details:
+        """Before anything is fenced. Raises as offline_order.require_order does."""
+        sets, tenant, layout = self._keys(), self._tenant(), self._layout
+        name = origin_of(layout.tenant, tenant.settings.text("ledger.origin"))
+        log = open_log(DirectoryFiles(str(layout.home("ledger") / LOG)), signer_of(sets["ledger"], name), name)
+        try:
+            events = (parse_event(entry) for entry in log.entries(0, log.size))
+            return await require_order(layout, tenant, "promote-standby", events, order=order, roster=roster)
+        finally:
+            log.close()
+
+    async def run(self, address: str, ordered: Details) -> Report:
         """Everything after that."""
         began, layout = time.monotonic(), self._layout
         self._take_rest()
@@ -149,7 +162,7 @@ class _Promotion:
             report.queued = await queue_restore.finish(layout.home("queue"))
             if not self.handed_over:  # the newest roster, and what officers withdrew, may not have come here
                 await end_orders(layout)
-            details = {"term": self.term, "mark": self.mark, "handed_over": self.handed_over}
+            details = {"term": self.term, "mark": self.mark, "handed_over": self.handed_over, **ordered}
             log.append(
                 [encode_event(Event(EVENTS["StandbyPromoted"], int(time.time() * 1000), "cli", details=details))]
             )

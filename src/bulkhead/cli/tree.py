@@ -143,6 +143,8 @@ def flag(name: str, sentence: str) -> Argument:
 TENANT = positional("tenant", "The tenant's id.")
 ADDRESS = positional("address", "The account's address.")
 REASON = option("--reason", "TEXT", "Why, for the ledger; no address in it.", default="")
+ORDER = option("--order", "FILE", "The officers' order for it, where the roster refuses it without one.", default="")
+ROSTER = option("--roster", "FILE", "The newest roster, where what is here has an older one.", default="")
 LIVE = (ExitCode.NOT_RUNNING, ExitCode.REFUSED)  # how a command that needs a cell may end
 JSON = flag("--json", "Print one JSON document instead of a table.")
 DIRECTORY = Argument(
