@@ -5,6 +5,7 @@ import logging
 import socket
 import time
 from collections.abc import Awaitable, Callable, Mapping
+from functools import partial
 from typing import Any, TypeVar
 
 from bulkhead import __version__
@@ -119,6 +120,7 @@ class Exchange:
         self._handlers: Mapping[type[Request[Any]], Handler] = {}
         self._learners: Mapping[type[Fact], Learner] = {}
         self._departures: list[Callable[[Channel], None]] = []
+        self._on_violations: list[Callable[[BoundaryViolation, Channel], None]] = []
         self._on_arrivals: list[tuple[str, Callable[[Channel], None]]] = []
 
     def serve(
@@ -139,6 +141,10 @@ class Exchange:
     def on_departure(self, callback: Callable[[Channel], None]) -> None:
         """Call back with the channel whenever an edge has ended."""
         self._departures.append(callback)
+
+    def on_violation(self, callback: Callable[[BoundaryViolation, Channel], None]) -> None:
+        """Call back with who broke which rule, once the edge has ended and the supervisor was told."""
+        self._on_violations.append(callback)
 
     def on_arrival(self, compartment: str, callback: Callable[[Channel], None]) -> None:
         """Call back with the channel whenever an edge to `compartment` is attached; at once for one that is."""
@@ -238,6 +244,8 @@ class Exchange:
         if violation is not None:
             _log.error("edge to %s ended: %s (%s)", edge.peer, violation.public, violation.detail)
             self._report(edge.peer, edge.generation, violation)
+            for seen in self._on_violations:
+                self._call_back(partial(seen, violation), edge.peer)
         for callback in self._departures:
             self._call_back(callback, edge.peer)
 

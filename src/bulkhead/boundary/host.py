@@ -1,5 +1,6 @@
 """What a compartment's process.py is given: who it is, its settings, its key, its listeners, its edges."""
 
+import asyncio
 import socket
 from collections.abc import Callable, Mapping, MutableMapping
 from dataclasses import dataclass, field
@@ -7,6 +8,7 @@ from typing import Any, Protocol, runtime_checkable
 
 from bulkhead.boundary.edge import Channel
 from bulkhead.boundary.exchange import Exchange
+from bulkhead.boundary.happenings import Happening
 from bulkhead.identifiers import TenantId
 
 
@@ -27,6 +29,7 @@ class Host:
     next_root_key: where a change of the root key was cut short, the one that may already be in force.
     files: open descriptors by name, read only, of what its row of PROCESSES reads; who takes one removes and closes it.
     A new one may be here at a reload.
+    happenings, taken: of ledger, what the supervisor wants to be entries, and how it is told by number that one is.
     tell_load: a gate says what it has whenever that changes; the supervisor has others forked accordingly.
     """
 
@@ -39,6 +42,8 @@ class Host:
     files: MutableMapping[str, int] = field(default_factory=dict)
     tell_load: Callable[[Load], None] = lambda _: None
     next_root_key: bytes | None = field(default=None, repr=False)
+    happenings: "asyncio.Queue[Happening] | None" = None
+    taken: Callable[[int], object] = lambda _: None
 
 
 class Service(Protocol):

@@ -16,10 +16,12 @@ from bulkhead.boundary.codec import PROTOCOL, FrameKind, Hello, encode, frame
 from bulkhead.boundary.edge import Channel
 from bulkhead.boundary.messages.fields import Request
 from bulkhead.boundary.messages.registry import requests_of
+from bulkhead.boundary.messages.to_ledger import ReadEntries
 from bulkhead.boundary.peers import PEERS, Peering
 from bulkhead.drill.bare_cell import HOLDERS, BareCell
 from bulkhead.drill.in_bare_cell import Finding, SemanticAct, probes_of
 from bulkhead.drill.semantic import Column
+from bulkhead.ledger.event import parse_event
 
 SEED = 20260617
 PER_MESSAGE = 6
@@ -121,15 +123,36 @@ async def fuzz(cell: BareCell) -> Finding:
                 said += 1
                 ended += await _send(cell, peering, next(frames))
         reached += not await asyncio.wait_for(cell.admits("access", person), SECONDS * 40)
-    note = f"{said} malformed frames on {len(edges)} edges, {ended} ended theirs"
-    return Finding(reached, len(edges), ended > said // 3 and len(cell.violations) > 0, note)
+    tellers = await _tellers(cell)
+    note = (
+        f"{said} malformed frames on {len(edges)} edges, {ended} ended theirs; {len(tellers)} holders told the ledger"
+    )
+    return Finding(
+        reached, len(edges), ended > said // 3 and len(cell.violations) > 0 and tellers == set(HOLDERS), note
+    )
+
+
+async def _tellers(cell: BareCell) -> set[object]:
+    """Holders whose EdgeViolation is in the log, waiting for their outboxes a while."""
+    found: set[object] = set()
+    position = 0
+    for _ in range(100):
+        page = await cell.ask("cli", "ledger", ReadEntries(position))
+        events = [parse_event(entry) for entry in page.entries]
+        found |= {event.details["compartment"] for event in events if event.kind.name == "EdgeViolation"}
+        position += len(events)
+        if found >= set(HOLDERS):
+            break
+        if not events:
+            await asyncio.sleep(0.02)
+    return found
 
 
 ACTS = (
     SemanticAct(
         "malformed-frames", "mx", (Column.AVAILABILITY,),
         "every message of every edge to a holder with one thing wrong",
-        "a holder no longer answers", "frames end their edges", fuzz,
+        "a holder no longer answers", "frames end their edges, and every holder tells the ledger", fuzz,
     ),
 )  # fmt: skip
 

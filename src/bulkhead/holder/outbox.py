@@ -20,6 +20,7 @@ from bulkhead.boundary.messages.fields import MESSAGE_MAX, Stamp
 from bulkhead.boundary.messages.to_ledger import EVENTS_MAX, AppendEvents, Event
 from bulkhead.errors import Error, Refused
 from bulkhead.holder.database import Database
+from bulkhead.holder.violations import Details, watch_violations
 from bulkhead.holder.witness import actor_text
 from bulkhead.identifiers import new_id
 
@@ -45,10 +46,15 @@ def note(
 
 
 class Outbox:
-    """Delivers what lies in the outbox table. Call `wake` after a transaction that noted something."""
+    """Delivers what lies in the outbox table. Call `wake` after a transaction that noted something.
+
+    Violations on the edges of this exchange are noted here, too.
+    """
 
     def __init__(self, database: Database, exchange: Exchange) -> None:
         self._database, self._exchange = database, exchange
+        self._noting: set[asyncio.Task[None]] = set()
+        watch_violations(exchange, self._saw_violation)
         self._wakened = asyncio.Event()
         self._wakened.set()
         self._task = asyncio.get_running_loop().create_task(self._deliver_forever())
@@ -60,6 +66,18 @@ class Outbox:
     def stop(self) -> None:
         """Deliver no more; what is left stays for the next start."""
         self._task.cancel()
+
+    def _saw_violation(self, actor: str, details: Details) -> None:
+        task = asyncio.get_running_loop().create_task(self._note_violation(actor, details))
+        self._noting.add(task)
+        task.add_done_callback(self._noting.discard)
+
+    async def _note_violation(self, actor: str, details: Details) -> None:
+        try:
+            await self._database.write(lambda connection: note(connection, "EdgeViolation", actor, details))
+        except Error as error:  # the edge has ended all the same, and the supervisor's word follows
+            _log.error("a violation by %s is not noted: %s", actor, error.public)
+        self.wake()
 
     async def _deliver_forever(self) -> None:
         while True:

@@ -8,11 +8,10 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import Any
 
-from bulkhead.boundary.edge import Channel
 from bulkhead.boundary.host import Host, Service
 from bulkhead.boundary.messages.backup import BeginBackupBase
 from bulkhead.boundary.messages.fields import Stamp
-from bulkhead.boundary.messages.to_ledger import AppendEvents, Event
+from bulkhead.boundary.messages.to_ledger import AppendEvents
 from bulkhead.errors import Error, IntegrityError
 from bulkhead.holder.backup import Backups
 from bulkhead.holder.keys import open_key_file
@@ -24,19 +23,19 @@ from bulkhead.ledger.create import LOG, SUBJECT, origin_of, signer_of
 from bulkhead.ledger.files import DirectoryFiles
 from bulkhead.ledger.handle import HANDLERS, Ledger
 from bulkhead.ledger.log import open_log
+from bulkhead.ledger.own import OWN, OwnEntries, alive
 from bulkhead.ledger.standby import ShippedFiles, ship
 
 DRAIN_SECONDS = 2.0
 TICK_SECONDS = 5.0
-OWN = Channel("ledger", 0, 0)
 
 
 class LedgerService:
     """A started ledger."""
 
-    def __init__(self, ledger: Ledger, worker: ThreadPoolExecutor, settings: Mapping[str, Any]) -> None:
-        self._ledger, self._worker = ledger, worker
-        self._alive_seconds = settings["ledger"]["alive_seconds"]
+    def __init__(self, ledger: Ledger, worker: ThreadPoolExecutor, host: Host) -> None:
+        self._ledger, self._worker, self._own = ledger, worker, OwnEntries(host, ledger)
+        self._alive_seconds = host.settings["ledger"]["alive_seconds"]
         self._task = asyncio.get_running_loop().create_task(self._stay_alive())
 
     async def reload(self, settings: Mapping[str, Any]) -> None:
@@ -49,6 +48,7 @@ class LedgerService:
     async def stop(self) -> None:
         """Close the log once all that was asked for is in it."""
         self._task.cancel()
+        self._own.stop()
         if self._ledger.backups is not None:
             await self._ledger.backups.stop()
         await self._ledger.drain(DRAIN_SECONDS)
@@ -62,11 +62,7 @@ class LedgerService:
             if not self._alive_seconds or time.monotonic() < self._ledger.written + self._alive_seconds:
                 continue
             with contextlib.suppress(Error):  # tried again; whoever watches sees that it is missing
-                await self._ledger.append(OWN, AppendEvents(Stamp.fresh("ledger"), (_alive(),)))
-
-
-def _alive() -> Event:
-    return Event("LedgerAlive", time.time_ns() // 1_000_000, "ledger", b"", {})
+                await self._ledger.append(OWN, AppendEvents(Stamp.fresh("ledger"), (alive(),)))
 
 
 async def start(host: Host) -> Service:
@@ -93,4 +89,4 @@ async def start(host: Host) -> Service:
     if isinstance(files, ShippedFiles):
         ship(host, ledger, ledger.backups, keys, files, worker)
     host.exchange.serve(ledger, HANDLERS)
-    return LedgerService(ledger, worker, host.settings)
+    return LedgerService(ledger, worker, host)

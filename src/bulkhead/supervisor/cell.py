@@ -27,6 +27,7 @@ from bulkhead.supervisor.cell_log import CellLog
 from bulkhead.supervisor.control import Child, ControlChannel, Fork, Op
 from bulkhead.supervisor.custody import Custody
 from bulkhead.supervisor.edges import NAME_OF_SLOT, Edges, charge
+from bulkhead.supervisor.happenings import LEDGER, Happenings
 from bulkhead.supervisor.image_lock import ImageTerms
 from bulkhead.supervisor.launch import launch
 from bulkhead.supervisor.layout import Layout
@@ -61,7 +62,8 @@ class Cell:
         self._uid_base = installation.settings.integer("uid_base")
         self._incarnations: Counter[tuple[int, int]] = Counter()  # of slot and worker: none is ever given twice
         self.units: list[Unit] = []
-        self._edges = Edges(self.units, self._send, self.end, restarts=restarts)
+        self._happenings = Happenings(self.units, self._send)
+        self._edges = Edges(self.units, self._send, self.end, self._happenings.reported, restarts=restarts)
         self.staff = Staff(tenant.settings, self.units, self._send, self.fork, self.end)
         self.units += self.staff.first_units()
         self._log = CellLog(self.layout.log)
@@ -141,6 +143,7 @@ class Cell:
         status = image.popen.wait()
         for unit in list(self.units):
             if unit.process.image is image.image and unit.state != "stopped":
+                unit.why = unit.why or "its image ended"
                 self._unit_died(unit, -signal.SIGKILL, refork=False)
         if self.stopping or not self.restarting:
             return
@@ -175,7 +178,7 @@ class Cell:
     def _end_late(self, unit: Unit, incarnation: int) -> None:
         if unit.incarnation == incarnation and unit.state in {"forking", "locked"}:
             _log.error("%s did not start within %s s", unit.name, START_SECONDS)
-            self.end(unit)
+            self.end(unit, "did not start")
 
     def _on_unit(self, unit: Unit, channel: ControlChannel) -> None:
         try:
@@ -193,7 +196,7 @@ class Cell:
         except (BoundaryViolation, ConfigError, OSError) as error:
             _log.error("%s: %s", unit.name, error)
             self._forget_channel(unit)
-            self.end(unit)
+            self.end(unit, "broke the rules of its control channel")
 
     def _on_unit_message(self, unit: Unit, op: Op, payload: bytes, descriptor: int | None) -> None:
         if descriptor is not None:
@@ -210,6 +213,10 @@ class Cell:
                 self._renew(unit)
             self._take_pem(unit.process)
             self.staff.tend(unit.process)
+            if unit.process.name == LEDGER and not unit.twin:
+                self._happenings.tell(unit)
+            if self.ready:
+                self._happenings.began(self.units)
         elif op is Op.VIOLATION:
             self._edges.on_violation(unit, control.unpack_peer(payload))
         elif op is Op.RELOADED and unit.reloading:
@@ -217,6 +224,8 @@ class Cell:
             self._take_pem(unit.process)
         elif op in {Op.FULL, Op.LOAD} and self.staff.is_gate(unit):
             self.staff.on_load(unit, control.unpack_load(payload), full=op is Op.FULL)
+        elif op is Op.TAKEN and unit.process.name == LEDGER and not unit.twin:
+            self._happenings.taken(control.unpack_number(payload))
         elif op is Op.LOST:
             self._edges.on_lost(unit, control.unpack_peer(payload))
         else:
@@ -268,7 +277,7 @@ class Cell:
         """Send a control message; a unit that does not take it would miss an edge or an order, and is ended."""
         if unit.channel is not None and not unit.channel.send(op, payload, descriptor):
             _log.error("%s does not take its control messages", unit.name)
-            self.end(unit)
+            self.end(unit, "took no control messages")
 
     def _send_content(self, unit: Unit, op: Op, content: bytes) -> None:
         descriptor = sealed_memfd(content)
@@ -277,8 +286,9 @@ class Cell:
         finally:
             os.close(descriptor)
 
-    def end(self, unit: Unit) -> None:
+    def end(self, unit: Unit, why: str = "") -> None:
         """Have a unit killed by its image, which alone knows that the pid is still that process."""
+        unit.why = unit.why or why
         image = self._images[unit.process.image]
         if image.channel is not None and unit.state != "stopped":
             child = Child(unit.process.slot, unit.worker, unit.incarnation, 0, 0)
@@ -307,6 +317,7 @@ class Cell:
         unit.restarts += 1
         delay = unit.backoff.next_delay(time.monotonic() - unit.born)
         _log.error("%s died (%s); again in %.2f s", unit.name, status, delay)
+        self._happenings.died(unit, status)
         if refork:
             self._loop.call_later(delay, self.fork, unit)
 

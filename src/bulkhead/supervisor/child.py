@@ -18,6 +18,7 @@ from typing import Any
 
 from bulkhead.boundary.exchange import Exchange
 from bulkhead.boundary.faults import log_fault
+from bulkhead.boundary.happenings import Happening
 from bulkhead.boundary.host import Gate, Host, Load, Service
 from bulkhead.boundary.processes import OPERATOR_CONSOLE, PROCESSES, Disk, Image, Process, Reach
 from bulkhead.boundary.terms import Channel
@@ -103,6 +104,7 @@ class Child:
         self._root_keys: list[bytes] = []
         self._listeners: dict[str, socket.socket] = {}
         self._files: dict[str, int] = {}
+        self._happenings: asyncio.Queue[Happening] = asyncio.Queue()  # the supervisor bounds it
         self._service: Service | None = None
         self._tasks: set[asyncio.Task[None]] = set()
         self._ended = asyncio.Event()
@@ -161,6 +163,8 @@ class Child:
             if name in self._files:  # not taken yet, and out of date
                 os.close(self._files[name])
             self._files[name] = descriptor
+        elif op is Op.HAPPENED:
+            self._happenings.put_nowait(control.unpack_happening(payload))
         elif op is Op.START:
             self._spawn(self._start())
         elif op is Op.RELOAD and descriptor is not None:
@@ -190,6 +194,8 @@ class Child:
             files=self._files,
             tell_load=self._tell_load,
             next_root_key=self._root_keys[1] if len(self._root_keys) > 1 else None,
+            happenings=self._happenings,
+            taken=lambda number: self._control.tell(Op.TAKEN, control.pack_number(number)),
         )
         try:
             self._service = await self._main.start(host)

@@ -11,6 +11,8 @@ import struct
 from dataclasses import dataclass
 from enum import IntEnum
 
+from bulkhead.boundary.happenings import Happening, What
+from bulkhead.boundary.processes import PROCESSES
 from bulkhead.errors import BoundaryViolation
 from bulkhead.supervisor.lock import LockReport, Mechanism, Outcome, Step
 
@@ -41,6 +43,7 @@ class Op(IntEnum):
     RELOAD = 15  # with a sealed memory file
     STOP = 16
     FILE = 18  # with a file, open to be read
+    HAPPENED = 19  # to ledger: what is to be an entry
     RETIRE = 17  # a gate: accept no more, end with the last session or after so many seconds
     # compartment to supervisor
     LOCKED = 20
@@ -50,6 +53,7 @@ class Op(IntEnum):
     FULL = 24  # a gate's load, and it accepts no more; another worker may
     LOAD = 25  # a gate's load, and it accepts
     LOST = 26  # an edge has ended though no violation was seen
+    TAKEN = 27  # of ledger: a HAPPENED is an entry, durably
 
 
 _OP = struct.Struct("<B")
@@ -59,6 +63,10 @@ _NAME = struct.Struct("<32s")
 _EDGE = struct.Struct("<BHII")  # peer's slot (0: the command line), worker, incarnation, generation
 _LOAD = struct.Struct("<III")  # connections, sessions, sessions begun
 _SECONDS = struct.Struct("<I")
+_HAPPENING = struct.Struct("<BQQBHI80s32s")  # what, at, number, slot (0: the cell), worker, count, why, digest
+_NUMBER = struct.Struct("<Q")
+WHY_MAX = 80
+_NAMES = {process.slot: process.name for process in PROCESSES.values()}
 _STEP = struct.Struct("<BB120s")
 _STEPS = 8
 _OUTCOMES = (Outcome.APPLIED, Outcome.PARTIAL, Outcome.MISSING)
@@ -221,6 +229,34 @@ def pack_load(load: Load) -> bytes:
 def unpack_load(payload: bytes) -> Load:
     """What pack_load packed. Raises BoundaryViolation."""
     return Load(*_LOAD.unpack(_sized(_LOAD, payload)))
+
+
+def pack_happening(happening: Happening) -> bytes:
+    """HAPPENED's payload."""
+    slot = PROCESSES[happening.compartment].slot if happening.compartment in PROCESSES else 0
+    why = happening.why.encode("ascii", "replace")[:WHY_MAX]
+    return _HAPPENING.pack(
+        happening.what, happening.at, happening.number, slot, happening.worker, happening.count, why, happening.digest
+    )  # fmt: skip
+
+
+def unpack_happening(payload: bytes) -> Happening:
+    """What pack_happening packed. Raises BoundaryViolation."""
+    what, at, number, slot, worker, count, why, digest = _HAPPENING.unpack(_sized(_HAPPENING, payload))
+    if what not in set(What):
+        raise BoundaryViolation("something happened that is not known here")
+    text = why.rstrip(b"\0").decode("ascii", "replace")
+    return Happening(What(what), at, number, _NAMES.get(slot, ""), worker, text, count, digest)
+
+
+def pack_number(number: int) -> bytes:
+    """TAKEN's payload."""
+    return _NUMBER.pack(number)
+
+
+def unpack_number(payload: bytes) -> int:
+    """What pack_number packed. Raises BoundaryViolation."""
+    return int(_NUMBER.unpack(_sized(_NUMBER, payload))[0])
 
 
 def pack_seconds(seconds: int) -> bytes:

@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from typing import Protocol
 
 from bulkhead.boundary.peers import between
-from bulkhead.boundary.processes import OPERATOR_CONSOLE, PROCESSES, Image
+from bulkhead.boundary.processes import OPERATOR_CONSOLE, PROCESSES, Disk, Image
 from bulkhead.errors import BoundaryViolation
 from bulkhead.supervisor import control
 from bulkhead.supervisor.control import Op, Peer
@@ -30,10 +30,21 @@ class Send(Protocol):
 
 
 class Edges:
-    """units: the cell's own list. end: has a unit killed. restarts: whether what died is started again."""
+    """units: the cell's own list. end: has a unit killed, and why. restarts: whether what died is started again.
 
-    def __init__(self, units: Sequence[Unit], send: Send, end: Callable[[Unit], None], *, restarts: bool) -> None:
-        self._units, self._send, self._end, self._restarts = units, send, end, restarts
+    seen: told of a violation that no holder reported: holders tell the ledger themselves, and what it was.
+    """
+
+    def __init__(
+        self,
+        units: Sequence[Unit],
+        send: Send,
+        end: Callable[[Unit, str], None],
+        seen: Callable[[Unit, str, int], None],
+        *,
+        restarts: bool,
+    ) -> None:
+        self._units, self._send, self._end, self._seen, self._restarts = units, send, end, seen, restarts
         self._generation = 0
         self.consoles = 0  # the incarnation and generation of the newest console edge
 
@@ -82,14 +93,16 @@ class Edges:
             return  # of an edge that was replaced or reported meanwhile
         del reporter.edges[edge]
         _log.error("%s reports a violation by %s/%d", reporter.name, *edge)
+        if reporter.process.disk is not Disk.DATA:
+            self._seen(reporter, *edge)
         if not self._restarts:
             return
         if reporter.process.image is Image.FRONT:
-            self._end(reporter)
+            self._end(reporter, f"violation by {edge[0]}")
             return
         for sender in self._units:
             if (sender.process.slot, sender.worker, sender.incarnation) == (peer.slot, peer.worker, peer.incarnation):
-                self._end(sender)
+                self._end(sender, f"violation seen by {reporter.process.name}")
 
     def on_lost(self, unit: Unit, peer: Peer) -> None:
         """Replace the edge in a moment, unless one of its ends turns out to have died or it was replaced already."""
@@ -116,7 +129,7 @@ class Edges:
         _log.error("the edge between %s and %s is lost again and again", unit.name, other.name)
         for one in both:
             if one.process.image is Image.FRONT:
-                self._end(one)
+                self._end(one, "edge lost again and again")
 
 
 def charge(unit: Unit) -> None:

@@ -25,7 +25,12 @@ class Staff:
     """units: the cell's own list. fork: has a stopped unit started. end: has a unit killed."""
 
     def __init__(
-        self, settings: Values, units: list[Unit], send: Send, fork: Callable[[Unit], None], end: Callable[[Unit], None]
+        self,
+        settings: Values,
+        units: list[Unit],
+        send: Send,
+        fork: Callable[[Unit], None],
+        end: Callable[[Unit, str], None],
     ) -> None:
         self._units, self._send, self._fork, self._end = units, send, fork, end
         self._recycled: Counter[str] = Counter()
@@ -122,4 +127,4 @@ class Staff:
     def _end_retired(self, unit: Unit) -> None:
         if unit in self._units and not self._halted:
             _log.error("%s did not end in time", unit.name)
-            self._end(unit)
+            self._end(unit, "did not make way")

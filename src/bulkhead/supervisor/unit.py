@@ -31,6 +31,7 @@ class Unit:
     backoff: Backoff = field(default_factory=Backoff)
     edges: dict[tuple[str, int], int] = field(default_factory=dict)  # peer to generation
     reloading: int = 0  # RELOADs that it has not answered
+    why: str = ""  # why the supervisor ends this incarnation, in a word or two; it died by itself where empty
     stale: bool = False  # the settings changed while it was starting with the old ones
     messages: Allowance = field(default_factory=lambda: Allowance(MESSAGES_PER_MINUTE))
     lost: Allowance = field(default_factory=lambda: Allowance(LOST_PER_MINUTE))
@@ -55,7 +56,7 @@ class Unit:
     def begin(self, incarnation: int, now: float) -> None:
         """The next incarnation, of which nothing is known yet."""
         self.incarnation, self.born, self.busy = incarnation, now, now
-        self.report, self.pid = None, 0
+        self.report, self.pid, self.why = None, 0, ""
         self.connections = self.sessions = self.begun = 0
         self.full = self.due = self.retiring = self.stale = False
 
