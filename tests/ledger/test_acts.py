@@ -56,3 +56,30 @@ def test_the_highest_epoch_counts_for_each_kind_and_holder() -> None:
     assert {name: (stop.epoch, stop.stopped) for name, stop in acts.stops.items()} == {
         "auth": (90, True), "keyring": (95, False)
     }  # fmt: skip
+
+
+def test_what_ended_sessions_and_let_logins_be_stops_none() -> None:
+    acts = acts_of(
+        [
+            entry("StopSessions", epoch=80, holds=False, compartment="keyring"),
+            entry("StopOutbound", epoch=70, holds=True, compartment="queue"),
+        ]
+    )
+    assert {name: stop.stopped for name, stop in acts.stops.items()} == {"keyring": False, "queue": True}
+
+
+def test_ways_to_an_account_are_as_they_were_last() -> None:
+    acts = acts_of(
+        [
+            entry("ServicesChanged", ANNA, login=False, receive=True, send=False, reason="r"),
+            entry("ServicesChanged", BEN, login=False, receive=False, send=True, reason="r"),
+            entry("ServicesChanged", BEN, login=True, receive=True, send=True, reason="r"),
+            entry("AddressRetired", ANNA, domain="d", digest="01"),
+            entry("AddressAdded", ANNA, domain="d", digest="01"),
+            entry("GroupChanged", BEN, domain="d", digest="02", what="left"),
+            entry("GroupChanged", domain="d", digest="02", what="removed"),
+            entry("ForwardChanged", BEN, targets=0, keep=True, digest="03"),
+        ]
+    )
+    assert (acts.closed, acts.forwards) == ({ANNA: 5, BEN: 0}, {BEN: "03"})
+    assert acts.routes == {(ANNA, "01"): "AddressAdded", (BEN, "02"): "left", (None, "02"): "removed"}

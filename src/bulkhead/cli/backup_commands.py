@@ -169,6 +169,7 @@ BACKUP_COMMANDS = (
             "continued": "of them, those that the newer log brought",
             "accounts": "accounts in the backup",
             "statuses": "accounts that were given the status they came to since",
+            "narrowed": "services, forwards, aliases and group memberships that were closed since, and are again",
             "must_reset": "accounts whose main password was changed since, or whose halves did not agree: both halves "
             "are destroyed, and recovery sets a new one",
             "app_passwords": "app passwords revoked for the same reasons",

@@ -241,9 +241,9 @@ class Restoring:
 
     async def _replay(self, files: Mapping[str, KeyFile], log: Continued, *, history_intact: bool) -> None:
         layout = self._layout
-        destroyed = await replay_acts(layout, files, log.acts, log.subject_key, self._report)
-        await store_restore.finish(layout.home("store"), destroyed, history_intact=history_intact)
-        self._report.queued = await queue_restore.finish(layout.home("queue"))
+        ended = await replay_acts(layout, files, log.acts, log.subject_key, self._report)
+        await store_restore.finish(layout.home("store"), ended.accounts, history_intact=history_intact)
+        self._report.queued = await queue_restore.finish(layout.home("queue"), ended.addresses, ended.outbound)
         await end_orders(layout)
 
 

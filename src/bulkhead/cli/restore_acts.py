@@ -16,10 +16,20 @@ from bulkhead.ledger.event import SubjectId, subject_id
 from bulkhead.supervisor.layout import Layout
 
 OPEN, SUSPENDED, DESTROYED = 1, 2, 3
+LOGIN = 1  # of the services
 _STATES = {
     Status.PROVISIONED: OPEN, Status.ACTIVE: OPEN, Status.SUSPENDED: SUSPENDED, Status.DORMANT: SUSPENDED,
     Status.CANCELLED: DESTROYED, Status.PURGED: DESTROYED,
 }  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """For store and queue: accounts that are destroyed, with their addresses; queue's stop, its epoch and whether."""
+
+    accounts: list[AccountId]
+    addresses: list[tuple[AccountId, str]]
+    outbound: tuple[int, bool]
 
 
 @dataclass(slots=True)
@@ -34,6 +44,7 @@ class Report:
     must_reset: int = 0  # accounts whose main password died
     app_passwords: int = 0  # that died
     halves_apart: int = 0  # credentials whose halves did not agree
+    narrowed: int = 0  # services, forwards, aliases and group memberships that were closed since
     lost: int = 0  # accounts added since, which are not in the backup
     messages: int = 0
     queued: int = 0
@@ -45,15 +56,16 @@ class Report:
         return {
             "backup": self.backup, "entries": self.entries, "continued": self.continued, "accounts": self.accounts,
             "statuses": self.statuses, "must_reset": self.must_reset, "app_passwords": self.app_passwords,
-            "halves_apart": self.halves_apart, "lost": self.lost, "messages": self.messages, "queued": self.queued,
+            "halves_apart": self.halves_apart, "narrowed": self.narrowed,
+            "lost": self.lost, "messages": self.messages, "queued": self.queued,
             "continuity": self.continuity,
         }  # fmt: skip
 
 
 async def replay_acts(
     layout: Layout, files: Mapping[str, KeyFile], acts: Acts, subject_key: bytes, report: Report, *, check: bool = True
-) -> list[AccountId]:
-    """Do again what was done since, and count it; the accounts that are destroyed. check: open every record first."""
+) -> Ended:
+    """Do again what was done since, and count it; what store and queue have to. check: open every record first."""
     directory = DirectoryRestore(layout.home("directory"), files["directory"].keys)
     auth = AuthRestore(layout.home("auth"), files["auth"])
     keyring = KeyringRestore(layout.home("keyring"), files["keyring"])
@@ -80,18 +92,34 @@ async def replay_acts(
         await auth.replay(since)
         await auth.forget(dead)
         statuses = {subjects[subject]: status for subject, status in acts.status.items() if subject in subjects}
+        destroyed = [account for account, state in since.states.items() if state == DESTROYED]
+        ended = Ended(destroyed, await directory.addresses(destroyed), _stop_of(acts, "queue"))
+        report.narrowed = await narrow(directory, acts, subjects)
         report.statuses = await directory.replay(statuses)
     finally:
         await keyring.close()
         await auth.close()
         await directory.close()
-    return [account for account, state in since.states.items() if state == DESTROYED]
+    return ended
+
+
+async def narrow(directory: DirectoryRestore, acts: Acts, subjects: Mapping[SubjectId, AccountId]) -> int:
+    """Services, forwards and addresses, as far as the log tells."""
+    closed = {subjects[subject]: bits for subject, bits in acts.closed.items() if subject in subjects}
+    routes = {
+        (None if subject is None else subjects[subject], digest): what
+        for (subject, digest), what in acts.routes.items()
+        if subject is None or subject in subjects
+    }
+    forwards = {subjects[subject]: digest for subject, digest in acts.forwards.items() if subject in subjects}
+    return await directory.narrow(closed, forwards, routes)
 
 
 async def _named(directory: DirectoryRestore, acts: Acts, subject_key: bytes) -> tuple[dict[SubjectId, AccountId], int]:
     """The accounts that the log says something of, by the names it has for them; and how many accounts there are."""
     found, count = dict[SubjectId, AccountId](), 0
-    wanted = acts.added.union(acts.status, acts.changed, acts.revoked)
+    wanted = acts.added.union(acts.status, acts.changed, acts.revoked, acts.closed, acts.forwards)
+    wanted |= {subject for subject, _ in acts.routes if subject is not None}
     async for accounts in directory.accounts():
         count += len(accounts)
         for account in accounts if wanted else ():
@@ -107,6 +135,9 @@ def _since(acts: Acts, subjects: Mapping[Any, AccountId]) -> Since:
         states = {subjects[s]: _STATES[Status[name.upper()]] for s, name in acts.status.items() if s in subjects}
     except KeyError as error:
         raise IntegrityError(f"the ledger names a status {error} that this version does not know") from None
+    for subject, bits in acts.closed.items():
+        if bits & LOGIN and subject in subjects and states.get(subjects[subject], OPEN) == OPEN:
+            states[subjects[subject]] = SUSPENDED  # both halves refuse, too
     changed = {subjects[subject]: creds for subject, creds in acts.changed.items() if subject in subjects}
     revoked = {subjects[subject]: creds for subject, creds in acts.revoked.items() if subject in subjects}
     return Since(states, changed, revoked, acts.epochs, _stop_of(acts, "auth"))

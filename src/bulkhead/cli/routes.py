@@ -1,7 +1,8 @@
 """`account alias|forward|services|quota|class|search|routes`, `group`, `class`: addresses, and what may be used."""
 
 import argparse
-from collections.abc import Awaitable, Callable, Coroutine
+import contextlib
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from typing import Any
 
 from bulkhead.boundary.messages import to_directory as m
@@ -11,6 +12,7 @@ from bulkhead.boundary.messages.to_keyring import SetHalfState
 from bulkhead.boundary.messages.to_store import OpenAccount
 from bulkhead.cli.account_steps import OPEN, STATUS_NAMES, SUSPENDED, require_account
 from bulkhead.cli.output import print_json, print_table, say, size_text, time_text
+from bulkhead.cli.pending import PendingAccount
 from bulkhead.cli.road import Road, open_road, stamp, wait_for
 from bulkhead.errors import ConfigError
 from bulkhead.identifiers import AccountId, format_id, parse_address
@@ -80,14 +82,23 @@ def services(options: argparse.Namespace) -> int:
 
 async def set_services(road: Road, address: str, off: int, on: int, reason: str) -> AccountRow:
     """Where logins end, sessions end first and both halves refuse; they open last."""
+    async with _alone(road, address):
+        row = await require_account(road, parse_address(address))
+        closed = (row.closed | off) & ~on
+        if closed & Service.LOGIN:
+            await set_halves(road, AccountId(row.account), SUSPENDED)
+        new = await road.ask("directory", m.SetServices(stamp(), address, closed, reason))
+        if not closed & Service.LOGIN and row.closed & Service.LOGIN and row.status <= AccountStatus.ACTIVE:
+            await set_halves(road, AccountId(row.account), OPEN)
+        return new
+
+
+@contextlib.asynccontextmanager
+async def _alone(road: Road, address: str) -> AsyncIterator[None]:
+    """No suspension of the account comes between: it would find its halves opened again."""
     row = await require_account(road, parse_address(address))
-    closed = (row.closed | off) & ~on
-    if closed & Service.LOGIN:
-        await set_halves(road, AccountId(row.account), SUSPENDED)
-    new = await road.ask("directory", m.SetServices(stamp(), address, closed, reason))
-    if not closed & Service.LOGIN and row.closed & Service.LOGIN and row.status <= AccountStatus.ACTIVE:
-        await set_halves(road, AccountId(row.account), OPEN)
-    return new
+    async with PendingAccount(road.layout, parse_address(row.address)).alone():
+        yield
 
 
 async def set_halves(road: Road, account: AccountId, state: int) -> None:
@@ -121,14 +132,15 @@ def set_class(options: argparse.Namespace) -> int:
 
 async def give_class(road: Road, address: str, name: str) -> AccountRow:
     """Quota at store, switches at both halves, then all of it in directory."""
-    before = await require_account(road, parse_address(address))
-    row = await road.ask("directory", m.SetClass(stamp(), address, name))
-    await road.ask("store", OpenAccount(stamp(), AccountId(row.account), row.quota_bytes))
-    if row.closed & Service.LOGIN:
-        await set_halves(road, AccountId(row.account), SUSPENDED)
-    elif before.closed & Service.LOGIN and row.status <= AccountStatus.ACTIVE:
-        await set_halves(road, AccountId(row.account), OPEN)
-    return row
+    async with _alone(road, address):
+        before = await require_account(road, parse_address(address))
+        row = await road.ask("directory", m.SetClass(stamp(), address, name))
+        await road.ask("store", OpenAccount(stamp(), AccountId(row.account), row.quota_bytes))
+        if row.closed & Service.LOGIN:
+            await set_halves(road, AccountId(row.account), SUSPENDED)
+        elif before.closed & Service.LOGIN and row.status <= AccountStatus.ACTIVE:
+            await set_halves(road, AccountId(row.account), OPEN)
+        return row
 
 
 def search(options: argparse.Namespace) -> int:

@@ -157,9 +157,9 @@ class _Promotion:
             acts = Acts() if self.handed_over else _acts_since(log, self.mark - LATE_MS)  # handed over: all is here
             report = Report("", entries=acts.entries)
             subject_key = sets["ledger"].current(SUBJECT)[1]
-            destroyed = await replay_acts(layout, files, acts, subject_key, report, check=False)
-            await promotion.finish(layout.home("store"), destroyed, history_intact=self.handed_over)
-            report.queued = await queue_restore.finish(layout.home("queue"))
+            ended = await replay_acts(layout, files, acts, subject_key, report, check=False)
+            await promotion.finish(layout.home("store"), ended.accounts, history_intact=self.handed_over)
+            report.queued = await queue_restore.finish(layout.home("queue"), ended.addresses, ended.outbound)
             if not self.handed_over:  # the newest roster, and what officers withdrew, may not have come here
                 await end_orders(layout)
             details = {"term": self.term, "mark": self.mark, "handed_over": self.handed_over, **ordered}

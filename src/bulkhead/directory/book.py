@@ -250,13 +250,13 @@ class DirectoryBook:
         team = connection.execute("SELECT 1 FROM team WHERE key = ?", (address.key,)).fetchone()
         if team is not None or (owner is not None and owner[1] < Status.CANCELLED and owner[7] != RETIRED):
             raise Refused(f"{address} is taken", code="address-taken")
-        buried = connection.execute("SELECT 1 FROM tombstone WHERE digest = ?", (self._digest(address.key),)).fetchone()
+        buried = connection.execute("SELECT 1 FROM tombstone WHERE digest = ?", (self.digest(address.key),)).fetchone()
         if owner is not None or buried is not None:
             raise Refused(f"{address} belonged to another account and is never given again", code="tombstone")
 
     def bury_address(self, connection: sqlite3.Connection, key: str) -> None:
         """Keep the digest of an address that nobody is to have again."""
-        connection.execute("INSERT OR IGNORE INTO tombstone VALUES (?, ?)", (self._digest(key), now_ms()))
+        connection.execute("INSERT OR IGNORE INTO tombstone VALUES (?, ?)", (self.digest(key), now_ms()))
 
     def _bury(self, connection: sqlite3.Connection, account: int) -> None:
         """Keep only digests of a purged account's addresses."""
@@ -269,7 +269,8 @@ class DirectoryBook:
             connection.execute("DELETE FROM receipt WHERE instr(reply, ?) > 0", (shown.encode(),))
             connection.execute("UPDATE domain SET accounts = accounts - 1 WHERE name = ?", (domain,))
 
-    def _digest(self, key: str) -> bytes:
+    def digest(self, key: str) -> bytes:
+        """Of an address, for whoever has the tombstone key."""
         return hmac.digest(self.tombstone_key, key.encode(), "sha256")
 
 

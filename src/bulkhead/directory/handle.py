@@ -152,7 +152,9 @@ async def set_forward(directory: Directory, _: Channel, request: m.SetForward, _
     if earlier is not None:
         return earlier
     account, targets = routes.check_forward(book.database, request)
-    details: dict[str, str | int | bool | None] = {"targets": len(targets), "keep": request.keep}
+    details: dict[str, str | int | bool | None] = {
+        "targets": len(targets), "keep": request.keep, "digest": routes.forward_digest(book, targets),
+    }  # fmt: skip
     await witness(directory.exchange, request.stamp, "ForwardChanged", details, account.account)
     return await _change(directory, request, partial(routes.set_forward, book, targets=targets))
 

@@ -6,7 +6,7 @@ Changes run on the writer's connection.
 """
 
 import sqlite3
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from bulkhead.boundary.messages.fields import Done
 from bulkhead.boundary.messages.to_directory import (
@@ -52,7 +52,7 @@ def add_alias(book: DirectoryBook, connection: sqlite3.Connection, request: AddA
     else:
         book.check_free(connection, alias)
         add_address(connection, alias, number, AddressKind.ALIAS)
-    outbox.note(connection, "AddressAdded", request.stamp.actor, {"domain": alias.domain}, account.account)
+    outbox.note(connection, "AddressAdded", request.stamp.actor, _said(book, alias.key), account.account)
     return Done()
 
 
@@ -63,13 +63,24 @@ def remove_alias(book: DirectoryBook, connection: sqlite3.Connection, request: R
     if known is None or known[7] == AddressKind.MAIN:
         raise Refused(f"{request.alias} is no alias", code="no-such-address")
     if known[7] == AddressKind.ALIAS:
-        connection.execute("UPDATE address SET kind = ? WHERE key = ?", (AddressKind.RETIRED, alias.key))
-        connection.execute("DELETE FROM forward WHERE key = ?", (alias.key,))
-        connection.execute(
-            "UPDATE account SET forwards = 0 WHERE forwards <> 0 AND number NOT IN (SELECT account FROM forward)"
-        )
-        outbox.note(connection, "AddressRetired", request.stamp.actor, {"domain": alias.domain}, known[0])
+        retire(connection, alias.key)
+        outbox.note(connection, "AddressRetired", request.stamp.actor, _said(book, alias.key), known[0])
     return Done()
+
+
+def retire(connection: sqlite3.Connection, key: str) -> None:
+    """An alias reaches nobody any more, and nothing is forwarded to it."""
+    connection.execute("UPDATE address SET kind = ? WHERE key = ?", (AddressKind.RETIRED, key))
+    connection.execute("DELETE FROM forward WHERE key = ?", (key,))
+    connection.execute(
+        "UPDATE account SET forwards = 0 WHERE forwards <> 0 AND number NOT IN (SELECT account FROM forward)"
+    )
+
+
+def remove_team(book: DirectoryBook, connection: sqlite3.Connection, key: str) -> None:
+    """A group's members are out, and nobody has its address again."""
+    connection.execute("DELETE FROM team WHERE key = ?", (key,))
+    book.bury_address(connection, key)
 
 
 def check_forward(database: Database, request: SetForward) -> tuple[AccountRow, dict[str, str]]:
@@ -87,6 +98,11 @@ def check_forward(database: Database, request: SetForward) -> tuple[AccountRow, 
         if target[6] == number:
             raise Refused(f"{shown} is the account itself", code="not-ours")
     return account, targets
+
+
+def forward_digest(book: DirectoryBook, keys: Iterable[str]) -> str:
+    """Of whom an account's mail goes on to."""
+    return book.digest("\n".join(sorted(keys))).hex()
 
 
 def set_forward(_: DirectoryBook, connection: sqlite3.Connection, request: SetForward, targets: dict[str, str]) -> Done:
@@ -107,11 +123,11 @@ def add_group(book: DirectoryBook, connection: sqlite3.Connection, request: AddG
         return Done()
     book.check_free(connection, address)
     connection.execute("INSERT INTO team VALUES (?, ?, ?, ?)", (address.key, str(address), address.domain, now_ms()))
-    outbox.note(connection, "GroupChanged", request.stamp.actor, {"domain": address.domain, "what": "added"})
+    outbox.note(connection, "GroupChanged", request.stamp.actor, {**_said(book, address.key), "what": "added"})
     return Done()
 
 
-def set_member(_: DirectoryBook, connection: sqlite3.Connection, request: SetMember) -> Done:
+def set_member(book: DirectoryBook, connection: sqlite3.Connection, request: SetMember) -> Done:
     """In or out. Raises PeerError, Refused."""
     key = _group(connection, request.group)
     account, number = _living(connection, request.address)
@@ -124,7 +140,7 @@ def set_member(_: DirectoryBook, connection: sqlite3.Connection, request: SetMem
         changed = connection.execute("INSERT OR IGNORE INTO member VALUES (?, ?)", (key, number))
     if changed.rowcount:
         what = "joined" if request.member else "left"
-        details = {"domain": key.rpartition("@")[2], "what": what}
+        details = {**_said(book, key), "what": what}
         outbox.note(connection, "GroupChanged", request.stamp.actor, details, account.account)
     return Done()
 
@@ -132,9 +148,8 @@ def set_member(_: DirectoryBook, connection: sqlite3.Connection, request: SetMem
 def remove_group(book: DirectoryBook, connection: sqlite3.Connection, request: RemoveGroup) -> Done:
     """Its members are out, and nobody has its address again. Raises PeerError, Refused."""
     key = _group(connection, request.address)
-    connection.execute("DELETE FROM team WHERE key = ?", (key,))
-    book.bury_address(connection, key)
-    details = {"domain": key.rpartition("@")[2], "what": "removed"}
+    remove_team(book, connection, key)
+    details = {**_said(book, key), "what": "removed"}
     outbox.note(connection, "GroupChanged", request.stamp.actor, details)
     return Done()
 
@@ -200,3 +215,8 @@ def _check_room(connection: sqlite3.Connection, account: AccountRow, number: int
     (has,) = connection.execute("SELECT count(*) FROM address WHERE account = ? AND kind <> 1", (number,)).fetchone()
     if has >= most:
         raise Refused(f"the account has {has} aliases, removed ones counted; {most} is the most", code="full")
+
+
+def _said(book: DirectoryBook, key: str) -> dict[str, str | int | bool | None]:
+    """What the ledger hears of an address: its domain, and a digest that directory alone makes, for a restore."""
+    return {"domain": key.rpartition("@")[2], "digest": book.digest(key).hex()}

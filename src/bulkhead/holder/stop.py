@@ -69,7 +69,9 @@ class TenantStop:
         if sessions:
             self.ended = max(self.ended, epoch)
         reply = effect()
-        details: dict[str, str | int | bool | None] = {"reason": ledger_text(reason), "epoch": epoch}
+        details: dict[str, str | int | bool | None] = {
+            "reason": ledger_text(reason), "epoch": epoch, "holds": self.stopped,
+        }  # fmt: skip
 
         def work(connection: sqlite3.Connection) -> R:
             note(connection, event, request.stamp.actor, details)

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from bulkhead.ledger.event import Event, SubjectId, parse_event
 
 ALL_APP_PASSWORDS = 0
+_SERVICES = {"login": 1, "receive": 2, "send": 4}
 _ENDS = ("cancelled", "purged")  # an account leaves these for no other
 
 
@@ -25,6 +26,8 @@ class Acts:
     """Since some entry. status: the last of an account. changed: credentials that were set anew. added: new accounts.
 
     revoked: app passwords, 0 for all. epochs: of main passwords (1) and app passwords (2). stops: by compartment.
+    closed: services switched off (1 login, 2 receive, 4 send). forwards: digest of whom an account's mail goes on to.
+    routes: what an address came to, by account (None: a group itself) and digest.
     """
 
     status: dict[SubjectId, str] = field(default_factory=dict)
@@ -33,6 +36,9 @@ class Acts:
     epochs: dict[int, int] = field(default_factory=dict)
     stops: dict[str, Stop] = field(default_factory=dict)
     added: set[SubjectId] = field(default_factory=set)
+    closed: dict[SubjectId, int] = field(default_factory=dict)
+    forwards: dict[SubjectId, str] = field(default_factory=dict)
+    routes: dict[tuple[SubjectId | None, str], str] = field(default_factory=dict)
     renewal: int = 0  # ms, when mailbox keys were last ordered to be renewed; 0: not
     entries: int = 0
 
@@ -64,6 +70,14 @@ def _take(acts: Acts, event: Event) -> None:
                 acts.revoked.setdefault(subject, set()).add(ALL_APP_PASSWORDS)
             case "AppPasswordRevoked":
                 acts.revoked.setdefault(subject, set()).add(_number(details.get("cred")))
+            case "ServicesChanged":
+                acts.closed[subject] = sum(bit for name, bit in _SERVICES.items() if details.get(name) is False)
+            case "ForwardChanged":
+                acts.forwards[subject] = str(details.get("digest"))
+            case "AddressAdded" | "AddressRetired":
+                acts.routes[subject, str(details.get("digest"))] = event.kind.name
+            case "GroupChanged":
+                acts.routes[subject, str(details.get("digest"))] = str(details.get("what"))
     epoch, compartment = _number(details.get("epoch")), str(details.get("compartment", ""))
     match event.kind.name:
         case "MailboxRenewalOrdered":
@@ -72,10 +86,13 @@ def _take(acts: Acts, event: Event) -> None:
             for kind in (1, 2):
                 if _number(details.get("which")) & kind:
                     acts.epochs[kind] = max(acts.epochs.get(kind, 0), epoch)
-        case "StopLogins" | "StopSessions" | "StopLifted":
+        case "GroupChanged" if not event.subjects:
+            acts.routes[None, str(details.get("digest"))] = str(details.get("what"))
+        case "StopLogins" | "StopSessions" | "StopOutbound" | "StopLifted":
             stop = acts.stops.setdefault(compartment, Stop())
             if epoch > stop.epoch:
-                stop.epoch, stop.stopped = epoch, event.kind.name != "StopLifted"
+                stop.epoch = epoch
+                stop.stopped = event.kind.name != "StopLifted" and details.get("holds") is not False
 
 
 def _number(value: object) -> int:

@@ -1,21 +1,36 @@
-"""queue's part of a restore, offline: messages that were gone before their text was read are not queued."""
+"""queue's part of a restore, offline: what was gone, or whose account is, is not queued; a stop since then holds."""
 
+from collections.abc import Iterable
 from pathlib import Path
+from sqlite3 import Connection
 
+from bulkhead.holder import stop
 from bulkhead.holder.database import Database
+from bulkhead.identifiers import AccountId
 from bulkhead.queue.files import MessageFiles
-from bulkhead.queue.rows import DATABASE, MIGRATIONS
+from bulkhead.queue.rows import DATABASE, MIGRATIONS, destroy
 
 
-async def finish(home: Path) -> int:
-    """Remove rows of messages without their file; how many messages are left."""
+async def finish(home: Path, dead: Iterable[tuple[AccountId, str]] = (), stopped: tuple[int, bool] = (0, False)) -> int:
+    """Remove rows of messages without their file, and what was queued of accounts that died since; what is left.
+
+    dead: their addresses. stopped: epoch of the newest stop of outbound mail since, or of its lifting, and which.
+    """
     files = MessageFiles(home)
     files.prepare()
     database = Database(home / DATABASE, MIGRATIONS, secure_delete=True)
     try:
         known = [bytes(row[0]) for row in database.read("SELECT queue_id FROM message")]
         gone = [(queue_id,) for queue_id in known if files.size(queue_id) is None]
-        await database.write(lambda c: c.executemany("DELETE FROM message WHERE queue_id = ?", gone))
-        return len(known) - len(gone)
+
+        def work(connection: Connection) -> list[bytes]:
+            connection.executemany("DELETE FROM message WHERE queue_id = ?", gone)
+            stop.replay(connection, stopped[0], stopped=stopped[1])
+            return [queue_id for account, address in dead for queue_id in destroy(connection, account, address)]
+
+        destroyed = await database.write(work)
+        for queue_id in destroyed:
+            files.remove(queue_id)
+        return len(known) - len(gone) - len(destroyed)
     finally:
         await database.close()
