@@ -307,6 +307,26 @@ def test_an_order_that_cannot_be_executed_stands_in_the_way_of_no_other(tmp_path
     run(tmp_path, work)
 
 
+def test_withdrawals_that_name_each_other_or_themselves_hold_nothing_up(tmp_path: Path) -> None:
+    """Each waited for the other's serial for ever, and a call with them."""
+
+    async def work(ordered: Ordered) -> None:
+        people = ordered.people
+        one, other = bytes([1]) * 16, bytes([2]) * 16
+        itself = people.order("withdraw", {"serial": one.hex()}, executors=("keyring",), serial=one)
+        async with asyncio.timeout(5):
+            assert await ordered.refusal("keyring", itself, "ada") == "serial-used"
+            crossed = [
+                people.order("withdraw", {"serial": named.hex()}, executors=("keyring",), serial=serial)
+                for serial, named in ((one, other), (other, one))
+            ]
+            await asyncio.gather(
+                *(ordered.submit("keyring", order, ["ada"]) for order in crossed), return_exceptions=True
+            )
+
+    run(tmp_path, work)
+
+
 def test_the_daily_cap_counts_what_was_taken_and_not_withdrawn(tmp_path: Path) -> None:
     async def work(ordered: Ordered) -> None:
         people = ordered.people
@@ -486,6 +506,23 @@ def test_after_a_restore_only_stops_are_taken_until_the_next_roster_and_nothing_
         orders._clock = lambda: now_ms() + 2 * DAY_MS
         await orders.run_due()
         assert await cell.admits(account, PASSWORD)
+
+    run(tmp_path, work)
+
+
+def test_a_restored_cell_is_led_past_the_newest_roster_that_the_log_names(tmp_path: Path) -> None:
+    """Whoever left with roster 3 could still sign under roster 2, and what was done under 3 could be done again."""
+
+    async def work(ordered: Ordered) -> None:
+        cell, people = ordered.cell, ordered.people
+        await cell.database("keyring").write(lambda connection: after_restore(connection, 3))
+        await cell.restart("keyring")
+        for expected in ("roster-restored", "roster-restored", "taken"):
+            await ordered.install(people.roster())
+            await asyncio.sleep(0.005)
+            assert await ordered.refusal("keyring", people.order("lift-logins"), "ada", "sec") == expected
+        await cell.restart("keyring")
+        assert not orders_of(ordered, "keyring").roster.restored
 
     run(tmp_path, work)
 

@@ -57,7 +57,7 @@ MIGRATIONS = (
     CREATE INDEX half_digest ON half (digest_ms) WHERE digest_ms > 0
     """,
     order_rows.SCHEMA,
-    order_rows.RESTORED,
+    order_rows.FLOOR,
 )
 
 

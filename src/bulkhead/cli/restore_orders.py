@@ -23,11 +23,11 @@ EXECUTORS: Mapping[str, tuple[str | Path, tuple[str, ...]]] = {
 }  # fmt: skip
 
 
-async def end_orders(layout: Layout) -> None:
-    """In every executor's database, offline."""
+async def end_orders(layout: Layout, newest: int) -> None:
+    """In every executor's database, offline. newest: the newest roster that the log names since, or 0."""
     for name, (file, migrations) in EXECUTORS.items():
         database = Database(layout.home(name) / file, migrations, secure_delete=True)
         try:
-            await database.write(after_restore)
+            await database.write(lambda connection: after_restore(connection, newest))
         finally:
             await database.close()

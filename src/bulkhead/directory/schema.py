@@ -70,4 +70,4 @@ CREATE TABLE forward (
 CREATE INDEX forward_key ON forward (key)
 """
 
-MIGRATIONS: tuple[str, ...] = (_FIRST, _ROUTES, order_rows.SCHEMA, order_rows.RESTORED)
+MIGRATIONS: tuple[str, ...] = (_FIRST, _ROUTES, order_rows.SCHEMA, order_rows.FLOOR)

@@ -30,8 +30,8 @@ CREATE TABLE passkey_counter (key BLOB PRIMARY KEY, counter INTEGER NOT NULL) WI
 CREATE TABLE order_clock (one INTEGER PRIMARY KEY CHECK (one = 1), seen INTEGER NOT NULL);
 INSERT INTO order_clock VALUES (1, 0)
 """
-# 1: it came from a backup, and may be an old one
-RESTORED = "ALTER TABLE roster ADD COLUMN restored INTEGER NOT NULL DEFAULT 0"
+# floor: the roster from which on more than stops are taken; the one of a backup, and others after it, may be old
+FLOOR = "ALTER TABLE order_clock ADD COLUMN floor INTEGER NOT NULL DEFAULT 0"
 _COLUMNS = "serial, hash, action, state, due, at, day, forget, officers, data, approvals"
 SHOWN_MAX = 1000
 KEPT_MAX = 20_000  # rows; what could be taken again is never forgotten for it
@@ -130,12 +130,14 @@ def put_roster(connection: sqlite3.Connection, *, values: tuple[int, bytes, byte
     connection.execute("INSERT OR REPLACE INTO roster (one, version, hash, data, roots) VALUES (1, ?, ?, ?, ?)", values)
 
 
-def after_restore(connection: sqlite3.Connection) -> None:
+def after_restore(connection: sqlite3.Connection, newest: int = 0) -> None:
     """What waited may have been withdrawn since, and the roster followed by another: neither is acted on.
 
-    Orders name their roster; so the next roster ends whatever was signed before it, also what was executed since.
+    newest: the newest roster that the log names. Orders name their roster; so the one behind it ends whatever was
+    signed before it, also what was executed since and is known here no more.
     """
-    connection.execute("UPDATE roster SET restored = 1")
+    known = "SELECT coalesce(max(version), 0) FROM roster"
+    connection.execute(f"UPDATE order_clock SET floor = max(floor, max(?, ({known})) + 1)", (newest,))  # noqa: S608  # ours
     ended = "UPDATE officer_order SET state = ?, due = 0 WHERE state IN (?, ?)"
     connection.execute(ended, (OrderState.FAILED, OrderState.WAITS, OrderState.PERMITS))
 

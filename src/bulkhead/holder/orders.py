@@ -13,6 +13,7 @@ Cut anywhere: without its row an order was not executed here, and may be submitt
 """
 
 import asyncio
+import contextlib
 import logging
 import sqlite3
 import time
@@ -112,7 +113,9 @@ class Orders:
     async def submit(self, request: SubmitOrderBase) -> OrderReply:
         """What became of the order. Raises Refused, IntegrityError, TemporaryFailure."""
         order, digest = decode_order(request.order), order_hash(request.order)
-        async with self._alone(order.serial):
+        async with contextlib.AsyncExitStack() as alone:
+            for serial in sorted({order.serial, withdrawn_by(order) or order.serial}):  # one order of locks for all
+                await alone.enter_async_context(self._alone(serial))
             kept = rows.find(self._database, order.serial)
             if kept is not None:
                 if kept.hash == digest:
@@ -169,26 +172,25 @@ class Orders:
         return kept
 
     async def _withdraw(self, order: Order, kept: Kept, approvals: Sequence[SignedApproval]) -> Kept:
-        """Bar an order that waits or permits, or that has not come yet. Raises Refused (`too-late`)."""
+        """Bar an order that waits or permits, or that has not come yet. Raises Refused (`too-late`, `serial-used`)."""
         serial = bytes.fromhex(str(order.parameters["serial"]))
-        async with self._alone(serial):
-            there = rows.find(self._database, serial)
-            if there is not None and there.state not in (OrderState.WAITS, OrderState.PERMITS, OrderState.WITHDRAWN):
-                raise Refused(f"that order is {there.state} here", code="too-late")
-            if there is None:
-                barred = Kept(
-                    serial, bytes(32), "", OrderState.WITHDRAWN, 0, kept.at, kept.day, kept.at + 3 * LIFE_MAX_MS,
-                    kept.officers, b"", rows.pack(()),
-                )  # fmt: skip
-            else:
-                barred = replace(there, state=OrderState.WITHDRAWN, due=0, at=kept.at)
+        there = rows.find(self._database, serial)
+        if there is not None and there.state not in (OrderState.WAITS, OrderState.PERMITS, OrderState.WITHDRAWN):
+            raise Refused(f"that order is {there.state} here", code="too-late")
+        if there is None:
+            barred = Kept(
+                serial, bytes(32), "", OrderState.WITHDRAWN, 0, kept.at, kept.day, kept.at + 3 * LIFE_MAX_MS,
+                kept.officers, b"", rows.pack(()),
+            )  # fmt: skip
+        else:
+            barred = replace(there, state=OrderState.WITHDRAWN, due=0, at=kept.at)
 
-            def work(connection: sqlite3.Connection) -> None:
-                rows.put(connection, barred)
-                self._put(connection, kept=kept, approvals=approvals, row=ORDERS["withdraw"], event="OrderWithdrawn")
+        def work(connection: sqlite3.Connection) -> None:
+            rows.put(connection, barred)
+            self._put(connection, kept=kept, approvals=approvals, row=ORDERS["withdraw"], event="OrderWithdrawn")
 
-            await self._database.write(work)
-            self._outbox.wake()
+        await self._database.write(work)
+        self._outbox.wake()
         return kept
 
     async def _write(self, kept: Kept, event: str, approvals: Sequence[SignedApproval], row: OrderRow) -> None:
@@ -255,6 +257,8 @@ class Orders:
                 await self.run_due()
             except Error as error:
                 _log.warning("orders that are due wait: %s", error.public)
+            except Exception as error:  # our bug, or a disk: it is looked again
+                log_fault("fault in looking for orders that are due", error)
             await asyncio.sleep(LOOK_SECONDS)
 
     async def run_due(self) -> None:
@@ -318,6 +322,15 @@ class Orders:
         if len(self._busy) > 1024:
             self._busy = {key: lock for key, lock in self._busy.items() if lock.locked()}
         return self._busy.setdefault(serial, asyncio.Lock())
+
+
+def withdrawn_by(order: Order) -> bytes | None:
+    """The serial that it names, where it is one."""
+    text = order.parameters.get("serial")
+    try:
+        return bytes.fromhex(text) if isinstance(text, str) else None
+    except ValueError:
+        return None
 
 
 def approvals_of(signed: Sequence[SignedApproval]) -> tuple[Approval, ...]:

@@ -1,7 +1,8 @@
 """The roster in force in one compartment: taken only from the roots that are pinned here, one version after the other.
 
 none       no order is taken
-restored   version n of a backup, which others may have followed: stops only, until n + 1 comes
+restored   version n of a backup, which others may have followed: stops only, until n + 1 comes, or the one behind the
+           newest that the log names
 version n  durable, once the ledger has it; then only n + 1 that names the hash of n. It is never forgotten
 """
 
@@ -42,15 +43,20 @@ NOBODY = Pinned("", Roots())
 
 
 class RosterInForce:
-    """known: the roster, or None. restored: it came from a backup, and none has followed it here."""
+    """known: the roster, or None. floor: after a restore, the version from which on more than stops are ordered."""
 
     def __init__(self, pinned: Pinned, database: Database, exchange: Exchange) -> None:
         self._pinned, self._database, self._exchange = pinned, database, exchange
         self.tenant = pinned.tenant
         self._installing = asyncio.Lock()
-        row = database.first("SELECT data, hash, restored FROM roster")
+        row = database.first("SELECT data, hash FROM roster")
         self.known = None if row is None else Known(decode_roster(row[0]), row[1])
-        self.restored = row is not None and bool(row[2])
+        self.floor = int(database.first("SELECT floor FROM order_clock")[0])
+
+    @property
+    def restored(self) -> bool:
+        """Whether it came from a backup, or follows one that did, and may still be an old one."""
+        return self.known is not None and self.known.roster.version < self.floor
 
     def state(self, *, whole: bool = False) -> RosterState:
         """What is in force; with its octets where `whole`."""
@@ -79,7 +85,7 @@ class RosterInForce:
             await witness(self._exchange, Stamp.fresh("roster", request_id=ident), "RosterInstalled", details)
             values = (new.version, digest, request.roster, roots.hash)
             await self._database.write(partial(rows.put_roster, values=values))
-            self.known, self.restored = Known(new, digest), False
+            self.known = Known(new, digest)
             return self.state()
 
     def _check_roots(self) -> None:

@@ -53,7 +53,7 @@ MIGRATIONS = (
     INSERT INTO renewal VALUES (1, 0, 0)
     """,
     order_rows.SCHEMA,
-    order_rows.RESTORED,
+    order_rows.FLOOR,
 )
 
 

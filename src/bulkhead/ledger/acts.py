@@ -40,6 +40,7 @@ class Acts:
     forwards: dict[SubjectId, str] = field(default_factory=dict)
     routes: dict[tuple[SubjectId | None, str], str] = field(default_factory=dict)
     renewal: int = 0  # ms, when mailbox keys were last ordered to be renewed; 0: not
+    roster: int = 0  # the newest that a compartment took
     entries: int = 0
 
 
@@ -80,6 +81,8 @@ def _take(acts: Acts, event: Event) -> None:
                 acts.routes[subject, str(details.get("digest"))] = str(details.get("what"))
     epoch, compartment = _number(details.get("epoch")), str(details.get("compartment", ""))
     match event.kind.name:
+        case "RosterInstalled":
+            acts.roster = max(acts.roster, _number(details.get("version")))
         case "MailboxRenewalOrdered":
             acts.renewal = max(acts.renewal, event.at)
         case "CredentialsRevoked":

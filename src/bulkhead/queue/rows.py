@@ -45,7 +45,7 @@ MIGRATIONS = (
     """,
     MIGRATION,
     f"{outbox.SCHEMA}; {stop.SCHEMA}; {order_rows.SCHEMA}",
-    order_rows.RESTORED,
+    order_rows.FLOOR,
 )
 
 _WORK = "queue_id, reverse_path, box, size, header_size, body_size, enqueued, expires, warn_after, warned"

@@ -175,7 +175,7 @@ MIGRATIONS = (
     );
     """,
     f"{outbox.SCHEMA}; {order_rows.SCHEMA}",
-    order_rows.RESTORED,
+    order_rows.FLOOR,
 )
 
 DATABASE = "store.sqlite"
