@@ -5,7 +5,17 @@ import pytest
 
 from bulkhead.boundary.messages.fields import Mutation
 from bulkhead.boundary.messages.registry import RECEIVERS, requests_of
-from bulkhead.boundary.orders import EXECUTORS, LOCAL_POWERS, OFFLINE, ORDERS, Mode, Of, OrderKind, OrderRow
+from bulkhead.boundary.orders import (
+    EXECUTORS,
+    LOCAL_POWERS,
+    OFFLINE,
+    ORDERS,
+    PROVISIONED,
+    Mode,
+    Of,
+    OrderKind,
+    OrderRow,
+)
 from bulkhead.boundary.peers import PEERS, between
 
 ROWS = pytest.mark.parametrize("row", ORDERS.values(), ids=lambda row: row.action)
@@ -56,6 +66,7 @@ def test_no_operator_alone_orders_anything() -> None:
 def test_every_change_that_the_command_line_may_ask_for_has_its_row() -> None:
     listed = {(effect.executor, effect.message) for row in ORDERS.values() for effect in row.effects}
     listed |= {(power.compartment, power.message) for power in LOCAL_POWERS}
+    listed |= {(name, message) for name, messages in PROVISIONED.items() for message in messages}
     asked = {
         (peering.server, request.__name__): issubclass(request, Mutation)
         for peering in PEERS

@@ -348,11 +348,15 @@ def test_every_json_key_that_is_documented_is_printed(live: Live, tmp_path: Path
     live.add("keys@stnet.example", tenant="stnet")
     device = ["stnet", "keys@stnet.example"]
     people = PEOPLE["stnet"]
+    header = '{"do":"provision","tenant":"kddi","name":"keys"}\n'
+    (tmp_path / "lines").write_text(header + '{"do":"add-account","address":"lines@kddi.example"}\n')
     roster = write_roster(people, people.roster(), tmp_path / "roster")
     order = write_order(people, people.order("end-sessions"), tmp_path / "order", "ada")
     words: dict[str, list[str]] = {
         "officer roster install": ["officer", "roster", "install", "stnet", str(roster)],
         "officer order submit": ["officer", "order", "submit", "stnet", str(order)],
+        "provision apply": ["provision", "apply", "kddi", str(tmp_path / "lines")],
+        "provision status": ["provision", "status", "kddi", str(tmp_path / "lines")],
         "officer order list": ["officer", "order", "list", "stnet"],
         "status": ["status"], "fsck": ["fsck", "--all"], "doctor": ["doctor"], "exposure": ["exposure", "--all"],
         "credentials audit": ["credentials", "audit"], "credentials rotate": ["credentials", "rotate", "stnet"],

@@ -589,6 +589,10 @@ ORDERS = (
         "command-line-as-before", "holder/order_guard.py", "or not self._refused() or", "or True or",
         "directory/orders-bypassed",
     ),
+    _one(
+        "lines-as-they-come", "directory/provision.py", "            if chunk_hash(request.data) != hashes",
+        '            if False and b"" != hashes', "directory/provision-changed",
+    ),
 )  # fmt: skip
 
 CELLS += IMAGES + MEMORY

@@ -26,7 +26,7 @@ from bulkhead.drill.officers import HOUR_MS, LENIENT, Authenticator, People, now
 from bulkhead.errors import Refused, TemporaryFailure
 from bulkhead.holder.order_rows import after_restore
 from bulkhead.holder.orders import DAY_MS
-from bulkhead.identifiers import AccountId
+from bulkhead.identifiers import AccountId, new_id
 from bulkhead.records.mailbox import Holder, OrderKey, reseal_share
 from bulkhead.records.officer import Group
 from bulkhead.records.order import LIFE_MAX_MS, Order, order_hash
@@ -541,8 +541,9 @@ def test_without_roots_or_roster_no_order_is_taken(tmp_path: Path) -> None:
 def test_where_the_roster_says_so_the_command_line_does_nothing_that_needs_an_order(tmp_path: Path) -> None:
     async def work(ordered: Ordered) -> None:
         cell = ordered.cell
-        account = await cell.add_account(PASSWORD)  # making what was not there needs none
-        epoch = now_ms()
+        account = await cell.add_account(PASSWORD)
+        await ordered.install(ordered.people.roster(Policy(local_refused=True)))
+        epoch, fresh = now_ms(), AccountId(new_id())
         for name, request in (
             ("auth", to_auth.StopTenantLogins(stamp(), epoch, "mine")),
             ("auth", to_auth.LiftTenantStop(stamp(), epoch, "mine")),
@@ -552,12 +553,17 @@ def test_where_the_roster_says_so_the_command_line_does_nothing_that_needs_an_or
             ("keyring", to_keyring.RevokeCredentials(stamp(), epoch, 3, "mine")),
             ("keyring", to_keyring.GrantRecovery(stamp(), account, bytes(16), b"", b"")),
             ("keyring", to_keyring.ExportKeys(stamp(), account)),
+            ("keyring", to_keyring.CreateMailboxKeys(stamp(), fresh)),
         ):
             with refused("order-required"):
                 await cell.ask("cli", name, request)  # type: ignore[arg-type]
         assert await cell.admits(account, PASSWORD)
+        made = [await cell.ask("cli", "keyring", to_keyring.CreateMailboxKeys(stamp(), fresh, False)) for _ in range(2)]
+        assert made[0] == made[1] and made[0].token == bytes(16)  # nobody has a password for it
+        with refused("bad-token"):
+            await cell.ask("cli", "auth", to_auth.SetPassword(stamp(), fresh, PASSWORD, made[0].token, 7))
 
-    run(tmp_path, work, Policy(local_refused=True))
+    run(tmp_path, work)
 
 
 def test_a_recovery_that_was_ordered_opens_its_mailbox_once(tmp_path: Path) -> None:
@@ -591,6 +597,7 @@ def test_an_order_permits_the_command_line_what_it_names_once_or_for_its_time(tm
     async def work(ordered: Ordered) -> None:
         cell, people = ordered.cell, ordered.people
         account, other = await cell.add_account(PASSWORD), await cell.add_account(PASSWORD)
+        await ordered.install(people.roster(Policy(local_refused=True)))
         await ordered.everywhere(people.order("rotate-keys"), "ada", "ops")
         assert "OrderTaken" in cell.seen.kinds()
         for _ in range(2):
@@ -600,4 +607,4 @@ def test_an_order_permits_the_command_line_what_it_names_once_or_for_its_time(tm
             with refused(code):  # what came to nothing may be tried again
                 await cell.ask("cli", "keyring", to_keyring.GrantRecovery(stamp(), who, bytes(16), b"", b""))
 
-    run(tmp_path, work, Policy(local_refused=True))
+    run(tmp_path, work)

@@ -97,6 +97,8 @@ def test_numbers_of_kinds_never_change() -> None:
         "ServicesChanged": 64,
         "QuotaChanged": 65,
         "ClassDefined": 66,
+        "ProvisionBegun": 67,
+        "ProvisionEnded": 68,
         "RosterInstalled": 70,
         "OrderTaken": 71,
         "OrderExecuted": 72,

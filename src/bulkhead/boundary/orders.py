@@ -70,6 +70,8 @@ class Form(Enum):
     ADDRESS = "an address of that account"
     SERIAL = "the serial of an order: 32 hexadecimal digits"
     KINDS = "1 main passwords, 2 app passwords, 3 both"
+    DIGEST = "SHA-256 in 64 hexadecimal digits"
+    LINES = "how many lines it has"
     UNTIL = "when the stop lapses, ms since 1970; left out: it does not"
 
 
@@ -206,6 +208,16 @@ _ROWS: tuple[OrderRow, ...] = (
         partner=2, offline="bulkhead standby promote",
     ),
     OrderRow(
+        "provision", OrderKind.OPEN, "A file of accounts, addresses and switches is carried out, line by line.",
+        (
+            Effect(
+                "directory", "BeginProvision", {"root": Of("root"), "lines": Of("lines")}, Mode.PERMIT
+            ),
+            Effect("directory", "ProvisionChunk", {"root": Of("root")}, Mode.PERMIT),
+        ),
+        {"root": Form.DIGEST, "lines": Form.LINES}, partner=1,
+    ),
+    OrderRow(
         "cancel-account", OrderKind.DESTROY, "One account is destroyed: verifiers, mailbox key, mail, address.",
         (
             Effect("keyring", "SetHalfState", {"account": Of("account"), "state": 3}),
@@ -225,6 +237,18 @@ OPTIONAL = frozenset({"until"})  # parameters that may be left out
 AUTOMATIC_MS = HOUR_MS  # how far ahead an automatic order's lapse may be
 
 
+# By compartment: requests of the command line that a signed provisioning file takes over once orders are asked for.
+PROVISIONED: Mapping[str, frozenset[str]] = {
+    "directory": frozenset(
+        {
+            "AddAccount", "AddAlias", "RemoveAlias", "SetForward", "SetServices", "SetQuota", "SetClass", "AddGroup",
+            "SetMember", "RemoveGroup",
+        }
+    ),
+    "keyring": frozenset({"CreateMailboxKeys"}),  # with a token for a first password
+}  # fmt: skip
+
+
 @dataclass(frozen=True, slots=True)
 class LocalPower:
     """A change that the command line of this host may ask of a compartment without an order. why: it stays so."""
@@ -235,22 +259,14 @@ class LocalPower:
 
 
 _SEALED = "what comes out opens with both recovery keys alone"
-_PROVISION = "making what was not there; provisioning"
-_ROUTES = "addresses and switches of accounts, each change in the ledger; for signed provisioning requests to take over"
+_PROVISION = "making what was not there, which nothing reaches; provisioning"
 _CONTRACT = "what is measured and noticed, in the ledger"
 _LOG = "an entry in the log, under the name of the command line"
 
 LOCAL_POWERS: tuple[LocalPower, ...] = (
     LocalPower("directory", "AddDomain", _PROVISION),
-    LocalPower("directory", "AddAccount", _PROVISION),
-    *(
-        LocalPower("directory", message, _ROUTES)
-        for message in (
-            "AddAlias", "RemoveAlias", "SetForward", "SetServices", "SetQuota", "DefineClass", "SetClass", "AddGroup",
-            "SetMember", "RemoveGroup",
-        )
-    ),
-    LocalPower("keyring", "CreateMailboxKeys", _PROVISION),
+    LocalPower("directory", "DefineClass", "what a class is; accounts get it by a provisioning file"),
+    LocalPower("keyring", "CreateMailboxKeys", f"without a token: {_PROVISION}"),
     LocalPower("store", "OpenAccount", _PROVISION),
     LocalPower("auth", "SetPassword", "needs a token of a new account, or of a recovery"),
     LocalPower("auth", "ChangePassword", "needs the password"),

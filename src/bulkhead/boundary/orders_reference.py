@@ -1,6 +1,6 @@
 """The tables of docs/orders.md, made from ORDERS and LOCAL_POWERS."""
 
-from bulkhead.boundary.orders import HOUR_MS, LOCAL_POWERS, NOT_REFUSABLE, ORDERS, Mode, OrderRow
+from bulkhead.boundary.orders import HOUR_MS, LOCAL_POWERS, NOT_REFUSABLE, ORDERS, PROVISIONED, Mode, OrderRow
 
 
 def orders_table() -> str:
@@ -35,6 +35,9 @@ def local_powers_table() -> str:
             orders.setdefault((effect.executor, effect.message), []).append(f"`{row.action}`")
     for (compartment, message), actions in orders.items():
         lines.append(f"| {compartment} | `{message}` | refused without {' or '.join(dict.fromkeys(actions))} |")
+    for compartment, messages in PROVISIONED.items():
+        token = " with a token" if compartment == "keyring" else ""
+        lines += [f"| {compartment} | `{name}`{token} | refused: `provision`, by a file |" for name in sorted(messages)]
     lines += [f"| {one.compartment} | `{one.message}` | as before: {one.why} |" for one in LOCAL_POWERS]
     lines += [f"| the host | | not refusable: {text} |" for text in NOT_REFUSABLE]
     return "\n".join(lines)

@@ -81,6 +81,7 @@ PEERS: tuple[Peering, ...] = (
          "CheckDirectory", "ListStatuses", "FindLogin",
          "AddAlias", "RemoveAlias", "SetForward", "SetServices", "SetQuota", "DefineClass", "ListClasses", "SetClass",
          "AddGroup", "SetMember", "RemoveGroup", "ListGroups", "ShowGroup", "ShowRoutes", "SearchAccounts",
+         "BeginProvision", "ProvisionChunk", "ShowProvision", "ListRefusedLines",
          *_ORDERS, *_BACKUP),
     ),
     Peering(

@@ -12,6 +12,7 @@ from bulkhead.boundary.messages.to_directory import (
     AccountRow,
     AccountStatus,
     AddAccount,
+    ListOrders,
     Service,
     SetAccountStatus,
     ShowAccount,
@@ -91,6 +92,8 @@ async def _add_alone(
     keep_note: bool, made: Made | None,
 ) -> AccountId:  # fmt: skip
     begun, known = pending.read(), await find_account(road, address)
+    if (await road.ask("directory", ListOrders(limit=1))).roster.local_refused:
+        raise Refused("accounts are made by a signed file here: bulkhead provision sign", code="order-required")
     if known is not None and known.account == begun:
         await _set_status(road, address, AccountStatus.ACTIVE, "first password")
         if not keep_note:

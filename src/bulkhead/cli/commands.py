@@ -12,6 +12,7 @@ from bulkhead.cli.import_commands import IMPORT_COMMANDS
 from bulkhead.cli.incident_commands import INCIDENT_COMMANDS
 from bulkhead.cli.ledger_commands import LEDGER_COMMANDS
 from bulkhead.cli.officer_commands import OFFICER_COMMANDS
+from bulkhead.cli.provision_commands import PROVISION_COMMANDS
 from bulkhead.cli.restore_commands import RESTORE_COMMANDS
 from bulkhead.cli.routes_commands import ROUTES_COMMANDS
 from bulkhead.cli.standby_commands import STANDBY_COMMANDS
@@ -25,6 +26,7 @@ GROUPS = {
     "account": "The accounts of a tenant.",
     "group": "Addresses that reach several accounts.",
     "class": "Classes of service: quota, switches and limits.",
+    "provision": "Files of accounts, addresses and switches, signed by officers.",
     "receipt": "Receipts of cancelled accounts.",
     "incident": "What tells that something happened.",
     "credentials": "How passwords are protected, and the keys that they are sealed under.",
@@ -345,6 +347,7 @@ COMMANDS: tuple[Command, ...] = (
     *_FILES,
     *DIRECTORY_COMMANDS,
     *ROUTES_COMMANDS,
+    *PROVISION_COMMANDS,
     *CREDENTIALS_COMMANDS,
     *APP_PASSWORD_COMMANDS,
     *INCIDENT_COMMANDS,

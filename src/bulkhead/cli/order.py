@@ -32,7 +32,7 @@ SUBMIT_SECONDS = 30.0
 
 def make(options: argparse.Namespace) -> int:
     """Write an order, without signatures."""
-    order = _order(options, options.tenant, options.action, _parameters(options.action, options.parameters))
+    order = make_order(options, options.tenant, options.action, _parameters(options.action, options.parameters))
     return _write(options, OrderFile(order.encode()), "next: its officers sign it")
 
 
@@ -41,7 +41,7 @@ def sign(options: argparse.Namespace) -> int:
     path = Path(options.file)
     file = read_order_file(read_text(path))
     _tell(file)
-    write_file(path, _signed(options, file).render(), replace=True, mode=0o644)
+    write_file(path, add_signature(options, file).render(), replace=True, mode=0o644)
     say(f"{path}: signed")
     return 0
 
@@ -69,8 +69,8 @@ def withdraw(options: argparse.Namespace) -> int:
         order = decode_order(read_order_file(read_text(Path(options.file))).statement)
         serial, executors = order.serial.hex(), order.executors
     options.hours, options.executor = HOURS_MAX - 1, ",".join(executors)
-    made = _order(options, str(known.roster.tenant), "withdraw", {"serial": serial})
-    return _write(options, _signed(options, OrderFile(made.encode())), "next: submit it")
+    made = make_order(options, str(known.roster.tenant), "withdraw", {"serial": serial})
+    return _write(options, add_signature(options, OrderFile(made.encode())), "next: submit it")
 
 
 def submit(options: argparse.Namespace) -> int:
@@ -186,7 +186,7 @@ def _document(row: OrderRow) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def _order(options: argparse.Namespace, tenant: str, action: str, parameters: dict[str, str | int]) -> Order:
+def make_order(options: argparse.Namespace, tenant: str, action: str, parameters: dict[str, str | int]) -> Order:
     """Raises ConfigError on what no executor would take."""
     row, known, now = ORDERS.get(action), _known(options.roster), int(time.time() * 1000)
     if row is None:
@@ -211,7 +211,8 @@ def _known(name: str) -> Known:
     return Known(decode_roster(file.statement), roster_hash(file.statement))
 
 
-def _signed(options: argparse.Namespace, file: OrderFile) -> OrderFile:
+def add_signature(options: argparse.Namespace, file: OrderFile) -> OrderFile:
+    """Signed besides with the officer's key that the options name. Raises ConfigError."""
     key = read_officer_key(options)
     if key.role in ROOTS:
         raise ConfigError(f"{options.key} is a root's key; an order is signed by officers")
@@ -247,7 +248,7 @@ def _parameters(action: str, texts: list[str]) -> dict[str, str | int]:
         form = forms.get(name)
         if form is None or not equals:
             raise ConfigError(f"{text!r}: the parameters of {action} are: {', '.join(forms) or 'none'}, NAME=VALUE")
-        if form in (Form.KINDS, Form.UNTIL):
+        if form in (Form.KINDS, Form.UNTIL, Form.LINES):
             if not value.isdecimal():
                 raise ConfigError(f"{name} must be {form.value}")
             found[name] = int(value)

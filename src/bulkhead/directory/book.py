@@ -102,12 +102,16 @@ class DirectoryBook:
         key away, nor bring an older one.
         """
         row = self.database.first("SELECT binding FROM account WHERE id = ?", (binding.account,))
-        if row is None or row[0] is None or row[0] == binding.record or self.tenant is None:
+        if row is None or row[0] is None or row[0] == binding.record:
             return False
+        return self.check_binding(binding) > Binding(row[0]).generation
+
+    def check_binding(self, binding: BindingRow) -> int:
+        """The generation, once the signature is keyring's for that account. Raises Refused (`bad-binding`)."""
         try:
             raw = Ed25519PublicKey.from_public_bytes(base64.b64decode(self.binding_key, validate=True))
-            new = Binding(binding.record).verify(raw, self.tenant, AccountId(binding.account))
-            return new.generation > Binding(row[0]).generation
+            tenant = self.tenant or TenantId("")
+            return Binding(binding.record).verify(raw, tenant, AccountId(binding.account)).generation
         except (IntegrityError, ValueError):
             raise Refused("the binding is not one that keyring signed for this account", code="bad-binding") from None
 

@@ -42,6 +42,7 @@ from bulkhead.directory import routes, services
 from bulkhead.directory.book import DirectoryBook
 from bulkhead.directory.check import check_directory
 from bulkhead.directory.guesses import Guesses
+from bulkhead.directory.provision import Provisioning
 from bulkhead.directory.reach import Reach
 from bulkhead.directory.transitions import Status
 from bulkhead.errors import Refused
@@ -68,6 +69,7 @@ class Directory:
     guesses: Guesses = field(default_factory=Guesses)
     backups: backup.Backups = field(init=False)
     orders: Orders = field(init=False)
+    provisioning: Provisioning = field(init=False)
 
 
 def resolve_recipient(
@@ -152,9 +154,7 @@ async def set_forward(directory: Directory, _: Channel, request: m.SetForward, _
     if earlier is not None:
         return earlier
     account, targets = routes.check_forward(book.database, request)
-    details: dict[str, str | int | bool | None] = {
-        "targets": len(targets), "keep": request.keep, "digest": routes.forward_digest(book, targets),
-    }  # fmt: skip
+    details = routes.forward_details(book, request, targets)
     await witness(directory.exchange, request.stamp, "ForwardChanged", details, account.account)
     return await _change(directory, request, partial(routes.set_forward, book, targets=targets))
 
@@ -186,6 +186,34 @@ def _changing(work: Callable[[DirectoryBook, sqlite3.Connection, Any], Any]) -> 
         return await _change(directory, request, partial(work, directory.book))
 
     return handle
+
+
+async def begin_provision(
+    directory: Directory, _: Channel, request: m.BeginProvision, __: BodyReader | None
+) -> m.ProvisionState:
+    """A provisioning file is to come."""
+    return await directory.provisioning.begin(request)
+
+
+async def provision_chunk(
+    directory: Directory, _: Channel, request: m.ProvisionChunk, __: BodyReader | None
+) -> m.ProvisionState:
+    """Its next lines."""
+    return await directory.provisioning.chunk(request)
+
+
+def show_provision(
+    directory: Directory, _: Channel, request: m.ShowProvision, __: BodyReader | None
+) -> m.ProvisionState:
+    """How far it has come."""
+    return directory.provisioning.show(request.root)
+
+
+def list_refused_lines(
+    directory: Directory, _: Channel, request: m.ListRefusedLines, __: BodyReader | None
+) -> m.RefusedLines:
+    """What was not done."""
+    return directory.provisioning.refused(request.root, request.after)
 
 
 def count_accounts(directory: Directory, _: Channel, __: CountAccounts, ___: BodyReader | None) -> AccountCounts:
@@ -260,5 +288,9 @@ HANDLERS: Mapping[type[Request[Any]], Handler] = {
     m.ShowGroup: show_group,
     m.ShowRoutes: show_routes,
     m.SearchAccounts: search_accounts,
+    m.BeginProvision: begin_provision,
+    m.ProvisionChunk: provision_chunk,
+    m.ShowProvision: show_provision,
+    m.ListRefusedLines: list_refused_lines,
     **shared(m),
 }

@@ -10,6 +10,7 @@ from bulkhead.directory.book import DirectoryBook
 from bulkhead.directory.create import DECOY, TOMBSTONE
 from bulkhead.directory.guesses import UNKNOWN_PER_MINUTE, Guesses
 from bulkhead.directory.handle import HANDLERS, Directory, check_order, is_first_status
+from bulkhead.directory.provision import Provisioning
 from bulkhead.directory.reach import Reach
 from bulkhead.directory.schema import DATABASE, MIGRATIONS
 from bulkhead.errors import ConfigError, PeerError
@@ -61,6 +62,7 @@ async def start(host: Host) -> Service:
         Pinned.of(host.tenant, host.settings), database, directory.outbox, host.exchange,
         check=partial(check_order, directory), exempt=partial(is_first_status, directory),
     )  # fmt: skip
+    directory.provisioning = Provisioning(book, directory.outbox, host.exchange, directory.orders.local_refused)
     directory.orders.serve(directory, HANDLERS)
     return DirectoryService(directory)
 

@@ -6,7 +6,7 @@ Changes run on the writer's connection.
 """
 
 import sqlite3
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 
 from bulkhead.boundary.messages.fields import Done
 from bulkhead.boundary.messages.to_directory import (
@@ -34,6 +34,7 @@ from bulkhead.holder import outbox
 from bulkhead.holder.database import Database
 from bulkhead.identifiers import parse_address
 
+Details = dict[str, str | int | bool | None]
 _KINDS = "SELECT shown FROM address WHERE account = ? AND kind = ? ORDER BY key LIMIT ?"
 
 
@@ -71,9 +72,10 @@ def remove_alias(book: DirectoryBook, connection: sqlite3.Connection, request: R
 def retire(connection: sqlite3.Connection, key: str) -> None:
     """An alias reaches nobody any more, and nothing is forwarded to it."""
     connection.execute("UPDATE address SET kind = ? WHERE key = ?", (AddressKind.RETIRED, key))
+    givers = connection.execute("SELECT account FROM forward WHERE key = ?", (key,)).fetchall()
     connection.execute("DELETE FROM forward WHERE key = ?", (key,))
-    connection.execute(
-        "UPDATE account SET forwards = 0 WHERE forwards <> 0 AND number NOT IN (SELECT account FROM forward)"
+    connection.executemany(  # of those alone: a walk over all accounts would hold up every change
+        "UPDATE account SET forwards = 0 WHERE number = ? AND number NOT IN (SELECT account FROM forward)", givers
     )
 
 
@@ -103,6 +105,11 @@ def check_forward(database: Database, request: SetForward) -> tuple[AccountRow, 
 def forward_digest(book: DirectoryBook, keys: Iterable[str]) -> str:
     """Of whom an account's mail goes on to."""
     return book.digest("\n".join(sorted(keys))).hex()
+
+
+def forward_details(book: DirectoryBook, request: SetForward, keys: Collection[str]) -> Details:
+    """What the ledger hears before a forward takes effect."""
+    return {"targets": len(keys), "keep": request.keep, "digest": forward_digest(book, keys)}
 
 
 def set_forward(_: DirectoryBook, connection: sqlite3.Connection, request: SetForward, targets: dict[str, str]) -> Done:

@@ -70,4 +70,16 @@ CREATE TABLE forward (
 CREATE INDEX forward_key ON forward (key)
 """
 
-MIGRATIONS: tuple[str, ...] = (_FIRST, _ROUTES, order_rows.SCHEMA, order_rows.FLOOR)
+_PROVISION = """
+CREATE TABLE provision (
+    root BLOB PRIMARY KEY, lines INTEGER NOT NULL, hashes BLOB NOT NULL,    -- of chunks, 32 octets each
+    chunk INTEGER NOT NULL, first INTEGER NOT NULL,         -- the next chunk, and its first line
+    done INTEGER NOT NULL, refused INTEGER NOT NULL, begun INTEGER NOT NULL, changed INTEGER NOT NULL
+);
+CREATE TABLE refused_line (
+    root BLOB NOT NULL REFERENCES provision ON DELETE CASCADE, line INTEGER NOT NULL, code TEXT NOT NULL,
+    PRIMARY KEY (root, line)
+) WITHOUT ROWID
+"""
+
+MIGRATIONS: tuple[str, ...] = (_FIRST, _ROUTES, order_rows.SCHEMA, order_rows.FLOOR, _PROVISION)

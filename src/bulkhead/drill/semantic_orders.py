@@ -31,7 +31,7 @@ MODULES: dict[str, ModuleType] = {
 PAUSE = 0.005  # seconds: an epoch is a time in ms
 
 
-async def _install(cell: BareCell, roster: Roster, groups: Sequence[Group] = tuple(Group)) -> list[Any]:
+async def install(cell: BareCell, roster: Roster, groups: Sequence[Group] = tuple(Group)) -> list[Any]:
     """What each executor says to a roster."""
     data = roster.encode()
     signatures = cell.people.sign(data, groups)
@@ -41,10 +41,10 @@ async def _install(cell: BareCell, roster: Roster, groups: Sequence[Group] = tup
     ]
 
 
-async def _begin(cell: BareCell, policy: Policy | None = None) -> People:
+async def begin(cell: BareCell, policy: Policy | None = None) -> People:
     """The first roster is in force everywhere."""
     roster = cell.people.roster(policy or Policy())
-    await _install(cell, roster)
+    await install(cell, roster)
     cell.people.use(roster)
     return cell.people
 
@@ -56,7 +56,7 @@ async def _submit(
     return await answer(cell.exchanges["cli"], name, MODULES[name].SubmitOrder(stamp(), data, tuple(approvals)))
 
 
-async def _by(cell: BareCell, name: str, order: Order, *officers: str) -> OrderRow | str:
+async def by(cell: BareCell, name: str, order: Order, *officers: str) -> OrderRow | str:
     return await _submit(cell, name, order, cell.people.by(order.encode(), *officers))
 
 
@@ -67,7 +67,7 @@ def _stopped(cell: BareCell) -> int:
 
 async def forge(cell: BareCell) -> Finding:
     """Every fault that an order may have; none is to take effect, also where directory says whose keys they are."""
-    people, stranger, other = await _begin(cell), People(str(cell.tenant)), People("kddi")
+    people, stranger, other = await begin(cell), People(str(cell.tenant)), People("kddi")
     stranger.version, stranger.hash = people.version, people.hash
     shown, tried, reached = people.order("end-sessions"), 0, 0
     for name, action in (("auth", "stop-logins"), ("keyring", "stop-logins"), ("queue", "stop-outbound")):
@@ -102,7 +102,7 @@ async def forge(cell: BareCell) -> Finding:
     lifts = [people.order("lift-logins"), people.order("lift-logins")]
     for lift, officers in zip(lifts, (("ada", "ada/passkey"), ("ops", "ovi")), strict=True):
         tried += 1
-        reached += not isinstance(await _by(cell, "auth", lift, *officers), str)
+        reached += not isinstance(await by(cell, "auth", lift, *officers), str)
     reached += _stopped(cell)
     order = people.order("stop-logins")
     with weakened(order_check, "check_quorum", lambda *_, **__: people.officers()[:1]):  # nobody looks at signatures
@@ -112,26 +112,26 @@ async def forge(cell: BareCell) -> Finding:
 
 async def replay(cell: BareCell) -> Finding:
     """A stop sent again once it was lifted; a lift held back for the next stop; an order that was withdrawn."""
-    people = await _begin(cell)
+    people = await begin(cell)
     stop = people.order("stop-logins")
     held_back = people.order("lift-logins")
     await asyncio.sleep(PAUSE)
-    taken = [await _by(cell, name, stop, "ada") for name in ("keyring", "auth")]
+    taken = [await by(cell, name, stop, "ada") for name in ("keyring", "auth")]
     control = not any(isinstance(row, str) for row in taken) and _stopped(cell) == 2
-    reached = sum([not isinstance(await _by(cell, name, held_back, "ada", "sec"), str) for name in ("keyring", "auth")])
+    reached = sum([not isinstance(await by(cell, name, held_back, "ada", "sec"), str) for name in ("keyring", "auth")])
     await asyncio.sleep(PAUSE)
     lift = people.order("lift-logins")
     for name in ("keyring", "auth"):
-        await _by(cell, name, lift, "ada", "sec")
+        await by(cell, name, lift, "ada", "sec")
     control = control and _stopped(cell) == 0
     for name in ("keyring", "auth"):
-        await _by(cell, name, stop, "ada")  # answered as it was then
+        await by(cell, name, stop, "ada")  # answered as it was then
         again = replace(stop, reason="the same serial")
-        reached += not isinstance(await _by(cell, name, again, "ada"), str)
+        reached += not isinstance(await by(cell, name, again, "ada"), str)
     reached += _stopped(cell)
     withdrawn = people.order("stop-outbound")
-    await _by(cell, "queue", people.order("withdraw", {"serial": withdrawn.serial.hex()}), "ops")
-    reached += not isinstance(await _by(cell, "queue", withdrawn, "ada"), str)
+    await by(cell, "queue", people.order("withdraw", {"serial": withdrawn.serial.hex()}), "ops")
+    reached += not isinstance(await by(cell, "queue", withdrawn, "ada"), str)
     return Finding(reached, 7, control and _stopped(cell) == 0)
 
 
@@ -141,24 +141,24 @@ def _cancel(people: People, person: Person) -> Order:
 
 async def destroy_early(cell: BareCell) -> Finding:
     """What destroys: by one group, before its day, after it was withdrawn, for a day that has its number."""
-    people = await _begin(cell, Policy(daily={"cancel-account": 2}))
+    people = await begin(cell, Policy(daily={"cancel-account": 2}))
     kept, lost, third = [await cell.add_person() for _ in range(3)]
     reached = sum(
         [
-            not isinstance(await _by(cell, "keyring", _cancel(people, kept), *by), str)
-            for by in (("ada",), ("ops", "ovi"))
+            not isinstance(await by(cell, "keyring", _cancel(people, kept), *names), str)
+            for names in (("ada",), ("ops", "ovi"))
         ]
     )
     first, second = _cancel(people, kept), _cancel(people, lost)
     for order in (first, second):
         for name in EXECUTORS:
-            await _by(cell, name, order, "ada", "sec")
-    reached += not isinstance(await _by(cell, "keyring", _cancel(people, third), "ada", "sec"), str)
+            await by(cell, name, order, "ada", "sec")
+    reached += not isinstance(await by(cell, "keyring", _cancel(people, third), "ada", "sec"), str)
     wrong = replace(_cancel(people, third), parameters={"account": third.account.hex(), "address": kept.address})
-    reached += not isinstance(await _by(cell, "directory", wrong, "ada", "sec"), str)
+    reached += not isinstance(await by(cell, "directory", wrong, "ada", "sec"), str)
     withdraw = people.order("withdraw", {"serial": first.serial.hex()})
     for name in EXECUTORS:
-        await _by(cell, name, withdraw, "ops")
+        await by(cell, name, withdraw, "ops")
     ahead = DAY_MS - 60_000
     orders = _orders(cell)
     for one in orders:
@@ -179,7 +179,7 @@ def _orders(cell: BareCell) -> list[Any]:
 
 async def forge_rosters(cell: BareCell) -> Finding:
     """Rosters by one root, by another tenant's or a stranger's roots, older ones, forks and gaps."""
-    people = await _begin(cell)
+    people = await begin(cell)
     old = people.octets
     following = people.roster()
     stranger = People(str(cell.tenant))
@@ -202,7 +202,7 @@ async def forge_rosters(cell: BareCell) -> Finding:
             tried += 1
             request = MODULES[name].InstallRoster(stamp(), data, signatures)
             reached += not isinstance(await answer(cell.exchanges["cli"], name, request), str)
-    control = not any(isinstance(state, str) for state in await _install(cell, following))
+    control = not any(isinstance(state, str) for state in await install(cell, following))
     people.use(following)
     for name in EXECUTORS:
         tried += 1
@@ -213,7 +213,7 @@ async def forge_rosters(cell: BareCell) -> Finding:
 
 async def carry_from_elsewhere(cell: BareCell) -> Finding:
     """A right order, brought by compartments that have an edge to an executor and no business with orders."""
-    people = await _begin(cell)
+    people = await begin(cell)
     tried = reached = 0
     for peering in PEERS:
         if peering.server not in EXECUTORS or "SubmitOrder" in peering.requests or peering.client not in _CARRIERS:
@@ -224,7 +224,7 @@ async def carry_from_elsewhere(cell: BareCell) -> Finding:
         tried += 1
         reached += await violates(cell.worker(peering.client), peering.server, request)
     reached += _stopped(cell)
-    row = await _by(cell, "auth", people.order("stop-logins"), "ada")
+    row = await by(cell, "auth", people.order("stop-logins"), "ada")
     return Finding(reached, tried, not isinstance(row, str) and _stopped(cell) == 1)
 
 
@@ -233,13 +233,13 @@ _CARRIERS = ("mx", "submit", "access", "courier", "incident")
 
 async def bypass(cell: BareCell) -> Finding:
     """The command line without an order, where the roster's policy refuses it."""
-    people = await _begin(cell)
+    people = await begin(cell)
     person = await cell.add_person()
     strict = people.roster(Policy(local_refused=True))
     control = not isinstance(
         await answer(cell.exchanges["cli"], "auth", to_auth.RevokeCredentials(stamp(), 1, 1, "drill")), str
     )
-    await _install(cell, strict)
+    await install(cell, strict)
     people.use(strict)
     epoch, account = now_ms(), person.account
     requests: list[tuple[str, Any]] = [
@@ -256,10 +256,13 @@ async def bypass(cell: BareCell) -> Finding:
         ("store", to_store.DestroyAccount(stamp(), account)),
         ("queue", to_queue.StopOutbound(stamp(), epoch, "drill")),
         ("directory", to_directory.SetAccountStatus(stamp(), person.address, 5, "drill")),
+        ("directory", to_directory.AddAlias(stamp(), person.address, f"other@{cell.domain}")),
+        ("directory", to_directory.SetForward(stamp(), person.address, ())),
+        ("keyring", CreateMailboxKeys(stamp(), AccountId(new_id()))),
     ]
     refused = [await answer(cell.exchanges["cli"], name, request) for name, request in requests]
     reached = sum(code != "order-required" for code in refused)
-    made = await answer(cell.exchanges["cli"], "keyring", CreateMailboxKeys(stamp(), AccountId(new_id())))
+    made = await answer(cell.exchanges["cli"], "keyring", CreateMailboxKeys(stamp(), AccountId(new_id()), False))
     return Finding(
         reached, len(requests), control and not isinstance(made, str) and await cell.admits("access", person)
     )

@@ -118,6 +118,10 @@ def _fits(form: Form, value: str | int) -> bool:
                 return isinstance(value, str) and bool(parse_address(value))
             except PeerError:
                 return False
+        case Form.DIGEST:
+            return isinstance(value, str) and len(value) == 64 and all(c in "0123456789abcdef" for c in value)
+        case Form.LINES:
+            return type(value) is int and 0 < value <= 1_000_000
         case Form.KINDS:
             return type(value) is int and 1 <= value <= 3
         case Form.UNTIL:

@@ -96,5 +96,5 @@ def _value(source: Any, order: Order, kept: Kept, epoch: int) -> Any:
         case Of():
             value = order.parameters[source.parameter]
             form = ORDERS[order.action].parameters[source.parameter]
-            return bytes.fromhex(str(value)) if form in (Form.ACCOUNT, Form.SERIAL) else value
+            return bytes.fromhex(str(value)) if form in (Form.ACCOUNT, Form.SERIAL, Form.DIGEST) else value
     return source

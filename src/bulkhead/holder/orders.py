@@ -36,7 +36,7 @@ from bulkhead.boundary.messages.orders import (
     SubmitOrderBase,
 )
 from bulkhead.boundary.messages.orders import OrderRow as OrderReply
-from bulkhead.boundary.orders import ORDERS, Mode, OrderKind, OrderRow
+from bulkhead.boundary.orders import ORDERS, PROVISIONED, Mode, OrderKind, OrderRow
 from bulkhead.boundary.terms import Channel
 from bulkhead.errors import Error, IntegrityError, Refused
 from bulkhead.holder import order_rows as rows
@@ -94,8 +94,9 @@ class Orders:
     def serve(self, state: Any, handlers: Mapping[type[Request[Any]], Handler]) -> None:
         """Answer requests with these handlers, those of the local command line that need an order refused."""
         effects = self._effects = Effects(self._database, self._exchange, state, handlers)
-        guard = Guard(self._database, effects, self.now, self._local_refused, self._exempt, self._alone)
-        guarded = effects.requests()
+        guard = Guard(self._database, effects, self.now, self.local_refused, self._exempt, self._alone)
+        provisioned = PROVISIONED.get(self._me, frozenset())
+        guarded = effects.requests() | {kind for kind in handlers if kind.__name__ in provisioned}
         served = {kind: guard.around(handler) if kind in guarded else handler for kind, handler in handlers.items()}
         self._exchange.serve(state, served)
         self._task = asyncio.get_running_loop().create_task(self._look_forever())
@@ -315,7 +316,8 @@ class Orders:
 
     # --- the rest ----------------------------------------------------------------------------------------------------
 
-    def _local_refused(self) -> bool:
+    def local_refused(self) -> bool:
+        """Whether the roster in force refuses the local command line what needs an order."""
         return self.roster.state().local_refused
 
     def _alone(self, serial: bytes) -> asyncio.Lock:

@@ -32,17 +32,19 @@ class Mailboxes:
     async def create(self, request: CreateMailboxKeys) -> CreatedMailboxKeys:
         """Seed, key pair, recovery wrap and binding. Raises Refused (`exists`, `tombstone`)."""
         keys, account = self._keys, request.account
+        if not request.token and (known := self.binding(account)):
+            return CreatedMailboxKeys(known, _NO_TOKEN)
         mid = keys.mid(account)
         seed = MailboxSeed(keys.tenant, account, FIRST_GENERATION, new_secret())
-        version, ring = keys.current_ring()
         record = new_mailbox_record(seed, keys.partner, keys.operator).seal(
-            keys.tenant, mid, FIRST_GENERATION, version, ring
+            keys.tenant, mid, FIRST_GENERATION, *keys.current_ring()
         )
         binding = sign_binding(seed, keys.binding, key_version=keys.binding_version).record
         made = CreatedMailboxKeys(BindingRow(account, binding), _NO_TOKEN)
         reply = await self._database.mutate(request, partial(_create, mid=mid, record=record, made=made))
-        if reply is made:
-            return CreatedMailboxKeys(made.binding, self._tokens.issue(request.stamp.request_id, seed))
+        if not request.token or reply is made:
+            given = self._tokens.issue(request.stamp.request_id, seed) if request.token else _NO_TOKEN
+            return CreatedMailboxKeys(reply.binding, given)
         token = self._tokens.issued(request.stamp.request_id)
         if token is None:
             raise Refused("the mailbox key exists, but its token is void: set a password by recovery", code="exists")

@@ -8,13 +8,16 @@ from bulkhead.boundary.messages.backup import BeginBackupBase, EscrowKeysBase, R
 from bulkhead.boundary.messages.fields import (
     U8,
     U16,
+    U32,
     U63,
     AccountId,
     AddressText,
+    Digest32,
     DomainText,
     Done,
     Millis,
     Mutation,
+    Name,
     Reply,
     Request,
     Text,
@@ -32,6 +35,9 @@ ALIASES_MAX = 200  # addresses of one account beside its own
 GROUPS_SHOWN = 100
 CLASSES_MAX = 200
 SEARCH_MAX = 100  # rows of one search
+CHUNK_LINES_MAX = 500  # of a provisioning file (records/provision.py)
+CHUNK_BYTES_MAX = 96 * 1024
+CHUNK_HASHES_MAX = 32 * 6000
 ClassName = Annotated[str, Meta(max_length=32)]
 
 
@@ -434,3 +440,66 @@ class ReadStandby(ReadStandbyBase, frozen=True, tag=71):
 
 class RenewLease(RenewLeaseBase, frozen=True, tag=72):
     """The standby's lease for `directory`."""
+
+
+class ProvisionState(Reply, frozen=True):
+    """How far a provisioning file has come. chunk: the next one. done, refused: lines."""
+
+    root: Digest32
+    lines: U32
+    chunks: U32
+    chunk: U32
+    done: U32
+    refused: U32
+    begun: Millis
+    changed: Millis
+
+
+class BeginProvision(Mutation[ProvisionState], frozen=True, tag=80):
+    """A provisioning file is to be carried out; one that is known goes on. hashes: SHA-256 of each chunk, in order.
+
+    In the ledger before its first line. Refused: `other-root`, `too-large`, `full`, and without an order of officers
+    where the policy asks for one `order-required`.
+    """
+
+    root: Digest32
+    lines: U32
+    hashes: Annotated[bytes, Meta(min_length=32, max_length=CHUNK_HASHES_MAX)]
+
+
+class ProvisionChunk(Mutation[ProvisionState], frozen=True, tag=81):
+    """Carry out the next chunk of a file; one that is done stays so. bindings: of the accounts that it makes.
+
+    Lines that cannot be carried out are refused each for itself. Refused: `no-such-file`, `not-next`, `other-chunk`.
+    """
+
+    root: Digest32
+    number: U32
+    data: Annotated[bytes, Meta(min_length=1, max_length=CHUNK_BYTES_MAX)]
+    bindings: Annotated[tuple[BindingRow, ...], Meta(max_length=CHUNK_LINES_MAX)] = ()
+
+
+class ShowProvision(Request[ProvisionState], frozen=True, tag=82):
+    """How far a file has come. Refused: `no-such-file`."""
+
+    root: Digest32
+
+
+class RefusedLine(Reply, frozen=True):
+    """A line that was not carried out, and the short word for why."""
+
+    line: U32
+    code: Name
+
+
+class RefusedLines(Reply, frozen=True):
+    """Refused lines of a file, in order."""
+
+    rows: Annotated[tuple[RefusedLine, ...], Meta(max_length=PAGE_MAX)]
+
+
+class ListRefusedLines(Request[RefusedLines], frozen=True, tag=83):
+    """The lines of a file after line `after` that were refused; the first 100,000 are kept."""
+
+    root: Digest32
+    after: U32 = 0

@@ -279,16 +279,20 @@ class OpenQueued(Request[QueuedKey], frozen=True, tag=20):
 
 
 class CreatedMailboxKeys(_Secret, frozen=True):
-    """A new mailbox key; `token` sets its first password, once."""
+    """A new mailbox key; `token` sets its first password, once; zeros where none was asked for."""
 
     binding: BindingRow
     token: Tag16
 
 
 class CreateMailboxKeys(Mutation[CreatedMailboxKeys], frozen=True, tag=30):
-    """Make seed, key pair, recovery wrap and binding for a new account. Refused: `exists`, `tombstone`."""
+    """Make seed, key pair, recovery wrap and binding for a new account. Refused: `exists`, `tombstone`.
+
+    token: whether one is wanted, for the first password. Without it a key that exists is answered with its binding.
+    """
 
     account: AccountId
+    token: bool = True
 
 
 class RecoveryOffer(Reply, frozen=True):

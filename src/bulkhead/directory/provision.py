@@ -1,0 +1,287 @@
+"""Provisioning files: chunk by chunk, each believed by its digest, and every line done once or refused for itself.
+
+Durable with each slice of lines is how far the file has come, so that it goes on there after any end of this process.
+An account that a line makes has an id that follows from file and line, and a binding that `keyring` signed for that
+id: who carries the file chooses neither.
+"""
+
+import asyncio
+import hashlib
+import sqlite3
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+from bulkhead.boundary.exchange import Exchange
+from bulkhead.boundary.messages import to_directory as m
+from bulkhead.boundary.messages.fields import Stamp
+from bulkhead.boundary.messages.to_directory import BindingRow, ProvisionState, RefusedLine, RefusedLines, Service
+from bulkhead.directory import routes, services
+from bulkhead.directory.book import DirectoryBook, find_account, now_ms
+from bulkhead.directory.transitions import Status
+from bulkhead.errors import Error, Refused
+from bulkhead.holder import outbox
+from bulkhead.holder.outbox import Outbox
+from bulkhead.holder.witness import witness
+from bulkhead.identifiers import AccountId
+from bulkhead.records.provision import (
+    CHUNKS_MAX,
+    HEADER,
+    LINES_MAX,
+    Line,
+    account_of_line,
+    chunk_hash,
+    lines_of,
+    parse_header,
+    parse_line,
+    root_of,
+)
+
+SLICE = 25  # lines of one transaction: a look-up waits no longer
+FILES_MAX = 1000  # that are known at once
+KEPT_MS = 60 * 86_400_000  # how long a finished one is known: longer than any order for it lives
+REFUSED_MAX = 100_000  # lines of one file that are listed
+_SERVICES = {"login": Service.LOGIN, "receive": Service.RECEIVE, "send": Service.SEND}
+_STATUSES = {"suspend": Status.SUSPENDED, "dormant": Status.DORMANT, "activate": Status.ACTIVE}
+_STATE = "SELECT root, lines, length(hashes) / 32, chunk, done, refused, begun, changed FROM provision WHERE root = ?"
+
+Details = dict[str, str | int | bool | None]
+Row = tuple[int, Line | Refused]  # a line's number; why it is none
+
+
+@dataclass(slots=True)
+class _File:
+    """What a chunk is carried out with."""
+
+    root: bytes
+    stamp: Stamp
+    bindings: Mapping[AccountId, bytes]
+    strict: bool  # whether what ends or opens logins needs an order of its own
+
+
+class Provisioning:
+    """The files of one directory. strict: whether the policy in force refuses local powers."""
+
+    def __init__(self, book: DirectoryBook, box: Outbox, exchange: Exchange, strict: Callable[[], bool]) -> None:
+        self._book, self._outbox, self._exchange, self._strict = book, box, exchange, strict
+        self._alone = asyncio.Lock()
+
+    async def begin(self, request: m.BeginProvision) -> ProvisionState:
+        """A file that is to come, or goes on. Raises Refused, TemporaryFailure."""
+        if root_of(request.lines, request.hashes) != request.root or len(request.hashes) % 32:
+            raise Refused("the digests are not those of that file", code="other-root")
+        if not 1 <= request.lines <= LINES_MAX or len(request.hashes) > 32 * CHUNKS_MAX:
+            raise Refused(f"a file has at most {LINES_MAX} lines and {CHUNKS_MAX} chunks", code="too-large")
+        known = self.find(request.root)
+        if known is not None:
+            return known
+        details: Details = {"root": request.root.hex(), "lines": request.lines}
+        await witness(self._exchange, request.stamp, "ProvisionBegun", details)
+        return await self._book.database.mutate(request, partial(_begin, request=request))
+
+    async def chunk(self, request: m.ProvisionChunk) -> ProvisionState:
+        """The next lines. Raises Refused (`no-such-file`, `not-next`, `other-chunk`), TemporaryFailure."""
+        async with self._alone:
+            state = self.show(request.root)
+            if request.number < state.chunk:
+                return state
+            if request.number > state.chunk or state.chunk == state.chunks:
+                raise Refused(f"the next chunk is {state.chunk}", code="not-next")
+            (first, hashes) = self._book.database.first(
+                "SELECT first, hashes FROM provision WHERE root = ?", (request.root,)
+            )
+            if chunk_hash(request.data) != hashes[32 * request.number : 32 * request.number + 32]:
+                raise Refused("the lines are not those that were signed", code="other-chunk")
+            lines = lines_of(request.data)
+            if not request.number and parse_header(lines[0])[0] != self._book.tenant:
+                raise Refused("the file is another tenant's", code="other-tenant")
+            await self._lines(request, lines, first, state.done)
+            return await self._book.database.mutate(request, partial(_end_chunk, request=request))
+
+    def find(self, root: bytes) -> ProvisionState | None:
+        """How far a file has come."""
+        row = self._book.database.first(_STATE, (root,))
+        return None if row is None else ProvisionState(*row)
+
+    def show(self, root: bytes) -> ProvisionState:
+        """As find. Raises Refused (`no-such-file`)."""
+        state = self.find(root)
+        if state is None:
+            raise Refused("that file was not begun", code="no-such-file")
+        return state
+
+    def refused(self, root: bytes, after: int) -> RefusedLines:
+        """One page of them."""
+        page = "SELECT line, code FROM refused_line WHERE root = ? AND line > ? ORDER BY line LIMIT ?"
+        rows = self._book.database.read(page, (root, after, m.PAGE_MAX))
+        return RefusedLines(tuple(RefusedLine(*row) for row in rows))
+
+    async def _lines(self, request: m.ProvisionChunk, lines: Sequence[bytes], first: int, done: int) -> None:
+        actor = f"provision:{request.root.hex()[:16]}"
+        stamp = Stamp(actor, request.stamp.request_id, request.stamp.deadline)
+        bindings = {row.account: row.record for row in request.bindings}
+        file = _File(request.root, stamp, bindings, self._strict())
+        while (at := done - (first - 1)) < len(lines):
+            rows = _slice(lines[at : at + SLICE], done + 1)
+            targets = await self._announce(file, rows)
+            work = partial(self._carry_out, file=file, rows=rows, targets=targets)
+            done = await self._book.database.write(work)
+            self._outbox.wake()
+            await asyncio.sleep(0)
+
+    async def _announce(self, file: _File, rows: Sequence[Row]) -> dict[int, dict[str, str] | Error]:
+        """The targets of a slice of forwards, once the ledger has them; or why one is refused."""
+        found: dict[int, dict[str, str] | Error] = {}
+        for number, line in rows:
+            if isinstance(line, Line) and line.do == "forward":
+                request = _forward(file.stamp, line)
+                try:
+                    account, targets = routes.check_forward(self._book.database, request)
+                except Error as error:
+                    found[number] = error
+                    continue
+                ident = hashlib.sha256(file.root + number.to_bytes(4)).digest()[:16]
+                stamp = Stamp.fresh(file.stamp.actor, request_id=ident)
+                details = routes.forward_details(self._book, request, targets)
+                await witness(self._exchange, stamp, "ForwardChanged", details, account.account)
+                found[number] = targets
+        return found
+
+    def _carry_out(
+        self,
+        connection: sqlite3.Connection,
+        *,
+        file: _File,
+        rows: Sequence[Row],
+        targets: Mapping[int, dict[str, str] | Error],
+    ) -> int:
+        """A slice, and how far the file has come with it. Each line is done, or refused and undone."""
+        refused = 0
+        for number, line in rows:
+            connection.execute("SAVEPOINT line")
+            try:
+                if isinstance(line, Error):
+                    raise line
+                self._one(connection, file, number, line, targets.get(number))
+            except (Error, sqlite3.IntegrityError) as error:
+                connection.execute("ROLLBACK TO line")
+                refused += 1
+                code = error.code if isinstance(error, Error) else "conflict"
+                self._refuse(connection, file.root, number, code)
+            connection.execute("RELEASE line")
+        values = (rows[-1][0], refused, now_ms(), file.root)
+        connection.execute("UPDATE provision SET done = ?, refused = refused + ?, changed = ? WHERE root = ?", values)
+        return rows[-1][0]
+
+    def _one(self, connection: sqlite3.Connection, file: _File, number: int, line: Line, targets: Any) -> None:
+        if isinstance(targets, Error):
+            raise targets
+        book, stamp, address = self._book, file.stamp, line.text("address")
+        match line.do:
+            case "add-account":
+                binding = self._binding(file, account_of_line(file.root, number))
+                book.add_account(connection, m.AddAccount(stamp, address, binding, line.number("quota")))
+            case "alias":
+                routes.add_alias(book, connection, m.AddAlias(stamp, address, line.text("alias")))
+            case "unalias":
+                routes.remove_alias(book, connection, m.RemoveAlias(stamp, line.text("alias")))
+            case "group-add":
+                routes.add_group(book, connection, m.AddGroup(stamp, line.text("group")))
+            case "group-join" | "group-leave":
+                is_in = line.do == "group-join"
+                routes.set_member(book, connection, m.SetMember(stamp, line.text("group"), address, is_in))
+            case "group-remove":
+                routes.remove_group(book, connection, m.RemoveGroup(stamp, line.text("group")))
+            case "forward":
+                routes.set_forward(book, connection, _forward(stamp, line), targets=targets)
+            case "quota":
+                services.set_quota(book, connection, m.SetQuota(stamp, address, line.number("octets")))
+            case "class" | "services" | "suspend" | "dormant" | "activate":
+                self._switch(connection, file, line, address)
+
+    def _switch(self, connection: sqlite3.Connection, file: _File, line: Line, address: str) -> None:
+        """What may end logins, or open them again: keyring and auth have their part, and take orders of their own."""
+        before = find_account(connection, address)[0]
+        book, reason = self._book, line.text("reason")
+        if line.do in _STATUSES:
+            if file.strict and not (line.do == "activate" and before.status == Status.PROVISIONED):
+                raise _needs_order()
+            book.set_status(connection, m.SetAccountStatus(file.stamp, address, _STATUSES[line.do], reason))
+            return
+        if line.do == "class":
+            after = services.set_class(book, connection, m.SetClass(file.stamp, address, line.text("class")))
+        else:
+            closed = sum({_SERVICES[name] for name in line.texts("off")})
+            after = services.set_services(book, connection, m.SetServices(file.stamp, address, closed, reason))
+        if file.strict and (before.closed ^ after.closed) & Service.LOGIN:
+            raise _needs_order()
+
+    def _binding(self, file: _File, account: AccountId) -> BindingRow:
+        """The binding of a new account, verified. Raises Refused (`no-binding`, `bad-binding`)."""
+        record = file.bindings.get(account)
+        if record is None:
+            raise Refused("the account has no mailbox key", code="no-binding")
+        binding = BindingRow(account, record)
+        self._book.check_binding(binding)
+        return binding
+
+    @staticmethod
+    def _refuse(connection: sqlite3.Connection, root: bytes, number: int, code: str) -> None:
+        (count,) = connection.execute("SELECT refused FROM provision WHERE root = ?", (root,)).fetchone()
+        if count < REFUSED_MAX:
+            connection.execute("INSERT OR IGNORE INTO refused_line VALUES (?, ?, ?)", (root, number, code[:64]))
+
+
+def _slice(lines: Sequence[bytes], first: int) -> list[Row]:
+    """Parsed lines, up to where forwards begin or end: those are checked against what is committed."""
+    rows: list[Row] = []
+    forwards = False
+    for number, octets in enumerate(lines, first):
+        line: Line | Refused
+        try:
+            line = parse_line(octets)
+            if (line.do == HEADER) is not (number == 1):
+                line = Refused("the first line says whose file it is, and no other", code="bad-line")
+        except Refused as error:
+            line = error
+        is_forward = isinstance(line, Line) and line.do == "forward"
+        if rows and is_forward != forwards:
+            break
+        forwards = is_forward
+        rows.append((number, line))
+    return rows
+
+
+def _forward(stamp: Stamp, line: Line) -> m.SetForward:
+    return m.SetForward(stamp, line.text("address"), line.texts("targets"), line.values.get("keep", True) is True)
+
+
+def _needs_order() -> Refused:
+    return Refused("ending or opening logins needs an order for the account here", code="order-required")
+
+
+def _begin(connection: sqlite3.Connection, *, request: m.BeginProvision) -> ProvisionState:
+    now = now_ms()
+    connection.execute("DELETE FROM provision WHERE done = lines AND changed < ?", (now - KEPT_MS,))
+    (known,) = connection.execute("SELECT count(*) FROM provision").fetchone()
+    if known >= FILES_MAX:
+        raise Refused(f"{FILES_MAX} files are known here; finished ones are forgotten after 60 days", code="full")
+    values = (request.root, request.lines, request.hashes, now, now)
+    connection.execute(
+        "INSERT INTO provision (root, lines, hashes, first, chunk, done, refused, begun, changed) "
+        "VALUES (?, ?, ?, 1, 0, 0, 0, ?, ?)",
+        values,
+    )
+    return ProvisionState(*connection.execute(_STATE, (request.root,)).fetchone())
+
+
+def _end_chunk(connection: sqlite3.Connection, *, request: m.ProvisionChunk) -> ProvisionState:
+    """The chunk is done; the last one's end goes to the ledger."""
+    ended = "UPDATE provision SET chunk = chunk + 1, first = done + 1 WHERE root = ? AND chunk = ?"
+    connection.execute(ended, (request.root, request.number))
+    state = ProvisionState(*connection.execute(_STATE, (request.root,)).fetchone())
+    if state.chunk == state.chunks:
+        details: Details = {"root": state.root.hex(), "lines": state.done, "refused": state.refused}
+        outbox.note(connection, "ProvisionEnded", request.stamp.actor, details)
+    return state
