@@ -570,6 +570,7 @@ def test_a_recovery_that_was_ordered_opens_its_mailbox_once(tmp_path: Path) -> N
     async def work(ordered: Ordered) -> None:
         cell, people = ordered.cell, ordered.people
         account = await cell.add_account(PASSWORD)
+        await ordered.install(people.roster(Policy(local_refused=True)))
 
         async def recover() -> Any:
             offer = await cell.ask("cli", "keyring", to_keyring.BeginRecovery(stamp(), account))
@@ -590,7 +591,7 @@ def test_a_recovery_that_was_ordered_opens_its_mailbox_once(tmp_path: Path) -> N
             await recover()
         assert cell.database("keyring").read("SELECT state FROM officer_order") == [("used",)]
 
-    run(tmp_path, work, Policy(local_refused=True))
+    run(tmp_path, work)
 
 
 def test_an_order_permits_the_command_line_what_it_names_once_or_for_its_time(tmp_path: Path) -> None:

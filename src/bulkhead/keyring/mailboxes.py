@@ -45,8 +45,7 @@ class Mailboxes:
         if not request.token or reply is made:
             given = self._tokens.issue(request.stamp.request_id, seed) if request.token else _NO_TOKEN
             return CreatedMailboxKeys(reply.binding, given)
-        token = self._tokens.issued(request.stamp.request_id)
-        if token is None:
+        if (token := self._tokens.issued(request.stamp.request_id)) is None:
             raise Refused("the mailbox key exists, but its token is void: set a password by recovery", code="exists")
         return CreatedMailboxKeys(reply.binding, token)
 
