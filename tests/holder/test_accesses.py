@@ -197,3 +197,74 @@ def test_the_root_of_a_minute_follows_from_its_blocks(tmp_path: Path) -> None:
             assert (first["blocks"], second["blocks"]) == (1, 1) and first["blocks_root"] != second["blocks_root"]
 
     asyncio.run(work())
+
+
+class Day:
+    """The time of day, which somebody sets."""
+
+    def __init__(self, day: int) -> None:
+        self.day, self.since = day, 0
+
+    def time_ns(self) -> int:
+        self.since += 1_000_000
+        return self.day * DAY_MS * 1_000_000 + self.since
+
+
+def test_no_record_is_lost_or_written_twice_where_the_clock_goes_back_over_midnight(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    day = Day(20_000)
+
+    async def work() -> None:
+        async with _opened(tmp_path) as accesses:
+            monkeypatch.setattr(module.time, "time_ns", day.time_ns)
+            for number, when in enumerate((20_001, 20_000, 20_001, 20_000)):
+                day.day = when
+                accesses.note(Act.LOGIN, A, number=number)
+            await accesses.flush()
+            assert sorted(one.number for one in _found(accesses)) == [0, 1, 2, 3]
+
+    asyncio.run(work())
+
+
+def test_records_are_taken_again_where_the_clock_was_far_ahead_and_is_set_back(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The day that is being written had expired: every record after it waited for a file that was gone."""
+    day = Day(20_000)
+
+    async def work() -> None:
+        async with _opened(tmp_path) as accesses:
+            monkeypatch.setattr(module.time, "time_ns", day.time_ns)
+            accesses.note(Act.LOGIN, A, number=1)
+            await accesses.flush()
+            day.day += module.KEEP_DAYS + 1
+            assert await accesses.expire() == 1
+            day.day = 20_000
+            accesses.note(Act.LOGIN, A, number=2)
+            await accesses.flush()
+            assert [one.number for one in _found(accesses)] == [2]
+
+    asyncio.run(work())
+
+
+def test_a_days_key_that_opens_no_more_keeps_nobody_from_recording(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    day = Day(20_000)
+
+    async def work() -> None:
+        monkeypatch.setattr(module.time, "time_ns", day.time_ns)
+        async with _opened(tmp_path) as accesses:
+            accesses.note(Act.LOGIN, A, number=1)
+        (tmp_path / "accesses/20000.key").write_bytes(b"rotten" * 20)
+        async with _opened(tmp_path) as accesses:
+            accesses.note(Act.LOGIN, A, number=2)
+            await accesses.flush()
+            assert [one.number for one in _found(accesses)] == [2]
+            assert len(list(tmp_path.glob("accesses/*.damaged"))) == 2
+            day.day += module.KEEP_DAYS + 1
+            await accesses.expire()
+            assert list(tmp_path.glob("accesses/*")) == []
+
+    asyncio.run(work())

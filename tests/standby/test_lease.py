@@ -132,6 +132,18 @@ def test_a_restart_of_the_standbys_machine_makes_it_wait_the_whole_time_again(
     assert Promises(tmp_path).promote(1) == pytest.approx(40 + 100 * DRIFT + MARGIN)
 
 
+def test_a_shorter_promise_after_a_restart_of_the_machine_takes_back_none_before(
+    clock: Clock, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lease = held()
+    Promises(tmp_path).grant(KEYS.signing, ask_of(lease, 300))
+    monkeypatch.setattr(promise_module, "boot_id", lambda: "another")
+    clock.now = 7.0
+    promises = Promises(tmp_path)
+    promises.grant(KEYS.signing, ask_of(lease, 1))
+    assert promises.promote(1) == pytest.approx(300 * (1 + DRIFT) + MARGIN)
+
+
 def test_a_standby_that_took_over_grants_nothing_nor_does_one_to_an_older_term(clock: Clock, tmp_path: Path) -> None:
     promises = Promises(tmp_path)
     promises.grant(KEYS.signing, ask_of(held(), term=3))

@@ -23,6 +23,7 @@ from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import takewhile
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -181,7 +182,7 @@ class Accesses:
         async with self._writing:
             while self._waiting:
                 day = self._waiting[0].at // DAY_MS
-                batch = [one for one in self._waiting[:BLOCK_RECORDS_MAX] if one.at // DAY_MS == day]
+                batch = list(takewhile(lambda one: one.at // DAY_MS == day, self._waiting[:BLOCK_RECORDS_MAX]))  # noqa: B023  # used at once
                 await self._database.write(lambda _, day=day, batch=batch: self._append(day, batch))  # type: ignore[misc]  # the loop's values of now
                 del self._waiting[: len(batch)]
 
@@ -193,7 +194,8 @@ class Accesses:
     async def expire(self) -> int:
         """Destroy what is older than keep_days; how many days that were."""
         oldest = time.time_ns() // 1_000_000 // DAY_MS - self.keep_days
-        gone = [day for day in self.days() if day < oldest]
+        aside = {int(path.name.partition(".")[0]) for path in self.root.glob("*.damaged")}
+        gone = [day for day in sorted({*self.days(), *aside}) if day < oldest]
         if gone:
             await self._database.write(lambda _: self._destroy(gone))
         return len(gone)
@@ -206,7 +208,10 @@ class Accesses:
             self._searcher = ThreadPoolExecutor(1, "accesses")
         self._searches += 1
         try:
-            await self.flush()
+            try:
+                await self.flush()
+            except (Error, OSError) as error:  # a full disk keeps nobody from what is written
+                _log.error("access records wait for the disk: %s", error)
             return await asyncio.get_running_loop().run_in_executor(self._searcher, work)
         finally:
             self._searches -= 1
@@ -263,11 +268,13 @@ class Accesses:
 
     def _open_day(self, day: int) -> None:
         path, key = self.root / str(day), self.root / f"{day}.key"
-        if not key.exists():
+        opened = self._opened(day)
+        if not opened:
             path.unlink(missing_ok=True)
             version, by = self._keys.current(KEY)
             record = seal_day_key(secrets.token_bytes(32), version, by, self.tenant, self.compartment, day)
             _write_new(key, record)
+            opened = self.day_key(day)
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:
             number, end = 0, 0
@@ -278,13 +285,31 @@ class Accesses:
         finally:
             os.close(descriptor)
         _sync(self.root)
-        self._key, self._number, self._day = self.day_key(day), number, day
+        self._key, self._number, self._day = opened, number, day
+
+    def _opened(self, day: int) -> bytes:
+        """The day's key; empty where there is none. One that does not open is laid aside with what is under it."""
+        try:
+            return self.day_key(day)
+        except FileNotFoundError:
+            return b""
+        except IntegrityError as error:
+            _log.error("%s; its file and its records are laid aside as *.damaged", error.public)
+            for path in (self.root / f"{day}.key", self.root / str(day)):
+                if path.exists():
+                    path.rename(path.with_name(f"{path.name}.damaged"))
+            return b""
 
     def _destroy(self, days: list[int]) -> None:
         for day in days:
-            self._destroy_day(day)
+            if (self.root / f"{day}.key").exists():
+                self._destroy_day(day)
+            for path in self.root.glob(f"{day}.*damaged"):
+                path.unlink()
 
     def _destroy_day(self, day: int) -> None:
+        if day == self._day:
+            self._day = -1  # the clock was set: what comes with that day again has a new key
         key = self.root / f"{day}.key"
         descriptor = os.open(key, os.O_WRONLY | os.O_CLOEXEC)
         try:

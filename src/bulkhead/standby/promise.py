@@ -49,10 +49,10 @@ class Promises:
                 raise Refused("the standby took over: no lease is granted", code="promoted")
             now = time.clock_gettime(time.CLOCK_BOOTTIME)
             until = now + ask.seconds * (1 + DRIFT) + MARGIN
-            same = promise.boot == boot_id()
-            promise = _Promise(
-                boot_id(), max(until, promise.until if same else 0.0), max(ask.seconds, promise.seconds), ask.term
-            )
+            before = promise.until  # of another boot it says nothing; what was promised in that may be counted from now
+            if promise.boot != boot_id():
+                before = now + promise.seconds * (1 + DRIFT) + MARGIN if promise.seconds else 0.0
+            promise = _Promise(boot_id(), max(until, before), max(ask.seconds, promise.seconds), ask.term)
             self._save(promise)
             return grant_lease(key, octets)
 
