@@ -104,6 +104,8 @@ def test_numbers_of_kinds_never_change() -> None:
         "OrderExecuted": 72,
         "OrderWithdrawn": 73,
         "StopOutbound": 74,
+        "SurfacesStopped": 75,
+        "SurfacesLifted": 76,
         "StandbyBegun": 80,
         "StandbyPromoted": 81,
     }

@@ -184,11 +184,15 @@ class Fetcher:
         selected = self._selected
         new = [at for place in batch for at in place if not selected.flags[at] & SystemFlag.SEEN]
         for uids in selected.uid_ranges(range(at, at + 1) for at in new):
-            reply, body = await self._account.read(
-                StoreFlags(
-                    self._account.stamp(), self._account.handle, selected.mailbox, uids, FlagMode.ADD, SystemFlag.SEEN
-                )
+            request = StoreFlags(
+                self._account.stamp(), self._account.handle, selected.mailbox, uids, FlagMode.ADD, SystemFlag.SEEN
             )
+            try:
+                reply, body = await self._account.read(request)
+            except Refused as error:
+                if error.code != "contained":
+                    raise
+                return  # the mailbox is frozen: it is read as by EXAMINE
             await selected.stored(body, reply.changed, self._output)
         if new and selected.modseqs is not None:
             await selected.take_changes(self._output)

@@ -129,20 +129,23 @@ class Maildrop:
         seen = self._runs(self.read - self.deleted)
         for start in range(0, len(seen), RANGES_MAX):
             uids = tuple(seen[start : start + RANGES_MAX])
-            await account.read(
-                StoreFlags(account.stamp(), account.handle, self.mailbox, uids, FlagMode.ADD, SystemFlag.SEEN)
-            )
+            request = StoreFlags(account.stamp(), account.handle, self.mailbox, uids, FlagMode.ADD, SystemFlag.SEEN)
+            try:
+                await account.read(request)
+            except Refused as error:
+                if error.code != "contained":  # a frozen mailbox is read, and stays as it is
+                    raise
         if not self.deleted:
             return
-        request = UpdateMaildrop(account.stamp(), account.handle, self.mailbox)
+        update = UpdateMaildrop(account.stamp(), account.handle, self.mailbox)
         runs = b"".join(uid.to_bytes(4, "little") for run in self._runs(self.deleted) for uid in run)
         try:
-            await account.ask(request, runs)
+            await account.ask(update, runs)
         except Refused as error:
             if error.code != "not-locked":
                 raise
             await self.lock()  # the store restarted just now: hold it again, unless another session does
-            await account.ask(request, runs)
+            await account.ask(update, runs)
 
     def _runs(self, places: set[int]) -> list[UidRange]:
         """The UIDs of these places as runs. A UID between two neighbours is no message's, and never will be."""

@@ -33,6 +33,7 @@ from bulkhead.holder.revocation import Revocation
 from bulkhead.holder.rotation import Part, Rotation
 from bulkhead.holder.shared import shared
 from bulkhead.holder.stop import TenantStop
+from bulkhead.holder.surfaces import Surfaces
 from bulkhead.holder.walk import count_keys
 from bulkhead.records.access import Act
 from bulkhead.records.credential import StretchParameters
@@ -55,6 +56,7 @@ class Auth:
     logins: Logins
     passwords: Passwords
     rotation: Rotation
+    surfaces: Surfaces
     backups: backup.Backups = field(init=False)
     accesses: Accesses = field(init=False)
     orders: Orders = field(init=False)
@@ -75,15 +77,16 @@ class Auth:
         known = Known(database, rows, auth["known_days"])
         breached = Breached(auth["breached"] == "refuse")
         passwords = Passwords(database, rows, stretching, exchange, breached)
+        outbox = Outbox(database, exchange)
+        surfaces = Surfaces(database, outbox, exchange)
         app_passwords = AppPasswords(database, rows, passwords)
         logins = Logins(
-            exchange, rows, stretching, stop, Limits(known, settings), auth["failure_seconds"], LoginCounts(),
+            exchange, rows, stretching, stop, surfaces, Limits(known, settings), auth["failure_seconds"], LoginCounts(),
             auth["cache_minutes"] > 0, scopes_of(auth["main_password"]), passwords, app_passwords, breached,
             Watch(exchange),
         )  # fmt: skip
-        outbox = Outbox(database, exchange)
         rotation = Rotation(database, keys.keys, AUTH, SEALED, outbox, exchange)
-        return cls(database, rows, outbox, stop, stretching, known, logins, passwords, rotation)
+        return cls(database, rows, outbox, stop, stretching, known, logins, passwords, rotation, surfaces)
 
 
 async def authenticate(auth: Auth, channel: Channel, request: m.Authenticate, _: _Body) -> Done:

@@ -32,6 +32,7 @@ from bulkhead.boundary.messages.to_keyring import CheckCached, CheckHalf
 from bulkhead.config.rules import ARGON2ID_SECONDS
 from bulkhead.errors import Error, Refused, TemporaryFailure
 from bulkhead.holder.stop import TenantStop
+from bulkhead.holder.surfaces import Surfaces
 from bulkhead.identifiers import AccountId
 from bulkhead.records import credential
 from bulkhead.records.app_password import AppPassword, read_app_password
@@ -68,6 +69,7 @@ class Logins:
     rows: Rows
     stretching: Stretching
     stop: TenantStop
+    surfaces: Surfaces
     limits: Limits
     failure_seconds: float
     counts: LoginCounts
@@ -152,12 +154,12 @@ class Logins:
     async def _check_with(
         self, half: AuthHalf | None, compartment: str, request: Authenticate, app: AppPassword | None, attempt: Attempt
     ) -> None:
-        is_open = self.rows.state(request.account) == LoginState.OPEN
+        cred = MAIN_PASSWORD if app is None else app.credential
+        is_open = self.rows.state(request.account) == LoginState.OPEN and not self._is_stopped(request, cred)
         closed = app is None and not request.scope & self.main_scopes
         admissible = half is not None and is_open and not closed and self._admits(half, compartment, request.scope)
-        cred = MAIN_PASSWORD if app is None else app.credential
         half = half or self.rows.decoy(request.account, cred)
-        caching = self.caching and admissible and app is None and not self.stop.stopped
+        caching = self.caching and admissible and app is None
         x = self._x(request) if caching else None
         if x is not None and await self._is_cached(request, x, half):
             wipe(x)
@@ -167,13 +169,13 @@ class Logins:
             stretched = await self._stretch(request.password, half, compartment, attempt)
         else:
             stretched = stretch_app_password(app.secret, request.account, cred)
-        if not admissible or self.stop.stopped:
+        if not admissible or self._is_stopped(request, cred):
             stretched = _of_nothing(stretched)
         check = CheckHalf(request.account, cred, stretched.tight, stretched.wrap_key, request.scope, request.nonce, x)
         try:
             answer = await self.exchange.to("keyring").call(check, timeout=CHECK_SECONDS)
             half.check_release(answer.release)
-            if not admissible or self.stop.stopped:
+            if not admissible or self._is_stopped(request, cred):
                 raise Refused("not admitted")
             if app is None:
                 self._look_up(request, half)
@@ -202,7 +204,10 @@ class Logins:
             half.check_release((await self.exchange.to("keyring").call(check, timeout=CHECK_SECONDS)).release)
         except Refused:
             return False
-        return not self.stop.stopped
+        return not self._is_stopped(request, MAIN_PASSWORD)
+
+    def _is_stopped(self, request: Authenticate, cred: int) -> bool:
+        return self.stop.stopped or self.surfaces.closed_to_login(request.scope, cred, request.account)
 
     def _x(self, request: Authenticate) -> bytes:
         """What a cached login is found by. A stop of logins raises the epoch, so every earlier one is useless."""

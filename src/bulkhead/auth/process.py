@@ -58,6 +58,7 @@ class AuthService:
         self._task.cancel()
         self._auth.passwords.stop()
         self._auth.orders.stop()
+        self._auth.surfaces.end()
         self._auth.outbox.stop()
         self._auth.rotation.stop()
         await self._auth.backups.stop()

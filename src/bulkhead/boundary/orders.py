@@ -72,6 +72,8 @@ class Form(Enum):
     KINDS = "1 main passwords, 2 app passwords, 3 both"
     DIGEST = "SHA-256 in 64 hexadecimal digits"
     LINES = "how many lines it has"
+    SURFACES = "bits of surfaces (docs/containment.md)"
+    SET = "SHA-256 of a set of accounts: 64 hexadecimal digits; left out: every account"
     UNTIL = "when the stop lapses, ms since 1970; left out: it does not"
 
 
@@ -109,6 +111,8 @@ class OrderRow:
 
 _STOP_FIELDS: Mapping[str, Source] = {"epoch": Given.NOW, "reason": Given.REASON}
 _LIFT_FIELDS: Mapping[str, Source] = {"epoch": Given.ISSUED, "reason": Given.REASON}
+_CONTAINERS = ("keyring", "auth", "queue", "store")
+_SURFACES: Mapping[str, Source] = {"surfaces": Of("surfaces"), "accounts": Of("accounts")}
 _ACCOUNT: Mapping[str, Form] = {"account": Form.ACCOUNT, "address": Form.ADDRESS}
 
 
@@ -153,6 +157,14 @@ _ROWS: tuple[OrderRow, ...] = (
         {"until": Form.UNTIL}, partner=1, passkey=True, automatic=True, lapses="lift-outbound", holder="stop",
     ),
     OrderRow(
+        "stop-surfaces", OrderKind.STOP,
+        "Surfaces are closed to a set of accounts or to all: logins by protocol, outbound, inbound, changes, sessions.",
+        tuple(
+            Effect(name, "StopSurfaces", {**_STOP_FIELDS, **_SURFACES, "until": Of("until")}) for name in _CONTAINERS
+        ),
+        {"surfaces": Form.SURFACES, "accounts": Form.SET, "until": Form.UNTIL}, partner=1, passkey=True, automatic=True,
+    ),
+    OrderRow(
         "revoke-credentials", OrderKind.STOP, "Main passwords, app passwords or both, as set now, admit nobody again.",
         tuple(
             Effect(name, "RevokeCredentials", {**_STOP_FIELDS, "which": Of("which")}) for name in ("keyring", "auth")
@@ -182,6 +194,11 @@ _ROWS: tuple[OrderRow, ...] = (
     OrderRow(
         "lift-outbound", OrderKind.OPEN, "Outbound mail leaves again.",
         (Effect("queue", "LiftOutboundStop", _LIFT_FIELDS),), {}, partner=2,
+    ),
+    OrderRow(
+        "lift-surfaces", OrderKind.OPEN, "Surfaces are open again, to that set of accounts or to all.",
+        tuple(Effect(name, "LiftSurfaces", {**_LIFT_FIELDS, **_SURFACES}) for name in _CONTAINERS),
+        {"surfaces": Form.SURFACES, "accounts": Form.SET}, partner=2,
     ),
     OrderRow(
         "activate-account", OrderKind.OPEN, "A suspended account works again.", _states(1, 2), _ACCOUNT, partner=1,
@@ -233,7 +250,7 @@ _ROWS: tuple[OrderRow, ...] = (
 )  # fmt: skip
 
 ORDERS: Mapping[str, OrderRow] = {row.action: row for row in _ROWS}
-OPTIONAL = frozenset({"until"})  # parameters that may be left out
+OPTIONAL: Mapping[str, int | bytes] = {"until": 0, "accounts": b""}  # what a parameter that is left out comes to
 AUTOMATIC_MS = HOUR_MS  # how far ahead an automatic order's lapse may be
 
 
@@ -283,6 +300,10 @@ LOCAL_POWERS: tuple[LocalPower, ...] = (
         for message in ("ImportMailbox", "ImportName", "ImportMessages")
     ),
     LocalPower("ledger", "AddCosignature", "needs a witness's signature"),
+    *(
+        LocalPower(name, "StageAccounts", "keeps ids for a stop to name; stops nobody")
+        for name in ("auth", "keyring", "queue", "store")
+    ),
     *(LocalPower("incident", message, _CONTRACT) for message in ("AdoptContract", "RecordMeasures", "GiveNotice")),
     LocalPower("incident", "PlantCanaries", "makes accounts of nobody; in the ledger"),
     *(

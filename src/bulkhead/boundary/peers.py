@@ -25,6 +25,7 @@ class Peering:
 
 _ACCESSES = ("SearchAccesses", "CountAccesses")
 _BACKUP = ("BeginBackup", "ReadBackup", "EscrowKeys", "BeginStandby", "ReadStandby", "RenewLease")
+_SURFACES = ("StageAccounts", "StopSurfaces", "LiftSurfaces", "ReadSurfaces")
 _ORDERS = ("SubmitOrder", "InstallRoster", "ListOrders")
 _LOOK_UP_AND_APPEND = ("CheckRoom", "DeliverMail")
 _BY_HANDLE = (
@@ -89,26 +90,26 @@ PEERS: tuple[Peering, ...] = (
         ("SetPassword", "ChangePassword", "AddAppPassword", "ListAppPasswords", "RevokeAppPasswords",
          "RevokeCredentials", "StopTenantLogins", "LiftTenantStop", "SetLoginState",
          "CountCredentials", "CountLogins", "CheckAuth", "MatchAuth", "RotateKey", "ReadRotation", "DestroyKey",
-         *_ACCESSES, *_ORDERS, *_BACKUP),
+         *_ACCESSES, *_SURFACES, *_ORDERS, *_BACKUP),
     ),
     Peering(
         "cli", "keyring",
         ("CreateMailboxKeys", "BeginRecovery", "GrantRecovery",
          "StopTenantSessions", "LiftSessionStop", "SetHalfState", "RevokeCredentials", "RenewMailboxes",
          "CountKeyring", "CheckKeyring", "MatchKeyring", "RotateKey", "ReadRotation", "DestroyKey",
-         "ExportKeys", *_ACCESSES, *_ORDERS, *_BACKUP),
+         "ExportKeys", *_ACCESSES, *_SURFACES, *_ORDERS, *_BACKUP),
     ),
     Peering(
         "cli", "store",
         ("OpenAccount", "DestroyAccount", "CountStore", "CheckStore",
          "ExportMailboxes", "ExportNames", "ExportRows", "ExportParts", "ListDeleted", "UndeleteMessages",
          "FindMessages", "RestoreMailbox", "RestoreMessages", "ImportMailbox", "ImportName", "ImportMessages",
-         *_ACCESSES, *_ORDERS, *_BACKUP),
+         *_ACCESSES, *_SURFACES, *_ORDERS, *_BACKUP),
     ),
     Peering(
         "cli", "queue",
         ("ListQueue", "RetryNow", "DestroyQueued", "CountQueue", "CheckQueue", "StopOutbound", "LiftOutboundStop",
-         *_ACCESSES, *_ORDERS, *_BACKUP),
+         *_ACCESSES, *_SURFACES, *_ORDERS, *_BACKUP),
     ),
     Peering("cli", "incident", ("PlantCanaries", "ListCanaries", "CheckIncident", "AdoptContract", "ReadContract",
                                   "RecordMeasures", "GiveNotice", *_BACKUP)),

@@ -110,7 +110,12 @@ OFFICER_COMMANDS = (
     ),
     Command(
         ("officer", "order", "submit"), "Carry an order to the compartments that execute it.",
-        "bulkhead.cli.order:submit", (TENANT, positional("file", "The order, signed.")), exits=LIVE,
+        "bulkhead.cli.order:submit",
+        (
+            TENANT, positional("file", "The order, signed."),
+            option("--accounts", "FILE", "The accounts whose set the order names: their ids, one a line.", default=""),
+        ),
+        exits=LIVE,
         json_keys={"tenant": "the tenant's id", "action": "its action", "serial": "its serial", **_EACH},
         text="Each verifies it itself. Where one was away, give the command again: what was done is not done twice.",
     ),

@@ -1,6 +1,7 @@
 """`officer order make|sign|show|submit|withdraw|list`."""
 
 import argparse
+import hashlib
 import re
 import secrets
 import time
@@ -11,6 +12,7 @@ from bulkhead.boundary.messages import to_auth, to_directory, to_keyring, to_que
 from bulkhead.boundary.messages.fields import Request
 from bulkhead.boundary.messages.orders import OrderList, OrderRow, SignedApproval
 from bulkhead.boundary.orders import EXECUTORS, ORDERS, Form
+from bulkhead.cli.account_ids import read_accounts, stage
 from bulkhead.cli.exit_codes import ExitCode, exit_code_of
 from bulkhead.cli.officer import read_officer_key
 from bulkhead.cli.output import print_json, print_table, say, time_text
@@ -80,7 +82,8 @@ def submit(options: argparse.Namespace) -> int:
     known = ORDERS.get(order.action)
     if known is not None and known.offline:
         raise ConfigError(f"no compartment executes it: give it to `{known.offline} ... --order {options.file}`")
-    rows = wait_for(_submit(open_road(options.directory, options.tenant), order, file))
+    ids = _set_of(order, options.accounts)
+    rows = wait_for(_submit(open_road(options.directory, options.tenant), order, file, ids))
     worst = max(row.pop("exit") for row in rows)
     if options.json:
         document = {
@@ -156,8 +159,22 @@ def list_request(compartment: str) -> Request[OrderList]:
     return to_store.ListOrders()
 
 
-async def _submit(road: Road, order: Order, file: OrderFile) -> list[dict[str, Any]]:
+def _set_of(order: Order, name: str) -> bytes:
+    """The accounts that the order names. Raises ConfigError where the file has others."""
+    digest = order.parameters.get("accounts")
+    if digest is None or not name:
+        if digest is None and name:
+            raise ConfigError("the order names no set of accounts: leave out --accounts")
+        return b""
+    ids = read_accounts(Path(name))
+    if hashlib.sha256(ids).hexdigest() != digest:
+        raise ConfigError(f"{name}: these are not the accounts that the order names ({digest})")
+    return ids
+
+
+async def _submit(road: Road, order: Order, file: OrderFile, ids: bytes) -> list[dict[str, Any]]:
     async with road:
+        await stage(road, [name for name in EXECUTORS if name in order.executors], ids)
         return [await _submit_at(road, name, file) for name in EXECUTORS if name in order.executors]
 
 
@@ -248,7 +265,7 @@ def _parameters(action: str, texts: list[str]) -> dict[str, str | int]:
         form = forms.get(name)
         if form is None or not equals:
             raise ConfigError(f"{text!r}: the parameters of {action} are: {', '.join(forms) or 'none'}, NAME=VALUE")
-        if form in (Form.KINDS, Form.UNTIL, Form.LINES):
+        if form in (Form.KINDS, Form.UNTIL, Form.LINES, Form.SURFACES):
             if not value.isdecimal():
                 raise ConfigError(f"{name} must be {form.value}")
             found[name] = int(value)

@@ -6,6 +6,7 @@ Executors ask here before they act, and the command line before it submits; only
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from bulkhead.boundary.messages.surfaces import Surface
 from bulkhead.boundary.orders import AUTOMATIC_MS, OPTIONAL, ORDERS, Form, OrderRow
 from bulkhead.errors import PeerError, Refused
 from bulkhead.identifiers import ID_BYTES, AccountId, parse_address
@@ -95,7 +96,7 @@ def daily_of(row: OrderRow, roster: Roster) -> int:
 def check_parameters(row: OrderRow, order: Order) -> None:
     """Passes exactly the action's parameters, each in its form. Raises Refused (`bad-parameters`)."""
     given = set(order.parameters)
-    if not set(row.parameters) - OPTIONAL <= given or not given <= set(row.parameters):
+    if not set(row.parameters) - set(OPTIONAL) <= given or not given <= set(row.parameters):
         expected = ", ".join(sorted(row.parameters)) or "none"
         raise Refused(f"the parameters of {row.action} are: {expected}", code="bad-parameters")
     for name, value in order.parameters.items():
@@ -124,5 +125,9 @@ def _fits(form: Form, value: str | int) -> bool:
             return type(value) is int and 0 < value <= 1_000_000
         case Form.KINDS:
             return type(value) is int and 1 <= value <= 3
+        case Form.SURFACES:
+            return type(value) is int and 0 < value <= Surface.ALL
+        case Form.SET:
+            return isinstance(value, str) and len(value) == 64 and all(c in "0123456789abcdef" for c in value)
         case Form.UNTIL:
             return type(value) is int and 0 < value <= INTEGER_MAX

@@ -10,7 +10,7 @@ from typing import Any
 from bulkhead.boundary.exchange import Exchange, Handler
 from bulkhead.boundary.messages.fields import Request, Stamp
 from bulkhead.boundary.messages.registry import RECEIVERS
-from bulkhead.boundary.orders import ORDERS, Effect, Form, Given, Of, OrderRow
+from bulkhead.boundary.orders import OPTIONAL, ORDERS, Effect, Form, Given, Of, OrderRow
 from bulkhead.errors import TemporaryFailure
 from bulkhead.holder.database import RIDER, Database, Rider
 from bulkhead.holder.order_rows import Kept
@@ -94,7 +94,10 @@ def _value(source: Any, order: Order, kept: Kept, epoch: int) -> Any:
         case Given.REASON:
             return order.reason
         case Of():
-            value = order.parameters[source.parameter]
+            value = order.parameters.get(source.parameter)
+            if value is None:
+                return OPTIONAL[source.parameter]
             form = ORDERS[order.action].parameters[source.parameter]
-            return bytes.fromhex(str(value)) if form in (Form.ACCOUNT, Form.SERIAL, Form.DIGEST) else value
+            digits = form in (Form.ACCOUNT, Form.SERIAL, Form.DIGEST, Form.SET)
+            return bytes.fromhex(str(value)) if digits else value
     return source

@@ -227,7 +227,7 @@ class Orders:
     def _lapse(self, row: OrderRow, order: Order) -> int:
         """When this stop ends by itself: never before one that is in force already. 0: it does not."""
         until = order.parameters.get("until")
-        if not isinstance(until, int):
+        if not isinstance(until, int) or not row.lapses:
             return 0
         if not getattr(self._effects.state, row.holder).stopped:
             return until

@@ -1,11 +1,11 @@
-"""The requests that holders answer alike: backup, standby, orders, and rotation where there is a version key."""
+"""The requests that holders answer alike: backup, standby, orders; rotation and stops of surfaces where they are."""
 
 from collections.abc import Mapping
 from typing import Any
 
 from bulkhead.boundary.exchange import Handler
 from bulkhead.boundary.messages.fields import Request
-from bulkhead.holder import access_search, backup, orders, rotation, standby
+from bulkhead.holder import access_search, backup, orders, rotation, standby, surfaces
 
 
 def shared(module: Any) -> Mapping[type[Request[Any]], Handler]:
@@ -15,6 +15,8 @@ def shared(module: Any) -> Mapping[type[Request[Any]], Handler]:
         **standby.handlers(module.BeginStandby, module.ReadStandby, module.RenewLease),
         **orders.handlers(module),
     }
+    if hasattr(module, "StopSurfaces"):
+        found |= surfaces.handlers(module)
     if hasattr(module, "RotateKey"):
         found |= rotation.handlers(module.RotateKey, module.ReadRotation, module.DestroyKey)
     if hasattr(module, "SearchAccesses"):

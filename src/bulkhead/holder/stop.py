@@ -7,13 +7,14 @@ ledger. Lifting widens it: the ledger first, then the database, then memory. The
 import asyncio
 import sqlite3
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import partial
 from typing import TypeVar
 
 from bulkhead.boundary.exchange import Exchange
 from bulkhead.boundary.messages.fields import Mutation, Reply
-from bulkhead.errors import Refused
+from bulkhead.errors import Refused, TemporaryFailure
 from bulkhead.holder.database import Database
 from bulkhead.holder.outbox import note
 from bulkhead.holder.witness import ledger_text, witness
@@ -87,7 +88,8 @@ class TenantStop:
                 return earlier
             self._check(epoch)
             write = partial(_write, epoch=epoch, stopped=self.stopped, ended=self.ended)
-            reply = await self._database.mutate(request, lambda connection: write(connection) or work(connection))
+            with undurable():
+                reply = await self._database.mutate(request, lambda connection: write(connection) or work(connection))
             self._durable = epoch
             return reply
 
@@ -124,13 +126,13 @@ class TenantStop:
     def _check_newest(self, epoch: int) -> None:
         self._check(epoch)
         if epoch <= max(self.epoch, self._durable):
-            raise _old(max(self.epoch, self._durable))
+            raise old_epoch(max(self.epoch, self._durable))
 
     def _check(self, epoch: int) -> None:
         if epoch > time.time() * 1000 + EPOCH_AHEAD_MS:
             raise Refused("an epoch is a time, ms since 1970, and that one is to come", code="bad-epoch")
         if epoch <= self._durable:
-            raise _old(self._durable)
+            raise old_epoch(self._durable)
 
 
 def replay(connection: sqlite3.Connection, epoch: int, *, stopped: bool) -> None:
@@ -142,7 +144,23 @@ def replay(connection: sqlite3.Connection, epoch: int, *, stopped: bool) -> None
     connection.execute(update, (epoch,))
 
 
-def _old(epoch: int) -> Refused:
+@contextmanager
+def undurable() -> Iterator[None]:
+    """Say of a stop that the disk refused what it is: in force, and not durable."""
+    try:
+        yield
+    except TemporaryFailure as failure:
+        if failure.code != "storage":
+            raise
+        raise TemporaryFailure(
+            "it holds in memory, and is NOT durable: the disk refused it. A restart of this compartment ends it; make "
+            "room and give the command again",
+            code="not-durable",
+        ) from None
+
+
+def old_epoch(epoch: int) -> Refused:
+    """Of an epoch that is not above this one."""
     return Refused(f"the epoch only goes up; give one above {epoch}", code="old-epoch")
 
 
@@ -152,4 +170,4 @@ def _write(connection: sqlite3.Connection, *, epoch: int, stopped: bool, ended: 
         "UPDATE stop SET epoch = ?, stopped = ?, ended = ? WHERE epoch < ?", (epoch, stopped, ended, epoch)
     )
     if changed.rowcount != 1:
-        raise _old(int(connection.execute("SELECT epoch FROM stop").fetchone()[0]))
+        raise old_epoch(int(connection.execute("SELECT epoch FROM stop").fetchone()[0]))

@@ -20,6 +20,7 @@ from bulkhead.holder.revocation import Revocation, kind_of
 from bulkhead.holder.rotation import Part, Rotation
 from bulkhead.holder.shared import shared
 from bulkhead.holder.stop import TenantStop
+from bulkhead.holder.surfaces import SessionReach, Surfaces
 from bulkhead.holder.walk import count_keys
 from bulkhead.identifiers import AccountId
 from bulkhead.keyring.cache import LoginCache
@@ -67,6 +68,7 @@ class Keyring:
     rotation: Rotation
     exchange: Exchange
     renewal: Renewal
+    surfaces: Surfaces
     backups: backup.Backups = field(init=False)
     accesses: Accesses = field(init=False)
     orders: Orders = field(init=False)
@@ -82,18 +84,21 @@ class Keyring:
         revocation = Revocation(database)
         outbox = Outbox(database, exchange)
 
+        surfaces = Surfaces(database, outbox, exchange)
+
         def end(account: AccountId) -> None:
             logins.forget(account)
             grants.sessions.end_account(account, "mailbox-key-renewed")
 
         renewal = Renewal(database, keys, exchange, outbox, end)
-        logins = Logins(database, keys, failures, stop, revocation, cache, renewal)
+        logins = Logins(database, keys, failures, stop, revocation, cache, renewal, surfaces.closed_to_login)
+        surfaces.reach = SessionReach(grants.sessions, logins.void)
         return cls(
             database, keys, outbox, stop, revocation, failures, logins, grants, grants.sessions,
             Openings(keys.tenant, grants.sessions, renewal.previous),
             Halves(database, keys, tokens, logins, revocation), Mailboxes(database, keys, tokens),
             Recovery(database, keys, tokens, exchange), settings["session_seconds"],
-            Rotation(database, keys.ring, RING, SEALED, outbox, exchange), exchange, renewal,
+            Rotation(database, keys.ring, RING, SEALED, outbox, exchange), exchange, renewal, surfaces,
         )  # fmt: skip
 
 

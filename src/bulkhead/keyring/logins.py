@@ -72,9 +72,10 @@ class Logins:
         revocation: Revocation,
         cache: LoginCache,
         renewal: Renewal,
+        closed: Callable[[int, int, AccountId], bool],
     ) -> None:
         self._database, self._keys, self._failures, self._stop = database, keys, failures, stop
-        self._revocation = revocation
+        self._revocation, self._closed = revocation, closed
         self.cache, self._renewal = cache, renewal
         self._checked: dict[bytes, Checked] = {}
         self._decoy = KeyringHalf(
@@ -143,7 +144,7 @@ class Logins:
         checked = self._checked.pop(nonce, None)
         if checked is None or checked.account != account or checked.scope != scope or self._stop.stopped:
             raise bad_credentials()
-        if scope not in _single(GATE_SCOPES[compartment]):
+        if scope not in _single(GATE_SCOPES[compartment]) or self._closed(scope, checked.cred, account):
             raise bad_credentials()
         return checked
 
@@ -153,17 +154,18 @@ class Logins:
             self.cache.end_all()
         elif cred in (None, MAIN_PASSWORD):
             self.cache.end(self._keys.mid(account))
-        for nonce, checked in list(self._checked.items()):
-            if account in (None, checked.account) and cred in (None, checked.cred):
-                del self._checked[nonce]
+        self.void(lambda checked: account in (None, checked.account) and cred in (None, checked.cred))
+
+    def void(self, which: Callable[[Checked], bool]) -> None:
+        """Void the logins that wait, of which that is true."""
+        for nonce in [nonce for nonce, checked in self._checked.items() if which(checked)]:
+            del self._checked[nonce]
 
     def forget_kind(self, which: int) -> None:
         """Void every login by main passwords, by app passwords or both, that waits or is cached."""
         if which & kind_of(MAIN_PASSWORD):
             self.cache.end_all()
-        for nonce, checked in list(self._checked.items()):
-            if which & kind_of(checked.cred):
-                del self._checked[nonce]
+        self.void(lambda checked: bool(which & kind_of(checked.cred)))
 
     def _admits(self, mid: bytes) -> bool:
         row = self._database.first("SELECT state FROM account WHERE mid = ?", (mid,))
@@ -171,9 +173,13 @@ class Logins:
         return is_open and not self._stop.stopped and not self._failures.exhausted(mid)
 
     def _is_fresh(self, request: CheckHalf | CheckCached) -> bool:
-        """Whether nothing else waits under this nonce. Its own login does where auth restarted and was asked again."""
-        waiting = self._checked.get(request.nonce)
-        return waiting is None or (waiting.account, waiting.scope) == (request.account, request.scope)
+        """Whether its surface is open, and nothing else waits under this nonce.
+
+        Its own login does where auth restarted and was asked again.
+        """
+        waiting, own = self._checked.get(request.nonce), (request.account, request.scope)
+        is_own = waiting is None or (waiting.account, waiting.scope) == own
+        return is_own and not self._closed(request.scope, request.cred, request.account)
 
     def _keep(self, request: CheckHalf | CheckCached, wrapped: Wrapped) -> Release:
         """Let the gate redeem it, and auth see the release."""

@@ -54,6 +54,7 @@ class KeyringService:
         self._task.cancel()
         self._keyring.grants.stop()
         self._keyring.orders.stop()
+        self._keyring.surfaces.end()
         self._keyring.outbox.stop()
         self._keyring.rotation.stop()
         self._keyring.renewal.stop()

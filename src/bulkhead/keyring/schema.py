@@ -3,7 +3,7 @@
 Row keys bid and mid are HMACs (docs/formats.md); records are sealed under K_ring; bindings are public.
 """
 
-from bulkhead.holder import order_rows, outbox, revocation, rotation, stop
+from bulkhead.holder import order_rows, outbox, revocation, rotation, stop, surfaces
 
 MIGRATIONS = (
     f"""
@@ -54,6 +54,7 @@ MIGRATIONS = (
     """,
     order_rows.SCHEMA,
     order_rows.FLOOR,
+    surfaces.SCHEMA,
 )
 
 

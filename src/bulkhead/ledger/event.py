@@ -120,6 +120,8 @@ EVENTS: Mapping[str, EventKind] = MappingProxyType(
             (72, "OrderExecuted", "An order was executed; or it was due, and its signatures did not hold any more."),
             (73, "OrderWithdrawn", "An officer withdrew an order before it was executed."),
             (74, "StopOutbound", "Outbound mail was stopped; what is sent waits."),
+            (75, "SurfacesStopped", "Surfaces were closed to a set of accounts or to all: which, until when."),
+            (76, "SurfacesLifted", "Surfaces are open again, to a set of accounts or to all; or their stop lapsed."),
             (80, "StandbyBegun", "A holder began to ship what it changes to the standby: hash of the stream's lead."),
             (81, "StandbyPromoted", "The standby took over: its term, and how far each stream had come."),
         )

@@ -12,6 +12,7 @@ from bulkhead.boundary.edge import Answer, Channel
 from bulkhead.boundary.exchange import Handler
 from bulkhead.boundary.messages import to_queue
 from bulkhead.boundary.messages.fields import Done, Request
+from bulkhead.boundary.messages.surfaces import Surface
 from bulkhead.boundary.messages.to_queue import (
     Attempted,
     CheckQueue,
@@ -131,7 +132,8 @@ async def _write_rows(queue: Queue, request: Enqueue) -> None:
         if request.account is not None:  # again: others of the account may have come meanwhile
             require_allowance(connection, request.account, len(request.recipients), queue.now(), queue.allowance)
             spend(connection, request.account, len(request.recipients), queue.now())
-        rows.insert(connection, request, queue.now(), queue.schedule)
+        held = request.account is not None and queue.is_held(request.account)
+        rows.insert(connection, request, queue.now(), queue.schedule, held=held)
         inserted = True
         return Done()
 
@@ -145,6 +147,8 @@ async def take_work(queue: Queue, channel: Channel, request: TakeWork, _: BodyRe
     if queue.lease is not None and queue.lease.failure() is not None:
         limit = 0  # the standby may be sending it
     works = rows.due(queue.database, now, limit, set(queue.leases)) if limit else []
+    if queue.surfaces.any_closed(Surface.OUTBOUND):  # a stop comes to the rows a moment later
+        works = [work for work in works if not queue.is_held(rows.sender(queue.database, work.queue_id))]
     for work in works:
         queue.leases[work.queue_id] = channel
     if works:
@@ -180,6 +184,8 @@ def read_queued(queue: Queue, channel: Channel, request: ReadQueued, _: BodyRead
         raise TemporaryFailure("outbound mail is stopped", code="stopped")
     if not rows.exists(queue.database, request.queue_id):
         raise Refused("no such message", code="no-lease")
+    if (sender := rows.sender(queue.database, request.queue_id)) and queue.is_held(sender):
+        raise TemporaryFailure("its sender's outbound mail is stopped", code="stopped")
     if queue.leases.setdefault(request.queue_id, channel) != channel:
         raise Refused("another process has that message", code="no-lease")
     size = queue.files.size(request.queue_id)

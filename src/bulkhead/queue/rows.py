@@ -4,11 +4,12 @@ Functions that take a connection run within the caller's transaction.
 """
 
 import sqlite3
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from bulkhead.boundary.messages.to_queue import Attempted, DueRecipient, Enqueue, Outcome, ReportAttempt, Work
 from bulkhead.errors import Refused
-from bulkhead.holder import order_rows, outbox, stop
+from bulkhead.holder import order_rows, outbox, stop, surfaces
 from bulkhead.holder.database import Database
 from bulkhead.queue.schedule import Schedule
 from bulkhead.queue.spending import MIGRATION
@@ -46,6 +47,14 @@ MIGRATIONS = (
     MIGRATION,
     f"{outbox.SCHEMA}; {stop.SCHEMA}; {order_rows.SCHEMA}",
     order_rows.FLOOR,
+    f"""
+    {surfaces.SCHEMA};
+    ALTER TABLE message ADD COLUMN account BLOB NOT NULL DEFAULT x'';     -- who sent it; empty: nobody's
+    ALTER TABLE message ADD COLUMN held INTEGER NOT NULL DEFAULT 0;       -- its account's outbound mail is stopped
+    DROP INDEX message_due;
+    CREATE INDEX message_due ON message (held, next_due);
+    CREATE INDEX message_account ON message (account)
+    """,
 )
 
 _WORK = "queue_id, reverse_path, box, size, header_size, body_size, enqueued, expires, warn_after, warned"
@@ -66,15 +75,24 @@ def exists(database: Database, queue_id: bytes) -> bool:
     return database.first("SELECT 1 FROM message WHERE queue_id = ?", (queue_id,)) is not None
 
 
-def insert(connection: sqlite3.Connection, request: Enqueue, now: int, schedule: Schedule) -> None:
-    """Queue a message whose file is durable; due at once. Raises Refused (`exists`)."""
+def sender(database: Database, queue_id: bytes) -> bytes:
+    """The account that sent a message; empty: nobody's."""
+    row = database.first("SELECT account FROM message WHERE queue_id = ?", (queue_id,))
+    return b"" if row is None else bytes(row[0])
+
+
+def insert(
+    connection: sqlite3.Connection, request: Enqueue, now: int, schedule: Schedule, *, held: bool = False
+) -> None:
+    """Queue a message whose file is durable; due at once, unless it is held. Raises Refused (`exists`)."""
     try:
         connection.execute(
             "INSERT INTO message (queue_id, reverse_path, box, size, header_size, body_size, enqueued, next_due, "
-            "expires, warn_after) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            "expires, warn_after, account, held) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
             (
                 request.queue_id, request.reverse_path, request.box, request.size, request.header_size,
                 request.body_size, now, now, schedule.expires(now), schedule.warn_after(now),
+                request.account or b"", held,
             ),
         )  # fmt: skip
     except sqlite3.IntegrityError:
@@ -102,7 +120,7 @@ def due(database: Database, now: int, limit: int, leased: set[bytes]) -> list[Wo
     works: list[Work] = []
     room = WORK_BYTES_MAX
     rows = database.read(
-        f"SELECT {_WORK} FROM message WHERE next_due <= ? ORDER BY next_due LIMIT ?",  # noqa: S608  constants only
+        f"SELECT {_WORK} FROM message WHERE held = 0 AND next_due <= ? ORDER BY next_due LIMIT ?",  # noqa: S608  constants only
         (now, limit + len(leased)),
     )
     for queue_id, reverse_path, box, size, header_size, body_size, enqueued, expires, warn_after, warned in rows:
@@ -150,9 +168,23 @@ def forget_lenders(connection: sqlite3.Connection) -> None:
     connection.execute("UPDATE message SET lent = 0, lent_to = '' WHERE lent > 0")
 
 
+def hold(connection: sqlite3.Connection, closed: Callable[[bytes], bool]) -> None:
+    """Bring what is held in step with what is stopped; one look a sender."""
+    senders = connection.execute("SELECT account, min(held), max(held) FROM message GROUP BY account").fetchall()
+    for account, lowest, highest in senders:
+        if not lowest == highest == (held := bool(account) and closed(account)):
+            connection.execute("UPDATE message SET held = ? WHERE account = ?", (held, account))
+
+
+def held(database: Database, member: Callable[[bytes], bool]) -> int:
+    """Messages of these senders."""
+    senders = database.read("SELECT account, count(*) FROM message GROUP BY account")
+    return sum(count for account, count in senders if account and member(account))
+
+
 def next_due(database: Database, after: int) -> int:
     """When the next message becomes due after `after`, or 0."""
-    row = database.first("SELECT min(next_due) FROM message WHERE next_due > ?", (after,))
+    row = database.first("SELECT min(next_due) FROM message WHERE held = 0 AND next_due > ?", (after,))
     return int(row[0] or 0)
 
 

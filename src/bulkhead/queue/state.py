@@ -6,10 +6,13 @@ import random
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 
 from bulkhead.boundary.edge import Channel
 from bulkhead.boundary.exchange import Exchange
 from bulkhead.boundary.messages.facts import WorkDue
+from bulkhead.boundary.messages.surfaces import Surface
+from bulkhead.errors import Error
 from bulkhead.holder.accesses import Accesses
 from bulkhead.holder.backup import Backups
 from bulkhead.holder.database import Database
@@ -18,6 +21,7 @@ from bulkhead.holder.orders import Orders
 from bulkhead.holder.outbox import Outbox
 from bulkhead.holder.roster import Pinned
 from bulkhead.holder.stop import TenantStop
+from bulkhead.holder.surfaces import Surfaces
 from bulkhead.identifiers import format_id
 from bulkhead.queue import rows
 from bulkhead.queue.files import MessageFiles
@@ -61,6 +65,7 @@ class Queue:
         self.backups: Backups | None = None
         self.accesses: Accesses | None = None
         self.outbox, self.stop = Outbox(database, exchange), TenantStop(database, exchange)
+        self.surfaces = Surfaces(database, self.outbox, exchange, reach=self._reach, changed=self._hold_later)
         self.orders = Orders(pinned, database, self.outbox, exchange)
         self.lease: Lease | None = None  # without one in force nothing is lent, where the tenant has a standby
         self.syncing = ThreadPoolExecutor(max_workers=SYNC_THREADS, thread_name_prefix="sync")
@@ -70,6 +75,7 @@ class Queue:
         self._loop = asyncio.get_running_loop()
         self._timer: asyncio.TimerHandle | None = None
         self._closed = False
+        self._holding: set[asyncio.Task[None]] = set()
         # The first process of a new supervisor: no courier from before lives. Written before anything is lent.
         forgetting = database.write(rows.forget_lenders) if exchange.me.incarnation == 1 else None
         self._forgetting = None if forgetting is None else self._loop.create_task(forgetting)
@@ -99,6 +105,29 @@ class Queue:
             seconds = max(0.0, (due - now) / 1000)
         self._timer = self._loop.call_later(seconds, self.announce)
 
+    def is_held(self, account: bytes) -> bool:
+        """Whether what this account sent stays here."""
+        return bool(account) and self.surfaces.closed(Surface.OUTBOUND, account)
+
+    async def hold(self) -> None:
+        """Bring the rows in step with the stops: what is lent is asked for at is_held before, so this may come late."""
+        await self.database.write(partial(rows.hold, closed=self.is_held))
+        self.announce()
+
+    def _hold_later(self) -> None:
+        task = self._loop.create_task(self._hold_logged())
+        self._holding.add(task)
+        task.add_done_callback(self._holding.discard)
+
+    async def _hold_logged(self) -> None:
+        try:
+            await self.hold()
+        except Error as error:
+            _log.error("messages that are stopped are looked at again: %s", error.public)
+
+    def _reach(self, bits: int, member: Callable[[bytes], bool], _: bool) -> tuple[int, int]:
+        return 0, rows.held(self.database, member) if bits & Surface.OUTBOUND else 0
+
     def depart(self, channel: Channel) -> None:
         """A channel ended: what it had leased is due again. What became of it is not known; lending it again counts."""
         ended = [queue_id for queue_id, holder in self.leases.items() if holder == channel]
@@ -119,6 +148,7 @@ class Queue:
         if self.accesses is not None:
             await self.accesses.close()
         self.orders.stop()
+        self.surfaces.end()
         self.outbox.stop()
         await self.database.close()
         self.syncing.shutdown(wait=True)

@@ -8,6 +8,7 @@ from msgspec import structs
 
 from bulkhead.boundary.body import BodyReader
 from bulkhead.boundary.messages.fields import Done, Mutation, Reply
+from bulkhead.boundary.messages.surfaces import Surface
 from bulkhead.boundary.messages.to_store import (
     MESSAGE_BYTES_MAX,
     Appended,
@@ -19,7 +20,7 @@ from bulkhead.boundary.messages.to_store import (
     DeliverMail,
 )  # fmt: skip
 from bulkhead.boundary.terms import Channel
-from bulkhead.errors import Refused
+from bulkhead.errors import Refused, TemporaryFailure
 from bulkhead.identifiers import AccountId
 from bulkhead.records.access import Act
 from bulkhead.store.changes import Effects
@@ -43,12 +44,15 @@ R = TypeVar("R", bound=Reply)
 
 def check_room(state: State, peer: Channel, request: CheckRoom, body: BodyReader | None) -> Done:
     """Is there room, as things are now?"""
+    _require_taken(state, request.account)
     _require_room(state, request.account, request.size)
     return Done()
 
 
 async def deliver_mail(state: State, peer: Channel, request: DeliverMail, body: BodyReader | None) -> Done:
     """Every copy into its account's INBOX, all or none, durable."""
+    for copy in request.copies:
+        _require_taken(state, copy.account)
 
     def work(connection: sqlite3.Connection, effects: Effects, parcels: Parcels) -> Done:
         for index, copy in enumerate(request.copies):
@@ -62,7 +66,7 @@ async def deliver_mail(state: State, peer: Channel, request: DeliverMail, body: 
     return done
 
 
-@by_handle(WRITE)
+@by_handle(WRITE, changes=True)
 async def append_message(state: State, session: Session, request: AppendMessage, body: BodyReader | None) -> Appended:
     """One copy into a mailbox of the session's account."""
     if request.copy.account != session.account:
@@ -84,7 +88,7 @@ async def append_message(state: State, session: Session, request: AppendMessage,
     return appended
 
 
-@by_handle(WRITE)
+@by_handle(WRITE, changes=True)
 async def append_messages(
     state: State, session: Session, request: AppendMessages, body: BodyReader | None
 ) -> AppendedMessages:
@@ -158,6 +162,12 @@ async def _commit_parcels(
 def _record(state: State, act: Act, copy: Copy, channel: Channel) -> None:
     if state.accesses is not None:
         state.accesses.of_session(act, AccountId(copy.account), channel, copy.size)
+
+
+def _require_taken(state: State, account: bytes) -> None:
+    """Raises TemporaryFailure where mail for this account waits at whoever brings it: nothing is lost."""
+    if state.surfaces.closed(Surface.INBOUND | Surface.CHANGES, account):
+        raise TemporaryFailure("mail for this mailbox is stopped for now", code="contained")
 
 
 def _total(copies: Sequence[Copy]) -> int:

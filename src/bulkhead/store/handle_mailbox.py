@@ -68,7 +68,7 @@ def mailbox_row(connection: sqlite3.Connection, account: int, mailbox: bytes) ->
     return MailboxRow(*row)
 
 
-@by_handle(WRITE)
+@by_handle(WRITE, changes=True)
 async def create_mailbox(state: State, session: Session, request: CreateMailbox, body: BodyReader | None) -> MailboxRow:
     """A new mailbox under the account's next UIDVALIDITY."""
     if not Role.NONE <= request.role <= Role.ARCHIVE or request.role == Role.INBOX:
@@ -116,7 +116,7 @@ def insert_mailbox(
     return cursor.lastrowid or 0
 
 
-@by_handle(WRITE)
+@by_handle(WRITE, changes=True)
 async def rename_mailboxes(state: State, session: Session, request: RenameMailboxes, body: BodyReader | None) -> Done:
     """New names, all or none; two may change places."""
 
@@ -140,7 +140,7 @@ async def rename_mailboxes(state: State, session: Session, request: RenameMailbo
     return await state.commit(request, work)
 
 
-@by_handle(WRITE)
+@by_handle(WRITE, changes=True)
 async def delete_mailbox(state: State, session: Session, request: DeleteMailbox, body: BodyReader | None) -> Done:
     """The mailbox, its rows, and the parts that nothing else names."""
 
@@ -190,7 +190,7 @@ def list_keywords(state: State, session: Session, request: ListKeywords, body: B
     return NamedRows(tuple(NamedRow(*row) for row in rows))
 
 
-@by_handle(WRITE)
+@by_handle(WRITE, changes=True)
 async def add_keyword(state: State, session: Session, request: AddKeyword, body: BodyReader | None) -> NamedRow:
     """The keyword's bit; the lowest free one where it is new. A bit once given is never given to another keyword."""
 
@@ -230,7 +230,7 @@ def list_subscriptions(
     return NamedRows(tuple(NamedRow(*row) for row in rows))
 
 
-@by_handle(WRITE)
+@by_handle(WRITE, changes=True)
 async def set_subscription(state: State, session: Session, request: SetSubscription, body: BodyReader | None) -> Done:
     """Subscribe or unsubscribe."""
 

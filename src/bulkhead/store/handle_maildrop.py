@@ -51,7 +51,7 @@ def unlock_maildrop(state: State, session: Session, request: UnlockMaildrop, bod
     return Done()
 
 
-@by_handle(WRITE)
+@by_handle(WRITE, changes=True)
 async def update_maildrop(
     state: State, session: Session, request: UpdateMaildrop, body: BodyReader | None
 ) -> MaildropUpdated:

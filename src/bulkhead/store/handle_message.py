@@ -49,7 +49,7 @@ from bulkhead.store.state import State
 from bulkhead.store.sweep import STEP_ROWS, Rest, sweep
 
 
-@by_handle(WRITE)
+@by_handle(WRITE, changes=True)
 async def store_flags(state: State, session: Session, request: StoreFlags, body: BodyReader | None) -> Answer:
     """New flags; a message that has them already keeps its MODSEQ."""
     if request.mode not in (FlagMode.REPLACE, FlagMode.ADD, FlagMode.REMOVE):
@@ -151,7 +151,7 @@ def _size_of(connection: sqlite3.Connection, mailbox: int, uids: Iterable[int]) 
     return int(size)
 
 
-@by_handle(WRITE)
+@by_handle(WRITE, changes=True)
 async def expunge(state: State, session: Session, request: Expunge, body: BodyReader | None) -> Answer:
     """Removed UIDs. Without `deleted_only` only UIDs that were named go: no UIDs then means none."""
     uids = request.uids or (ALL_UIDS if request.deleted_only else ())
@@ -193,7 +193,7 @@ def _modseq_of(connection: sqlite3.Connection, account: int) -> int:
     return int(modseq)
 
 
-@by_handle(WRITE)
+@by_handle(WRITE, changes=True)
 async def copy_messages(state: State, session: Session, request: CopyMessages, body: BodyReader | None) -> Answer:
     """Source UIDs and their target UIDs. The rows are copied, never the bytes; a move takes the source rows away."""
     work = _Copying(session.account_seq, request, state.messages_max)

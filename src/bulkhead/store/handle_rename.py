@@ -16,7 +16,7 @@ from bulkhead.store.state import State
 from bulkhead.store.sweep import add_up
 
 
-@by_handle(WRITE)
+@by_handle(WRITE, changes=True)
 async def rename_inbox(state: State, session: Session, request: RenameInbox, body: BodyReader | None) -> MailboxRow:
     """The new mailbox with everything that was in INBOX; mailboxes below INBOX stay where they are."""
 

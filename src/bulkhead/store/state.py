@@ -22,6 +22,7 @@ from bulkhead.holder.lease import Lease
 from bulkhead.holder.orders import Orders
 from bulkhead.holder.outbox import Outbox
 from bulkhead.holder.roster import NOBODY, Pinned
+from bulkhead.holder.surfaces import Surfaces
 from bulkhead.store.changes import Effects, Watchers
 from bulkhead.store.columns import ColumnCache
 from bulkhead.store.compaction import Compactor, Policy
@@ -99,6 +100,7 @@ class State:
         self.lease: Lease | None = None  # of the standby, where the tenant has one
         self.accesses: Accesses | None = None
         self.outbox = Outbox(database, exchange)
+        self.surfaces = Surfaces(database, self.outbox, exchange)
         self.orders = Orders(pinned, database, self.outbox, exchange)
         self.checking = 0  # running checks, during which no segment is removed
         self._committed: deque[Effects] = deque()
@@ -250,6 +252,7 @@ class State:
         if self.accesses is not None:
             await self.accesses.close()
         self.orders.stop()
+        self.surfaces.end()
         self.outbox.stop()
         if self._reaping is not None:
             await asyncio.wait([self._reaping], timeout=1.0)

@@ -26,6 +26,12 @@ from bulkhead.boundary.messages.fields import (
 from bulkhead.boundary.messages.orders import InstallRosterBase, ListOrdersBase, SubmitOrderBase
 from bulkhead.boundary.messages.rotation import DestroyKeyBase, ReadRotationBase, RotateKeyBase
 from bulkhead.boundary.messages.standby import BeginStandbyBase, ReadStandbyBase, RenewLeaseBase
+from bulkhead.boundary.messages.surfaces import (
+    LiftSurfacesBase,
+    ReadSurfacesBase,
+    StageAccountsBase,
+    StopSurfacesBase,
+)
 
 
 class Scope:
@@ -296,3 +302,19 @@ class SearchAccesses(SearchAccessesBase, frozen=True, tag=60):
 
 class CountAccesses(CountAccessesBase, frozen=True, tag=61):
     """How many there are."""
+
+
+class StageAccounts(StageAccountsBase, frozen=True, tag=50):
+    """Keep a set of accounts for a stop at `auth` to name. Body: their ids, ascending."""
+
+
+class StopSurfaces(StopSurfacesBase, frozen=True, tag=51):
+    """Close what `auth` guards of these surfaces, for that set or for everybody."""
+
+
+class LiftSurfaces(LiftSurfacesBase, frozen=True, tag=52):
+    """Open it again, once the ledger has it."""
+
+
+class ReadSurfaces(ReadSurfacesBase, frozen=True, tag=53):
+    """What is closed at `auth`, and what a stop would reach there."""

@@ -30,6 +30,12 @@ from bulkhead.boundary.messages.fields import (
 from bulkhead.boundary.messages.orders import InstallRosterBase, ListOrdersBase, SubmitOrderBase
 from bulkhead.boundary.messages.rotation import DestroyKeyBase, ReadRotationBase, RotateKeyBase
 from bulkhead.boundary.messages.standby import BeginStandbyBase, ReadStandbyBase, RenewLeaseBase
+from bulkhead.boundary.messages.surfaces import (
+    LiftSurfacesBase,
+    ReadSurfacesBase,
+    StageAccountsBase,
+    StopSurfacesBase,
+)
 from bulkhead.boundary.messages.to_directory import BindingRow
 
 BATCH_MAX = 256  # messages of one opening
@@ -511,3 +517,19 @@ class SearchAccesses(SearchAccessesBase, frozen=True, tag=90):
 
 class CountAccesses(CountAccessesBase, frozen=True, tag=91):
     """How many there are."""
+
+
+class StageAccounts(StageAccountsBase, frozen=True, tag=92):
+    """Keep a set of accounts for a stop at `keyring` to name. Body: their ids, ascending."""
+
+
+class StopSurfaces(StopSurfacesBase, frozen=True, tag=93):
+    """Close what `keyring` guards of these surfaces, for that set or for everybody."""
+
+
+class LiftSurfaces(LiftSurfacesBase, frozen=True, tag=94):
+    """Open it again, once the ledger has it."""
+
+
+class ReadSurfaces(ReadSurfacesBase, frozen=True, tag=95):
+    """What is closed at `keyring`, and what a stop would reach there."""

@@ -24,6 +24,12 @@ from bulkhead.boundary.messages.fields import (
 )  # fmt: skip
 from bulkhead.boundary.messages.orders import InstallRosterBase, ListOrdersBase, SubmitOrderBase
 from bulkhead.boundary.messages.standby import BeginStandbyBase, ReadStandbyBase, RenewLeaseBase
+from bulkhead.boundary.messages.surfaces import (
+    LiftSurfacesBase,
+    ReadSurfacesBase,
+    StageAccountsBase,
+    StopSurfacesBase,
+)
 from bulkhead.boundary.messages.to_keyring import KeyBox
 
 RECIPIENTS_MAX = 1000
@@ -263,3 +269,19 @@ class SearchAccesses(SearchAccessesBase, frozen=True, tag=40):
 
 class CountAccesses(CountAccessesBase, frozen=True, tag=41):
     """How many there are."""
+
+
+class StageAccounts(StageAccountsBase, frozen=True, tag=25):
+    """Keep a set of accounts for a stop at `queue` to name. Body: their ids, ascending."""
+
+
+class StopSurfaces(StopSurfacesBase, frozen=True, tag=26):
+    """Close what `queue` guards of these surfaces, for that set or for everybody."""
+
+
+class LiftSurfaces(LiftSurfacesBase, frozen=True, tag=27):
+    """Open it again, once the ledger has it."""
+
+
+class ReadSurfaces(ReadSurfacesBase, frozen=True, tag=28):
+    """What is closed at `queue`, and what a stop would reach there."""

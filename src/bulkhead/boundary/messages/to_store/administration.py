@@ -9,6 +9,12 @@ from bulkhead.boundary.messages.backup import BeginBackupBase, EscrowKeysBase, R
 from bulkhead.boundary.messages.fields import U63, AccountId, Done, Mutation, Reply, Request, Text
 from bulkhead.boundary.messages.orders import InstallRosterBase, ListOrdersBase, SubmitOrderBase
 from bulkhead.boundary.messages.standby import BeginStandbyBase, ReadStandbyBase, RenewLeaseBase
+from bulkhead.boundary.messages.surfaces import (
+    LiftSurfacesBase,
+    ReadSurfacesBase,
+    StageAccountsBase,
+    StopSurfacesBase,
+)
 
 
 class OpenAccount(Mutation[Done], frozen=True, tag=50):
@@ -99,3 +105,19 @@ class SearchAccesses(SearchAccessesBase, frozen=True, tag=126):
 
 class CountAccesses(CountAccessesBase, frozen=True, tag=127):
     """How many there are."""
+
+
+class StageAccounts(StageAccountsBase, frozen=True, tag=3):
+    """Keep a set of accounts for a stop at `store` to name. Body: their ids, ascending."""
+
+
+class StopSurfaces(StopSurfacesBase, frozen=True, tag=4):
+    """Close what `store` guards of these surfaces, for that set or for everybody."""
+
+
+class LiftSurfaces(LiftSurfacesBase, frozen=True, tag=5):
+    """Open it again, once the ledger has it."""
+
+
+class ReadSurfaces(ReadSurfacesBase, frozen=True, tag=6):
+    """What is closed at `store`, and what a stop would reach there."""

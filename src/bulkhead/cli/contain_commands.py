@@ -1,0 +1,62 @@
+"""The row of the tree for containment. Standard library only."""
+
+from bulkhead.cli.tree import LIVE, REASON, TENANT, Command, flag, option, positional
+
+SURFACES = (
+    "logins", "imap", "pop3", "submission", "main-passwords", "app-passwords", "sessions", "outbound", "inbound",
+    "freeze",
+)  # fmt: skip
+_STATUSES = ("provisioned", "active", "suspended", "dormant")
+
+CONTAIN = Command(
+    ("contain",), "Stop one surface of a tenant, for all its accounts or some; preview it, time it, lift it.",
+    "bulkhead.cli.contain:contain",
+    (
+        TENANT,
+        positional("surface", "What to stop; left out: list what is stopped.", nargs="?", default="",
+                   choices=("", *SURFACES), metavar="SURFACE"),
+        option("--accounts", "FILE", "For these accounts alone: their ids, one a line.", default=""),
+        option("--status", "STATUS", "For the accounts of this status alone.", default="", choices=("", *_STATUSES)),
+        option("--for", "HOURS", "It lapses by itself then, once the ledger has it.", type=float, dest="for_hours"),
+        flag("--preview", "Do nothing: say whom it reaches, what stays alive, and whether it may have to be reported."),
+        flag("--lift", "Open the surface again, to the same accounts; waits for the ledger."),
+        option("--order", "FILE", "Do nothing: write the order, for officers to sign.", default=""),
+        option("--roster", "FILE", "With --order: the roster in force, signed.", default=""),
+        option("--expires", "HOURS", "With --order: how long it may be submitted (default 24).", type=int, default=24),
+        REASON,
+    ),
+    exits=LIVE,
+    json_keys={
+        "tenant": "the tenant's id",
+        "surface": "what is stopped",
+        "preview": "whether nothing was done",
+        "lifted": "whether it was opened again",
+        "accounts": "how many accounts it reaches: those of the set, or the active ones",
+        "set": "SHA-256 of the set's ids in a row; empty: every account",
+        "until": "when it lapses, ms since 1970; 0: it does not",
+        "sessions": "live sessions that end, or did",
+        "messages": "queued messages that wait",
+        "alive": "what goes on all the same",
+        "accidents": "one object a rule of accidents.toml about this surface",
+        "accidents[].regime": "whose rule",
+        "accidents[].users": "its users",
+        "accidents[].hours": "its hours",
+        "accidents[].reached": "whether the stop reaches it; null: not before `after_hours`",
+        "accidents[].after_hours": "from how many hours on, or null",
+        "accidents[].verify": "what to verify before relying on it",
+        "effects": "one object a compartment that guards the surface",
+        "effects[].compartment": "its name",
+        "effects[].done": "whether it holds there, durably",
+        "effects[].milliseconds": "from the moment the command was understood until it was durable there",
+        "effects[].error": "why not, or that it holds in memory alone; or null",
+        "stopped": "without SURFACE: one object a surface, set and compartment",
+        "stopped[].compartment": "who guards it",
+        "stopped[].surface": "its name",
+        "stopped[].accounts": "accounts of the set; 0: every account",
+        "stopped[].set": "as above",
+        "stopped[].epoch": "since when, ms since 1970",
+        "stopped[].until": "when it lapses; 0: it does not",
+    },
+    text="Works while the ledger is down. Each compartment that guards the surface enforces it for itself; a gate that "
+    "is compromised does not pass it. Exits with 0 when all of them have it on disk. docs/containment.md.",
+)  # fmt: skip
