@@ -341,6 +341,7 @@ def test_a_compartment_that_takes_no_console_gives_no_edge(live: Live) -> None:
 
 
 def test_every_json_key_that_is_documented_is_printed(live: Live, tmp_path: Path) -> None:
+    (tmp_path / "nobody").write_text("00" * 16 + "\n")
     (tmp_path / "accounts").write_text(f"imported@kddi.example,{PASSWORD}\n")
     (tmp_path / "mbox").write_text("From x Sun Sep  9 01:46:41 2001\nSubject: x\n\nx\n")
     (tmp_path / "Maildir" / "cur").mkdir(parents=True)
@@ -374,6 +375,8 @@ def test_every_json_key_that_is_documented_is_printed(live: Live, tmp_path: Path
         "account undelete": ["account", "undelete", "kddi", "keys@kddi.example", "--list"],
         "account cancel": ["account", "cancel", *device],
         "stop": ["stop", "stnet", "--sessions"], "queue list": ["queue", "kddi", "list"],
+        "contain": ["contain", "stnet", "pop3", "--accounts", str(tmp_path / "nobody")],
+        "containment": ["containment", "stnet"],
         "ledger list": ["ledger", "kddi", "list"], "ledger verify": ["ledger", "kddi", "verify"],
         "ledger prove": ["ledger", "kddi", "prove", "1"], **_ledger_words(live, tmp_path),
         "incident canaries": ["incident", "canaries", "kddi"],

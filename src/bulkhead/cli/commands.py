@@ -3,7 +3,7 @@
 from bulkhead.cli.app_password_commands import APP_PASSWORD_COMMANDS
 from bulkhead.cli.audit_commands import AUDIT_COMMANDS
 from bulkhead.cli.backup_commands import BACKUP_COMMANDS
-from bulkhead.cli.contain_commands import CONTAIN
+from bulkhead.cli.contain_commands import CONTAIN_COMMANDS
 from bulkhead.cli.contract_commands import CONTRACT_COMMANDS
 from bulkhead.cli.credentials_commands import CREDENTIALS_COMMANDS
 from bulkhead.cli.directory_commands import DIRECTORY_COMMANDS
@@ -168,7 +168,7 @@ _INSTALLATION = (
         text="Works while the ledger is down: the stop is durable in auth and keyring before the command answers, and "
         "reaches the ledger afterwards. One of the two compartments is enough to keep everybody out.",
     ),
-    CONTAIN,
+    *CONTAIN_COMMANDS,
     Command(
         ("fsck",), "Check everything that a cell keeps, while it runs.", "bulkhead.cli.fsck:fsck",
         (_MAYBE_TENANT, _ALL, flag("--deep", "Read every stored part too.")),

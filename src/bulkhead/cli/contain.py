@@ -30,10 +30,8 @@ Document = dict[str, Any]
 
 
 def contain(options: argparse.Namespace) -> int:
-    """Preview, stop, lift, write the order, or list what is stopped."""
+    """Preview, stop, lift, or write the order."""
     begin = time.monotonic()
-    if not options.surface:
-        return wait_for(_list(options))
     row, hours = CONTAINMENTS[options.surface], _hours(options)
     ids = read_accounts(Path(options.accounts)) if options.accounts else b""
     if options.accounts and options.status:
@@ -117,6 +115,11 @@ async def _of_status(road: Road, status: str) -> bytes:
         return set_of(found)
     except ValueError as error:
         raise ConfigError(f"{status}: {error}") from None
+
+
+def list_stopped(options: argparse.Namespace) -> int:
+    """What is stopped, at each who guards it."""
+    return wait_for(_list(options))
 
 
 async def _list(options: argparse.Namespace) -> int:

@@ -8,13 +8,13 @@ SURFACES = (
 )  # fmt: skip
 _STATUSES = ("provisioned", "active", "suspended", "dormant")
 
-CONTAIN = Command(
+CONTAIN_COMMANDS = (
+    Command(
     ("contain",), "Stop one surface of a tenant, for all its accounts or some; preview it, time it, lift it.",
     "bulkhead.cli.contain:contain",
     (
         TENANT,
-        positional("surface", "What to stop; left out: list what is stopped.", nargs="?", default="",
-                   choices=("", *SURFACES), metavar="SURFACE"),
+        positional("surface", "What to stop.", choices=SURFACES),
         option("--accounts", "FILE", "For these accounts alone: their ids, one a line.", default=""),
         option("--status", "STATUS", "For the accounts of this status alone.", default="", choices=("", *_STATUSES)),
         option("--for", "HOURS", "It lapses by itself then, once the ledger has it.", type=float, dest="for_hours"),
@@ -49,14 +49,22 @@ CONTAIN = Command(
         "effects[].done": "whether it holds there, durably",
         "effects[].milliseconds": "from the moment the command was understood until it was durable there",
         "effects[].error": "why not, or that it holds in memory alone; or null",
-        "stopped": "without SURFACE: one object a surface, set and compartment",
-        "stopped[].compartment": "who guards it",
-        "stopped[].surface": "its name",
-        "stopped[].accounts": "accounts of the set; 0: every account",
-        "stopped[].set": "as above",
-        "stopped[].epoch": "since when, ms since 1970",
-        "stopped[].until": "when it lapses; 0: it does not",
     },
     text="Works while the ledger is down. Each compartment that guards the surface enforces it for itself; a gate that "
     "is compromised does not pass it. Exits with 0 when all of them have it on disk. docs/containment.md.",
+),
+    Command(
+        ("containment",), "List what of a tenant is stopped, at each compartment that guards it.",
+        "bulkhead.cli.contain:list_stopped", (TENANT,), exits=LIVE,
+        json_keys={
+            "tenant": "the tenant's id",
+            "stopped": "one object a surface, set and compartment",
+            "stopped[].compartment": "who guards it",
+            "stopped[].surface": "its name",
+            "stopped[].accounts": "accounts of the set; 0: every account",
+            "stopped[].set": "SHA-256 of the set's ids in a row; empty: every account",
+            "stopped[].epoch": "since when, ms since 1970",
+            "stopped[].until": "when it lapses, ms since 1970; 0: it does not",
+        },
+    ),
 )  # fmt: skip
