@@ -6,7 +6,7 @@ import tokenize
 from pathlib import Path
 
 SOURCE = Path(__file__).parents[2] / "src" / "bulkhead"
-CEILING = 3_130  # lines of code of both
+CEILING = 3_150  # lines of code of both
 SLACK = 60  # below it by more: lower it
 NO_CODE = {
     tokenize.COMMENT, tokenize.NL, tokenize.NEWLINE, tokenize.INDENT, tokenize.DEDENT, tokenize.ENDMARKER,
