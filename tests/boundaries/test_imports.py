@@ -12,13 +12,14 @@ from bulkhead.boundary.processes import PROCESSES, Image
 
 SOURCE = Path(__file__).parents[2] / "src" / "bulkhead"
 PARTS = {"cffi", "typing_extensions", "cython_runtime"}  # of cryptography and PyNaCl, of cryptography, of uvloop
-BASE = {"boundary", "config", "identifiers", "idna", "errors", "wipe"}
+BASE = {"boundary", "config", "identifiers", "idna", "errors", "wipe", "durable"}
 VAULT = BASE | {"holder", "records"}
 FRONT = BASE | {"wire", "gate", "records"}
 STANDARD_ONLY = [
     "errors.py",
     "identifiers.py",
     "idna.py",
+    "durable.py",
     "config",
     "supervisor",
     "boundary/processes.py",
@@ -85,7 +86,7 @@ def test_pure_packages_import_no_socket_no_loop_and_no_compartment(name: str) ->
 
 @pytest.mark.parametrize("name", STANDARD_ONLY)
 def test_what_the_supervisor_runs_on_imports_only_the_standard_library_and_our_own(name: str) -> None:
-    ours = {"errors", "identifiers", "idna", "config", "supervisor", "boundary"}
+    ours = {"errors", "identifiers", "idna", "durable", "config", "supervisor", "boundary"}
     for path in files_below(name):
         relative = str(path.relative_to(SOURCE))
         for module in imports_of(path):

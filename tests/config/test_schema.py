@@ -97,4 +97,4 @@ def test_config_imports_no_other_part_of_bulkhead() -> None:
     program = "import sys, bulkhead.config\nprint(*sorted(n for n in sys.modules if n.startswith('bulkhead.')))"
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, timeout=30)
     parts = {name.split(".")[1] for name in done.stdout.split()}
-    assert parts == {"config", "errors", "identifiers", "idna"}
+    assert parts == {"config", "durable", "errors", "identifiers", "idna"}

@@ -97,9 +97,9 @@ def test_a_worker_in_strict_mode_has_one_session_and_its_mail(whole: Run) -> Non
     assert 0 < access["strict"]["stored mail"]["reached"] < access["default"]["stored mail"]["reached"]
 
 
-def test_what_is_not_there_yet_is_no_zero(whole: Run) -> None:
+def test_what_was_not_tried_is_no_zero(whole: Run) -> None:
     orders = next(line for line in whole.document["matrix"] if line["compartment"] == "mx")["cells"]["orders"]
-    assert (orders["reached"], orders["basis"]) == (None, "not there yet")
+    assert (orders["reached"], orders["basis"]) == (None, "not tried")
 
 
 def test_the_picture_and_the_page_refer_to_nothing_outside_themselves(whole: Run) -> None:

@@ -100,7 +100,7 @@ def test_a_twin_is_locked_and_has_the_edges_on_which_its_compartment_asks(live):
 def test_a_holders_twin_serves_nobody_so_that_mail_goes_on_while_it_lives(live):
     mailbox = live.mailbox()
     with TwinClient(layout_of(live), "store") as twin:
-        assert twin.ask("edge-names")["names"] == []
+        assert twin.ask("edge-names")["names"] == ["ledger"]
         live.deliver(mailbox, "while a twin of store lives")
         live.wait_subject(mailbox, "while a twin of store lives")
 

@@ -327,7 +327,7 @@ PEERS = (
     ),
     _one(
         "use-of-a-canary-not-noted", "incident/handle.py",
-        "    seeds.hit(copy, request.network, right=True)\n", "", "auth/auth-tells-canaries",
+        "    incident.seeds.hit(copy, request.network, right=True)\n", "", "auth/auth-tells-canaries",
     ),
     _one(
         "request-added-keyring-lists-mailboxes", "boundary/peers.py",
@@ -441,7 +441,7 @@ NEIGHBOURS = (
         "mx/mx-enumerates-addresses",
     ),
     _one(
-        "directory-answers-patterns", "directory/book.py",
+        "directory-answers-patterns", "directory/reach.py",
         "ON account.number = address.account WHERE address.key = ?\"",
         "ON account.number = address.account WHERE address.key LIKE ?\"", "mx/mx-enumerates-addresses",
     ),

@@ -11,7 +11,7 @@ from bulkhead.boundary.exchange import Exchange
 from bulkhead.boundary.host import Host
 from bulkhead.boundary.terms import Channel
 from bulkhead.errors import ConfigError, Error, IntegrityError
-from bulkhead.holder.keys import KEY_FILE, KEY_FILE_MAX, load_keys, open_key_file
+from bulkhead.holder.keys import KEY_FILE, KEY_FILE_MAX, open_key_file
 from bulkhead.identifiers import TenantId
 from bulkhead.records.keyfile import KeySet
 from bulkhead.records.opener import Opener
@@ -35,7 +35,7 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def failure(asked: Host) -> Error:
     with pytest.raises(Error) as caught:
-        load_keys(asked)
+        open_key_file(asked)
     error = caught.value
     shown = "".join(traceback.format_exception(error)) + repr(error) + error.public + error.detail + repr(asked)
     for secret in (ROOT, SECRET):
@@ -45,7 +45,7 @@ def failure(asked: Host) -> Error:
 
 
 def test_the_key_set_opens_under_its_root_key_and_shows_no_key(home: Path) -> None:
-    keys = load_keys(host())
+    keys = open_key_file(host()).keys
     assert keys.current("index") == (1, SECRET)
     assert SECRET.decode() not in repr(keys) + str(keys) + repr(keys.keys[0]) + repr(host())
 

@@ -15,7 +15,7 @@ from bulkhead.boundary.messages.fields import Done
 from bulkhead.boundary.messages.to_auth import DestroyKey
 from bulkhead.cli.init import make_installation
 from bulkhead.cli.make_tenant import NewTenant
-from bulkhead.cli.rotate import _Rotating
+from bulkhead.cli.rotate import Rotation, _Rotating
 from bulkhead.config import load_installation, set_value
 from bulkhead.errors import ConfigError
 from bulkhead.identifiers import DomainName, TenantId
@@ -178,7 +178,7 @@ def test_two_commands_at_once_leave_the_root_key_that_the_key_file_is_under(
             return Done()
 
     def command() -> None:
-        asyncio.run(_Rotating(Asked(), "auth", True, 0)._change_root(1))  # type: ignore[arg-type]  # what it uses
+        asyncio.run(_Rotating(Asked(), "auth", Rotation(True, 0))._change_root(1))  # type: ignore[arg-type]  # what it uses
 
     threads = [threading.Thread(target=command) for _ in range(2)]
     for thread in threads:

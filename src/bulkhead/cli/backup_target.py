@@ -15,6 +15,7 @@ from typing import Protocol
 from bulkhead.cli.backup_bucket import SCHEME, CarriedBucket, bucket_of
 from bulkhead.cli.secret_file import make_private_folder
 from bulkhead.config import Installation
+from bulkhead.durable import sync_folder
 from bulkhead.errors import ConfigError, IntegrityError, Refused, TemporaryFailure
 
 PIECE = 1 << 20
@@ -201,15 +202,6 @@ def write_object(target: Target, name: str, content: bytes) -> str:
         return made.done()
     finally:
         made.close()
-
-
-def sync_folder(path: Path) -> None:
-    """Make the names in a directory durable."""
-    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 @contextlib.contextmanager

@@ -15,9 +15,10 @@ import secrets
 from collections.abc import Iterable
 from pathlib import Path
 
-from bulkhead.cli.backup_target import NewFile, sync_folder
+from bulkhead.cli.backup_target import NewFile
 from bulkhead.cli.secret_file import make_private_folder
 from bulkhead.config import Installation
+from bulkhead.durable import sync_folder
 from bulkhead.identifiers import TenantId
 
 

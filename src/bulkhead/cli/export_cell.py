@@ -16,9 +16,10 @@ from bulkhead.cli.dns_records import dns_records
 from bulkhead.cli.ledger import log_key, read_checkpoint, read_entries
 from bulkhead.cli.road import Road
 from bulkhead.cli.tenant_lock import BACKUP, WAITS, alone
+from bulkhead.durable import sync_folder
 from bulkhead.errors import IntegrityError
 from bulkhead.exports.cell import DNS, LEDGER, SEALED_KEYS, SETTINGS, STREAMS, write_sums
-from bulkhead.exports.sealed import CELL, open_new, sync_folder, write_whole
+from bulkhead.exports.sealed import CELL, open_new, write_whole
 from bulkhead.ledger.export import write_entries
 from bulkhead.ledger.files import DirectoryFiles
 from bulkhead.ledger.verify import verify_export

@@ -31,7 +31,6 @@ from bulkhead.wire.imap.mailbox_name import INBOX
 FILES_MAX = 4_000_000  # of one folder
 FOLDERS_MAX = 1000
 AHEAD = 8  # files that the reader is given before it has said what they are
-AHEAD_OCTETS = 16 << 20
 LAST_UID = 1 << 32
 _OPEN = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
 _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import IO
 
 from bulkhead.cli.pending import PendingAccount, clear_note
+from bulkhead.durable import sync_folder
 from bulkhead.errors import ConfigError
 from bulkhead.supervisor.layout import Layout
 
@@ -137,8 +138,4 @@ class ImportNotes:
             stream.flush()
             os.fsync(stream.fileno())
         new.replace(self.state_file)
-        folder = os.open(self.state_file.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-        try:
-            os.fsync(folder)
-        finally:
-            os.close(folder)
+        sync_folder(self.state_file.parent)

@@ -13,6 +13,7 @@ import msgspec
 from bulkhead.cli.backup_store import MANIFEST_MAX, Manifest, Shelf, Stream
 from bulkhead.cli.escrow import escrow_file
 from bulkhead.cli.secret_file import make_private_folder, write_secret
+from bulkhead.durable import sync_folder
 from bulkhead.errors import ConfigError, IntegrityError
 from bulkhead.holder.keys import KEY_FILE, ROOT_BYTES, KeyFile
 from bulkhead.records.backup import KEYS, LEAD_MAX, STREAM, Head, PrivateKeys, Sealed, StreamOpener, read_lead
@@ -244,8 +245,4 @@ def make_home(layout: Layout, compartment: str) -> Path:
 
 def _sync_tree(home: Path) -> None:
     for path, _, _ in os.walk(home):
-        descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
+        sync_folder(Path(path))

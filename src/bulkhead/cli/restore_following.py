@@ -5,6 +5,7 @@ import os
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from bulkhead.durable import sync_folder
 from bulkhead.errors import ConfigError, IntegrityError
 from bulkhead.supervisor.layout import Layout
 
@@ -58,13 +59,13 @@ def write_following(layout: Layout, following: Following) -> None:
     fresh.unlink(missing_ok=True)
     _write(fresh, json.dumps(asdict(following), sort_keys=True).encode())
     fresh.rename(layout.following)
-    _sync(layout.cell)
+    sync_folder(layout.cell)
 
 
 def end_following(layout: Layout) -> None:
     """All came."""
     layout.following.unlink()
-    _sync(layout.cell)
+    sync_folder(layout.cell)
 
 
 def _write(path: Path, content: bytes) -> None:
@@ -72,11 +73,3 @@ def _write(path: Path, content: bytes) -> None:
         file.write(content)
         file.flush()
         os.fsync(file.fileno())
-
-
-def _sync(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -51,11 +51,6 @@ class Brought:
     gone: int = 0  # their account is destroyed
     octets: int = 0  # of messages, that came back or were there
 
-    @property
-    def looked_at(self) -> int:
-        """All of them."""
-        return self.restored + self.present + self.closed + self.over_quota + self.gone
-
 
 def require_own(tenant: Tenant, shelf: Shelf, manifest: Manifest) -> None:
     """Raises IntegrityError unless the tenant's ledger noted the backup and all that it relies on."""

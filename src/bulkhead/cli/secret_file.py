@@ -3,6 +3,7 @@
 import os
 from pathlib import Path
 
+from bulkhead.durable import sync_folder
 from bulkhead.errors import ConfigError
 
 SECRET_MODE = 0o400
@@ -27,11 +28,7 @@ def write_secret(path: Path, content: bytes, *, mode: int = SECRET_MODE) -> None
         file.write(content)
         file.flush()
         os.fsync(descriptor)
-    folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)
+    sync_folder(path.parent)
 
 
 def read_secret(path: Path, limit: int) -> str:

@@ -20,6 +20,7 @@ from bulkhead.config.schema import (
     Setting,
 )
 from bulkhead.config.values import Value, parse_value, range_text
+from bulkhead.durable import sync_folder
 from bulkhead.errors import ConfigError
 
 WIDTH = 110
@@ -76,11 +77,7 @@ def _write(path: Path, text: str, *, replace: bool, mode: int) -> None:
             _link(partial, path)
     finally:
         partial.unlink(missing_ok=True)
-    folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)
+    sync_folder(path.parent)
 
 
 def _link(partial: Path, path: Path) -> None:

@@ -85,7 +85,9 @@ class LiveSession:
 
 def order(directory: Path, tenant: str, *, lift: bool = False) -> tuple[float, float | None, int]:
     """Give the command line's own stop (or lift it): when it began, ms until all was durable, sessions ended."""
-    options = argparse.Namespace(logins=not lift, sessions=not lift, lift=lift, reason=REASON, tenant=tenant)
+    options = argparse.Namespace(
+        logins=not lift, sessions=not lift, outbound=False, lift=lift, reason=REASON, tenant=tenant
+    )
     road = open_road(str(directory), tenant)
     begin = time.monotonic()
     effects, sessions, _ = wait_for(act(options, road, time.time_ns() // 1_000_000, begin))

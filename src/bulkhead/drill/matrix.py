@@ -9,8 +9,6 @@ from bulkhead.boundary.processes import PROCESSES
 from bulkhead.drill.rows import Kind, Row, Verdict, names_of
 from bulkhead.drill.semantic import Column, Count, Mode
 
-NOT_THERE_YET: frozenset[Column] = frozenset()
-"""Columns whose subject no compartment has yet: they are shown as such, never as zero."""
 _OUTSIDE = frozenset({Column.NETWORK})  # another tenant's public listener is the network's, not the tenant
 
 
@@ -20,7 +18,6 @@ class Basis(Enum):
     MEASURED = "measured"
     CHARTER = "charter"  # what was reached stands in the compartment's charter, and no probe showed it
     NOT_TRIED = "not tried"
-    NOT_THERE_YET = "not there yet"
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,7 +141,7 @@ def _line(
 
 def _basis(column: Column, touching: Sequence[Row], count: Count) -> Basis:
     if not touching and not count.reached:
-        return Basis.NOT_THERE_YET if column in NOT_THERE_YET else Basis.NOT_TRIED
+        return Basis.NOT_TRIED
     measured = {name for row in touching if row.kind is not Kind.CHARTER for name in row.counts[column].reached}
     if count.reached - measured:
         return Basis.CHARTER

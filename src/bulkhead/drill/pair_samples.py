@@ -24,7 +24,6 @@ WORDS = 40  # wrong ones before the right one
 LIMIT = 20  # failures an hour that keyring allows auth while it is honest
 EVERY_UID = ((1, 0xFFFFFFFF),)
 Tell = Callable[[str], None]
-Play = Callable[[BareCell], Awaitable[Finding]]
 
 
 async def guess_together(cell: BareCell) -> Finding:

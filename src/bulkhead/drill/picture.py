@@ -117,8 +117,6 @@ def _row(result: Result, line: Line, name: str, number: int) -> Iterator[str]:
 
 
 def _look(cell: Cell, *, over: bool) -> tuple[str, str, str]:
-    if cell.basis is Basis.NOT_THERE_YET:
-        return _NONE, _SOFT, "not yet"
     if cell.basis is Basis.NOT_TRIED:
         return _NONE, _SOFT, "–"
     of = len(cell.count.canaries.of)
@@ -136,7 +134,7 @@ def _legend(y: int) -> Iterator[str]:
     items = (
         (_SAFE, "nothing reached"), (_SOME, "some, with a reason in the budget"),
         (_MUCH, "all of its own ISP's, with a reason"), (_OVER, "over budget"),
-        (_NONE, "nothing tried, or not there yet"),
+        (_NONE, "nothing tried"),
     )  # fmt: skip
     x = MARGIN
     for colour, words in items:

@@ -15,9 +15,7 @@ SHORT = {
 
 
 def cell_text(cell: Cell) -> str:
-    """`3/12` reached; `+2` acts that take no canary; `*` by charter; `-` not tried; `none`: no such thing yet."""
-    if cell.basis is Basis.NOT_THERE_YET:
-        return "none"
+    """`3/12` reached; `+2` acts that take no canary; `*` by charter; `-` not tried."""
     if cell.basis is Basis.NOT_TRIED:
         return "-"
     of = len(cell.count.canaries.of)

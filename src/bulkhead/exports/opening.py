@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from bulkhead.boundary.messages.to_store import ExportedRow, MailboxRow, Role
+from bulkhead.durable import sync_folder
 from bulkhead.errors import ConfigError, IntegrityError
 from bulkhead.exports.maildir import (
     MaildirFolder,
@@ -37,7 +38,6 @@ from bulkhead.exports.sealed import (
     read_limited,
     read_places,
     read_rows,
-    sync_folder,
     write_whole,
 )
 from bulkhead.exports.sealing import RecoveryKeys

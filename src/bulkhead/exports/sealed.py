@@ -28,6 +28,7 @@ from msgspec import Meta
 from bulkhead.boundary.messages.fields import U8, U63, AccountId, AddressText, MailboxId, Millis, Reply
 from bulkhead.boundary.messages.to_keyring import EXPORTED_KEYS_MAX, ExportedKey
 from bulkhead.boundary.messages.to_store import MAILBOXES_MAX, ROWS_MAX, ExportedRow, MailboxRow, NamedRow
+from bulkhead.durable import sync_folder
 from bulkhead.errors import ConfigError, Error, IntegrityError
 from bulkhead.exports.sealing import HEAD, ROWS, RecoveryKeys, Seals, open_stream, sealed_file
 from bulkhead.identifiers import ID_BYTES, TenantId, format_id
@@ -102,15 +103,6 @@ def write_whole(path: Path, data: bytes) -> None:
         os.fsync(stream.fileno())
     new.replace(path)
     sync_folder(path.parent)
-
-
-def sync_folder(path: Path) -> None:
-    """Make the names in it durable."""
-    folder = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)
 
 
 def digest_of(path: Path) -> tuple[int, str]:

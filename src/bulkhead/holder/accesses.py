@@ -30,6 +30,7 @@ from typing import Any, TypeVar
 from bulkhead.boundary.host import Host
 from bulkhead.boundary.processes import PROCESSES
 from bulkhead.boundary.terms import Channel
+from bulkhead.durable import sync_folder
 from bulkhead.errors import Error, IntegrityError, Refused, TemporaryFailure
 from bulkhead.holder.database import Database
 from bulkhead.holder.keys import KEY_FILE, KeyFile, open_key_file
@@ -284,7 +285,7 @@ class Accesses:
             os.fsync(descriptor)
         finally:
             os.close(descriptor)
-        _sync(self.root)
+        sync_folder(self.root)
         self._key, self._number, self._day = opened, number, day
 
     def _opened(self, day: int) -> bytes:
@@ -318,7 +319,7 @@ class Accesses:
         finally:
             os.close(descriptor)
         key.unlink()
-        _sync(self.root)
+        sync_folder(self.root)
         (self.root / str(day)).unlink(missing_ok=True)
 
     async def _expire_forever(self) -> None:
@@ -352,18 +353,10 @@ def _write_new(path: Path, content: bytes) -> None:
     finally:
         os.close(descriptor)
     new.rename(path)
-    _sync(path.parent)
+    sync_folder(path.parent)
 
 
 def _write_whole(descriptor: int, content: bytes) -> None:
     rest = memoryview(content)
     while rest:
         rest = rest[os.write(descriptor, rest) :]
-
-
-def _sync(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

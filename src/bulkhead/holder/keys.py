@@ -19,6 +19,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from bulkhead.boundary.host import Host
+from bulkhead.durable import sync_folder
 from bulkhead.errors import ConfigError, IntegrityError
 from bulkhead.identifiers import TenantId
 from bulkhead.records.keyfile import KeySet
@@ -98,7 +99,7 @@ class KeyFile:
             os.close(descriptor)
         self._path.rename(old)
         new.rename(self._path)
-        _sync_folder(self._path.parent)
+        sync_folder(self._path.parent)
         self.keys, self.root_version, self._root = keys, root_version, root
         self.revision += 1
         for callback in self._on_change:
@@ -133,11 +134,6 @@ def open_key_file(host: Host, path: Path = KEY_FILE) -> KeyFile:
     raise IntegrityError(f"{name}: {fault}; give it the root key of {host.tenant}, or restore it from a backup")
 
 
-def load_keys(host: Host, path: Path = KEY_FILE) -> KeySet:
-    """As open_key_file, for a compartment whose keys do not change."""
-    return open_key_file(host, path).keys
-
-
 def _beside(path: Path) -> tuple[Path, Path]:
     return path.with_name(path.name + ".new"), path.with_name(path.name + ".old")
 
@@ -147,7 +143,7 @@ def _finish(path: Path) -> None:
     new, old = _beside(path)
     if old.exists() and not path.exists():
         old.rename(path)
-        _sync_folder(path.parent)
+        sync_folder(path.parent)
     for left in (new, old):
         if left.exists():
             _scrub(left)
@@ -162,7 +158,7 @@ def _scrub(path: Path) -> None:
         finally:
             os.close(descriptor)
         path.unlink()
-        _sync_folder(path.parent)
+        sync_folder(path.parent)
 
 
 def _write(descriptor: int, content: bytes) -> None:
@@ -170,11 +166,3 @@ def _write(descriptor: int, content: bytes) -> None:
     while rest:
         rest = rest[os.write(descriptor, rest) :]
     os.fsync(descriptor)
-
-
-def _sync_folder(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

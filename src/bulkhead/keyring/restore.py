@@ -1,6 +1,6 @@
 """keyring's part of a restore, offline: every record opened, and what the ledger says was done since done again."""
 
-from collections.abc import Mapping, Sequence, Set
+from collections.abc import Mapping, Set
 from pathlib import Path
 from sqlite3 import Connection
 
@@ -71,11 +71,6 @@ class KeyringRestore:
         """Destroy the halves of these credentials. Mailbox keys stay: recovery opens them."""
         bids = [(self.keys.bid(account, cred),) for account, creds in dead.items() for cred in creds]
         await self._database.write(lambda c: c.executemany("DELETE FROM half WHERE bid = ?", bids))
-
-    def without_key(self, accounts: Sequence[AccountId]) -> int:
-        """How many of these accounts have no mailbox key here."""
-        known = {mid for (mid,) in self._database.read("SELECT mid FROM mailbox")}
-        return sum(self.keys.mid(account) not in known for account in accounts)
 
     def _replay_state(self, connection: Connection, account: AccountId, state: int) -> None:
         mid = self.keys.mid(account)

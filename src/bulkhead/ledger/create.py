@@ -1,12 +1,12 @@
 """Keys of a new tenant's ledger, and its empty log. Used offline, when the tenant is made."""
 
-import os
 import secrets
 import time
 from pathlib import Path
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
+from bulkhead.durable import sync_folder
 from bulkhead.identifiers import TenantId
 from bulkhead.ledger.event import EVENTS, Event, encode_event
 from bulkhead.ledger.files import DirectoryFiles
@@ -48,11 +48,7 @@ def begin_log(keys: KeySet, home: Path, tenant: TenantId, actor: str, *, origin:
     where there is a log already.
     """
     (home / LOG).mkdir(mode=0o700, exist_ok=True)
-    above = os.open(home, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(above)
-    finally:
-        os.close(above)
+    sync_folder(home)
     name = origin_of(tenant, origin)
     files, signer = DirectoryFiles(str(home / LOG)), signer_of(keys, name)
     create_log(files, signer, name)

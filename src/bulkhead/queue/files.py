@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from bulkhead.boundary.messages.to_queue import Enqueue
+from bulkhead.durable import sync_folder
 from bulkhead.holder.shipping import Shipping
 from bulkhead.records.standby import Remove
 
@@ -30,12 +31,12 @@ class MessageFiles:
         self._directory.mkdir(mode=0o700, exist_ok=True)
         for number in range(256):
             (self._directory / f"{number:02x}").mkdir(mode=0o700, exist_ok=True)
-        _sync_directory(self._directory)
+        sync_folder(self._directory)
         self.sync_root()
 
     def sync_root(self) -> None:
         """Make the names in the compartment's own directory durable."""
-        _sync_directory(self._root)
+        sync_folder(self._root)
 
     def create(self, queue_id: bytes) -> BinaryIO:
         """An empty file to write the message into; what an earlier attempt left is dropped. Raises OSError."""
@@ -45,7 +46,7 @@ class MessageFiles:
     def sync(self, queue_id: bytes, file: BinaryIO) -> None:
         """Make the file and its name durable. Blocks; raises OSError."""
         os.fdatasync(file.fileno())
-        _sync_directory(self._path(queue_id).parent)
+        sync_folder(self._path(queue_id).parent)
 
     def ship(self, request: Enqueue) -> None:
         """Ship the file, which is whole; ahead of the commit that names it."""
@@ -92,11 +93,3 @@ def _queue_id(name: str, number: int) -> bytes | None:
     except ValueError:
         return None
     return queue_id if len(queue_id) == 16 and queue_id[0] == number and queue_id.hex() == name else None
-
-
-def _sync_directory(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -5,15 +5,12 @@ PBKDF2: RFC 8018 section 5.2.
 """
 
 import hashlib
-import time
-from collections.abc import Callable
 
 import bcrypt
 from cryptography.hazmat.primitives.kdf.argon2 import Argon2i, Argon2id
 
-from bulkhead.records.credential import PASSWORD_MAX
 from bulkhead.records.crypt import md5_crypt, sha_crypt
-from bulkhead.records.legacy import CRYPTS, DEAREST, HASHES, PBKDF2, Recipe, Scheme
+from bulkhead.records.legacy import CRYPTS, HASHES, PBKDF2, Recipe, Scheme
 from bulkhead.records.legacy_text import read_bcrypt64
 
 BCRYPT_OCTETS = 72
@@ -41,16 +38,3 @@ def legacy_digest(recipe: Recipe, password: bytes) -> bytes:
     kind = Argon2i if scheme is Scheme.ARGON2I else Argon2id
     argon2 = kind(salt=salt, length=recipe.length, iterations=recipe.cost, lanes=recipe.lanes, memory_cost=recipe.kib)
     return argon2.derive(password)
-
-
-def slowest_seconds(clock: Callable[[], float] = time.perf_counter) -> float:
-    """How long the dearest digest takes here and now: what `auth.failure_seconds` has to lie above.
-
-    It makes each once, one after the other: about a second and a half.
-    """
-    took = []
-    for recipe in DEAREST:
-        began = clock()
-        legacy_digest(recipe, bytes(PASSWORD_MAX))
-        took.append(clock() - began)
-    return max(took)

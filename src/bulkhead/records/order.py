@@ -6,7 +6,6 @@ it verifies both itself.
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
@@ -190,12 +189,3 @@ def _reason(value: object) -> str:
     if not reason.strip():
         raise IntegrityError("an order says why: reason is empty", code="bad-text")
     return reason
-
-
-def as_document(order: Order) -> dict[str, Any]:
-    """For people and --json."""
-    return {
-        "action": order.action, "executors": list(order.executors), "parameters": dict(order.parameters),
-        "serial": order.serial.hex(), "reason": order.reason, "issued": order.issued, "expires": order.expires,
-        "roster": order.roster, "tenant": str(order.tenant),
-    }  # fmt: skip

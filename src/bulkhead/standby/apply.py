@@ -13,6 +13,7 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
+from bulkhead.durable import sync_folder
 from bulkhead.errors import IntegrityError
 from bulkhead.records.standby import (
     ENDED,
@@ -29,7 +30,7 @@ from bulkhead.records.standby import (
     Write,
     open_piece,
 )
-from bulkhead.standby.place import StreamFolder, make_folder, put, sync_folder
+from bulkhead.standby.place import StreamFolder, make_folder, put
 
 _NAME = re.compile(r"[a-z0-9][a-z0-9.-]*(/[a-z0-9][a-z0-9.-]*)*")
 _SEGMENT = re.compile(r"segments/(\d{10})\.seg")

@@ -19,6 +19,7 @@ from pathlib import Path
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 
+from bulkhead.durable import sync_folder
 from bulkhead.errors import IntegrityError
 from bulkhead.identifiers import TenantId
 from bulkhead.records.standby import LEAD_MAX, PIECE_MAX, Lead, read_lead, read_piece
@@ -153,15 +154,6 @@ def make_folder(path: Path) -> None:
         make_folder(path.parent)
         path.mkdir(mode=0o700, exist_ok=True)
         sync_folder(path.parent)
-
-
-def sync_folder(path: Path) -> None:
-    """The names in a directory are durable on return."""
-    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def _read(path: Path, limit: int) -> bytes:

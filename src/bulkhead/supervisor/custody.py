@@ -26,6 +26,7 @@ from pathlib import Path
 from typing import Protocol
 
 from bulkhead.config.load import Tenant
+from bulkhead.durable import sync_folder
 from bulkhead.errors import ConfigError
 from bulkhead.supervisor.control import ROOT_KEY_BYTES
 from bulkhead.supervisor.layout import Layout
@@ -183,7 +184,7 @@ class Custody:
             made.unlink(missing_ok=True)
             _write(made, os.O_CREAT | os.O_EXCL, content)
             made.rename(path)
-            _sync_folder(path.parent)
+            sync_folder(path.parent)
         except OSError as error:
             raise ConfigError(f"{path}: {error.strerror}; run as the user who runs the cell, or root") from None
         return key
@@ -204,7 +205,7 @@ class Custody:
                 if not content.startswith(WRAPPED.encode()):  # a wrapped one opens no more; it names what is gone
                     _write(root, 0, secrets.token_bytes(len(content)))
             following.rename(root)
-            _sync_folder(root.parent)
+            sync_folder(root.parent)
         except OSError as error:
             raise ConfigError(f"{root}: {error.strerror}; run as the user who runs the cell, or root") from None
 
@@ -250,14 +251,6 @@ def _write(path: Path, flags: int, content: bytes) -> None:
     try:
         if os.write(descriptor, content) != len(content):
             raise OSError("it could not be written whole")
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-
-
-def _sync_folder(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
