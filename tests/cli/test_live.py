@@ -380,7 +380,7 @@ def test_every_json_key_that_is_documented_is_printed(live: Live, tmp_path: Path
         "ledger list": ["ledger", "kddi", "list"], "ledger verify": ["ledger", "kddi", "verify"],
         "ledger prove": ["ledger", "kddi", "prove", "1"], **_ledger_words(live, tmp_path),
         "incident canaries": ["incident", "canaries", "kddi"],
-        "audit count": ["audit", "count", "kddi"],
+        "audit count": ["audit", "count", "stnet"],
         "contract check": ["contract", "check", "kddi"], "contract show": ["contract", "show", "kddi"],
         "backup run": ["backup", "run", "kddi", "--to", str(tmp_path / "backup")],
         "backup list": ["backup", "list", "kddi", "--from", str(tmp_path / "backup")],
