@@ -359,6 +359,7 @@ def test_every_json_key_that_is_documented_is_printed(live: Live, tmp_path: Path
         "provision apply": ["provision", "apply", "kddi", str(tmp_path / "lines")],
         "provision status": ["provision", "status", "kddi", str(tmp_path / "lines")],
         "officer order list": ["officer", "order", "list", "stnet"],
+        "upgrade": ["upgrade", "kddi"],
         "status": ["status"], "fsck": ["fsck", "--all"], "doctor": ["doctor"], "exposure": ["exposure", "--all"],
         "credentials audit": ["credentials", "audit"], "credentials rotate": ["credentials", "rotate", "stnet"],
         "app-password add": ["app-password", "add", *device, "--password-stdin"],

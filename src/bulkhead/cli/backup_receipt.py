@@ -122,6 +122,11 @@ class Witness:
         """digest: SHA-256 of the file of sealed keys. Raises IntegrityError."""
         wanted = (compartment, digest)
         known, _ = self._known(receipt, lambda noted: wanted in noted.escrowed)
+        if receipt is None and (self._log is None or not self._log.escrowed):
+            raise IntegrityError(
+                f"nothing notes the sealed keys of {compartment}; builds before this one noted none. Where the cell "
+                "still runs: bulkhead upgrade there, and take what it writes; --without-ledger takes them all the same"
+            )
         if wanted not in known.escrowed:
             raise IntegrityError(
                 f"the ledger does not know the sealed keys of {compartment}: they were put there by somebody else. "

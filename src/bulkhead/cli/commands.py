@@ -72,6 +72,25 @@ _INSTALLATION = (
         "below sandbox level B, and below A with several tenants unless `accept_level` names the level.",
     ),
     Command(
+        ("upgrade",), "Make what an installation of an older build lacks, or say what only somebody else can make.",
+        "bulkhead.cli.upgrade:upgrade",
+        (
+            _MAYBE_TENANT, _ALL,
+            option("--partner-key", "FILE", "The partner's recovery key, private or public.", default=""),
+            option("--operator-key", "FILE", "The operator's recovery key, private or public.", default=""),
+        ),
+        exits=(ExitCode.FINDING, *LIVE),
+        json_keys={
+            "steps": "one object a matter and tenant",
+            "steps[].tenant": "the tenant's id",
+            "steps[].matter": "what was looked at",
+            "steps[].state": "`there`, `made` by this run, or `missing`",
+            "steps[].text": "what it is, or what to do",
+        },
+        text="A second run changes nothing. Databases need no command: each holder brings its own up to date when it "
+        "starts. docs/upgrade.md has the order of the steps.",
+    ),
+    Command(
         ("cell", "run"), "Run one tenant's cell in the foreground.", "bulkhead.cli.run:cell_run",
         (
             TENANT,

@@ -24,7 +24,7 @@ from bulkhead.cli.ledger_state import COSIGNED_SECONDS, STALE_SECONDS, LedgerSta
 from bulkhead.cli.logins import Counts, count_logins
 from bulkhead.cli.output import print_json, size_text
 from bulkhead.cli.road import Road
-from bulkhead.cli.run import find_levels, what_is_missing
+from bulkhead.cli.run import find_levels, keys_lacking, what_is_missing
 from bulkhead.cli.standby import standing
 from bulkhead.cli.status import status_rows
 from bulkhead.config import Installation, Tenant, check_files, load_installation
@@ -198,17 +198,19 @@ def _mode(tenant: str, matter: str, path: Path) -> Finding:
 
 
 def _custody(layout: Layout, tenant: Tenant) -> Iterator[Finding]:
-    keeper = Custody(layout, tenant).keeper
+    keeper, lacking = Custody(layout, tenant).keeper, keys_lacking(layout)
     for what in keeper.unproven:
         yield Finding(layout.tenant, f"custody {keeper.name}", State.UNPROVEN, what, "docs/credentials.md, Custody")
     for process in PROCESSES.values():
         if process.disk is not Disk.DATA:
             continue
         root, sealed = layout.root_key(process.name), layout.home(process.name) / KEY_FILE
+        newer = process.name in lacking and not (sealed.parent.exists() and any(sealed.parent.iterdir()))
         for path in (root, sealed):
             if not path.exists():
                 yield Finding(
                     layout.tenant, f"keys of {process.name}", State.BAD, f"{path} is missing",
+                    f"it came with a newer build: bulkhead upgrade {layout.tenant}" if newer else
                     "restore it from your copy: without it nothing that this compartment sealed can be opened",
                 )  # fmt: skip
         if layout.next_root_key(process.name).exists():

@@ -11,12 +11,15 @@ from typing import Any
 from bulkhead.cli.output import say
 from bulkhead.config.load import Installation, check_files, load_installation
 from bulkhead.errors import ConfigError, Refused
+from bulkhead.supervisor.layout import Layout
 from bulkhead.supervisor.memfd import read_sealed_memfd
 from bulkhead.supervisor.parent import end_with_parent
 
 LEVELS_MAX = 1 << 20
 PROBE_SECONDS = 120
 SLOTS = 64
+ADDED = ("incident",)  # holders that came after the first builds: a tenant may be older
+KEY_FILE = "keys.sealed"  # as bulkhead.holder.keys names it, which no supervisor loads
 
 
 def run(options: argparse.Namespace) -> int:
@@ -27,6 +30,9 @@ def run(options: argparse.Namespace) -> int:
     directory = Path(options.directory).absolute()
     installation = load_installation(directory)
     check_files(installation)
+    for tenant in installation.tenants.values():
+        if not tenant.disabled:
+            check_keys(Layout(directory, tenant.id))
     levels = find_levels(installation)
     check_level(installation, str(levels["level"]))
     say(f"sandbox level {levels['level']}: {levels['probes']} hostile acts tried under {levels['profiles']} locks")
@@ -38,6 +44,23 @@ def run(options: argparse.Namespace) -> int:
             "and no wall between their files; give this one another uid_base in bulkhead.toml before it has mail"
         )
     return run_installation(directory, levels)
+
+
+def keys_lacking(layout: Layout) -> list[str]:
+    """Compartments newer than this tenant that have no keys yet: `upgrade` makes them, with words."""
+    if not layout.root_key("keyring").exists():  # whose keys are not here at all lacks others first
+        return []
+    paths = {name: (layout.root_key(name), layout.home(name) / KEY_FILE) for name in ADDED}
+    return [name for name, both in paths.items() if not all(path.exists() for path in both)]
+
+
+def check_keys(layout: Layout) -> None:
+    """Raises ConfigError where a compartment came with a newer build than the one that made the tenant."""
+    if lacking := keys_lacking(layout):
+        raise ConfigError(
+            f"{layout.tenant} has no keys of {', '.join(lacking)}. Where an older build made it: "
+            f"bulkhead upgrade {layout.tenant}, then start again; else restore them from your copy"
+        )
 
 
 def taken_uid(installation: Installation) -> tuple[int, int] | None:
@@ -78,6 +101,7 @@ def cell_run(options: argparse.Namespace) -> int:
     directory = Path(options.directory).absolute()
     installation = load_installation(directory)
     tenant = installation.tenant(options.tenant)
+    check_keys(Layout(directory, tenant.id))
     if options.levels_fd is not None:
         levels = json.loads(read_sealed_memfd(options.levels_fd, LEVELS_MAX))
         os.close(options.levels_fd)
