@@ -471,6 +471,10 @@ NEIGHBOURS = (
         "    if seals < 0:\n", "mx/mx-takes-unsealed",
     ),
     _one(
+        "outbound-stopped-in-one-holder", "keyring/handle.py", "    keyring.outbound.require_none()\n", "",
+        "queue/queue-ignores-stop",
+    ),
+    _one(
         "lift-before-the-ledger-knows", "holder/stop.py",
         '        await witness(self._exchange, request.stamp, "StopLifted", details)\n', "",
         "ledger/ledger-stopped", "ledger/ledger-full",

@@ -220,7 +220,7 @@ async def test_on_disk_the_epoch_goes_up_only_whoever_writes(make_cell: Any) -> 
         await holder.ask(stopping(5))
         for epoch in (4, 5):
             with pytest.raises(Refused, match="give one above 5"):
-                await holder.database.write(lambda c, e=epoch: stop._write(c, epoch=e, stopped=False, ended=0))  # type: ignore[misc]
+                await holder.database.write(lambda c, e=epoch: stop._write("stop", c, epoch=e, stopped=False, ended=0))  # type: ignore[misc]
         assert holder.disk() == (5, True, 0)
 
 

@@ -49,12 +49,17 @@ def test_the_highest_epoch_counts_for_each_kind_and_holder() -> None:
             entry("StopLifted", epoch=80, compartment="auth"),
             entry("StopSessions", epoch=80, compartment="keyring"),
             entry("StopLifted", epoch=95, compartment="keyring"),
+            entry("StopOutbound", epoch=97, compartment="keyring"),
+            entry("StopOutbound", epoch=96, compartment="queue"),
+            entry("StopLifted", epoch=98, compartment="queue", what="outbound"),
+            entry("StopLifted", epoch=99, compartment="queue", what="logins"),
             entry("MailboxRenewalOrdered", at=7, number=1),
         ]
     )
     assert (acts.epochs, acts.renewal) == ({1: 70, 2: 70}, 7)
     assert {name: (stop.epoch, stop.stopped) for name, stop in acts.stops.items()} == {
-        "auth": (90, True), "keyring": (95, False)
+        "auth": (90, True), "keyring": (95, False), "keyring:outbound": (97, True), "queue:outbound": (98, False),
+        "queue": (99, False),
     }  # fmt: skip
 
 
@@ -65,7 +70,7 @@ def test_what_ended_sessions_and_let_logins_be_stops_none() -> None:
             entry("StopOutbound", epoch=70, holds=True, compartment="queue"),
         ]
     )
-    assert {name: stop.stopped for name, stop in acts.stops.items()} == {"keyring": False, "queue": True}
+    assert {name: stop.stopped for name, stop in acts.stops.items()} == {"keyring": False, "queue:outbound": True}
 
 
 def test_ways_to_an_account_are_as_they_were_last() -> None:

@@ -33,7 +33,7 @@ from bulkhead.boundary.messages.to_queue import (
 from bulkhead.boundary.peers import PEERS
 from bulkhead.errors import IntegrityError, Refused, TemporaryFailure
 from bulkhead.identifiers import AccountId, new_id
-from bulkhead.queue import handle
+from bulkhead.queue import handle, restore
 from bulkhead.queue.handle import HANDLERS
 
 HALF_HOUR = 1_800_000
@@ -53,6 +53,16 @@ def run(test: Callable[[], Awaitable[None]]) -> None:
         await asyncio.wait_for(test(), 30)
 
     asyncio.run(within())
+
+
+def test_a_restored_queue_holds_outbound_mail_as_the_ledger_says(tmp_path: Path) -> None:
+    async def test() -> None:
+        for epoch, stopped, held in ((100, True, True), (90, False, True), (110, False, False)):
+            await restore.finish(tmp_path, stopped=(epoch, stopped))
+            async with opened(tmp_path) as host:
+                assert host.service.queue.outbound.stopped == held
+
+    run(test)
 
 
 def report(queue_id: bytes, *outcomes: int, warned: bool = False, request_id: bytes = b"") -> ReportAttempt:

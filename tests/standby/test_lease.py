@@ -238,7 +238,7 @@ def test_no_answer_is_given_once_a_promotion_could_serve(
 
 def test_what_narrows_reach_needs_no_lease_and_what_a_client_is_told_does() -> None:
     free = {to_auth.StopTenantLogins, to_auth.RevokeCredentials, to_auth.RevokeAppPasswords, to_keyring.SetHalfState}
-    free |= {to_keyring.StopTenantSessions, to_queue.StopOutbound, to_store.DestroyAccount}
+    free |= {to_keyring.StopTenantSessions, to_queue.StopOutbound, to_keyring.StopOutbound, to_store.DestroyAccount}
     bound = {to_store.DeliverMail, to_store.AppendMessage, to_store.StoreFlags, to_queue.Enqueue, to_auth.SetPassword}
     bound |= {to_auth.LiftTenantStop, to_auth.AddAppPassword, to_keyring.LiftSessionStop}
     assert not any(request.leased for request in free)

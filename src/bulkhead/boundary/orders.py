@@ -153,8 +153,8 @@ _ROWS: tuple[OrderRow, ...] = (
     ),
     OrderRow(
         "stop-outbound", OrderKind.STOP, "Nothing more leaves the cell for other servers; what is sent waits.",
-        (Effect("queue", "StopOutbound", _STOP_FIELDS),),
-        {"until": Form.UNTIL}, partner=1, passkey=True, automatic=True, lapses="lift-outbound", holder="stop",
+        tuple(Effect(name, "StopOutbound", _STOP_FIELDS) for name in ("keyring", "queue")),
+        {"until": Form.UNTIL}, partner=1, passkey=True, automatic=True, lapses="lift-outbound", holder="outbound",
     ),
     OrderRow(
         "stop-surfaces", OrderKind.STOP,
@@ -193,7 +193,7 @@ _ROWS: tuple[OrderRow, ...] = (
     ),
     OrderRow(
         "lift-outbound", OrderKind.OPEN, "Outbound mail leaves again.",
-        (Effect("queue", "LiftOutboundStop", _LIFT_FIELDS),), {}, partner=2,
+        tuple(Effect(name, "LiftOutboundStop", _LIFT_FIELDS) for name in ("keyring", "queue")), {}, partner=2,
     ),
     OrderRow(
         "lift-surfaces", OrderKind.OPEN, "Surfaces are open again, to that set of accounts or to all.",

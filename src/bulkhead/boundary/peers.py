@@ -95,7 +95,8 @@ PEERS: tuple[Peering, ...] = (
     Peering(
         "cli", "keyring",
         ("CreateMailboxKeys", "BeginRecovery", "GrantRecovery",
-         "StopTenantSessions", "LiftSessionStop", "SetHalfState", "RevokeCredentials", "RenewMailboxes",
+         "StopTenantSessions", "LiftSessionStop", "StopOutbound", "LiftOutboundStop",
+         "SetHalfState", "RevokeCredentials", "RenewMailboxes",
          "CountKeyring", "CheckKeyring", "MatchKeyring", "RotateKey", "ReadRotation", "DestroyKey",
          "ExportKeys", *_ACCESSES, *_SURFACES, *_ORDERS, *_BACKUP),
     ),

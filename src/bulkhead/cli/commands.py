@@ -168,7 +168,7 @@ _INSTALLATION = (
             TENANT,
             flag("--logins", "Refuse every login from now on."),
             flag("--sessions", "End every live session."),
-            flag("--outbound", "Hold outbound mail in the queue."),
+            flag("--outbound", "Hold outbound mail in queue, and at keyring, which opens none."),
             flag("--lift", "Admit logins again; with --outbound let outbound mail leave again."),
             REASON,
         ),
@@ -185,7 +185,8 @@ _INSTALLATION = (
             "effects[].error": "why not, or null",
         },
         text="Works while the ledger is down: the stop is durable in auth and keyring before the command answers, and "
-        "reaches the ledger afterwards. One of the two compartments is enough to keep everybody out.",
+        "reaches the ledger afterwards. One of the two is enough to keep everybody out; outbound mail is held by "
+        "queue and by keyring, and either is enough.",
     ),
     *CONTAIN_COMMANDS,
     Command(

@@ -9,6 +9,7 @@ from bulkhead.directory.restore import DirectoryRestore
 from bulkhead.directory.transitions import Status
 from bulkhead.errors import IntegrityError
 from bulkhead.holder.keys import KeyFile
+from bulkhead.holder.stop import OUTBOUND_TABLE, OWN
 from bulkhead.identifiers import AccountId
 from bulkhead.keyring.restore import KeyringRestore
 from bulkhead.ledger.acts import Acts, Stop
@@ -86,14 +87,14 @@ async def replay_acts(
                 dead.setdefault(account, set()).update(creds)
         report.must_reset = sum(0 in creds for creds in dead.values())
         report.app_passwords = sum(len(creds - {0}) for creds in dead.values())
-        held = _stop_of(acts, "keyring")
-        await keyring.replay(since.states, since.epochs, held, acts.renewal)
+        stops = {OWN: _stop_of(acts, "keyring"), OUTBOUND_TABLE: _stop_of(acts, "keyring:outbound")}
+        await keyring.replay(since.states, since.epochs, stops, acts.renewal)
         await keyring.forget(dead)
         await auth.replay(since)
         await auth.forget(dead)
         statuses = {subjects[subject]: status for subject, status in acts.status.items() if subject in subjects}
         destroyed = [account for account, state in since.states.items() if state == DESTROYED]
-        ended = Ended(destroyed, await directory.addresses(destroyed), _stop_of(acts, "queue"))
+        ended = Ended(destroyed, await directory.addresses(destroyed), _stop_of(acts, "queue:outbound"))
         report.narrowed = await narrow(directory, acts, subjects)
         report.statuses = await directory.replay(statuses)
     finally:

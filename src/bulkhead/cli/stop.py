@@ -1,6 +1,6 @@
 """`stop`: a tenant's logins and sessions end, in keyring and auth at the same time; either alone keeps all out.
 
-Outbound mail is held by queue.
+Outbound mail is held by queue, and by keyring, which opens none; either alone holds it.
 """
 
 import argparse
@@ -9,9 +9,9 @@ import time
 from collections.abc import Awaitable
 from typing import Any
 
+from bulkhead.boundary.messages import to_keyring, to_queue
 from bulkhead.boundary.messages.to_auth import LiftTenantStop, StopTenantLogins
 from bulkhead.boundary.messages.to_keyring import LiftSessionStop, StopTenantSessions
-from bulkhead.boundary.messages.to_queue import LiftOutboundStop, StopOutbound
 from bulkhead.cli.exit_codes import ExitCode, exit_code_of
 from bulkhead.cli.output import print_json, say
 from bulkhead.cli.road import Road, open_road, stamp, wait_for
@@ -46,20 +46,23 @@ def stop(options: argparse.Namespace) -> int:
 async def act(options: argparse.Namespace, road: Road, epoch: int, begin: float) -> tuple[list[Effect], int, int]:
     """Stop or lift as `options` say: effects, sessions ended, worst exit status. begin: monotonic, for the times."""
     reason = options.reason
-    requests: dict[str, Awaitable[Any]] = {}
+    requests: list[tuple[str, Awaitable[Any]]] = []
     async with road:
         if options.outbound:
-            held = LiftOutboundStop(stamp(), epoch, reason) if options.lift else StopOutbound(stamp(), epoch, reason)
-            requests["queue"] = road.ask("queue", held)
+            for name, module in (("queue", to_queue), ("keyring", to_keyring)):
+                if options.lift:
+                    requests.append((name, road.ask(name, module.LiftOutboundStop(stamp(), epoch, reason))))
+                else:
+                    requests.append((name, road.ask(name, module.StopOutbound(stamp(), epoch, reason))))
         elif options.lift:
-            requests["auth"] = road.ask("auth", LiftTenantStop(stamp(), epoch, reason))
-            requests["keyring"] = road.ask("keyring", LiftSessionStop(stamp(), epoch, reason))
+            requests.append(("auth", road.ask("auth", LiftTenantStop(stamp(), epoch, reason))))
+            requests.append(("keyring", road.ask("keyring", LiftSessionStop(stamp(), epoch, reason))))
         if options.logins or options.sessions:
             order = StopTenantSessions(stamp(), epoch, options.sessions, options.logins, reason)
-            requests["keyring"] = road.ask("keyring", order)
+            requests.append(("keyring", road.ask("keyring", order)))
             if options.logins:
-                requests["auth"] = road.ask("auth", StopTenantLogins(stamp(), epoch, reason))
-        done = await asyncio.gather(*(timed(name, work, begin) for name, work in requests.items()))
+                requests.append(("auth", road.ask("auth", StopTenantLogins(stamp(), epoch, reason))))
+        done = await asyncio.gather(*(timed(name, work, begin) for name, work in requests))
     sessions = sum(ended for _, ended, _ in done)
     return [effect for effect, _, _ in done], sessions, max((code for _, _, code in done), default=0)
 

@@ -62,7 +62,7 @@ async def by(cell: BareCell, name: str, order: Order, *officers: str) -> OrderRo
 
 def _stopped(cell: BareCell) -> int:
     queue = cell.services["queue"].queue
-    return int(cell.auth.stop.stopped) + int(cell.keyring.stop.stopped) + int(queue.stop.stopped)
+    return int(cell.auth.stop.stopped) + int(cell.keyring.stop.stopped) + int(queue.outbound.stopped)
 
 
 async def forge(cell: BareCell) -> Finding:

@@ -15,7 +15,7 @@ from bulkhead.boundary.edge import Answer, Channel
 from bulkhead.boundary.exchange import Exchange
 from bulkhead.boundary.messages import to_queue as q
 from bulkhead.boundary.messages.to_dialer import DialTcp, DialUdp
-from bulkhead.boundary.messages.to_keyring import OpenQueued
+from bulkhead.boundary.messages.to_keyring import LiftOutboundStop, OpenQueued, StopOutbound
 from bulkhead.boundary.messages.to_resolver import FindMailHosts, MailHost, MailHosts, MailHostsVerdict
 from bulkhead.boundary.peers import between
 from bulkhead.courier.attempt import Attempt, Means
@@ -148,6 +148,35 @@ async def ask_for_keys(cell: BareCell) -> Finding:
     return Finding(reached, len(boxes) + 19, control, "a box that it once had opens again")
 
 
+async def ignore_a_stop(cell: BareCell) -> Finding:
+    """Outbound mail is stopped at keyring; queue and courier, both hostile, go on with what courier had been lent."""
+    await queued(cell, text=letter("one"))
+    await queued(cell, text=letter("two"))
+    courier = cell.exchanges["courier"]
+    (one, parts), (two, _) = await _take(courier)
+    hostile = HostileQueue(parts)
+    await cell.replace("queue", hostile, {q.ReadQueued: _read})
+
+    async def opened() -> int:
+        found = 0
+        for worker in (courier, cell.worker("courier")):
+            for work in (one, two):
+                found += not isinstance(await answer(worker, "keyring", OpenQueued(work.queue_id, work.box)), str)
+        try:
+            await load(courier, one)
+        except Error:
+            return found
+        return found + 1
+
+    before, epoch = await opened(), int(time.time() * 1000)
+    await cell.ask("cli", "keyring", StopOutbound(stamp(), epoch, "drill"))
+    reached = await opened()
+    await cell.restart("keyring")
+    reached += await opened()
+    await cell.ask("cli", "keyring", LiftOutboundStop(stamp(), epoch + 1, "drill"))
+    return Finding(reached, 10, before == await opened() == 5, "before the stop and after it was lifted: all of it")
+
+
 class Canary:
     """A listener on every address of this host that counts who came."""
 
@@ -247,6 +276,11 @@ ACTS = (
         "queue-asks-keys", "queue", (Column.MAIL_IN_TRANSIT, Column.KEYS),
         "keyring from queue; by courier: not due, not leased, stored, another tenant's", "a key or a text comes",
         "a message that is due", ask_for_keys,
+    ),
+    SemanticAct(
+        "queue-ignores-stop", "queue", (Column.MAIL_IN_TRANSIT,),
+        "after a stop of outbound mail: queue hands out on, courier asks keyring for what it was lent before",
+        "keyring opens one", "before the stop, and after it was lifted", ignore_a_stop,
     ),
     SemanticAct(
         "courier-reaches-inside", "courier", (Column.NETWORK,),

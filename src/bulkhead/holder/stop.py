@@ -7,37 +7,52 @@ ledger. Lifting widens it: the ledger first, then the database, then memory. The
 import asyncio
 import sqlite3
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import partial
-from typing import TypeVar
+from typing import Any, TypeVar
 
-from bulkhead.boundary.exchange import Exchange
-from bulkhead.boundary.messages.fields import Mutation, Reply
+from bulkhead.boundary.edge import Channel
+from bulkhead.boundary.exchange import Exchange, Handler
+from bulkhead.boundary.messages.fields import Done, Mutation, Reply, Request
 from bulkhead.errors import Refused, TemporaryFailure
 from bulkhead.holder.database import Database
 from bulkhead.holder.outbox import note
 from bulkhead.holder.witness import ledger_text, witness
 
-SCHEMA = """
-CREATE TABLE stop (
-    one INTEGER PRIMARY KEY CHECK (one = 1),
-    epoch INTEGER NOT NULL,     -- of the newest stop or lifting
-    stopped INTEGER NOT NULL,   -- whether logins are refused
-    ended INTEGER NOT NULL      -- epoch of the newest stop that ended sessions
-);
-INSERT INTO stop VALUES (1, 0, 0, 0)
-"""
+LOGINS, OUTBOUND = "logins", "outbound"
+OWN = "stop"  # the table of a holder's first stop
+OUTBOUND_TABLE = "outbound_stop"  # of keyring, beside its stop of logins
+
+
+def schema_of(table: str) -> str:
+    """The table of one stop."""
+    return f"""
+    CREATE TABLE {table} (
+        one INTEGER PRIMARY KEY CHECK (one = 1),
+        epoch INTEGER NOT NULL,     -- of the newest stop or lifting
+        stopped INTEGER NOT NULL,   -- whether logins are refused
+        ended INTEGER NOT NULL      -- epoch of the newest stop that ended sessions
+    );
+    INSERT INTO {table} VALUES (1, 0, 0, 0)
+    """  # noqa: S608  # a name of this program
+
+
+SCHEMA, OUTBOUND_SCHEMA = schema_of(OWN), schema_of(OUTBOUND_TABLE)
 EPOCH_AHEAD_MS = 30_000  # an epoch is a time: so far ahead of our clock it may lie. store takes twice as much
 R = TypeVar("R", bound=Reply)
+Held = Mapping[str, tuple[int, bool]]  # epoch, and whether it holds, by table
 
 
 class TenantStop:
-    """epoch, stopped, ended: what holds now, in memory never less strict than on disk."""
+    """epoch, stopped, ended: what holds now, in memory never less strict than on disk.
 
-    def __init__(self, database: Database, exchange: Exchange) -> None:
-        self._database, self._exchange = database, exchange
-        epoch, stopped, ended = database.first("SELECT epoch, stopped, ended FROM stop")
+    what: LOGINS or OUTBOUND, as the ledger has it where it is taken back.
+    """
+
+    def __init__(self, database: Database, exchange: Exchange, what: str = LOGINS, table: str = OWN) -> None:
+        self._database, self._exchange, self._what, self._table = database, exchange, what, table
+        epoch, stopped, ended = database.first(f"SELECT epoch, stopped, ended FROM {table}")  # noqa: S608  # ours
         self.epoch: int = epoch
         self.ended: int = ended
         self.stopped = bool(stopped)
@@ -87,7 +102,7 @@ class TenantStop:
             if earlier is not None:
                 return earlier
             self._check(epoch)
-            write = partial(_write, epoch=epoch, stopped=self.stopped, ended=self.ended)
+            write = partial(_write, self._table, epoch=epoch, stopped=self.stopped, ended=self.ended)
             with undurable():
                 reply = await self._database.mutate(request, lambda connection: write(connection) or work(connection))
             self._durable = epoch
@@ -106,6 +121,7 @@ class TenantStop:
             "reason": ledger_text(reason),
             "epoch": epoch,
             "at": self._exchange.me.compartment,
+            "what": self._what,
         }
         await witness(self._exchange, request.stamp, "StopLifted", details)
         return await asyncio.shield(self._write_lift(request, epoch, reply))
@@ -116,12 +132,17 @@ class TenantStop:
             if earlier is not None:
                 return earlier
             self._check_newest(epoch)  # a newer stop may have come meanwhile, and holds
-            write = partial(_write, epoch=epoch, stopped=False, ended=self.ended)
+            write = partial(_write, self._table, epoch=epoch, stopped=False, ended=self.ended)
             await self._database.mutate(request, lambda connection: write(connection) or reply)
             self._durable = epoch
             if epoch > self.epoch:
                 self.epoch, self.stopped = epoch, False
         return reply
+
+    def require_none(self) -> None:
+        """Raises TemporaryFailure (`stopped`) while it holds."""
+        if self.stopped:
+            raise TemporaryFailure(f"{self._what} of this tenant: stopped", code="stopped")
 
     def _check_newest(self, epoch: int) -> None:
         self._check(epoch)
@@ -135,13 +156,30 @@ class TenantStop:
             raise old_epoch(self._durable)
 
 
-def replay(connection: sqlite3.Connection, epoch: int, *, stopped: bool) -> None:
+async def stop_outbound(state: Any, _: Channel, request: Any, __: object) -> Done:
+    """Handles StopOutbound for a state that has `outbound` and `outbox`."""
+    stop: TenantStop = state.outbound
+    done: Done = await stop.stop(request, request.epoch, request.reason, event="StopOutbound", logins=True, effect=Done)
+    state.outbox.wake()
+    return done
+
+
+async def lift_outbound_stop(state: Any, _: Channel, request: Any, __: object) -> Done:
+    """Handles LiftOutboundStop; the ledger first."""
+    stop: TenantStop = state.outbound
+    done: Done = await stop.lift(request, request.epoch, request.reason, Done())
+    return done
+
+
+def outbound_handlers(module: Any) -> Mapping[type[Request[Any]], Handler]:
+    """Handlers of both, for the messages of `module`, the holder's `to_<name>`."""
+    return {module.StopOutbound: stop_outbound, module.LiftOutboundStop: lift_outbound_stop}
+
+
+def replay(connection: sqlite3.Connection, epoch: int, *, stopped: bool, table: str = OWN) -> None:
     """After a restore: what the ledger says of a stop since then."""
-    if stopped:
-        update = "UPDATE stop SET epoch = ?1, stopped = 1, ended = max(ended, ?1) WHERE epoch < ?1"
-    else:
-        update = "UPDATE stop SET epoch = ?1, stopped = 0 WHERE epoch < ?1"
-    connection.execute(update, (epoch,))
+    change = "stopped = 1, ended = max(ended, ?1)" if stopped else "stopped = 0"
+    connection.execute(f"UPDATE {table} SET epoch = ?1, {change} WHERE epoch < ?1", (epoch,))  # noqa: S608  # ours
 
 
 @contextmanager
@@ -164,10 +202,11 @@ def old_epoch(epoch: int) -> Refused:
     return Refused(f"the epoch only goes up; give one above {epoch}", code="old-epoch")
 
 
-def _write(connection: sqlite3.Connection, *, epoch: int, stopped: bool, ended: int) -> None:
+def _write(table: str, connection: sqlite3.Connection, *, epoch: int, stopped: bool, ended: int) -> None:
     """Raises Refused where the row is not older: on disk, too, the epoch only goes up."""
     changed = connection.execute(
-        "UPDATE stop SET epoch = ?, stopped = ?, ended = ? WHERE epoch < ?", (epoch, stopped, ended, epoch)
+        f"UPDATE {table} SET epoch = ?, stopped = ?, ended = ? WHERE epoch < ?",  # noqa: S608  # ours
+        (epoch, stopped, ended, epoch),
     )
     if changed.rowcount != 1:
-        raise old_epoch(int(connection.execute("SELECT epoch FROM stop").fetchone()[0]))
+        raise old_epoch(int(connection.execute(f"SELECT epoch FROM {table}").fetchone()[0]))  # noqa: S608  # ours

@@ -19,7 +19,7 @@ from bulkhead.holder.outbox import Outbox
 from bulkhead.holder.revocation import Revocation, kind_of
 from bulkhead.holder.rotation import Part, Rotation
 from bulkhead.holder.shared import shared
-from bulkhead.holder.stop import TenantStop
+from bulkhead.holder.stop import OUTBOUND, OUTBOUND_TABLE, TenantStop, outbound_handlers
 from bulkhead.holder.surfaces import SessionReach, Surfaces
 from bulkhead.holder.walk import count_keys
 from bulkhead.identifiers import AccountId
@@ -55,6 +55,7 @@ class Keyring:
     keys: Keys
     outbox: Outbox
     stop: TenantStop
+    outbound: TenantStop
     revocation: Revocation
     failures: Failures
     logins: Logins
@@ -94,7 +95,8 @@ class Keyring:
         logins = Logins(database, keys, failures, stop, revocation, cache, renewal, surfaces.closed_to_login)
         surfaces.reach = SessionReach(grants.sessions, logins.void)
         return cls(
-            database, keys, outbox, stop, revocation, failures, logins, grants, grants.sessions,
+            database, keys, outbox, stop, TenantStop(database, exchange, OUTBOUND, OUTBOUND_TABLE), revocation,
+            failures, logins, grants, grants.sessions,
             Openings(keys.tenant, grants.sessions, renewal.previous),
             Halves(database, keys, tokens, logins, revocation), Mailboxes(database, keys, tokens),
             Recovery(database, keys, tokens, exchange), settings["session_seconds"],
@@ -195,6 +197,7 @@ def open_names(keyring: Keyring, channel: Channel, request: m.OpenNames, _: _Bod
 
 def open_queued(keyring: Keyring, _: Channel, request: m.OpenQueued, __: _Body) -> m.QueuedKey:
     """The key of one queued message."""
+    keyring.outbound.require_none()
     private_key = keyring.keys.queue_key(read_header(request.box, Kind.QUEUE_KEY_BOX).key_version)
     key = open_queue_key_box(request.box, private_key, keyring.keys.tenant, request.queue_id)
     keyring.openings.opened.queued += 1
@@ -225,20 +228,14 @@ async def stop_tenant_sessions(
     keyring: Keyring, _: Channel, request: m.StopTenantSessions, __: _Body
 ) -> m.SessionsEnded:
     """Sessions end at once, in memory, at their gates and at store; the ledger hears of it when it can."""
+    epoch, logins, ends = request.epoch, request.stop_logins, request.end_sessions
 
     def narrow() -> m.SessionsEnded:
         keyring.logins.forget()
-        sessions = keyring.sessions.all() if request.end_sessions else []
-        return m.SessionsEnded(keyring.sessions.end(sessions, "stopped"))
+        return m.SessionsEnded(keyring.sessions.end(keyring.sessions.all() if ends else [], "stopped"))
 
     reply = await keyring.stop.stop(
-        request,
-        request.epoch,
-        request.reason,
-        event="StopSessions",
-        logins=request.stop_logins,
-        sessions=request.end_sessions,
-        effect=narrow,
+        request, epoch, request.reason, event="StopSessions", logins=logins, sessions=ends, effect=narrow
     )
     keyring.outbox.wake()
     if request.end_sessions:
@@ -349,6 +346,7 @@ HANDLERS: Mapping[type[Request[Any]], Handler] = {
     m.StopTenantSessions: stop_tenant_sessions,
     m.RevokeCredentials: revoke_credentials,
     m.LiftSessionStop: lift_session_stop,
+    **outbound_handlers(m),
     m.SetHalfState: set_half_state,
     m.CountKeyring: count_keyring,
     m.CheckKeyring: check_keyring,

@@ -52,13 +52,17 @@ class KeyringRestore:
         return found
 
     async def replay(
-        self, states: Mapping[AccountId, int], epochs: Mapping[int, int], stopped: tuple[int, bool], renewal: int
+        self, states: Mapping[AccountId, int], epochs: Mapping[int, int], stops: stop.Held, renewal: int
     ) -> None:
-        """Do again what was done. renewal: when mailbox keys were ordered to be renewed, ms; 0: they were not."""
+        """Do again what was done. stops: epoch and whether it holds, by table.
+
+        renewal: when mailbox keys were ordered to be renewed, ms; 0: they were not.
+        """
 
         def work(connection: Connection) -> None:
             revocation.replay(connection, epochs)
-            stop.replay(connection, stopped[0], stopped=stopped[1])
+            for table, (epoch, held) in stops.items():
+                stop.replay(connection, epoch, stopped=held, table=table)
             if renewal:
                 connection.execute("UPDATE renewal SET number = number + 1, ordered_at = ?", (renewal,))
             connection.execute("DELETE FROM receipt")

@@ -55,6 +55,7 @@ MIGRATIONS = (
     order_rows.SCHEMA,
     order_rows.FLOOR,
     surfaces.SCHEMA,
+    stop.OUTBOUND_SCHEMA,
 )
 
 

@@ -25,7 +25,8 @@ class Stop:
 class Acts:
     """Since some entry. status: the last of an account. changed: credentials that were set anew. added: new accounts.
 
-    revoked: app passwords, 0 for all. epochs: of main passwords (1) and app passwords (2). stops: by compartment.
+    revoked: app passwords, 0 for all. epochs: of main passwords (1) and app passwords (2). stops: by compartment;
+    `queue:outbound` and `keyring:outbound` those of outbound mail.
     closed: services switched off (1 login, 2 receive, 4 send). forwards: digest of whom an account's mail goes on to.
     routes: what an address came to, by account (None: a group itself) and digest.
     """
@@ -92,7 +93,8 @@ def _take(acts: Acts, event: Event) -> None:
         case "GroupChanged" if not event.subjects:
             acts.routes[None, str(details.get("digest"))] = str(details.get("what"))
         case "StopLogins" | "StopSessions" | "StopOutbound" | "StopLifted":
-            stop = acts.stops.setdefault(compartment, Stop())
+            outbound = event.kind.name == "StopOutbound" or details.get("what") == "outbound"
+            stop = acts.stops.setdefault(f"{compartment}:outbound" if outbound else compartment, Stop())
             if epoch > stop.epoch:
                 stop.epoch = epoch
                 stop.stopped = event.kind.name != "StopLifted" and details.get("holds") is not False

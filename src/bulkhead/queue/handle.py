@@ -35,6 +35,7 @@ from bulkhead.boundary.messages.to_queue import (
     WorkList,
 )
 from bulkhead.errors import Error, PeerError, Refused, TemporaryFailure
+from bulkhead.holder import stop
 from bulkhead.holder.shared import shared
 from bulkhead.identifiers import AccountId, parse_address
 from bulkhead.queue import rows
@@ -143,7 +144,7 @@ async def _write_rows(queue: Queue, request: Enqueue) -> None:
 
 async def take_work(queue: Queue, channel: Channel, request: TakeWork, _: BodyReader | None) -> WorkList:
     """Lease what is due. Who has it is durable before it is lent, so that an attempt that is lost is counted."""
-    now, limit = queue.now(), 0 if queue.stop.stopped else min(request.limit, ITEMS_MAX)
+    now, limit = queue.now(), 0 if queue.outbound.stopped else min(request.limit, ITEMS_MAX)
     if queue.lease is not None and queue.lease.failure() is not None:
         limit = 0  # the standby may be sending it
     works = rows.due(queue.database, now, limit, set(queue.leases)) if limit else []
@@ -160,28 +161,26 @@ async def take_work(queue: Queue, channel: Channel, request: TakeWork, _: BodyRe
                     del queue.leases[work.queue_id]
             raise
     queue.arm()
-    return WorkList(tuple(works), 0 if queue.stop.stopped else rows.next_due(queue.database, now))
+    return WorkList(tuple(works), 0 if queue.outbound.stopped else rows.next_due(queue.database, now))
 
 
-async def stop_outbound(queue: Queue, _: Channel, request: StopOutbound, __: BodyReader | None) -> Done:
+async def stop_outbound(queue: Queue, channel: Channel, request: StopOutbound, _: BodyReader | None) -> Done:
     """Nothing is lent, and nothing that is lent is handed out, from now on; the ledger hears of it when it can."""
-    done = await queue.stop.stop(request, request.epoch, request.reason, event="StopOutbound", logins=True, effect=Done)
-    queue.outbox.wake()
+    done = await stop.stop_outbound(queue, channel, request, None)
     queue.arm()
     return done
 
 
-async def lift_outbound_stop(queue: Queue, _: Channel, request: LiftOutboundStop, __: BodyReader | None) -> Done:
+async def lift_outbound_stop(queue: Queue, channel: Channel, request: LiftOutboundStop, _: BodyReader | None) -> Done:
     """Mail leaves again, once the ledger knows."""
-    done = await queue.stop.lift(request, request.epoch, request.reason, Done())
+    done = await stop.lift_outbound_stop(queue, channel, request, None)
     queue.announce()
     return done
 
 
 def read_queued(queue: Queue, channel: Channel, request: ReadQueued, _: BodyReader | None) -> Answer:
     """The sealed text. A message that nobody has leased is leased by this: its lease was lost when queue restarted."""
-    if queue.stop.stopped:
-        raise TemporaryFailure("outbound mail is stopped", code="stopped")
+    queue.outbound.require_none()
     if not rows.exists(queue.database, request.queue_id):
         raise Refused("no such message", code="no-lease")
     if (sender := rows.sender(queue.database, request.queue_id)) and queue.is_held(sender):

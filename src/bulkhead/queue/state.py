@@ -20,7 +20,7 @@ from bulkhead.holder.lease import Lease
 from bulkhead.holder.orders import Orders
 from bulkhead.holder.outbox import Outbox
 from bulkhead.holder.roster import Pinned
-from bulkhead.holder.stop import TenantStop
+from bulkhead.holder.stop import OUTBOUND, TenantStop
 from bulkhead.holder.surfaces import Surfaces
 from bulkhead.identifiers import format_id
 from bulkhead.queue import rows
@@ -64,7 +64,7 @@ class Queue:
         self.now, self.jitter = now, jitter
         self.backups: Backups | None = None
         self.accesses: Accesses | None = None
-        self.outbox, self.stop = Outbox(database, exchange), TenantStop(database, exchange)
+        self.outbox, self.outbound = Outbox(database, exchange), TenantStop(database, exchange, OUTBOUND)
         self.surfaces = Surfaces(database, self.outbox, exchange, reach=self._reach, changed=self._hold_later)
         self.orders = Orders(pinned, database, self.outbox, exchange)
         self.lease: Lease | None = None  # without one in force nothing is lent, where the tenant has a standby
@@ -93,7 +93,7 @@ class Queue:
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
-        if self._closed or self.stop.stopped:
+        if self._closed or self.outbound.stopped:
             return
         now = self.now()
         if rows.due(self.database, now, 1, set(self.leases)):

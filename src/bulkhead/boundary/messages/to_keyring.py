@@ -382,6 +382,21 @@ class RevokeCredentials(Mutation[SessionsEnded], frozen=True, tag=39):
     reason: Text
 
 
+class StopOutbound(Mutation[Done], frozen=True, tag=110):
+    """Open no queued message from now on, whatever queue and courier do; `epoch` only goes up. Durable."""
+
+    leased: ClassVar[bool] = False
+    epoch: U63
+    reason: Text
+
+
+class LiftOutboundStop(Mutation[Done], frozen=True, tag=111):
+    """Open queued messages again, once the ledger knows."""
+
+    epoch: U63
+    reason: Text
+
+
 class RenewalOrdered(Reply, frozen=True):
     """Every generation made under an order of a lower number is to be replaced."""
 
