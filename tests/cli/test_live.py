@@ -347,6 +347,7 @@ def test_every_json_key_that_is_documented_is_printed(live: Live, tmp_path: Path
     (tmp_path / "Maildir" / "cur").mkdir(parents=True)
     live.add("keys@kddi.example")
     live.add("keys@stnet.example", tenant="stnet")
+    case = live("support", "case", "open", "kddi", "keys@kddi.example", "--reason", "test").out.strip()
     device = ["stnet", "keys@stnet.example"]
     people = PEOPLE["stnet"]
     header = '{"do":"provision","tenant":"kddi","name":"keys"}\n'
@@ -382,6 +383,9 @@ def test_every_json_key_that_is_documented_is_printed(live: Live, tmp_path: Path
         "ledger prove": ["ledger", "kddi", "prove", "1"], **_ledger_words(live, tmp_path),
         "incident canaries": ["incident", "canaries", "kddi"],
         "audit count": ["audit", "count", "stnet"],
+        "support case open": ["support", "case", "open", "kddi", "keys@kddi.example", "--reason", "test"],
+        "support case show": ["support", "case", "show", "kddi", case, "keys@kddi.example"],
+        "support case list": ["support", "case", "list", "kddi"],
         "contract check": ["contract", "check", "kddi"], "contract show": ["contract", "show", "kddi"],
         "backup run": ["backup", "run", "kddi", "--to", str(tmp_path / "backup")],
         "backup list": ["backup", "list", "kddi", "--from", str(tmp_path / "backup")],

@@ -578,6 +578,20 @@ ORDERS = (
         "directory/orders-forged",
     ),
     _one(
+        "cases-signed-by-anybody", "records/case.py",
+        "    check_approval(key, approval, signed_octets(CASE_LABEL, data), statement_hash(CASE_LABEL, data))\n", "",
+        "directory/support-cases-forged",
+    ),
+    _one(
+        "any-code-will-do", "holder/desk.py",
+        "        if tried is not Tried.RIGHT:\n", "        if tried is Tried.VOID:\n",
+        "directory/support-acts-without-code",
+    ),
+    _one(
+        "case-of-another-address", "directory/card.py", "    if account.account != case.account:\n", "    if False:\n",
+        "directory/support-cases-forged",
+    ),
+    _one(
         "rosters-in-any-order", "holder/roster.py",
         "            check_next(new, self._pinned.tenant, version, before)\n", "", "directory/rosters-forged",
     ),

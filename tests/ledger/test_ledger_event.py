@@ -108,6 +108,12 @@ def test_numbers_of_kinds_never_change() -> None:
         "SurfacesLifted": 76,
         "StandbyBegun": 80,
         "StandbyPromoted": 81,
+        "SupportCaseOpened": 110,
+        "SupportCaseClosed": 111,
+        "SupportCardShown": 112,
+        "ConsentGiven": 113,
+        "ConsentVoid": 114,
+        "SupportActed": 115,
     }
     assert all(kind.doc.endswith(".") for kind in EVENTS.values())
 

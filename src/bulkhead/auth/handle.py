@@ -21,12 +21,13 @@ from bulkhead.boundary.body import BodyReader
 from bulkhead.boundary.edge import Channel
 from bulkhead.boundary.exchange import Exchange, Handler
 from bulkhead.boundary.messages import to_auth as m
-from bulkhead.boundary.messages.census import AccountRecords, RecordPage
 from bulkhead.boundary.messages.fields import Done, Request
 from bulkhead.errors import Refused
 from bulkhead.holder import backup
 from bulkhead.holder.accesses import Accesses
 from bulkhead.holder.database import Database
+from bulkhead.holder.desk import Desk
+from bulkhead.holder.handing import hand_on
 from bulkhead.holder.orders import Orders
 from bulkhead.holder.outbox import Outbox, note
 from bulkhead.holder.revocation import Revocation
@@ -60,6 +61,7 @@ class Auth:
     backups: backup.Backups = field(init=False)
     accesses: Accesses = field(init=False)
     orders: Orders = field(init=False)
+    desk: Desk = field(init=False)
 
     @classmethod
     def opened(
@@ -96,13 +98,6 @@ async def authenticate(auth: Auth, channel: Channel, request: m.Authenticate, _:
     return Done()
 
 
-async def set_password(auth: Auth, _: Channel, request: m.SetPassword, __: _Body) -> Done:
-    """A new main password, by a token."""
-    done = await auth.passwords.set(request)
-    auth.outbox.wake()
-    return done
-
-
 async def change_password(auth: Auth, _: Channel, request: m.ChangePassword, __: _Body) -> Done:
     """A new main password, by the one that is set."""
 
@@ -130,38 +125,11 @@ async def add_app_password(auth: Auth, _: Channel, request: m.AddAppPassword, __
     return added
 
 
-async def list_app_passwords(auth: Auth, _: Channel, request: m.ListAppPasswords, __: _Body) -> m.AppPasswords:
-    """What its owner sees of each."""
-    return await auth.logins.app_passwords.list(request.account)
-
-
-async def revoke_app_passwords(
-    auth: Auth, _: Channel, request: m.RevokeAppPasswords, __: _Body
-) -> m.AppPasswordsRevoked:
-    """One, or all of an account; the ledger hears of it when it can."""
-    reply = await auth.logins.app_passwords.revoke(request)
-    auth.outbox.wake()
-    return reply
-
-
-async def revoke_credentials(auth: Auth, _: Channel, request: m.RevokeCredentials, __: _Body) -> Done:
-    """Every main password, app password or both that were set until now; the ledger hears of it when it can."""
-    revoke = auth.rows.revocation.revoke
-    done = await revoke(request, request.epoch, request.which, request.reason, Done)
-    auth.outbox.wake()
-    return done
-
-
 async def stop_tenant_logins(auth: Auth, _: Channel, request: m.StopTenantLogins, __: _Body) -> Done:
     """No login from now on; the ledger hears of it when it can."""
     done = await auth.stop.stop(request, request.epoch, request.reason, event="StopLogins", logins=True, effect=Done)
     auth.outbox.wake()
     return done
-
-
-async def lift_tenant_stop(auth: Auth, _: Channel, request: m.LiftTenantStop, __: _Body) -> Done:
-    """Logins again, once the ledger knows."""
-    return await auth.stop.lift(request, request.epoch, request.reason, Done())
 
 
 async def set_login_state(auth: Auth, _: Channel, request: m.SetLoginState, __: _Body) -> Done:
@@ -199,16 +167,6 @@ def count_logins(auth: Auth, _: Channel, __: m.CountLogins, ___: _Body) -> m.Log
     )
 
 
-async def check_auth(auth: Auth, _: Channel, request: m.CheckAuth, __: _Body) -> RecordPage:
-    """Records opened, in the order of row keys."""
-    return await census(auth.database, auth.rows).page(request.after, request.limit)
-
-
-async def match_auth(auth: Auth, _: Channel, request: m.MatchAuth, __: _Body) -> AccountRecords:
-    """Records opened, by account."""
-    return await census(auth.database, auth.rows).of_accounts(request.accounts)
-
-
 def _set_state(connection: Connection, *, keys: Keys, owner: bytes, request: m.SetLoginState) -> None:
     if set_state(connection, keys=keys, owner=owner, state=request.state):
         details = {"version": keys.keys.current(AUTH)[0]}
@@ -217,18 +175,21 @@ def _set_state(connection: Connection, *, keys: Keys, owner: bytes, request: m.S
 
 HANDLERS: Mapping[type[Request[Any]], Handler] = {
     m.Authenticate: authenticate,
-    m.SetPassword: set_password,
+    m.SetPassword: hand_on(lambda auth, request: auth.passwords.set(request), wake=True),
     m.ChangePassword: change_password,
     m.AddAppPassword: add_app_password,
-    m.ListAppPasswords: list_app_passwords,
-    m.RevokeAppPasswords: revoke_app_passwords,
-    m.RevokeCredentials: revoke_credentials,
+    m.ListAppPasswords: hand_on(lambda auth, request: auth.logins.app_passwords.list(request.account)),
+    m.RevokeAppPasswords: hand_on(lambda auth, request: auth.logins.app_passwords.revoke(request), wake=True),
+    m.RevokeCredentials: hand_on(
+        lambda auth, request: auth.rows.revocation.revoke(request, request.epoch, request.which, request.reason, Done),
+        wake=True,
+    ),
     m.StopTenantLogins: stop_tenant_logins,
-    m.LiftTenantStop: lift_tenant_stop,
+    m.LiftTenantStop: hand_on(lambda auth, request: auth.stop.lift(request, request.epoch, request.reason, Done())),
     m.SetLoginState: set_login_state,
     m.CountCredentials: count_credentials,
     m.CountLogins: count_logins,
-    m.CheckAuth: check_auth,
-    m.MatchAuth: match_auth,
+    m.CheckAuth: hand_on(lambda auth, request: census(auth.database, auth.rows).page(request.after, request.limit)),
+    m.MatchAuth: hand_on(lambda auth, request: census(auth.database, auth.rows).of_accounts(request.accounts)),
     **shared(m),
 }

@@ -113,6 +113,11 @@ class Limits:
         if attempt.source.network:
             self._known.remember(account, attempt.source.network)
 
+    def forget(self, account: AccountId) -> None:
+        """Nothing was wrong for this account until now; what sources, networks and gates did stays."""
+        for counted in (self._by_strangers, self._by_known, self._waits):
+            counted.forget(account)
+
     def _begin(self, account: AccountId, text: str, gate: str) -> Attempt:
         source = Source.of(text)
         known = bool(source.network) and self._known.has(account, source.network)

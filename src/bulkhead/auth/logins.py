@@ -116,6 +116,23 @@ class Logins:
         stretched = await self._stretch(password, half or self.rows.decoy(account, MAIN_PASSWORD), "change", attempt)
         return stretched if admissible else _of_nothing(stretched)
 
+    async def prove(self, account: AccountId, password: bytes) -> None:
+        """Returns where it is the main password, at the times of `on_time`. Raises as `authenticate`; admits nobody."""
+
+        async def proof() -> None:
+            with self.limits.attempt(account, "", "change") as attempt:
+                main = await self.stretch_main(account, password, attempt)
+                half = self.rows.find(account, MAIN_PASSWORD) or self.rows.decoy(account, MAIN_PASSWORD)
+                one, nonce = half.scope & -half.scope, secrets.token_bytes(16)  # which nobody redeems
+                check = CheckHalf(account, MAIN_PASSWORD, main.tight, main.wrap_key, one, nonce)
+                try:
+                    answer = await self.exchange.to("keyring").call(check, timeout=CHECK_SECONDS)
+                    half.check_release(answer.release)
+                finally:
+                    wipe_fields(check, check.secrets)
+
+        await self.on_time(proof())
+
     async def _answer(self, compartment: str, request: Authenticate) -> None:
         try:
             with self.limits.attempt(request.account, request.source, compartment) as attempt:

@@ -17,7 +17,9 @@ from bulkhead.auth.schema import MIGRATIONS
 from bulkhead.boundary.host import Host, Service
 from bulkhead.errors import Error
 from bulkhead.holder.accesses import Accesses
+from bulkhead.holder.consent import Codes
 from bulkhead.holder.database import Database
+from bulkhead.holder.desk import Desk
 from bulkhead.holder.keys import open_key_file
 from bulkhead.holder.orders import Orders
 from bulkhead.holder.outbox import note
@@ -131,5 +133,6 @@ async def start(host: Host, *, parameters: StretchParameters | None = None) -> S
     auth.backups = of_database(host, database, keys.keys, auth.rotation.needed, auth.passwords.hold)
     auth.accesses = Accesses.of(host, database, keys.keys)
     auth.orders = Orders(Pinned.of(host.tenant, host.settings), database, auth.outbox, host.exchange)
+    auth.desk = Desk(auth, Codes(host.tenant, keys.index), host.exchange)
     auth.orders.serve(auth, HANDLERS)
     return AuthService(auth, host.files)

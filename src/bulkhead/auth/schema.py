@@ -3,7 +3,7 @@
 Row keys are HMACs under auth's own index key, so that its rows and keyring's cannot be joined without both.
 """
 
-from bulkhead.holder import order_rows, outbox, revocation, rotation, stop, surfaces
+from bulkhead.holder import cases, consent, order_rows, outbox, revocation, rotation, stop, surfaces
 
 MIGRATIONS = (
     f"""
@@ -59,6 +59,7 @@ MIGRATIONS = (
     order_rows.SCHEMA,
     order_rows.FLOOR,
     surfaces.SCHEMA,
+    f"{cases.SCHEMA}; {consent.SCHEMA}",
 )
 
 

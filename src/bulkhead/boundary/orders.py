@@ -278,6 +278,7 @@ class LocalPower:
 _SEALED = "what comes out opens with both recovery keys alone"
 _PROVISION = "making what was not there, which nothing reaches; provisioning"
 _CONTRACT = "what is measured and noticed, in the ledger"
+_DESK = "needs a case, which an officer signs once there is a roster; in the ledger first"
 _LOG = "an entry in the log, under the name of the command line"
 
 LOCAL_POWERS: tuple[LocalPower, ...] = (
@@ -299,6 +300,13 @@ LOCAL_POWERS: tuple[LocalPower, ...] = (
         LocalPower("store", message, "adds mail and names to an account, as a sender can; in the ledger first")
         for message in ("ImportMailbox", "ImportName", "ImportMessages")
     ),
+    *(
+        LocalPower(name, message, _DESK)
+        for name, look in (("directory", "ShowCard"), ("store", "ShowUsage"), ("auth", "ShowLoginCard"))
+        for message in ("OpenCase", "CloseCase", look)
+    ),
+    LocalPower("auth", "GiveConsent", "needs the password"),
+    LocalPower("auth", "ActInCase", "needs a case, and the subscriber's code"),
     LocalPower("ledger", "AddCosignature", "needs a witness's signature"),
     *(
         LocalPower(name, "StageAccounts", "keeps ids for a stop to name; stops nobody")

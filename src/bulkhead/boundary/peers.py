@@ -27,6 +27,7 @@ _ACCESSES = ("SearchAccesses", "CountAccesses")
 _BACKUP = ("BeginBackup", "ReadBackup", "EscrowKeys", "BeginStandby", "ReadStandby", "RenewLease")
 _SURFACES = ("StageAccounts", "StopSurfaces", "LiftSurfaces", "ReadSurfaces")
 _ORDERS = ("SubmitOrder", "InstallRoster", "ListOrders")
+_CASES = ("OpenCase", "CloseCase", "ListCases")  # docs/support.md
 _LOOK_UP_AND_APPEND = ("CheckRoom", "DeliverMail")
 _BY_HANDLE = (
     "ListMailboxes", "CreateMailbox", "RenameMailboxes",
@@ -66,7 +67,8 @@ PEERS: tuple[Peering, ...] = (
     Peering("courier", "resolver", ("FindMailHosts",)),
     Peering("courier", "dialer", ("DialTcp",), descriptors=True),
     Peering("resolver", "dialer", ("DialTcp", "DialUdp"), descriptors=True),
-    Peering("auth", "keyring", ("CheckHalf", "AddHalf", "DropHalves", "CheckCached", "ReadHalfStates")),
+    Peering("auth", "keyring", ("CheckHalf", "AddHalf", "DropHalves", "CheckCached", "ReadHalfStates",
+                                 "EndAccountSessions")),
     Peering("auth", "ledger", ("AppendEvents",)),
     Peering("keyring", "store", ("GrantSessions", "RevokeSessions", "EndGenerations")),
     Peering("auth", "incident", ("ConfirmLogin",), facts=("LoginsRefused",)),
@@ -83,14 +85,14 @@ PEERS: tuple[Peering, ...] = (
          "AddAlias", "RemoveAlias", "SetForward", "SetServices", "SetQuota", "DefineClass", "ListClasses", "SetClass",
          "AddGroup", "SetMember", "RemoveGroup", "ListGroups", "ShowGroup", "ShowRoutes", "SearchAccounts",
          "BeginProvision", "ProvisionChunk", "ShowProvision", "ListRefusedLines",
-         *_ORDERS, *_BACKUP),
+         *_CASES, "ShowCard", *_ORDERS, *_BACKUP),
     ),
     Peering(
         "cli", "auth",
         ("SetPassword", "ChangePassword", "AddAppPassword", "ListAppPasswords", "RevokeAppPasswords",
          "RevokeCredentials", "StopTenantLogins", "LiftTenantStop", "SetLoginState",
          "CountCredentials", "CountLogins", "CheckAuth", "MatchAuth", "RotateKey", "ReadRotation", "DestroyKey",
-         *_ACCESSES, *_SURFACES, *_ORDERS, *_BACKUP),
+         *_ACCESSES, *_SURFACES, *_CASES, "GiveConsent", "ShowLoginCard", "ActInCase", *_ORDERS, *_BACKUP),
     ),
     Peering(
         "cli", "keyring",
@@ -105,7 +107,7 @@ PEERS: tuple[Peering, ...] = (
         ("OpenAccount", "DestroyAccount", "CountStore", "CheckStore",
          "ExportMailboxes", "ExportNames", "ExportRows", "ExportParts", "ListDeleted", "UndeleteMessages",
          "FindMessages", "RestoreMailbox", "RestoreMessages", "ImportMailbox", "ImportName", "ImportMessages",
-         *_ACCESSES, *_SURFACES, *_ORDERS, *_BACKUP),
+         *_ACCESSES, *_SURFACES, *_CASES, "ShowUsage", *_ORDERS, *_BACKUP),
     ),
     Peering(
         "cli", "queue",

@@ -19,6 +19,7 @@ from bulkhead.boundary.messages.registry import RECEIVERS
 from bulkhead.boundary.orders_reference import local_powers_table, orders_table
 from bulkhead.boundary.peers import PEERS
 from bulkhead.boundary.processes import OPERATOR_CONSOLE, PROCESSES
+from bulkhead.boundary.support import support_table
 
 _HEAD = """\
 # Messages
@@ -79,6 +80,7 @@ def with_tables(page: str) -> str:
     """The architecture page with its made tables replaced. Raises ValueError for a table that nobody makes."""
     makers = {
         "processes": process_table, "edges": _edge_table, "orders": orders_table, "local_powers": local_powers_table,
+        "support": support_table,
     }  # fmt: skip
 
     def made(match: re.Match[str]) -> str:
@@ -151,11 +153,12 @@ def main(arguments: list[str]) -> int:
         print("usage: python -m bulkhead.boundary.reference [--check] DOCS", file=sys.stderr)
         return 2
     docs = Path(arguments[-1])
-    architecture, orders = docs / "architecture.md", docs / "orders.md"
+    architecture, orders, desk = docs / "architecture.md", docs / "orders.md", docs / "support.md"
     pages = {
         docs / "messages.md": messages_page(),
         architecture: with_tables(architecture.read_text(encoding="utf-8")),
         orders: with_tables(orders.read_text(encoding="utf-8")),
+        desk: with_tables(desk.read_text(encoding="utf-8")),
     }
     stale = [path for path, page in pages.items() if not path.is_file() or path.read_text(encoding="utf-8") != page]
     for path in stale:

@@ -17,6 +17,7 @@ from bulkhead.cli.provision_commands import PROVISION_COMMANDS
 from bulkhead.cli.restore_commands import RESTORE_COMMANDS
 from bulkhead.cli.routes_commands import ROUTES_COMMANDS
 from bulkhead.cli.standby_commands import STANDBY_COMMANDS
+from bulkhead.cli.support_commands import SUPPORT_COMMANDS
 from bulkhead.cli.tree import LIVE, REASON, TENANT, Argument, Command, flag, option, positional
 
 GROUPS = {
@@ -40,6 +41,8 @@ GROUPS = {
     "officer": "Officers of a tenant: their keys, the roster, their orders.",
     "officer roster": "Who the officers are: signed by the tenant's roots.",
     "officer order": "What officers order: signed by them, verified by whoever executes it.",
+    "support": "The support desk.",
+    "support case": "Helping one subscriber: a masked card, and acts by the subscriber's code.",
     "queue": "Outbound mail that waits.",
     "ledger": "The tenant's tamper-evident log.",
     "export": "A tenant's mail, carried away.",
@@ -379,6 +382,7 @@ COMMANDS: tuple[Command, ...] = (
     *OFFICER_COMMANDS,
     *RESTORE_COMMANDS,
     *STANDBY_COMMANDS,
+    *SUPPORT_COMMANDS,
     *_MAIL,
     *LEDGER_COMMANDS,
     *EXPORT_COMMANDS,

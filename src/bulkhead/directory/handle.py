@@ -40,6 +40,7 @@ from bulkhead.boundary.messages.to_directory import (
 )
 from bulkhead.directory import routes, services
 from bulkhead.directory.book import DirectoryBook
+from bulkhead.directory.card import card
 from bulkhead.directory.check import check_directory
 from bulkhead.directory.guesses import Guesses
 from bulkhead.directory.provision import Provisioning
@@ -47,6 +48,7 @@ from bulkhead.directory.reach import Reach
 from bulkhead.directory.transitions import Status
 from bulkhead.errors import Refused
 from bulkhead.holder import backup
+from bulkhead.holder.cases import OpenedCase
 from bulkhead.holder.order_check import account_of
 from bulkhead.holder.orders import Orders
 from bulkhead.holder.outbox import Outbox
@@ -174,6 +176,15 @@ def show_routes(directory: Directory, _: Channel, request: m.ShowRoutes, __: Bod
     return routes.routes(directory.book.database, request.address)
 
 
+async def show_card(directory: Directory, _: Channel, request: m.ShowCard, __: BodyReader | None) -> m.SupportCard:
+    """What the support desk sees, once the ledger has it."""
+
+    def made(case: OpenedCase) -> m.SupportCard:
+        return card(directory.book.database, case, request.address)
+
+    return await directory.orders.cases.look(request, request.case, made)
+
+
 def list_classes(directory: Directory, _: Channel, __: m.ListClasses, ___: BodyReader | None) -> m.ClassList:
     """Every class of service."""
     return m.ClassList(services.classes(directory.book.database))
@@ -292,5 +303,6 @@ HANDLERS: Mapping[type[Request[Any]], Handler] = {
     m.ProvisionChunk: provision_chunk,
     m.ShowProvision: show_provision,
     m.ListRefusedLines: list_refused_lines,
+    m.ShowCard: show_card,
     **shared(m),
 }

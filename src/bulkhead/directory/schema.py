@@ -2,7 +2,7 @@
 
 from enum import IntEnum
 
-from bulkhead.holder import order_rows, outbox
+from bulkhead.holder import cases, order_rows, outbox
 
 DATABASE = "directory.sqlite"
 
@@ -82,4 +82,4 @@ CREATE TABLE refused_line (
 ) WITHOUT ROWID
 """
 
-MIGRATIONS: tuple[str, ...] = (_FIRST, _ROUTES, order_rows.SCHEMA, order_rows.FLOOR, _PROVISION)
+MIGRATIONS: tuple[str, ...] = (_FIRST, _ROUTES, order_rows.SCHEMA, order_rows.FLOOR, _PROVISION, cases.SCHEMA)

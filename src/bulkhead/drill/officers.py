@@ -15,7 +15,8 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from bulkhead.boundary.messages.orders import RootSignature, SignedApproval
 from bulkhead.boundary.orders import EXECUTORS, ORDERS
-from bulkhead.identifiers import TenantId
+from bulkhead.identifiers import AccountId, TenantId, parse_address
+from bulkhead.records.case import Case, about, sign_case
 from bulkhead.records.officer import AUTHENTICATOR_DATA, Approval, Group, KeyType, OfficerKey, Role, challenge_text
 from bulkhead.records.order import Order, order_hash, sign_order
 from bulkhead.records.roster import NO_ROSTER, Officer, Policy, RootKey, Roots, Roster, roster_hash, sign_roster
@@ -131,6 +132,18 @@ class People:
             now + HOUR_MS, self.version, self.hash,
         )  # fmt: skip
         return replace(made, **changes)
+
+    def case(self, account: AccountId, address: str, officer: str = "sup", **changes: Any) -> Case:
+        """A support case of now about that account, not yet signed."""
+        number, now = secrets.token_bytes(16), now_ms()
+        said = about(number, parse_address(address))
+        made = Case(self.tenant, number, officer, account, said, "drill", now, now + HOUR_MS, self.version, self.hash)
+        return replace(made, **changes)
+
+    def signed_case(self, case: Case, signer: str = "") -> tuple[bytes, tuple[SignedApproval, ...]]:
+        """Its octets, and its officer's signature; `signer`: by another one's key, under the officer's name."""
+        data = case.encode()
+        return data, (signed(sign_case(data, case.officer, self.keys[signer or case.officer])),)
 
     def by(self, data: bytes, *names: str) -> tuple[SignedApproval, ...]:
         """Signed with the keys of the command line; `name/passkey` with the passkey."""

@@ -38,6 +38,11 @@ class Levels:
         if len(self._levels) > self.keys_max:
             self._levels.popitem(last=False)
 
+    def forget(self, prefix: bytes) -> None:
+        """Every key that begins so is at 0."""
+        for key in [key for key in self._levels if key.startswith(prefix)]:
+            del self._levels[key]
+
 
 @dataclass(slots=True)
 class Spread:

@@ -40,6 +40,7 @@ from bulkhead.boundary.orders import ORDERS, PROVISIONED, Mode, OrderKind, Order
 from bulkhead.boundary.terms import Channel
 from bulkhead.errors import Error, IntegrityError, Refused
 from bulkhead.holder import order_rows as rows
+from bulkhead.holder.cases import Cases
 from bulkhead.holder.database import Database
 from bulkhead.holder.order_check import Checked, account_of, check_order, daily_of
 from bulkhead.holder.order_effects import Effects
@@ -84,6 +85,7 @@ class Orders:
         self._clock, self._check, self._exempt = clock, check, exempt
         self._me = exchange.me.compartment
         self.roster = RosterInForce(pinned, database, exchange)
+        self.cases = Cases(self.roster, database, outbox, exchange, self.now)
         self._effects: Effects  # from serve on
         self._busy: dict[bytes, asyncio.Lock] = {}
         self._seen = int(database.first("SELECT seen FROM order_clock")[0])

@@ -1,11 +1,11 @@
-"""The requests that holders answer alike: backup, standby, orders; rotation and stops of surfaces where they are."""
+"""The requests that holders answer alike: backup, standby, orders; rotation, surfaces, cases where they are."""
 
 from collections.abc import Mapping
 from typing import Any
 
 from bulkhead.boundary.exchange import Handler
 from bulkhead.boundary.messages.fields import Request
-from bulkhead.holder import access_search, backup, orders, rotation, standby, surfaces
+from bulkhead.holder import access_search, backup, cases, desk, orders, rotation, standby, surfaces
 
 
 def shared(module: Any) -> Mapping[type[Request[Any]], Handler]:
@@ -17,6 +17,10 @@ def shared(module: Any) -> Mapping[type[Request[Any]], Handler]:
     }
     if hasattr(module, "StopSurfaces"):
         found |= surfaces.handlers(module)
+    if hasattr(module, "OpenCase"):
+        found |= cases.handlers(module)
+    if hasattr(module, "ActInCase"):
+        found |= desk.handlers(module)
     if hasattr(module, "RotateKey"):
         found |= rotation.handlers(module.RotateKey, module.ReadRotation, module.DestroyKey)
     if hasattr(module, "SearchAccesses"):

@@ -59,6 +59,12 @@ class Waits:
         else:
             self._shard(region).pop(key, None)
 
+    def forget(self, prefix: bytes) -> None:
+        """Every key that begins so was never tried."""
+        for shard in self._shards:
+            for key in [key for key in shard if key.startswith(prefix)]:
+                del shard[key]
+
     def _own(self, count: float) -> float:
         return delay(count, free=self.free, longest=self.longest)
 

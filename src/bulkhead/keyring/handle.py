@@ -8,12 +8,13 @@ from bulkhead.boundary.body import BodyReader
 from bulkhead.boundary.edge import Channel
 from bulkhead.boundary.exchange import Exchange, Handler
 from bulkhead.boundary.messages import to_keyring as m
-from bulkhead.boundary.messages.census import AccountRecords, RecordPage
 from bulkhead.boundary.messages.fields import Done, Request
 from bulkhead.errors import Refused
 from bulkhead.holder import backup
 from bulkhead.holder.accesses import Accesses
+from bulkhead.holder.census import Census
 from bulkhead.holder.database import Database
+from bulkhead.holder.handing import hand_on
 from bulkhead.holder.orders import Orders
 from bulkhead.holder.outbox import Outbox
 from bulkhead.holder.revocation import Revocation, kind_of
@@ -117,17 +118,18 @@ def check_cached(keyring: Keyring, _: Channel, request: m.CheckCached, __: _Body
     return keyring.logins.check_cached(request)
 
 
-async def add_half(keyring: Keyring, _: Channel, request: m.AddHalf, __: _Body) -> m.HalfAdded:
-    """A new half beside the old one."""
-    return await keyring.halves.add(request)
-
-
 async def drop_halves(keyring: Keyring, _: Channel, request: m.DropHalves, __: _Body) -> Done:
     """The old half dies, and with it the sessions that the old password had opened, whatever the disk says then."""
     if await keyring.halves.drop(request) and not request.same_password:
         keyring.logins.forget(request.account, request.cred)
         keyring.sessions.end_account(request.account, "password-changed", request.cred)
     await keyring.halves.fold()
+    return Done()
+
+
+def end_account_sessions(keyring: Keyring, _: Channel, request: m.EndAccountSessions, __: _Body) -> Done:
+    """For the support desk; who logs in again may."""
+    keyring.sessions.end_account(request.account, "support")
     return Done()
 
 
@@ -207,23 +209,6 @@ def open_queued(keyring: Keyring, _: Channel, request: m.OpenQueued, __: _Body) 
 # --- from the command line -----------------------------------------------------------------------------------------
 
 
-async def create_mailbox_keys(
-    keyring: Keyring, _: Channel, request: m.CreateMailboxKeys, __: _Body
-) -> m.CreatedMailboxKeys:
-    """A mailbox key for a new account."""
-    return await keyring.mailboxes.create(request)
-
-
-async def begin_recovery(keyring: Keyring, _: Channel, request: m.BeginRecovery, __: _Body) -> m.RecoveryOffer:
-    """An order, its one-time key and both sealed shares."""
-    return await keyring.recovery.begin(request)
-
-
-async def grant_recovery(keyring: Keyring, _: Channel, request: m.GrantRecovery, __: _Body) -> m.RecoveryToken:
-    """A token, once the ledger knows."""
-    return await keyring.recovery.grant(request)
-
-
 async def stop_tenant_sessions(
     keyring: Keyring, _: Channel, request: m.StopTenantSessions, __: _Body
 ) -> m.SessionsEnded:
@@ -266,11 +251,6 @@ async def renew_mailboxes(keyring: Keyring, _: Channel, request: m.RenewMailboxe
     return reply
 
 
-async def lift_session_stop(keyring: Keyring, _: Channel, request: m.LiftSessionStop, __: _Body) -> Done:
-    """Logins are admitted again, once the ledger knows."""
-    return await keyring.stop.lift(request, request.epoch, request.reason, Done())
-
-
 async def set_half_state(keyring: Keyring, _: Channel, request: m.SetHalfState, __: _Body) -> m.SessionsEnded:
     """Open, suspended or destroyed."""
     await keyring.mailboxes.set_state(request)
@@ -306,28 +286,18 @@ async def count_keyring(keyring: Keyring, _: Channel, __: m.CountKeyring, ___: _
     )
 
 
-async def check_keyring(keyring: Keyring, _: Channel, request: m.CheckKeyring, __: _Body) -> RecordPage:
-    """Records opened, in the order of row keys."""
-    return await census(keyring.database, keyring.keys, keyring.revocation, signatures=request.signatures).page(
-        request.after, request.limit
-    )
-
-
-async def match_keyring(keyring: Keyring, _: Channel, request: m.MatchKeyring, __: _Body) -> AccountRecords:
-    """Records opened, by account."""
-    return await census(keyring.database, keyring.keys, keyring.revocation, signatures=False).of_accounts(
-        request.accounts
-    )
-
-
 async def export_keys(keyring: Keyring, _: Channel, request: m.ExportKeys, __: _Body) -> m.ExportedKeys:
     """Sealed mailbox keys, once the ledger knows."""
     return await export_keys_of(keyring.database, keyring.keys, keyring.exchange, request)
 
 
+def _census(keyring: Keyring, signatures: bool) -> Census:
+    return census(keyring.database, keyring.keys, keyring.revocation, signatures=signatures)
+
+
 HANDLERS: Mapping[type[Request[Any]], Handler] = {
     m.CheckHalf: check_half,
-    m.AddHalf: add_half,
+    m.AddHalf: hand_on(lambda keyring, request: keyring.halves.add(request)),
     m.DropHalves: drop_halves,
     m.CheckCached: check_cached,
     m.RedeemLogin: redeem_login,
@@ -338,19 +308,20 @@ HANDLERS: Mapping[type[Request[Any]], Handler] = {
     m.OpenNames: open_names,
     m.ResealSlots: reseal_slots,
     m.ReadHalfStates: read_half_states,
+    m.EndAccountSessions: end_account_sessions,
     m.RenewMailboxes: renew_mailboxes,
     m.OpenQueued: open_queued,
-    m.CreateMailboxKeys: create_mailbox_keys,
-    m.BeginRecovery: begin_recovery,
-    m.GrantRecovery: grant_recovery,
+    m.CreateMailboxKeys: hand_on(lambda keyring, request: keyring.mailboxes.create(request)),
+    m.BeginRecovery: hand_on(lambda keyring, request: keyring.recovery.begin(request)),
+    m.GrantRecovery: hand_on(lambda keyring, request: keyring.recovery.grant(request)),
     m.StopTenantSessions: stop_tenant_sessions,
     m.RevokeCredentials: revoke_credentials,
-    m.LiftSessionStop: lift_session_stop,
+    m.LiftSessionStop: hand_on(lambda ring, request: ring.stop.lift(request, request.epoch, request.reason, Done())),
     **outbound_handlers(m),
     m.SetHalfState: set_half_state,
     m.CountKeyring: count_keyring,
-    m.CheckKeyring: check_keyring,
-    m.MatchKeyring: match_keyring,
+    m.CheckKeyring: hand_on(lambda ring, request: _census(ring, request.signatures).page(request.after, request.limit)),
+    m.MatchKeyring: hand_on(lambda ring, request: _census(ring, False).of_accounts(request.accounts)),
     m.ExportKeys: export_keys,
     **shared(m),
 }

@@ -124,6 +124,12 @@ EVENTS: Mapping[str, EventKind] = MappingProxyType(
             (76, "SurfacesLifted", "Surfaces are open again, to a set of accounts or to all; or their stop lapsed."),
             (80, "StandbyBegun", "A holder began to ship what it changes to the standby: hash of the stream's lead."),
             (81, "StandbyPromoted", "The standby took over: its term, and how far each stream had come."),
+            (110, "SupportCaseOpened", "A support case about an account was opened: by whom, where, until when."),
+            (111, "SupportCaseClosed", "A support case was closed."),
+            (112, "SupportCardShown", "The masked card of an account was shown in a case: to whom, by which holder."),
+            (113, "ConsentGiven", "A subscriber made a code by which the support desk may act once."),
+            (114, "ConsentVoid", "A subscriber's code ended by wrong tries."),
+            (115, "SupportActed", "The support desk acted in a case: what, and whether the code was needed."),
         )
     }
 )

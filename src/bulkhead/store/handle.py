@@ -7,7 +7,7 @@ from bulkhead.boundary.exchange import Handler
 from bulkhead.boundary.messages import to_store
 from bulkhead.boundary.messages.fields import Request
 from bulkhead.holder.shared import shared
-from bulkhead.store.handle_admin import check_store, count_store, destroy_account, open_account
+from bulkhead.store.handle_admin import check_store, count_store, destroy_account, open_account, show_usage
 from bulkhead.store.handle_delivery import append_message, append_messages, check_room, deliver_mail
 from bulkhead.store.handle_exporting import export_mailboxes, export_names, export_parts, export_rows
 from bulkhead.store.handle_filing import file_messages, find_old_page, list_sparse_pages, plan_filing, rewrite_page
@@ -84,6 +84,7 @@ HANDLERS: Mapping[type[Request[Any]], Handler] = {
     to_store.DestroyAccount: destroy_account,
     to_store.CountStore: count_store,
     to_store.CheckStore: check_store,
+    to_store.ShowUsage: show_usage,
     to_store.AppendMessages: append_messages,
     to_store.RenameInbox: rename_inbox,
     to_store.ExportMailboxes: export_mailboxes,

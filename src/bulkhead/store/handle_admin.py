@@ -12,10 +12,13 @@ from bulkhead.boundary.messages.to_store import (
     DestroyAccount,
     OpenAccount,
     Role,
+    ShowUsage,
     StoreCounts,
     StoreReport,
+    UsageCard,
 )  # fmt: skip
 from bulkhead.boundary.terms import Channel
+from bulkhead.holder.cases import OpenedCase
 from bulkhead.identifiers import new_id
 from bulkhead.store.changes import Effects, MailboxChange
 from bulkhead.store.fsck import check
@@ -48,6 +51,16 @@ async def open_account(state: State, peer: Channel, request: OpenAccount, body: 
         return Done()
 
     return await state.commit(request, work)
+
+
+async def show_usage(state: State, peer: Channel, request: ShowUsage, body: BodyReader | None) -> UsageCard:
+    """How full an account is, for the support desk; once the ledger has it."""
+
+    def made(case: OpenedCase) -> UsageCard:
+        row = state.database.first("SELECT used, quota FROM account WHERE account = ?", (case.account,))
+        return UsageCard(*(row or (0, 0)))
+
+    return await state.orders.cases.look(request, request.case, made)
 
 
 async def destroy_account(state: State, peer: Channel, request: DestroyAccount, body: BodyReader | None) -> Done:

@@ -4,7 +4,7 @@ Numbers called seq are the database's own short keys; ids are the 16 random byte
 Flags are the 64 bits of docs/store.md as a signed integer, which is how SQLite keeps 64 bits.
 """
 
-from bulkhead.holder import order_rows, outbox, surfaces
+from bulkhead.holder import cases, order_rows, outbox, surfaces
 
 MIGRATIONS = (
     """
@@ -177,6 +177,7 @@ MIGRATIONS = (
     f"{outbox.SCHEMA}; {order_rows.SCHEMA}",
     order_rows.FLOOR,
     surfaces.SCHEMA,
+    cases.SCHEMA,
 )
 
 DATABASE = "store.sqlite"

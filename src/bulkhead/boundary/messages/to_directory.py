@@ -20,10 +20,12 @@ from bulkhead.boundary.messages.fields import (
     Name,
     Reply,
     Request,
+    Tag16,
     Text,
 )  # fmt: skip
 from bulkhead.boundary.messages.orders import InstallRosterBase, ListOrdersBase, SubmitOrderBase
 from bulkhead.boundary.messages.standby import BeginStandbyBase, ReadStandbyBase, RenewLeaseBase
+from bulkhead.boundary.messages.support import CloseCaseBase, ListCasesBase, OpenCaseBase
 
 BindingRecord = Annotated[bytes, Meta(min_length=1, max_length=512)]
 PAGE_MAX = 1000  # rows of one listing
@@ -503,3 +505,38 @@ class ListRefusedLines(Request[RefusedLines], frozen=True, tag=83):
 
     root: Digest32
     after: U32 = 0
+
+
+class OpenCase(OpenCaseBase, frozen=True, tag=110):
+    """Open a support case at `directory`."""
+
+
+class CloseCase(CloseCaseBase, frozen=True, tag=111):
+    """Nothing more is shown or done at `directory` in this case."""
+
+
+class ListCases(ListCasesBase, frozen=True, tag=112):
+    """Support cases of the last day at `directory`."""
+
+
+class SupportCard(Reply, frozen=True):
+    """What the desk sees of an account. address: its own, masked unless it is what was typed. Others: counts."""
+
+    address: AddressText
+    status: U8
+    closed: U8
+    class_name: ClassName
+    created: Millis
+    quota_bytes: U63
+    aliases: U16
+    forwards: U16
+
+
+class ShowCard(Mutation[SupportCard], frozen=True, tag=113):
+    """The card of the account that a case is about, once the ledger has the look; within the officer's hour.
+
+    address: as it was typed when the case was opened. Refused: `no-case`, `other-account`, `look-cap`.
+    """
+
+    case: Tag16
+    address: AddressText

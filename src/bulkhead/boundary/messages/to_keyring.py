@@ -175,6 +175,12 @@ class EndSession(Request[Done], frozen=True, tag=11):
     handle: Handle
 
 
+class EndAccountSessions(Request[Done], frozen=True, tag=124):
+    """Every live session of an account is over; who logs in again may."""
+
+    account: AccountId
+
+
 class ArrivedKey(Reply, frozen=True):
     """A message whose key is still in its HPKE box."""
 

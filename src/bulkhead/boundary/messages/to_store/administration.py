@@ -6,9 +6,10 @@ from msgspec import Meta
 
 from bulkhead.boundary.messages.accesses import CountAccessesBase, SearchAccessesBase
 from bulkhead.boundary.messages.backup import BeginBackupBase, EscrowKeysBase, ReadBackupBase
-from bulkhead.boundary.messages.fields import U63, AccountId, Done, Mutation, Reply, Request, Text
+from bulkhead.boundary.messages.fields import U63, AccountId, Done, Mutation, Reply, Request, Tag16, Text
 from bulkhead.boundary.messages.orders import InstallRosterBase, ListOrdersBase, SubmitOrderBase
 from bulkhead.boundary.messages.standby import BeginStandbyBase, ReadStandbyBase, RenewLeaseBase
+from bulkhead.boundary.messages.support import CloseCaseBase, ListCasesBase, OpenCaseBase
 from bulkhead.boundary.messages.surfaces import (
     LiftSurfacesBase,
     ReadSurfacesBase,
@@ -121,3 +122,28 @@ class LiftSurfaces(LiftSurfacesBase, frozen=True, tag=5):
 
 class ReadSurfaces(ReadSurfacesBase, frozen=True, tag=6):
     """What is closed at `store`, and what a stop would reach there."""
+
+
+class OpenCase(OpenCaseBase, frozen=True, tag=62):
+    """Open a support case at `store`."""
+
+
+class CloseCase(CloseCaseBase, frozen=True, tag=63):
+    """Nothing more is shown or done at `store` in this case."""
+
+
+class ListCases(ListCasesBase, frozen=True, tag=64):
+    """Support cases of the last day at `store`."""
+
+
+class UsageCard(Reply, frozen=True):
+    """Octets used, and the quota that holds; 0: no limit."""
+
+    used: U63
+    quota_bytes: U63
+
+
+class ShowUsage(Mutation[UsageCard], frozen=True, tag=65):
+    """How full the account is that a case is about, once the ledger has the look. Refused: `no-case`, `look-cap`."""
+
+    case: Tag16
