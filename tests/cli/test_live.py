@@ -358,6 +358,7 @@ def test_every_json_key_that_is_documented_is_printed(live: Live, tmp_path: Path
         "officer roster install": ["officer", "roster", "install", "stnet", str(roster)],
         "officer order submit": ["officer", "order", "submit", "stnet", str(order)],
         "provision apply": ["provision", "apply", "kddi", str(tmp_path / "lines")],
+        "domain bindings": ["domain", "bindings", "kddi", "--to", str(tmp_path / "bindings")],
         "provision status": ["provision", "status", "kddi", str(tmp_path / "lines")],
         "officer order list": ["officer", "order", "list", "stnet"],
         "upgrade": ["upgrade", "kddi"],

@@ -53,17 +53,18 @@ def test_accounts_of_a_file_receive_at_once_and_log_in_after_a_recovery(live: Li
 
 
 def test_a_file_goes_on_after_the_command_was_killed(live: Live, tmp_path: Path) -> None:
-    file = _write(tmp_path / "file", "live/2", *(_add(f"killed-{number}") for number in range(1100)))
-    command = [sys.executable, "-m", "bulkhead.cli.main", "provision", "apply", "kddi", str(file)]
+    rows = [{"do": "add-account", "address": f"killed-{number}@stnet.example"} for number in range(1100)]
+    file = _write(tmp_path / "file", "live/2", *rows, tenant="stnet")
+    command = [sys.executable, "-m", "bulkhead.cli.main", "provision", "apply", "stnet", str(file)]
     child = subprocess.Popen([*command, "-C", str(live.directory)])
-    while live("provision", "status", "kddi", str(file)).status:
+    while live("provision", "status", "stnet", str(file)).status:
         time.sleep(0.05)
     child.kill()
     child.wait()
-    ran = live("provision", "apply", "kddi", str(file), "--json")
+    ran = live("provision", "apply", "stnet", str(file), "--json")
     assert (ran.status, ran.json["done"], ran.json["refused"]) == (0, 1101, 0)
-    assert live("account", "search", "kddi", "killed-", "--json").json["accounts"][-1]["status"] == "provisioned"
-    assert live("fsck", "kddi").status == 0
+    assert live("account", "search", "stnet", "killed-", "--json").json["accounts"][-1]["status"] == "provisioned"
+    assert live("fsck", "stnet").status == 0
 
 
 def test_an_order_is_for_one_file_and_officers_sign_what_they_read(tmp_path: Path) -> None:

@@ -99,6 +99,7 @@ def test_numbers_of_kinds_never_change() -> None:
         "ClassDefined": 66,
         "ProvisionBegun": 67,
         "ProvisionEnded": 68,
+        "BindingsListed": 69,
         "RosterInstalled": 70,
         "OrderTaken": 71,
         "OrderExecuted": 72,

@@ -84,7 +84,7 @@ PEERS: tuple[Peering, ...] = (
          "CheckDirectory", "ListStatuses", "FindLogin",
          "AddAlias", "RemoveAlias", "SetForward", "SetServices", "SetQuota", "DefineClass", "ListClasses", "SetClass",
          "AddGroup", "SetMember", "RemoveGroup", "ListGroups", "ShowGroup", "ShowRoutes", "SearchAccounts",
-         "BeginProvision", "ProvisionChunk", "ShowProvision", "ListRefusedLines",
+         "BeginProvision", "ProvisionChunk", "ShowProvision", "ListRefusedLines", "ListBindings", "NoteBindings",
          *_CASES, "ShowCard", *_ORDERS, *_BACKUP),
     ),
     Peering(

@@ -3,6 +3,7 @@
 from bulkhead.cli.app_password_commands import APP_PASSWORD_COMMANDS
 from bulkhead.cli.audit_commands import AUDIT_COMMANDS
 from bulkhead.cli.backup_commands import BACKUP_COMMANDS
+from bulkhead.cli.bindings_commands import BINDINGS_COMMANDS
 from bulkhead.cli.contain_commands import CONTAIN_COMMANDS
 from bulkhead.cli.contract_commands import CONTRACT_COMMANDS
 from bulkhead.cli.credentials_commands import CREDENTIALS_COMMANDS
@@ -28,6 +29,7 @@ GROUPS = {
     "account": "The accounts of a tenant.",
     "group": "Addresses that reach several accounts.",
     "class": "Classes of service: quota, switches and limits.",
+    "bindings": "Lists of addresses and mailbox keys, compared and verified.",
     "provision": "Files of accounts, addresses and switches, signed by officers.",
     "receipt": "Receipts of cancelled accounts.",
     "incident": "What tells that something happened.",
@@ -373,6 +375,7 @@ COMMANDS: tuple[Command, ...] = (
     *DIRECTORY_COMMANDS,
     *ROUTES_COMMANDS,
     *PROVISION_COMMANDS,
+    *BINDINGS_COMMANDS,
     *CREDENTIALS_COMMANDS,
     *APP_PASSWORD_COMMANDS,
     *INCIDENT_COMMANDS,

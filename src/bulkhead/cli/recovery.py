@@ -33,6 +33,11 @@ def read_recovery_keys(partner: Path, operator: Path, tenant: TenantId) -> Recov
     return RecoveryKeys(_read(partner, tenant, Holder.PARTNER), _read(operator, tenant, Holder.OPERATOR))
 
 
+def read_partner_key(path: Path, tenant: TenantId) -> RecoveryPrivateKey:
+    """The partner's. Raises as read_recovery_keys."""
+    return _read(path, tenant, Holder.PARTNER)
+
+
 def binding_key(tenant: Tenant) -> Ed25519PublicKey:
     """The pinned key under which keyring signs. Raises ConfigError where none is pinned."""
     text = tenant.settings.text("pinned.binding_key")

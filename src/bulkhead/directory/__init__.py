@@ -14,6 +14,7 @@ If it falls: the tenant's addresses; mail misdirected inside the cell.
     book.py          DirectoryBook: accounts and domains, reads and changes
     routes.py        aliases, groups and forwards
     services.py      what is switched off by account, quotas, classes of service
+    listing.py       all bindings, for the partner's copy
     provision.py     provisioning files, chunk by chunk
     handle.py        one function per message
     check.py         what `fsck` looks for

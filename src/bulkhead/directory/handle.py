@@ -38,7 +38,7 @@ from bulkhead.boundary.messages.to_directory import (
     ShowAccount,
     StatusPage,
 )
-from bulkhead.directory import routes, services
+from bulkhead.directory import listing, routes, services
 from bulkhead.directory.book import DirectoryBook
 from bulkhead.directory.card import card
 from bulkhead.directory.check import check_directory
@@ -227,6 +227,19 @@ def list_refused_lines(
     return directory.provisioning.refused(request.root, request.after)
 
 
+def list_bindings(directory: Directory, _: Channel, request: m.ListBindings, __: BodyReader | None) -> m.BindingPage:
+    """One page of addresses, or of groups."""
+    page = listing.groups if request.groups else listing.addresses
+    return m.BindingPage(page(directory.book.database, request.after))
+
+
+async def note_bindings(directory: Directory, _: Channel, request: m.NoteBindings, __: BodyReader | None) -> Done:
+    """In the ledger, or the list does not leave."""
+    details: dict[str, str | int | bool | None] = {"sha256": request.digest.hex(), "rows": request.rows}
+    await witness(directory.exchange, request.stamp, "BindingsListed", details)
+    return Done()
+
+
 def count_accounts(directory: Directory, _: Channel, __: CountAccounts, ___: BodyReader | None) -> AccountCounts:
     """Accounts by status."""
     return directory.book.counts()
@@ -303,6 +316,8 @@ HANDLERS: Mapping[type[Request[Any]], Handler] = {
     m.ProvisionChunk: provision_chunk,
     m.ShowProvision: show_provision,
     m.ListRefusedLines: list_refused_lines,
+    m.ListBindings: list_bindings,
+    m.NoteBindings: note_bindings,
     m.ShowCard: show_card,
     **shared(m),
 }

@@ -115,6 +115,7 @@ EVENTS: Mapping[str, EventKind] = MappingProxyType(
             (66, "ClassDefined", "A class of service was made or changed."),
             (67, "ProvisionBegun", "A provisioning file is carried out from now on: its root and number of lines."),
             (68, "ProvisionEnded", "All lines of a provisioning file are through: how many, how many were refused."),
+            (69, "BindingsListed", "A list of all addresses and bindings left, sealed to the partner: its SHA-256."),
             (70, "RosterInstalled", "A compartment took the next roster of the tenant's officers."),
             (71, "OrderTaken", "An order was verified, and waits, or permits what it names for its time."),
             (72, "OrderExecuted", "An order was executed; or it was due, and its signatures did not hold any more."),

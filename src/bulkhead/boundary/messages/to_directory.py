@@ -507,6 +507,43 @@ class ListRefusedLines(Request[RefusedLines], frozen=True, tag=83):
     after: U32 = 0
 
 
+class BindingEntry(Reply, frozen=True):
+    """One address and what it leads to. kind: of AddressKind, 4 a group. record: of an account's own address.
+
+    members: accounts of a group. closed: bits of Service.
+    """
+
+    address: AddressText
+    kind: U8
+    account: Annotated[bytes, Meta(max_length=16)] = b""
+    record: Annotated[bytes, Meta(max_length=512)] = b""
+    forwards: Annotated[tuple[AddressText, ...], Meta(max_length=FORWARDS_MAX)] = ()
+    keep: bool = True
+    members: Annotated[tuple[AccountId, ...], Meta(max_length=MEMBERS_MAX)] = ()
+    status: U8 = 0
+    closed: U8 = 0
+
+
+class BindingPage(Reply, frozen=True):
+    """Entries in order of address."""
+
+    rows: Annotated[tuple[BindingEntry, ...], Meta(max_length=PAGE_MAX)]
+
+
+class ListBindings(Request[BindingPage], frozen=True, tag=84):
+    """Every address after `after` with its account and binding; of groups instead, with their members."""
+
+    after: AddressText = ""
+    groups: bool = False
+
+
+class NoteBindings(Mutation[Done], frozen=True, tag=85):
+    """A list of all bindings is about to leave, sealed: in the ledger before it does. digest: of the sealed file."""
+
+    digest: Digest32
+    rows: U63
+
+
 class OpenCase(OpenCaseBase, frozen=True, tag=110):
     """Open a support case at `directory`."""
 
