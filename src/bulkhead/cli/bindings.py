@@ -17,9 +17,10 @@ from bulkhead.cli.exit_codes import ExitCode
 from bulkhead.cli.output import print_json, printable, say
 from bulkhead.cli.recovery import read_partner_key
 from bulkhead.cli.road import Road, open_road, stamp, wait_for
+from bulkhead.durable import sync_folder
 from bulkhead.errors import ConfigError, IntegrityError
 from bulkhead.exports.bindings import check_row, differences, page_of, read_rows, sealer_of
-from bulkhead.exports.sealed import open_new, sync_folder
+from bulkhead.exports.sealed import open_new
 from bulkhead.identifiers import parse_tenant_id
 from bulkhead.records.hpke import load_public_key
 from bulkhead.records.mailbox import RecoveryKey
