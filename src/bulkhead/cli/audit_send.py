@@ -116,6 +116,6 @@ def _read_state(path: Path, tenant: str) -> int:
         state = json.loads(text)
         if state["tenant"] == tenant and isinstance(state["sent_until"], int):
             return max(0, state["sent_until"])
-    except (ValueError, KeyError, TypeError):
+    except (ValueError, KeyError, TypeError, RecursionError):
         pass
     raise ConfigError(f"{path} is no state of a transfer of {tenant}; remove it to send everything again")

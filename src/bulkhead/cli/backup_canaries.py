@@ -83,6 +83,6 @@ def _read(path: Path) -> list[str]:
         with path.open("rb") as file:
             try:
                 return [str(address) for address in json.loads(file.read(FILE_MAX))]
-            except (ValueError, TypeError):
+            except (ValueError, TypeError, RecursionError):
                 raise ConfigError(f"{path} is no list of canaries: remove it") from None
     return []

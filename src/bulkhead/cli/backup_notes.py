@@ -38,7 +38,7 @@ def read_notes(layout: Layout) -> Notes:
     try:
         with _path(layout).open("rb") as file:
             found = Notes(**json.loads(file.read(NOTES_MAX)))
-    except (OSError, ValueError, TypeError):
+    except (OSError, ValueError, TypeError, RecursionError):
         return Notes()
     ours = asdict(Notes())
     return found if all(type(value) is type(ours[name]) for name, value in asdict(found).items()) else Notes()

@@ -44,7 +44,7 @@ def import_accounts(options: argparse.Namespace) -> int:
         except BlockingIOError:
             raise ConfigError(f"{file} is being imported by another command; wait for it") from None
         places = Path(options.state or f"{file}.state"), Path(options.errors or f"{file}.errors")
-        if len({place.resolve() for place in (file, *places)}) < 3:
+        if len({os.path.realpath(place) for place in (file, *places)}) < 3:
             raise ConfigError("the file, --state and --errors are three different files")
         with ImportNotes(road.layout, *places) as notes:
             _check_failure_time(road, check=options.check)

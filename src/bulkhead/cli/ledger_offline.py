@@ -149,7 +149,8 @@ def check(options: argparse.Namespace) -> int:
 
 def public_key(given: str, kind: SignatureType) -> VerifierKey:
     """A public key, as text or from a file. Raises ConfigError."""
-    text = given if given.count("+") >= 2 and not Path(given).exists() else _read(Path(given), KEY_TEXT_MAX).decode()
+    there = given.count("+") < 2 or Path(given).exists()
+    text = _read(Path(given), KEY_TEXT_MAX).decode("ascii", errors="replace") if there else given
     try:
         key = parse_verifier_key(text.strip())
     except IntegrityError as error:

@@ -59,7 +59,7 @@ class _Note:
             note = cls(**json.loads(path.read_text("ascii")))
         except FileNotFoundError:
             return None
-        except (ValueError, TypeError):
+        except (ValueError, TypeError, RecursionError):
             raise ConfigError(f"{path} is no note of a cancellation; remove it") from None
         return note if note.account == account.hex() else None
 

@@ -71,7 +71,7 @@ class Rehearsal:
             bytes.fromhex(made.manifest)
             if min(int(made.made), int(made.octets), int(made.accounts), int(made.messages)) < 0:
                 raise ValueError
-        except (ValueError, TypeError, KeyError, AttributeError):
+        except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
             raise ConfigError("that is no result of a test restore") from None
         return made
 

@@ -39,7 +39,7 @@ def read_following(layout: Layout) -> Following | None:
         return Following(**{**document, "done": tuple(document["done"])})
     except FileNotFoundError:
         return None
-    except (ValueError, TypeError, KeyError):
+    except (ValueError, TypeError, KeyError, RecursionError):
         raise IntegrityError(f"{layout.following} is damaged: restore the cell once more") from None
 
 

@@ -51,7 +51,10 @@ def check_cell(export: Path, digest: str) -> None:
     data = read_limited(folder / "sums", JSON_MAX)
     if hashlib.sha256(data).hexdigest() != digest:
         raise IntegrityError(f"{folder / 'sums'} is not the one that the manifest names")
-    files = json.loads(data)["files"]
+    try:
+        files = dict(json.loads(data)["files"])
+    except (ValueError, KeyError, TypeError, RecursionError):
+        raise IntegrityError(f"{folder / 'sums'} is of no form that this version knows") from None
     for name in FILES:
         try:
             found = digest_of(folder / name)[1]
