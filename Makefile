@@ -100,6 +100,7 @@ docs: $(RUNTIME)
 	@$(BIN)/python -m bulkhead.config.reference docs/configuration.md
 	@$(BIN)/python -m bulkhead.boundary.reference docs
 	@$(BIN)/python -m bulkhead.cli.reference docs/cli.md
+	@$(BIN)/python -m bulkhead.console.openapi docs/openapi.json
 
 # `build` is the back-end that `pip install -e .` runs; locked as well, so that set-up fetches nothing unhashed.
 lock:

@@ -18,7 +18,7 @@ TENANT = "t0"
 SESSIONS_MAX = 2500  # of one process of IMAP, whose descriptors are limited
 COMMAND_SECONDS = 300
 PORTS = {"listen.mx": 2525, "listen.submissions": 4465, "listen.submission": 4587, "listen.imaps": 4993,
-         "listen.pop3s": 4995}  # fmt: skip
+         "listen.pop3s": 4995, "listen.console": 4443}  # fmt: skip
 
 
 class BulkheadCell:

@@ -26,7 +26,7 @@ from bulkhead.identifiers import DomainName, TenantId
 
 PORTS = {
     "listen.mx": 2525, "listen.submissions": 4465, "listen.submission": 4587, "listen.imaps": 4993,
-    "listen.pop3s": 4995, "mx.workers": 1, "submit.workers": 1, "access.workers": 1,
+    "listen.pop3s": 4995, "listen.console": 4443, "mx.workers": 1, "submit.workers": 1, "access.workers": 1,
 }  # fmt: skip
 
 

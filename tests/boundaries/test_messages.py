@@ -50,6 +50,15 @@ def test_whoever_may_send_a_message_does(peering: Peering) -> None:
         assert [name for name in names if not re.search(rf"\b{name}\(", source)] == []
 
 
+def test_whatever_a_staff_session_may_have_carried_the_console_makes_and_its_receiver_handles() -> None:
+    source = "".join(path.read_text() for path in (ROOT / "src/bulkhead/console").glob("*.py"))
+    for peering in PEERS:
+        assert not peering.carries or (peering.client == "console" and "AskAsStaff" in peering.requests)
+        carried = {getattr(RECEIVERS[peering.server], name) for name in peering.carries}
+        assert carried <= set(importlib.import_module(f"bulkhead.{peering.server}.handle").HANDLERS)
+        assert [name for name in peering.carries if not re.search(rf"\b{name}\(", source)] == []
+
+
 @pytest.mark.parametrize("receiver", RECEIVERS)
 def test_a_receiver_handles_nothing_but_its_own_messages(receiver: str) -> None:
     handlers = importlib.import_module(f"bulkhead.{receiver}.handle").HANDLERS

@@ -115,11 +115,12 @@ def test_a_certificate_for_nothing_is_our_bug(ca: Authority) -> None:
 def test_each_gate_has_its_own_key_and_only_its_own_name(tmp_path: Path, ca: Authority) -> None:
     write_file(tmp_path / "bulkhead.toml", render_installation({}))
     names = {"names.mx": "mx.kddi.example", "names.submit": "smtp.kddi.example", "names.access": NAME}
+    names["names.console"] = "console.kddi.example"
     text = render_tenant({"id": "kddi", "slot": 0, "listen.address": "127.0.1.1", **names})
     write_file(tmp_path / "tenants" / "kddi.toml", text)
     tenant = load_installation(tmp_path).tenant("kddi")
     paths = write_gates(tmp_path, ca, tenant, now=NOW)
-    assert paths == [gate_file(tmp_path, tenant.id, gate) for gate in ("mx", "submit", "access")]
+    assert paths == [gate_file(tmp_path, tenant.id, gate) for gate in ("mx", "submit", "access", "console")]
     certificates = [x509.load_pem_x509_certificate(path.read_bytes()) for path in paths]
     keys = [certificate.public_key() for certificate in certificates]
     assert all(keys.count(key) == 1 for key in keys)

@@ -65,7 +65,7 @@ def test_secrets_are_readable_by_their_owner_alone(six: Path) -> None:
         *six.glob("tls/*/*.pem"),
         six / "tls/ca.key",
     ]
-    assert len(secrets) == 6 * (7 + 2 + 3) + 1
+    assert len(secrets) == 6 * (7 + 2 + 4) + 1
     for path in (*secrets, *six.glob("cells/*/*/keys.sealed"), *six.glob("cells/*/*/*.sqlite*")):
         assert stat.S_IMODE(path.stat().st_mode) & 0o077 == 0, path
 

@@ -1,5 +1,6 @@
 """Officers from the command line: keys, rosters and orders on one's own machine, and carried to a running cell."""
 
+import json
 from pathlib import Path
 
 import pytest
@@ -8,6 +9,7 @@ from tests.cli.conftest import PEOPLE, Live
 from bulkhead.cli.main import main
 from bulkhead.drill.officers import People
 from bulkhead.holder.orders import approvals_of
+from bulkhead.records.officer_file import OfficerPrivateKey, seal_officer_key
 from bulkhead.records.order import Order
 from bulkhead.records.roster import Policy, Roster
 from bulkhead.records.signed_file import OrderFile, RosterFile, read_order_file, read_roster_file
@@ -135,6 +137,7 @@ def test_orders_reach_the_compartments_of_a_running_cell_and_bind_its_command_li
     assert live("officer", "roster", "install", "kddi", str(three)).status == 0
     assert live("stop", "kddi", "--outbound", "--reason", "mine").status == 0
     assert live("stop", "kddi", "--outbound", "--lift", "--reason", "mine").status == 0
+    the_console_of_the_cell_answers_an_officer_and_nobody_else(live, people, tmp_path)
     listed = live("officer", "order", "list", "kddi", "--json").json["executors"]
     assert {row["roster"] for row in listed} == {3}
     assert not any(row["local_refused"] for row in listed)
@@ -142,3 +145,27 @@ def test_orders_reach_the_compartments_of_a_running_cell_and_bind_its_command_li
         "lift-logins",
         "stop-logins",
     ]
+
+
+def the_console_of_the_cell_answers_an_officer_and_nobody_else(live: Live, people: People, folder: Path) -> None:
+    """The real thing behind its lock, over TLS: a call that reads, a change, one that is refused, a stranger's key."""
+    (folder / "pass").write_text(PASSPHRASE + "\n")
+    for name, officer in (("ada", people), ("stranger", People("kddi"))):
+        key = OfficerPrivateKey("ada", "partner-admin", officer.keys["ada"])
+        (folder / name).write_text(seal_officer_key(key, PASSPHRASE.encode()))
+        (folder / name).chmod(0o600)
+    with_key = ("--key", str(folder / "ada"), "--passphrase-file", str(folder / "pass"))
+    ran = live("api", "kddi", "GET", "/v1/status", *with_key)
+    assert ran.status == 0 and json.loads(ran.out)["tenant"] == "kddi", ran
+    live.add("by-console@kddi.example")
+    (folder / "body").write_text(json.dumps({"alias": "by-api@kddi.example"}))
+    path = "/v1/accounts/by-console@kddi.example"
+    assert live("api", "kddi", "POST", f"{path}/aliases", *with_key, "--data", str(folder / "body")).status == 0
+    assert json.loads(live("api", "kddi", "GET", f"{path}/routes", *with_key).out)["aliases"] == ["by-api@kddi.example"]
+    assert live("api", "kddi", "GET", "/v1/accounts/nobody@kddi.example", *with_key).status == 4
+    assert json.loads(live("api", "kddi", "GET", "/v1/ledger/checkpoint", *with_key).out)["checkpoint"]
+    assert json.loads(live("api", "kddi", "GET", "/v1/contract", *with_key).out)["adopted"] == 0
+    assert len(json.loads(live("api", "kddi", "GET", "/v1/orders", *with_key).out)["rosters"]) == 5
+    stranger = ("--key", str(folder / "stranger"), "--passphrase-file", str(folder / "pass"))
+    ran = live("api", "kddi", "GET", "/v1/status", *stranger)
+    assert ran.status == 4 and "key" in ran.err

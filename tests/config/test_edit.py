@@ -14,7 +14,7 @@ KEY = "A" * 43 + "="
 
 @pytest.fixture
 def directory(tmp_path: Path) -> Path:
-    names = {f"names.{gate}": f"{gate}.kddi.example" for gate in ("mx", "submit", "access")}
+    names = {f"names.{gate}": f"{gate}.kddi.example" for gate in ("mx", "submit", "access", "console")}
     write_file(tmp_path / "bulkhead.toml", render_installation({}))
     text = render_tenant({"id": "kddi", "slot": 0, "listen.address": "127.0.1.1", **names})
     write_file(tmp_path / FILE, text.replace("[names]", "# mine\n[names]"))

@@ -15,8 +15,8 @@ KDDI = """\
 schema = 1
 id = "kddi"
 slot = 0
-
 [names]
+console = "console.kddi.example"
 mx = "mx.kddi.example"
 submit = "smtp.kddi.example"
 access = "imap.kddi.example"
@@ -171,6 +171,7 @@ def test_missing_required_settings_are_all_named(tmp_path: Path) -> None:
         "tenants/kddi.toml: names.mx",
         "tenants/kddi.toml: names.submit",
         "tenants/kddi.toml: names.access",
+        "tenants/kddi.toml: names.console",
         "tenants/kddi.toml: listen.address",
     ]
 

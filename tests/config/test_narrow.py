@@ -31,6 +31,7 @@ def installation(tmp_path: Path) -> Installation:
         "names.mx": "mx.kddi.example",
         "names.submit": "smtp.kddi.example",
         "names.access": "imap.kddi.example",
+        "names.console": "console.kddi.example",
         "listen.address": "127.0.1.1",
         "resolver.zone_file": "demo.zone",
         "resolver.nameservers": ("192.0.2.53",),

@@ -18,6 +18,7 @@ TENANT: dict[str, Value] = {
     "names.mx": "mx.kddi.example",
     "names.submit": "smtp.kddi.example",
     "names.access": "imap.kddi.example",
+    "names.console": "console.kddi.example",
     "pinned.queue_key": "A" * 43 + "=",
     "listen.address": "127.0.1.1",
     "listen.mx": 2525,

@@ -101,6 +101,7 @@ def test_numbers_of_kinds_never_change() -> None:
         "ProvisionEnded": 68,
         "BindingsListed": 69,
         "RosterInstalled": 70,
+        "StaffSessionOpened": 77,
         "OrderTaken": 71,
         "OrderExecuted": 72,
         "OrderWithdrawn": 73,

@@ -10,10 +10,15 @@ Standard library only: the supervisor reads the edges here; messages are named a
 
 from dataclasses import dataclass
 
+from bulkhead.boundary.staff import carried_to
+
 
 @dataclass(frozen=True, slots=True)
 class Peering:
-    """One edge: what the client may ask (`to_<server>`) and tell, and what the server may announce (`facts`)."""
+    """One edge: what the client may ask (`to_<server>`) and tell, and what the server may announce (`facts`).
+
+    carries: requests of officers that travel inside AskAsStaff, which the server answers under a session alone.
+    """
 
     client: str
     server: str
@@ -21,6 +26,7 @@ class Peering:
     facts: tuple[str, ...] = ()
     announces: tuple[str, ...] = ()
     descriptors: bool = False  # the server hands over sockets with its replies
+    carries: tuple[str, ...] = ()
 
 
 _ACCESSES = ("SearchAccesses", "CountAccesses")
@@ -28,6 +34,7 @@ _BACKUP = ("BeginBackup", "ReadBackup", "EscrowKeys", "BeginStandby", "ReadStand
 _SURFACES = ("StageAccounts", "StopSurfaces", "LiftSurfaces", "ReadSurfaces")
 _ORDERS = ("SubmitOrder", "InstallRoster", "ListOrders")
 _CASES = ("OpenCase", "CloseCase", "ListCases")  # docs/support.md
+_STAFF = ("GiveStaffNonce", "OpenStaffSession", "AskAsStaff", "EndStaffSession")
 _LOOK_UP_AND_APPEND = ("CheckRoom", "DeliverMail")
 _BY_HANDLE = (
     "ListMailboxes", "CreateMailbox", "RenameMailboxes",
@@ -59,6 +66,13 @@ PEERS: tuple[Peering, ...] = (
         announces=("SessionEnded",),
     ),
     Peering("access", "store", _BY_HANDLE, announces=("MailboxChanged",)),
+    Peering("console", "directory", ("ShowStaffSession", *_STAFF), carries=carried_to("directory")),
+    Peering("console", "auth", _STAFF, carries=carried_to("auth")),
+    Peering("console", "keyring", _STAFF, carries=carried_to("keyring")),
+    Peering("console", "store", _STAFF, carries=carried_to("store")),
+    Peering("console", "queue", _STAFF, carries=carried_to("queue")),
+    Peering("console", "ledger", ("ReadCheckpoint", "ReadEntries", "ProveInclusion", "ProveConsistency")),
+    Peering("console", "incident", ("ReadContract", "ListCanaries")),
     Peering("courier", "directory", ("ResolveRecipient",)),
     Peering("courier", "store", ("DeliverMail",)),
     Peering("courier", "queue", ("TakeWork", "ReadQueued", "ReportAttempt"),

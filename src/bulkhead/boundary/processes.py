@@ -80,6 +80,13 @@ _TABLE = (
         modules=_FRONT,
     ),
     Process(
+        "console", 5, Image.FRONT, "REST API of the partner's staff", Reach.ACCEPTED, Disk.PEM,
+        holds="own TLS key; tokens of staff sessions as they pass",
+        falls="what staff sessions live in it may do, within their caps; the ledger's entries, counts of canaries",
+        listeners=("console",), settings=("console",), certificate="console", memory_bytes=512 << 20,
+        modules=(*_FRONT, "h11"),
+    ),
+    Process(
         "courier", 6, Image.FRONT, "SMTP client; writes DSNs", Reach.HANDED, Disk.EMPTY,
         holds="one message at a time", falls="outbound mail while it is compromised",
         settings=("courier",), modules=_FRONT,

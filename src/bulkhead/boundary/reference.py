@@ -19,6 +19,7 @@ from bulkhead.boundary.messages.registry import RECEIVERS
 from bulkhead.boundary.orders_reference import local_powers_table, orders_table
 from bulkhead.boundary.peers import PEERS
 from bulkhead.boundary.processes import OPERATOR_CONSOLE, PROCESSES
+from bulkhead.boundary.staff import HOUR_ROWS, STAFF_CALLS, VOUCHED
 from bulkhead.boundary.support import support_table
 
 _HEAD = """\
@@ -81,6 +82,7 @@ def with_tables(page: str) -> str:
     makers = {
         "processes": process_table, "edges": _edge_table, "orders": orders_table, "local_powers": local_powers_table,
         "support": support_table,
+        "staff": staff_table,
     }  # fmt: skip
 
     def made(match: re.Match[str]) -> str:
@@ -89,6 +91,18 @@ def with_tables(page: str) -> str:
         return f"<!-- made: {match[1]} -->\n{makers[match[1]]()}\n<!-- end -->"
 
     return re.sub(r"<!-- made: (\w+) -->\n.*?<!-- end -->", made, page, flags=re.DOTALL)
+
+
+def staff_table() -> str:
+    """Role by request, for docs/console.md."""
+    lines = ["| holder | request | it | " + " | ".join(HOUR_ROWS) + " |", "|---" * (3 + len(HOUR_ROWS)) + "|"]
+    for call in STAFF_CALLS.values():
+        cells = ["" if role not in call.roles else "masked" if role in call.masked else "yes" for role in HOUR_ROWS]
+        lines.append(f"| `{call.holder}` | `{call.message}` | {call.kind.value} | " + " | ".join(cells) + " |")
+    for (holder, message), roles in VOUCHED.items():
+        cells = ["yes" if role in roles else "" for role in HOUR_ROWS]
+        lines.append(f"| `{holder}` | `{message}` | reads, vouched for | " + " | ".join(cells) + " |")
+    return "\n".join(lines)
 
 
 def _edge_table() -> str:
@@ -102,13 +116,14 @@ def _edge_table() -> str:
 
 
 def _peers() -> Iterator[str]:
-    yield "| from | to | requests | facts back | hands over sockets |"
-    yield "|---|---|---|---|---|"
+    yield "| from | to | requests | under a staff session (in AskAsStaff) | facts back | hands over sockets |"
+    yield "|---|---|---|---|---|---|"
     for peering in PEERS:
         requests = ", ".join(f"`{name}`" for name in peering.requests)
         back = ", ".join(f"`{name}`" for name in peering.announces)
         descriptors = "yes" if peering.descriptors else ""
-        yield f"| `{peering.client}` | `{peering.server}` | {requests} | {back} | {descriptors} |"
+        carries = ", ".join(f"`{name}`" for name in peering.carries)
+        yield f"| `{peering.client}` | `{peering.server}` | {requests} | {carries} | {back} | {descriptors} |"
 
 
 def _requests(receiver: str, module: ModuleType) -> Iterator[str]:
@@ -154,11 +169,13 @@ def main(arguments: list[str]) -> int:
         return 2
     docs = Path(arguments[-1])
     architecture, orders, desk = docs / "architecture.md", docs / "orders.md", docs / "support.md"
+    console = docs / "console.md"
     pages = {
         docs / "messages.md": messages_page(),
         architecture: with_tables(architecture.read_text(encoding="utf-8")),
         orders: with_tables(orders.read_text(encoding="utf-8")),
         desk: with_tables(desk.read_text(encoding="utf-8")),
+        console: with_tables(console.read_text(encoding="utf-8")),
     }
     stale = [path for path, page in pages.items() if not path.is_file() or path.read_text(encoding="utf-8") != page]
     for path in stale:

@@ -30,7 +30,9 @@ PEM_BYTES_MAX = 1 << 16
 FOLDER = "tls"
 CA_CERTIFICATE = "ca.pem"
 CA_KEY = "ca.key"
-GATES: Mapping[str, str] = {"mx": "names.mx", "submit": "names.submit", "access": "names.access"}
+GATES: Mapping[str, str] = {
+    "mx": "names.mx", "submit": "names.submit", "access": "names.access", "console": "names.console",
+}  # fmt: skip
 """Gate to the setting that holds its name."""
 
 

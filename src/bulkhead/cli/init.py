@@ -24,7 +24,7 @@ EXAMPLE_SIX = (
 EXAMPLE_WORKERS = {"mx.workers": 1, "submit.workers": 1, "access.workers": 1}  # six cells on one small machine
 EXAMPLE_PORTS = {
     "listen.mx": 2525, "listen.submissions": 4465, "listen.submission": 4587, "listen.imaps": 4993,
-    "listen.pop3s": 4995, "courier.port": 2525,
+    "listen.pop3s": 4995, "listen.console": 4443, "courier.port": 2525,
 }  # fmt: skip
 EXAMPLE_NETWORK = "127.0.1.0/24"
 

@@ -129,6 +129,20 @@ OFFICER_COMMANDS = (
         in_installation=False, text="Any one officer does; submit what it writes.",
     ),
     Command(
+        ("api",), "Make one call of the console's API, under a session of an officer.", "bulkhead.cli.api:call",
+        (
+            TENANT,
+            Argument(("method",), "GET, POST, PUT or DELETE.", {"choices": ("GET", "POST", "PUT", "DELETE")}),
+            positional("path", "The path with its query, /v1/status for one; docs/openapi.json has them all."),
+            _KEY, _PASSPHRASE,
+            option("--data", "FILE", "The body, JSON; `-` is standard input.", default=""),
+            option("--idempotency-key", "KEY", "Of a change; made where it is left out.", default=""),
+            option("--ca", "FILE", "Authorities to verify the console by (default: the installation's own).",
+                   default=""),
+        ),
+        exits=LIVE, text="Opens a session, calls, and ends the session. The answer's JSON goes to standard output.",
+    ),
+    Command(
         ("officer", "order", "list"), "What became of orders, in each compartment.", "bulkhead.cli.order:list_orders",
         (TENANT,), exits=LIVE,
         json_keys={

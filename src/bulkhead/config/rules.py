@@ -13,13 +13,14 @@ from bulkhead.config.values import Value
 NAMES = ("names.mx", "names.submit", "names.access", "names.web", "names.console")
 PORTS = (
     "listen.mx", "listen.submissions", "listen.submission", "listen.imaps", "listen.pop3s", "listen.imap",
-    "listen.pop3",
+    "listen.pop3", "listen.console",
 )  # fmt: skip
 
 NOT_ABOVE: tuple[tuple[str, str], ...] = (
     ("mx.connections_per_source_max", "mx.connections_max"),
     ("submit.connections_per_source_max", "submit.connections_max"),
     ("access.connections_per_source_max", "access.connections_max"),
+    ("console.connections_per_source_max", "console.connections_max"),
     ("auth.failures_per_source_minute", "auth.failures_per_network_minute"),
     ("auth.failures_per_network_minute", "auth.failures_per_gate_minute"),
     ("auth.delay_seconds_max", "auth.delay_network_seconds_max"),

@@ -20,7 +20,7 @@ TENANTS_MAX = 1000
 SLOT_MAX = 10_000
 
 COMPARTMENTS = (
-    "mx", "submit", "access", "courier", "resolver", "dialer",
+    "mx", "submit", "access", "console", "courier", "resolver", "dialer",
     "directory", "auth", "keyring", "store", "queue", "ledger", "incident",
 )  # fmt: skip
 
@@ -150,8 +150,9 @@ _IDENTITY: tuple[_Row, ...] = (
      "The host name that subscribers read mail from; the only name in access's certificate."),
     ("names.web", Kind.HOST, "", _NONE, (),
      "The host name kept for webmail, which no compartment answers yet; no other setting may use it."),
-    ("names.console", Kind.HOST, "", _NONE, (),
-     "The host name kept for the partner's console, which no compartment answers yet; no other setting may use it."),
+    ("names.console", Kind.HOST, REQUIRED, _NONE, ("console", *_EXECUTORS),
+     "The host name under which the partner's staff reaches the console; the only name in its certificate, and the "
+     "audience that a statement which opens a staff session names."),
     ("pinned.binding_key", Kind.KEY, "", _NONE, ("mx", "submit", "access", "courier", "directory"),
      "The Ed25519 public key under which a mailbox's key must be signed before anything is sealed to it; written by "
      "`bulkhead tenant add`."),
@@ -203,6 +204,8 @@ _IDENTITY: tuple[_Row, ...] = (
      "The port for IMAP with TLS from the first byte (RFC 8314 section 3.2); 0 closes it."),
     ("listen.pop3s", Kind.INTEGER, 995, _between(0, 65_535), (),
      "The port for POP3 with TLS from the first byte (RFC 8314 section 3.1); 0 closes it."),
+    ("listen.console", Kind.INTEGER, 443, _between(0, 65_535), (),
+     "The port for the partner's console, HTTPS; 0 closes it."),
     ("listen.imap", Kind.INTEGER, 0, _between(0, 65_535), (),
      "The port for IMAP that begins in clear, where STARTTLS must come before a login: 143 for clients that cannot do "
      "otherwise; 0, as RFC 8314 section 3 advises, closes it."),
@@ -313,6 +316,30 @@ _GATE_ROWS: tuple[_Row, ...] = (
      "The largest message that APPEND accepts."),
     ("access.errors_max", Kind.INTEGER, 10, _between(1, 1000), ("access",),
      "Refused commands in one connection after which it is closed."),
+    ("console.workers", Kind.INTEGER, 1, _between(0, 64), ("console",),
+     "How many processes serve the partner's staff and accept at any time; 0 is one a processor, 8 at most."),
+    ("console.workers_max", Kind.INTEGER, 4, _between(1, 128), (),
+     "The most processes of this gate, at least `workers`: one more is forked whenever too few accept because others "
+     "are full, and let go after a minute without a connection. As many as `workers` may be there besides while they "
+     "make way for fresh ones."),
+    ("console.mode", Kind.CHOICE, "default", _among("default", "strict"), ("console",),
+     "`strict`: each connection has a process of its own."),
+    ("console.recycle_sessions", Kind.INTEGER, 10_000, _between(0, 1_000_000_000), ("console",),
+     "After so many connections a worker accepts no more and a fresh one takes its place; 0 is never."),
+    ("console.recycle_seconds", Kind.INTEGER, 86_400, _between(0, 31_536_000), (),
+     "After this time a fresh worker takes a worker's place; 0 is never."),
+    ("console.drain_seconds", Kind.INTEGER, 60, _between(0, 604_800), (),
+     "How long a worker that was replaced keeps its connections."),
+    ("console.connections_max", Kind.INTEGER, 128, _between(1, 65_536), ("console",),
+     "Connections that one worker holds; a full worker stops accepting."),
+    ("console.connections_per_source_max", Kind.INTEGER, 32, _between(1, 65_536), ("console",),
+     "Connections that one worker holds from one IPv4 address or one IPv6 /64."),
+    ("console.idle_seconds", Kind.INTEGER, 30, _between(1, 600), ("console",),
+     "How long a client may be silent, between two requests too."),
+    ("console.request_seconds", Kind.INTEGER, 60, _between(1, 600), ("console",),
+     "How long one request may take to come."),
+    ("console.requests_per_connection_max", Kind.INTEGER, 1000, _between(1, 1_000_000), ("console",),
+     "Requests of one connection, which is then closed."),
 )  # fmt: skip
 
 _HOLDER_ROWS: tuple[_Row, ...] = (
@@ -474,6 +501,7 @@ SECTIONS: Mapping[str, str] = {
     "mx": "SMTP from other servers.",
     "submit": "SMTP from subscribers.",
     "access": "IMAP and POP3.",
+    "console": "The partner's staff.",
     "auth": "The first half of the password check.",
     "keyring": "The second half of the password check, and mailbox keys.",
     "directory": "Domains, addresses and accounts.",

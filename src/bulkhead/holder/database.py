@@ -79,6 +79,8 @@ class Rider:
 
 
 RIDER: ContextVar[Rider | None] = ContextVar("rider", default=None)
+REHEARSAL: ContextVar[bool] = ContextVar("rehearsal", default=False)
+"""Whether what a request writes is taken back in its own transaction, once its reply is known; nobody else is told."""
 
 
 @dataclass(slots=True)
@@ -89,6 +91,7 @@ class _Job:
     receipt: bytes  # its key; empty without a request
     before: Callable[[], None] | None
     after: Callable[[Any], None] | None
+    rehearsal: bool = False
 
 
 class Watch(Protocol):
@@ -267,6 +270,8 @@ class Database:
         rider = RIDER.get()
         if rider is not None and not rider.ran:
             work, after = rider.ahead_of(work), _both(rider.mark, after)
+        if REHEARSAL.get():
+            return await self._put(_Job(work, self._loop.create_future(), request, receipt, None, None, rehearsal=True))
         return await self._put(_Job(work, self._loop.create_future(), request, receipt, before, after))
 
     def _put(self, job: _Job) -> "asyncio.Future[Any]":
@@ -373,7 +378,7 @@ class Database:
             # our bug: this job alone fails, and the log says where
             log_fault("fault in a mutation", error)
             outcome = ValueError("no more rows") if isinstance(error, StopIteration) else error  # no future takes that
-        if isinstance(outcome, BaseException):
+        if isinstance(outcome, BaseException) or job.rehearsal:
             self._writer.execute("ROLLBACK TO job")
         self._writer.execute("RELEASE job")
         return outcome

@@ -1,4 +1,4 @@
-"""What the local command line may not do without an order, where the roster's policy says so."""
+"""What command line and staff sessions may not do without an order, where the roster's policy says so."""
 
 import inspect
 import sqlite3
@@ -23,6 +23,9 @@ from bulkhead.records.order import decode_order
 
 DESTROYING = tuple(row.action for row in ORDERS.values() if row.kind is OrderKind.DESTROY)
 
+WITHOUT_ORDERS = (OPERATOR_CONSOLE, "console")
+"""Who asks without the signatures that an order has: the command line of the host, and one member of staff."""
+
 
 class Guard:
     """refused: whether the policy in force asks for orders. exempt: what is refused to nobody. alone: by serial."""
@@ -43,7 +46,7 @@ class Guard:
         """The handler, for whom it still serves."""
 
         def guarded(state: Any, channel: Channel, request: Any, body: BodyReader | None) -> Served | Awaitable[Served]:
-            if channel.compartment != OPERATOR_CONSOLE or not self._refused() or self._is_free(request):
+            if channel.compartment not in WITHOUT_ORDERS or not self._refused() or self._is_free(request):
                 return handler(state, channel, request, body)
             permit, once = self._permit_for(request)
             if not once:

@@ -48,6 +48,7 @@ from bulkhead.holder.order_guard import Guard
 from bulkhead.holder.order_rows import Kept, OrderState
 from bulkhead.holder.outbox import Outbox, note
 from bulkhead.holder.roster import Pinned, RosterInForce
+from bulkhead.holder.staff import Staff
 from bulkhead.holder.witness import witness
 from bulkhead.records.officer import Approval
 from bulkhead.records.order import LIFE_MAX_MS, Order, decode_order, order_hash
@@ -86,6 +87,7 @@ class Orders:
         self._me = exchange.me.compartment
         self.roster = RosterInForce(pinned, database, exchange)
         self.cases = Cases(self.roster, database, outbox, exchange, self.now)
+        self.staff = Staff(self.roster, exchange, pinned.audience, self.now)
         self._effects: Effects  # from serve on
         self._busy: dict[bytes, asyncio.Lock] = {}
         self._seen = int(database.first("SELECT seen FROM order_clock")[0])
@@ -100,6 +102,7 @@ class Orders:
         provisioned = PROVISIONED.get(self._me, frozenset())
         guarded = effects.requests() | {kind for kind in handlers if kind.__name__ in provisioned}
         served = {kind: guard.around(handler) if kind in guarded else handler for kind, handler in handlers.items()}
+        self.staff.serve(state, served)
         self._exchange.serve(state, served)
         self._task = asyncio.get_running_loop().create_task(self._look_forever())
 

@@ -30,13 +30,18 @@ class Pinned:
 
     tenant: str
     roots: Roots
+    audience: str = ""  # the name of the console whose staff sessions are taken
 
     @classmethod
     def of(cls, tenant: str, settings: Mapping[str, Any]) -> "Pinned":
         """From a compartment's settings. Raises IntegrityError."""
         pinned = settings.get("pinned", {})
         keys = tuple(RootKey.parse(text) for text in pinned.get("roster_roots", ()))
-        return cls(tenant, Roots(keys, int(pinned.get("roster_threshold", 1))))
+        return cls(
+            tenant,
+            Roots(keys, int(pinned.get("roster_threshold", 1))),
+            str(settings.get("names", {}).get("console", "")),
+        )
 
 
 NOBODY = Pinned("", Roots())

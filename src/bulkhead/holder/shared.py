@@ -1,11 +1,11 @@
-"""The requests that holders answer alike: backup, standby, orders; rotation, surfaces, cases where they are."""
+"""The requests that holders answer alike: backup, standby, orders, staff; rotation, surfaces, cases where they are."""
 
 from collections.abc import Mapping
 from typing import Any
 
 from bulkhead.boundary.exchange import Handler
 from bulkhead.boundary.messages.fields import Request
-from bulkhead.holder import access_search, backup, cases, desk, orders, rotation, standby, surfaces
+from bulkhead.holder import access_search, backup, cases, desk, orders, rotation, staff, standby, surfaces
 
 
 def shared(module: Any) -> Mapping[type[Request[Any]], Handler]:
@@ -14,6 +14,7 @@ def shared(module: Any) -> Mapping[type[Request[Any]], Handler]:
         **backup.handlers(module.BeginBackup, module.ReadBackup, module.EscrowKeys),
         **standby.handlers(module.BeginStandby, module.ReadStandby, module.RenewLease),
         **orders.handlers(module),
+        **staff.handlers(module),
     }
     if hasattr(module, "StopSurfaces"):
         found |= surfaces.handlers(module)

@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from bulkhead.boundary.exchange import Exchange
 from bulkhead.boundary.messages.fields import Stamp
 from bulkhead.boundary.messages.to_ledger import AppendEvents, Event
+from bulkhead.holder.database import REHEARSAL
 
 TEXT_MAX = 200  # characters of a free text that goes into an event
 ACTOR_MAX = 64  # characters, as a Name in a message has
@@ -21,8 +22,11 @@ async def witness(
     """Have the ledger take this event durably. Raises TemporaryFailure when it is not there, and Refused when
     it takes no such event: then do not act.
 
+    A rehearsal tells nobody.
     The event's request id comes from the act's, so that an act that is asked for again is logged once.
     """
+    if REHEARSAL.get():
+        return
     request_id = hashlib.sha256(b"witness" + stamp.request_id).digest()[:16]
     event = Event(kind, int(time.time() * 1000), actor_text(stamp.actor), account, dict(details))
     await exchange.to("ledger").call(

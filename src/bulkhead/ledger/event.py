@@ -123,6 +123,11 @@ EVENTS: Mapping[str, EventKind] = MappingProxyType(
             (74, "StopOutbound", "Outbound mail was stopped; what is sent waits."),
             (75, "SurfacesStopped", "Surfaces were closed to a set of accounts or to all: which, until when."),
             (76, "SurfacesLifted", "Surfaces are open again, to a set of accounts or to all; or their stop lapsed."),
+            (
+                77,
+                "StaffSessionOpened",
+                "A compartment opened a session of a member of staff: who, as what, until when.",
+            ),
             (80, "StandbyBegun", "A holder began to ship what it changes to the standby: hash of the stream's lead."),
             (81, "StandbyPromoted", "The standby took over: its term, and how far each stream had come."),
             (110, "SupportCaseOpened", "A support case about an account was opened: by whom, where, until when."),

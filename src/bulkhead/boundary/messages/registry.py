@@ -16,7 +16,7 @@ from bulkhead.boundary.messages import (
     to_store,
 )
 from bulkhead.boundary.messages.fields import Fact, Request
-from bulkhead.boundary.peers import Peering
+from bulkhead.boundary.peers import PEERS, Peering
 
 RECEIVERS: dict[str, ModuleType] = {
     "auth": to_auth,
@@ -34,6 +34,12 @@ RECEIVERS: dict[str, ModuleType] = {
 def requests_of(peering: Peering) -> tuple[type[Request[Any]], ...]:
     """What the client of this edge may ask. Raises ValueError on a name that is no request: our bug."""
     return tuple(_find(RECEIVERS[peering.server], name, Request) for name in peering.requests)
+
+
+def carried_by(server: str) -> tuple[type[Request[Any]], ...]:
+    """What a session may have carried to this server. Raises ValueError as requests_of."""
+    names = dict.fromkeys(name for peering in PEERS if peering.server == server for name in peering.carries)
+    return tuple(_find(RECEIVERS[server], name, Request) for name in names)
 
 
 def facts_of(names: tuple[str, ...]) -> tuple[type[Fact], ...]:

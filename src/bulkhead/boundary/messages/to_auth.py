@@ -25,6 +25,12 @@ from bulkhead.boundary.messages.fields import (
 )  # fmt: skip
 from bulkhead.boundary.messages.orders import InstallRosterBase, ListOrdersBase, SubmitOrderBase
 from bulkhead.boundary.messages.rotation import DestroyKeyBase, ReadRotationBase, RotateKeyBase
+from bulkhead.boundary.messages.staff import (
+    AskAsStaffBase,
+    EndStaffSessionBase,
+    GiveStaffNonceBase,
+    OpenStaffSessionBase,
+)
 from bulkhead.boundary.messages.standby import BeginStandbyBase, ReadStandbyBase, RenewLeaseBase
 from bulkhead.boundary.messages.support import CloseCaseBase, ListCasesBase, OpenCaseBase
 from bulkhead.boundary.messages.surfaces import (
@@ -378,3 +384,19 @@ class ActInCase(Mutation[Done], frozen=True, tag=115):
 
     def __repr__(self) -> str:
         return "ActInCase(...)"
+
+
+class GiveStaffNonce(GiveStaffNonceBase, frozen=True, tag=96):
+    """A nonce by which a member of staff opens a session at `auth`."""
+
+
+class OpenStaffSession(OpenStaffSessionBase, frozen=True, tag=97):
+    """Open a session of a member of staff at `auth`."""
+
+
+class AskAsStaff(AskAsStaffBase, frozen=True, tag=98):
+    """A request to `auth` under such a session."""
+
+
+class EndStaffSession(EndStaffSessionBase, frozen=True, tag=99):
+    """The session at `auth` is over."""

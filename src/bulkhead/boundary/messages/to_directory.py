@@ -24,6 +24,13 @@ from bulkhead.boundary.messages.fields import (
     Text,
 )  # fmt: skip
 from bulkhead.boundary.messages.orders import InstallRosterBase, ListOrdersBase, SubmitOrderBase
+from bulkhead.boundary.messages.staff import (
+    AskAsStaffBase,
+    EndStaffSessionBase,
+    GiveStaffNonceBase,
+    OpenStaffSessionBase,
+    ShowStaffSessionBase,
+)
 from bulkhead.boundary.messages.standby import BeginStandbyBase, ReadStandbyBase, RenewLeaseBase
 from bulkhead.boundary.messages.support import CloseCaseBase, ListCasesBase, OpenCaseBase
 
@@ -577,3 +584,23 @@ class ShowCard(Mutation[SupportCard], frozen=True, tag=113):
 
     case: Tag16
     address: AddressText
+
+
+class GiveStaffNonce(GiveStaffNonceBase, frozen=True, tag=96):
+    """A nonce by which a member of staff opens a session at `directory`."""
+
+
+class OpenStaffSession(OpenStaffSessionBase, frozen=True, tag=97):
+    """Open a session of a member of staff at `directory`."""
+
+
+class AskAsStaff(AskAsStaffBase, frozen=True, tag=98):
+    """A request to `directory` under such a session."""
+
+
+class EndStaffSession(EndStaffSessionBase, frozen=True, tag=99):
+    """The session at `directory` is over."""
+
+
+class ShowStaffSession(ShowStaffSessionBase, frozen=True, tag=100):
+    """Whose session it is."""

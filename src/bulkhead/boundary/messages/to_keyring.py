@@ -29,6 +29,12 @@ from bulkhead.boundary.messages.fields import (
 )  # fmt: skip
 from bulkhead.boundary.messages.orders import InstallRosterBase, ListOrdersBase, SubmitOrderBase
 from bulkhead.boundary.messages.rotation import DestroyKeyBase, ReadRotationBase, RotateKeyBase
+from bulkhead.boundary.messages.staff import (
+    AskAsStaffBase,
+    EndStaffSessionBase,
+    GiveStaffNonceBase,
+    OpenStaffSessionBase,
+)
 from bulkhead.boundary.messages.standby import BeginStandbyBase, ReadStandbyBase, RenewLeaseBase
 from bulkhead.boundary.messages.surfaces import (
     LiftSurfacesBase,
@@ -554,3 +560,19 @@ class LiftSurfaces(LiftSurfacesBase, frozen=True, tag=94):
 
 class ReadSurfaces(ReadSurfacesBase, frozen=True, tag=95):
     """What is closed at `keyring`, and what a stop would reach there."""
+
+
+class GiveStaffNonce(GiveStaffNonceBase, frozen=True, tag=96):
+    """A nonce by which a member of staff opens a session at `keyring`."""
+
+
+class OpenStaffSession(OpenStaffSessionBase, frozen=True, tag=97):
+    """Open a session of a member of staff at `keyring`."""
+
+
+class AskAsStaff(AskAsStaffBase, frozen=True, tag=98):
+    """A request to `keyring` under such a session."""
+
+
+class EndStaffSession(EndStaffSessionBase, frozen=True, tag=99):
+    """The session at `keyring` is over."""

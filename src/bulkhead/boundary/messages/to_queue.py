@@ -23,6 +23,12 @@ from bulkhead.boundary.messages.fields import (
     Text,
 )  # fmt: skip
 from bulkhead.boundary.messages.orders import InstallRosterBase, ListOrdersBase, SubmitOrderBase
+from bulkhead.boundary.messages.staff import (
+    AskAsStaffBase,
+    EndStaffSessionBase,
+    GiveStaffNonceBase,
+    OpenStaffSessionBase,
+)
 from bulkhead.boundary.messages.standby import BeginStandbyBase, ReadStandbyBase, RenewLeaseBase
 from bulkhead.boundary.messages.surfaces import (
     LiftSurfacesBase,
@@ -285,3 +291,19 @@ class LiftSurfaces(LiftSurfacesBase, frozen=True, tag=27):
 
 class ReadSurfaces(ReadSurfacesBase, frozen=True, tag=28):
     """What is closed at `queue`, and what a stop would reach there."""
+
+
+class GiveStaffNonce(GiveStaffNonceBase, frozen=True, tag=96):
+    """A nonce by which a member of staff opens a session at `queue`."""
+
+
+class OpenStaffSession(OpenStaffSessionBase, frozen=True, tag=97):
+    """Open a session of a member of staff at `queue`."""
+
+
+class AskAsStaff(AskAsStaffBase, frozen=True, tag=98):
+    """A request to `queue` under such a session."""
+
+
+class EndStaffSession(EndStaffSessionBase, frozen=True, tag=99):
+    """The session at `queue` is over."""

@@ -8,6 +8,12 @@ from bulkhead.boundary.messages.accesses import CountAccessesBase, SearchAccesse
 from bulkhead.boundary.messages.backup import BeginBackupBase, EscrowKeysBase, ReadBackupBase
 from bulkhead.boundary.messages.fields import U63, AccountId, Done, Mutation, Reply, Request, Tag16, Text
 from bulkhead.boundary.messages.orders import InstallRosterBase, ListOrdersBase, SubmitOrderBase
+from bulkhead.boundary.messages.staff import (
+    AskAsStaffBase,
+    EndStaffSessionBase,
+    GiveStaffNonceBase,
+    OpenStaffSessionBase,
+)
 from bulkhead.boundary.messages.standby import BeginStandbyBase, ReadStandbyBase, RenewLeaseBase
 from bulkhead.boundary.messages.support import CloseCaseBase, ListCasesBase, OpenCaseBase
 from bulkhead.boundary.messages.surfaces import (
@@ -147,3 +153,19 @@ class ShowUsage(Mutation[UsageCard], frozen=True, tag=65):
     """How full the account is that a case is about, once the ledger has the look. Refused: `no-case`, `look-cap`."""
 
     case: Tag16
+
+
+class GiveStaffNonce(GiveStaffNonceBase, frozen=True, tag=104):
+    """A nonce by which a member of staff opens a session at `store`."""
+
+
+class OpenStaffSession(OpenStaffSessionBase, frozen=True, tag=105):
+    """Open a session of a member of staff at `store`."""
+
+
+class AskAsStaff(AskAsStaffBase, frozen=True, tag=106):
+    """A request to `store` under such a session."""
+
+
+class EndStaffSession(EndStaffSessionBase, frozen=True, tag=107):
+    """The session at `store` is over."""

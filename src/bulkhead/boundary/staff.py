@@ -1,0 +1,84 @@
+"""STAFF_CALLS: what a staff session may ask of which holder, by role. The console carries it; its holder looks here.
+
+docs/console.md and the security of each call in the OpenAPI document are made from here. Standard library only.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import Enum
+
+HOUR_ROWS: Mapping[str, int] = {
+    "partner-admin": 2000, "partner-security": 1000, "partner-support": 200, "operator-security": 0,
+    "operator-engineer": 0,
+}  # fmt: skip
+"""Role to how many accounts an officer is shown in an hour, over all sessions of that officer at one holder."""
+HOUR_CHANGES = 20_000  # changes of one officer in an hour, at one holder
+
+_ALL = tuple(HOUR_ROWS)
+_PARTNER = ("partner-admin", "partner-security", "partner-support")
+_SECURITY = ("partner-admin", "partner-security")
+_NOT_SUPPORT = tuple(role for role in _ALL if role != "partner-support")
+_ADMIN = ("partner-admin",)
+EXECUTORS = ("directory", "auth", "keyring", "store", "queue")
+"""Holders that verify sessions: those with a roster in force."""
+
+
+class Kind(Enum):
+    """What a call does."""
+
+    READ = "reads"
+    ROWS = "shows accounts; counted"
+    CHANGE = "changes; can be rehearsed"
+    ORDER = "carries what officers signed"
+
+
+@dataclass(frozen=True, slots=True)
+class StaffCall:
+    """One request to one holder. masked: roles that see addresses masked."""
+
+    holder: str
+    message: str
+    kind: Kind
+    roles: tuple[str, ...]
+    masked: tuple[str, ...] = ()
+
+
+_ROWS = (
+    StaffCall("directory", "ListDomains", Kind.READ, _ALL),
+    StaffCall("directory", "CountAccounts", Kind.READ, _ALL),
+    StaffCall("directory", "ListClasses", Kind.READ, _ALL),
+    StaffCall("directory", "ListAccounts", Kind.ROWS, _PARTNER, _PARTNER),
+    StaffCall("directory", "SearchAccounts", Kind.ROWS, _PARTNER, ("partner-support",)),
+    StaffCall("directory", "ShowAccount", Kind.ROWS, _PARTNER, ("partner-support",)),
+    StaffCall("directory", "ShowRoutes", Kind.ROWS, _SECURITY),
+    StaffCall("directory", "ListGroups", Kind.READ, _SECURITY),
+    StaffCall("directory", "ShowGroup", Kind.ROWS, _SECURITY),
+    StaffCall("directory", "AddAlias", Kind.CHANGE, _ADMIN),
+    StaffCall("directory", "RemoveAlias", Kind.CHANGE, _ADMIN),
+    StaffCall("directory", "SetForward", Kind.CHANGE, _ADMIN),
+    StaffCall("directory", "SetServices", Kind.CHANGE, _SECURITY),
+    StaffCall("directory", "AddGroup", Kind.CHANGE, _ADMIN),
+    StaffCall("directory", "SetMember", Kind.CHANGE, _ADMIN),
+    StaffCall("directory", "RemoveGroup", Kind.CHANGE, _ADMIN),
+    *(StaffCall(name, "SubmitOrder", Kind.ORDER, _ALL) for name in EXECUTORS),
+    *(StaffCall(name, "ListOrders", Kind.READ, _NOT_SUPPORT) for name in EXECUTORS),
+)
+
+STAFF_CALLS: Mapping[tuple[str, str], StaffCall] = {(row.holder, row.message): row for row in _ROWS}
+
+VOUCHED: Mapping[tuple[str, str], tuple[str, ...]] = {
+    ("ledger", "ReadCheckpoint"): _ALL,
+    ("ledger", "ReadEntries"): _NOT_SUPPORT,
+    ("ledger", "ProveInclusion"): _NOT_SUPPORT,
+    ("ledger", "ProveConsistency"): _NOT_SUPPORT,
+    ("incident", "ReadContract"): _NOT_SUPPORT,
+    ("incident", "ListCanaries"): _NOT_SUPPORT,
+}
+"""Of holders without a roster, whose answers name no address: directory vouches for the session, the console looks up
+the role. A compromised console reads these of its own cell without a session, and nothing else.
+"""
+
+
+def carried_to(holder: str) -> tuple[str, ...]:
+    """Names of the requests that a session may have carried to this holder."""
+    return tuple(row.message for row in _ROWS if row.holder == holder)

@@ -1,0 +1,114 @@
+"""The statement that opens a staff session: signed by an officer, good for one token at one console of one tenant.
+
+It holds no secret: the token is its officer's own, and the statement names the token's hash.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+from bulkhead.errors import IntegrityError, Refused
+from bulkhead.identifiers import TenantId
+from bulkhead.records.canonical import (
+    decode_statement,
+    encode_statement,
+    require_fields,
+    require_hex,
+    require_integer,
+    require_text,
+    signed_octets,
+    statement_hash,
+)
+from bulkhead.records.officer import Approval, KeyType, OfficerKey, Role, check_approval
+from bulkhead.records.roster import Officer, Roster
+
+STATEMENT_MAX = 4096  # octets
+LIFE_MAX_MS = 8 * 3_600_000
+SKEW_MS = 120_000  # how far the clocks of an officer and of a holder may be apart
+HOLDERS_MAX = 16
+LABEL = "staff-session"
+_FIELDS = {"v", "tenant", "audience", "officer", "role", "nonces", "token", "issued", "expires"}
+
+
+@dataclass(frozen=True, slots=True)
+class StaffStatement:
+    """nonces: by holder, 32 octets each. token: SHA-256 of the session's token. Times are ms since 1970."""
+
+    tenant: TenantId
+    audience: str
+    officer: str
+    role: Role
+    nonces: Mapping[str, bytes]
+    token: bytes
+    issued: int
+    expires: int
+
+    def encode(self) -> bytes:
+        """Its one form in octets. Raises ValueError on what has none."""
+        return encode_statement(
+            {
+                "v": 1, "tenant": str(self.tenant), "audience": self.audience, "officer": self.officer,
+                "role": self.role.value, "nonces": {name: nonce.hex() for name, nonce in self.nonces.items()},
+                "token": self.token.hex(), "issued": self.issued, "expires": self.expires,
+            }
+        )  # fmt: skip
+
+
+def decode_staff_statement(data: bytes) -> StaffStatement:
+    """The statement in these octets, its signature not yet checked. Raises IntegrityError."""
+    fields = require_fields(decode_statement(data, STATEMENT_MAX, "a session's statement"), _FIELDS, "a statement")
+    nonces = fields["nonces"]
+    if fields["v"] != 1 or not isinstance(nonces, dict) or len(nonces) > HOLDERS_MAX:
+        raise IntegrityError("a statement of a version that is not known here: update", code="bad-version")
+    try:
+        role = Role(fields["role"])
+    except ValueError:
+        raise IntegrityError("a statement names a role that there is not", code="bad-role") from None
+    return StaffStatement(
+        TenantId(require_text(fields["tenant"], "tenant", 32)),
+        require_text(fields["audience"], "audience", 255),
+        require_text(fields["officer"], "officer", 32),
+        role,
+        {name: require_hex(nonce, 32, "a nonce") for name, nonce in nonces.items()},
+        require_hex(fields["token"], 32, "token"),
+        require_integer(fields["issued"], "issued"),
+        require_integer(fields["expires"], "expires"),
+    )
+
+
+def sign_staff_statement(data: bytes, officer: str, key: Ed25519PrivateKey) -> Approval:
+    """The officer's signature."""
+    public = OfficerKey(KeyType.ED25519, key.public_key().public_bytes_raw())
+    return Approval(officer, public.id, key.sign(signed_octets(LABEL, data)))
+
+
+def check_staff_statement(
+    data: bytes, approval: Approval, roster: Roster, *, tenant: str, audience: str, now: int
+) -> tuple[StaffStatement, Officer]:
+    """The statement and its officer, if it holds under this roster now; its nonce is the caller's to check.
+
+    Raises IntegrityError on what is no statement, Refused: `other-tenant`, `other-audience`, `not-yet`, `expired`,
+    `too-long`, `unknown-officer`, `other-role`, `unknown-key`, `bad-signature`.
+    """
+    statement = decode_staff_statement(data)
+    if statement.tenant != tenant:
+        raise Refused(f"the statement is for {statement.tenant}, and this is {tenant}", code="other-tenant")
+    if not audience or statement.audience != audience:
+        raise Refused("the statement is for another console", code="other-audience")
+    if statement.issued > now + SKEW_MS:
+        raise Refused("the statement is from the future: check the clocks", code="not-yet")
+    if statement.expires <= now or statement.issued < now - SKEW_MS:
+        raise Refused("the statement has expired: make a new one", code="expired")
+    if statement.expires > statement.issued + LIFE_MAX_MS:
+        raise Refused("a session lasts 8 hours at most", code="too-long")
+    officer = roster.officer(statement.officer)
+    if officer is None or approval.officer != statement.officer or not officer.serves(now):
+        raise Refused("no officer of that name serves now", code="unknown-officer")
+    if officer.role is not statement.role or officer.role is Role.AUTOMATIC:
+        raise Refused("the officer has another role in the roster", code="other-role")
+    key = officer.key(approval.key)
+    if key is None or key.is_passkey:
+        raise Refused("that is no Ed25519 key of this officer", code="unknown-key")
+    check_approval(key, approval, signed_octets(LABEL, data), statement_hash(LABEL, data))
+    return statement, officer

@@ -1,0 +1,192 @@
+"""A console on a real listener, behind TLS; a real directory, and executors that are real for orders and staff."""
+
+import asyncio
+import contextlib
+import threading
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import uvloop
+from tests.directory.conftest import ROOT, join
+from tests.gate.cell import authority, client_context, listening
+
+from bulkhead.boundary.exchange import Exchange
+from bulkhead.boundary.host import Host
+from bulkhead.boundary.messages import to_incident, to_ledger
+from bulkhead.boundary.messages.fields import Stamp
+from bulkhead.boundary.messages.registry import RECEIVERS
+from bulkhead.boundary.messages.to_directory import AddAccount, AddDomain, BindingRow, SetAccountStatus
+from bulkhead.boundary.staff import EXECUTORS
+from bulkhead.boundary.terms import Channel
+from bulkhead.cli.api_client import ApiClient
+from bulkhead.cli.certificates import issue
+from bulkhead.console import process as console_process
+from bulkhead.directory import process as directory_process
+from bulkhead.directory.create import create_keys
+from bulkhead.drill.officers import People
+from bulkhead.holder import order_rows, orders, outbox, staff
+from bulkhead.holder.database import Database
+from bulkhead.holder.roster import Pinned
+from bulkhead.identifiers import AccountId, TenantId, new_id
+from bulkhead.records.officer_file import OfficerPrivateKey
+
+TENANT, DOMAIN, NAME = TenantId("kddi"), "kddi.example", "console.kddi.example"
+SECTION = {
+    "connections_max": 64, "connections_per_source_max": 32, "mode": "default", "workers": 1, "recycle_sessions": 0,
+    "idle_seconds": 30, "request_seconds": 60, "requests_per_connection_max": 1000,
+}  # fmt: skip
+
+
+class ConsoleCell:
+    """Everything on one loop of one thread; tests talk to it over TLS from theirs."""
+
+    def __init__(self, root: Path, tenant: str = TENANT) -> None:
+        self.root, self.tenant = root, TenantId(tenant)
+        self.people = People(self.tenant)
+        self.events: list[to_ledger.Event] = []
+        self.exchanges: dict[str, Exchange] = {}
+        self.services: list[Any] = []
+        self.states: dict[str, Any] = {}
+        self.loop = uvloop.new_event_loop()
+        self._thread = threading.Thread(target=self.loop.run_forever, daemon=True)
+        self._thread.start()
+        self.port = 0
+
+    def run(self, work: Any) -> Any:
+        return asyncio.run_coroutine_threadsafe(work, self.loop).result(60)
+
+    async def start(self) -> None:
+        """Directory, ledger, executors, console."""
+        for name in ("directory", "ledger", "incident", "console", "cli", *EXECUTORS):
+            self.exchanges.setdefault(name, Exchange(Channel(name, 0, 1), self._fail))
+        self._serve_ledger()
+        settings = {
+            "id": self.tenant, "directory": {"default_quota_bytes": 1 << 30, "postmaster": ""},
+            "pinned": self.people.pinned(), "names": {"console": NAME}, "console": SECTION,
+        }  # fmt: skip
+        home = self.root / "directory"
+        home.mkdir()
+        (home / "keys.sealed").write_bytes(create_keys().seal(self.tenant, "directory", 1, ROOT))
+        for name in EXECUTORS:
+            join(self.exchanges[name], self.exchanges["ledger"])
+            join(self.exchanges["console"], self.exchanges[name])
+            join(self.exchanges["cli"], self.exchanges[name])
+        with contextlib.chdir(home):
+            host = Host(
+                self.exchanges["directory"].me, self.tenant, settings, self.exchanges["directory"], root_key=ROOT
+            )
+            service = await directory_process.start(host)
+        self.services.append(service)
+        self.states["directory"] = service._directory
+        for name in EXECUTORS[1:]:
+            self._executor(name, settings)
+        roster = self.people.use(self.people.roster())
+        for name in EXECUTORS:
+            await self.install(name, roster)
+        await self._start_console(settings)
+
+    async def install(self, name: str, roster: bytes) -> None:
+        request = RECEIVERS[name].InstallRoster(Stamp.fresh("test"), roster, self.people.sign(roster))
+        await self.exchanges["cli"].to(name).call(request)
+
+    async def add(self, address: str) -> AccountId:
+        account, directory = AccountId(new_id()), self.exchanges["cli"].to("directory")
+        await directory.call(AddDomain(Stamp.fresh("test"), address.rpartition("@")[2]))
+        await directory.call(AddAccount(Stamp.fresh("test"), address, BindingRow(account, b"binding"), 0))
+        await directory.call(SetAccountStatus(Stamp.fresh("test"), address, 2, "made"))
+        return account
+
+    async def heard(self) -> list[str]:
+        """Kinds of what the ledger has, once directory's outbox is empty."""
+        database = self.states["directory"].book.database
+        while database.first("SELECT count(*) FROM outbox")[0]:
+            await asyncio.sleep(0.005)
+        return [event.kind for event in self.events]
+
+    def client(self, officer: str = "") -> ApiClient:
+        client = ApiClient("127.0.0.1", self.port, NAME, client_context())
+        if officer:
+            client.open(self.key(officer))
+        return client
+
+    def key(self, officer: str) -> OfficerPrivateKey:
+        return OfficerPrivateKey(officer, self.people.NAMES[officer].value, self.people.keys[officer])
+
+    def stop(self) -> None:
+        async def stop() -> None:
+            for service in reversed(self.services):
+                await service.stop()
+            for state in self.states.values():
+                if isinstance(state, SimpleNamespace):
+                    state.orders.stop()
+                    await state.database.close()
+            for exchange in self.exchanges.values():
+                exchange.close()
+
+        self.run(stop())
+        self.loop.call_soon_threadsafe(self.loop.stop)
+        self._thread.join()
+        self.loop.close()
+
+    async def _start_console(self, settings: dict[str, Any]) -> None:
+        (self.root / "gate.pem").write_text(issue(authority(), [NAME], ["127.0.0.1"], now=datetime.now(UTC)))
+        sock = listening()
+        self.port = sock.getsockname()[1]
+        for name in ("ledger", "incident"):
+            join(self.exchanges["console"], self.exchanges[name])
+        with contextlib.chdir(self.root):
+            exchange = self.exchanges["console"]
+            host = Host(exchange.me, self.tenant, settings, exchange, listeners={"console": sock})
+            self.services.append(await console_process.start(host))
+
+    def _executor(self, name: str, settings: dict[str, Any]) -> None:
+        database = Database(self.root / f"{name}.sqlite", [f"{outbox.SCHEMA}; {order_rows.SCHEMA}", order_rows.FLOOR])
+        exchange, module = self.exchanges[name], RECEIVERS[name]
+        state = SimpleNamespace(database=database)
+        pinned = Pinned.of(self.tenant, settings)
+        state.orders = orders.Orders(pinned, database, outbox.Outbox(database, exchange), exchange)
+        state.orders.serve(state, {**orders.handlers(module), **staff.handlers(module)})
+        self.states[name] = state
+
+    def _serve_ledger(self) -> None:
+        def append(_: Any, __: Channel, request: to_ledger.AppendEvents, ___: Any) -> to_ledger.Appended:
+            self.events.extend(request.events)
+            return to_ledger.Appended(0)
+
+        self.exchanges["ledger"].serve(
+            None,
+            {
+                to_ledger.AppendEvents: append,
+                to_ledger.ReadCheckpoint: lambda *_: to_ledger.CheckpointText("a note"),
+                to_ledger.ReadEntries: lambda _, __, request, ___: to_ledger.EntryPage(request.first, (b"entry",)),
+                to_ledger.ProveInclusion: lambda *_: to_ledger.Proof((bytes(32),)),
+                to_ledger.ProveConsistency: lambda *_: to_ledger.Proof((bytes(32),)),
+            },
+        )
+        self.exchanges["incident"].serve(
+            None,
+            {
+                to_incident.ReadContract: lambda *_: to_incident.ContractState("", 0, 0, b"", ()),
+                to_incident.ListCanaries: lambda *_: to_incident.CanaryCopies(()),
+            },
+        )
+
+    def _fail(self, *what: object) -> None:
+        raise AssertionError(what)
+
+
+@contextlib.contextmanager
+def console_cell(root: Path, tenant: str = TENANT, *, accounts: int = 5) -> Iterator[ConsoleCell]:
+    """Started, with accounts a0, a1, ... and taro."""
+    cell = ConsoleCell(root, tenant)
+    try:
+        cell.run(cell.start())
+        for number in range(accounts):
+            cell.run(cell.add(f"a{number}@{DOMAIN}"))
+        cell.run(cell.add(f"taro@{DOMAIN}"))
+        yield cell
+    finally:
+        cell.stop()
