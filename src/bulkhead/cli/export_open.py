@@ -10,7 +10,9 @@ from bulkhead.cli.exit_codes import ExitCode
 from bulkhead.cli.output import print_json, printable, say
 from bulkhead.cli.recovery import read_recovery_keys
 from bulkhead.errors import ConfigError, Refused
-from bulkhead.exports.opening import AccountOpener, Opened
+from bulkhead.exports.clear import SCHEMA as FORM_CLEAR
+from bulkhead.exports.clear import is_clear
+from bulkhead.exports.opening import CLEAR, SEALED, AccountOpener, Opened
 from bulkhead.exports.sealed import manifest_lines, read_export
 from bulkhead.identifiers import parse_address, parse_tenant_id
 
@@ -19,7 +21,13 @@ def open_export(options: argparse.Namespace) -> int:
     """Write every account, or those named; 1 where a message did not open."""
     export, out = Path(options.export), Path(options.to)
     began = time.time()
-    name, digest = read_export(export)
+    clear = is_clear(export)
+    name, digest = read_export(export, FORM_CLEAR) if clear else read_export(export)
+    if clear and not options.manifest:
+        raise ConfigError(
+            f"{export} is of form 1, in which addresses and flags are sealed to nobody: only the ledger shows whose it "
+            "is. Give --manifest, the SHA-256 of its entry ExportWritten"
+        )
     if options.manifest and options.manifest.lower() != digest:
         raise ConfigError(f"{export}: the manifest's SHA-256 is {digest}, and not the one that was asked for")
     tenant = parse_tenant_id(name)
@@ -32,7 +40,9 @@ def open_export(options: argparse.Namespace) -> int:
             fcntl.flock(guard, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             raise ConfigError(f"{out} is being written by another command; wait for it") from None
-        opener = AccountOpener(tenant, keys.partner, keys.operator, out, mbox=options.mbox)
+        opener = AccountOpener(
+            tenant, keys.partner, keys.operator, out, mbox=options.mbox, form=CLEAR if clear else SEALED
+        )
         done = _open_all(export, opener, wanted, quiet=options.json)
     finally:
         os.close(guard)

@@ -12,7 +12,7 @@ command is run again. Until then an account is written anew from its first messa
 
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Any
@@ -20,6 +20,7 @@ from typing import IO, Any
 from bulkhead.boundary.messages.to_store import ExportedRow, MailboxRow, Role
 from bulkhead.durable import sync_folder
 from bulkhead.errors import ConfigError, IntegrityError
+from bulkhead.exports import clear
 from bulkhead.exports.maildir import (
     MaildirFolder,
     account_directory,
@@ -32,6 +33,7 @@ from bulkhead.exports.mbox import MboxMessage, write_mbox
 from bulkhead.exports.sealed import (
     Head,
     PartsPlace,
+    RowPage,
     check_account,
     open_new,
     read_head,
@@ -53,6 +55,17 @@ SCHEMA = 1
 DONE_MAX = 16 << 20  # octets of mailboxes.json
 PIECE = 1 << 16
 _ROLES = {Role.DRAFTS: "drafts", Role.SENT: "sent", Role.JUNK: "junk", Role.TRASH: "trash", Role.ARCHIVE: "archive"}
+
+
+@dataclass(frozen=True, slots=True)
+class Form:
+    """How head and rows of an account are read."""
+
+    head: Callable[[Path, TenantId, RecoveryKeys], Head]
+    rows: Callable[[Path, TenantId, RecoveryKeys], Iterator[RowPage]]
+
+
+SEALED, CLEAR = Form(read_head, read_rows), Form(clear.read_head, clear.read_rows)
 
 
 @dataclass(slots=True)
@@ -91,13 +104,14 @@ class AccountOpener:
         out: Path,
         *,
         mbox: bool = False,
+        form: Form = SEALED,
     ) -> None:
         self._tenant, self._partner, self._operator, self._out = tenant, partner, operator, out
-        self._mbox = mbox
+        self._mbox, self._form = mbox, form
 
     def address_of(self, folder: Path) -> str:
         """Whose folder it is. Raises as open."""
-        return read_head(folder, self._tenant, RecoveryKeys(self._partner, self._operator)).address
+        return self._form.head(folder, self._tenant, RecoveryKeys(self._partner, self._operator)).address
 
     def open(self, folder: Path, sums: str) -> Opened:
         """The account in `folder`, whose sums file has this SHA-256.
@@ -107,7 +121,7 @@ class AccountOpener:
         """
         check_account(folder, sums)
         keys = RecoveryKeys(self._partner, self._operator)
-        head = read_head(folder, self._tenant, keys)
+        head = self._form.head(folder, self._tenant, keys)
         target = self._out / account_directory(head.address)
         done = Opened(head.address)
         seeds = open_seeds(self._tenant, AccountId(head.account), head.keys, self._partner, self._operator)
@@ -119,7 +133,7 @@ class AccountOpener:
         (target / "failures").unlink(missing_ok=True)
         with open_new(target / "SHA256SUMS") as digests:
             writing = _Writing(target, head, Opener(AccountId(head.account), seeds), done, digests, self._mbox)
-            writing.write(folder, self._tenant, keys)
+            writing.write(folder, self._form.rows(folder, self._tenant, keys))
         writing.finish(sums)
         return done
 
@@ -179,11 +193,11 @@ class _Writing:
                 open_new(path / "maildirfolder").close()
         return made
 
-    def write(self, folder: Path, tenant: TenantId, keys: RecoveryKeys) -> None:
+    def write(self, folder: Path, pages: Iterator[RowPage]) -> None:
         """Every message."""
         places = read_places(folder / "index")
         with (folder / "parts").open("rb") as parts:
-            for page in read_rows(folder, tenant, keys):
+            for page in pages:
                 mailbox = self._mailboxes.get(page.mailbox)
                 if mailbox is None:
                     self._fail(f"mailbox {page.mailbox.hex()}: {len(page.rows)} messages of a mailbox that is gone")

@@ -325,10 +325,10 @@ def _line(digest: str, folder: str) -> bytes:
     return f"{digest}  {folder}\n".encode("ascii")
 
 
-def _read_json(path: Path) -> dict[str, Any]:
+def _read_json(path: Path, form: int = SCHEMA) -> dict[str, Any]:
     try:
         found = json.loads(read_limited(path, JSON_MAX))
-        if not isinstance(found, dict) or found["schema"] != SCHEMA or not isinstance(found["tenant"], str):
+        if not isinstance(found, dict) or found["schema"] != form or not isinstance(found["tenant"], str):
             raise ValueError("another schema")
     except (ValueError, KeyError, RecursionError):
         raise ConfigError(f"{path} is of no form that this version knows") from None
@@ -367,9 +367,9 @@ def _checked_folder(folder: str) -> str:
     return folder_of(account) if len(account) == ID_BYTES else ""
 
 
-def read_export(export: Path) -> tuple[str, str]:
+def read_export(export: Path, form: int = SCHEMA) -> tuple[str, str]:
     """Tenant and SHA-256 of the manifest. Raises IntegrityError where the export is not whole or was changed."""
-    found = _read_json(export / "export.json")
+    found = _read_json(export / "export.json", form)
     digest = found.get("manifest")
     if not isinstance(digest, str):
         raise IntegrityError(f"{export} is not whole: run `bulkhead export make` to its end first")
