@@ -2,6 +2,7 @@
 
 import asyncio
 import shutil
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -11,9 +12,11 @@ from tests.queue.queue_host import QueueHost
 
 from bulkhead.boundary.messages import to_directory as m
 from bulkhead.boundary.messages.fields import Stamp
+from bulkhead.boundary.messages.surfaces import Surface
 from bulkhead.boundary.messages.to_directory import Service
 from bulkhead.cli.restore_acts import narrow
 from bulkhead.directory.restore import DirectoryRestore
+from bulkhead.holder import surfaces
 from bulkhead.holder.database import Database
 from bulkhead.identifiers import AccountId, new_id
 from bulkhead.ledger.acts import acts_of
@@ -107,5 +110,30 @@ def test_outbound_mail_stays_stopped_and_that_of_cancelled_accounts_does_not_lea
             assert database.first("SELECT epoch, stopped FROM stop") == (70, 1)
         finally:
             await database.close()
+
+    asyncio.run(main())
+
+
+def test_a_surface_that_was_closed_since_is_closed_again_and_of_a_lost_set_to_everybody(tmp_path: Path) -> None:
+    async def main() -> None:
+        (tmp_path / "queue").mkdir()
+        host = QueueHost(tmp_path / "queue").open()
+        await host.close()
+        database = Database(tmp_path / "queue" / DATABASE, MIGRATIONS, secure_delete=True)
+        try:
+            stops = [(2, b"\1" * 32, 70, True, 0), (Surface.SESSIONS, b"", 70, True, 0), (4, b"", 70, True, 0)]
+            await database.write(partial(surfaces.replay, stops=stops))
+            await database.write(
+                partial(surfaces.replay, stops=[(4, b"", 70, False, 0), (2, b"\1" * 32, 60, False, 0)])
+            )
+        finally:
+            await database.close()
+        host.open()
+        try:
+            held = host.service.queue.surfaces
+            assert held.closed(2, bytes(16)) and not held.closed(4, bytes(16))
+            assert not held.closed(Surface.SESSIONS, bytes(16))
+        finally:
+            await host.close()
 
     asyncio.run(main())

@@ -88,3 +88,19 @@ def test_ways_to_an_account_are_as_they_were_last() -> None:
     )
     assert (acts.closed, acts.forwards) == ({ANNA: 5, BEN: 0}, {BEN: "03"})
     assert acts.routes == {(ANNA, "01"): "AddressAdded", (BEN, "02"): "left", (None, "02"): "removed"}
+
+
+def test_of_each_surface_and_set_the_newest_stop_or_lift_counts() -> None:
+    def stopped(epoch: int, accounts: str = "", until: int = 0) -> bytes:
+        return entry("SurfacesStopped", surfaces=5, accounts=accounts, epoch=epoch, until=until, compartment="store")
+
+    def lifted(epoch: int, surfaces: int) -> bytes:
+        return entry("SurfacesLifted", surfaces=surfaces, accounts="", epoch=epoch, compartment="store")
+
+    acts = acts_of([stopped(10), stopped(12, "ab" * 32, 99), lifted(11, 1), lifted(9, 4), stopped(20, until=5)])
+    assert {key: (stop.epoch, stop.closed, stop.until) for key, stop in acts.surfaces.items()} == {
+        ("store", 1, b""): (20, True, 5), ("store", 4, b""): (20, True, 0),
+        ("store", 1, b"\xab" * 32): (12, True, 99), ("store", 4, b"\xab" * 32): (12, True, 99),
+    }  # fmt: skip
+    lapsed = acts_of([stopped(10, until=5), lifted(10, 5)])
+    assert not any(stop.closed for stop in lapsed.surfaces.values())

@@ -244,7 +244,7 @@ class Restoring:
         ended = await replay_acts(layout, files, log.acts, log.subject_key, self._report)
         await store_restore.finish(layout.home("store"), ended.accounts, history_intact=history_intact)
         self._report.queued = await queue_restore.finish(layout.home("queue"), ended.addresses, ended.outbound)
-        await end_orders(layout, log.acts.roster)
+        await end_orders(layout, log.acts)
 
 
 def _tell(tenant: str, report: Report) -> None:

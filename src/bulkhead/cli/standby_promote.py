@@ -161,7 +161,7 @@ class _Promotion:
             await promotion.finish(layout.home("store"), ended.accounts, history_intact=self.handed_over)
             report.queued = await queue_restore.finish(layout.home("queue"), ended.addresses, ended.outbound)
             if not self.handed_over:  # the newest roster, and what officers withdrew, may not have come here
-                await end_orders(layout, acts.roster)
+                await end_orders(layout, acts)
             details = {"term": self.term, "mark": self.mark, "handed_over": self.handed_over, **ordered}
             log.append(
                 [encode_event(Event(EVENTS["StandbyPromoted"], int(time.time() * 1000), "cli", details=details))]

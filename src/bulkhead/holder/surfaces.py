@@ -10,7 +10,7 @@ import hashlib
 import logging
 import sqlite3
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
@@ -286,6 +286,21 @@ class SessionReach:
 
 def _bits(surfaces: int) -> Iterator[int]:
     return (1 << place for place in range(32) if surfaces >> place & 1)
+
+
+def replay(connection: sqlite3.Connection, stops: Iterable[tuple[int, bytes, int, bool, int]]) -> None:
+    """After a restore: (surface, set, epoch, closed, until) of stops and lifts since.
+
+    A stop of a set whose ids did not come back is everybody's. What a stop of sessions ended has ended.
+    """
+    statement = (
+        "INSERT INTO surface VALUES (?, ?, ?, ?, ?)"
+        " ON CONFLICT (surface, accounts) DO UPDATE"
+        " SET epoch = excluded.epoch, closed = excluded.closed, until = excluded.until"
+        " WHERE excluded.epoch > epoch OR (excluded.epoch = epoch AND NOT excluded.closed)"
+    )
+    for surface, accounts, epoch, closed, until in stops:
+        connection.execute(statement, (surface, accounts, epoch, closed and not surface & Surface.SESSIONS, until))
 
 
 def _id(compartment: str, what: bytes) -> bytes:

@@ -3,10 +3,10 @@
 Every act may be done again: it is the last status that counts, the highest epoch, and that a credential was changed.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
-from bulkhead.ledger.event import Event, SubjectId, parse_event
+from bulkhead.ledger.event import Event, Scalar, SubjectId, parse_event
 
 ALL_APP_PASSWORDS = 0
 _SERVICES = {"login": 1, "receive": 2, "send": 4}
@@ -19,6 +19,15 @@ class Stop:
 
     epoch: int = 0
     stopped: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class SurfaceStop:
+    """A surface's stop for a set of accounts. until: ms, when it lapses; 0: it does not."""
+
+    epoch: int
+    closed: bool
+    until: int = 0
 
 
 @dataclass(slots=True)
@@ -41,6 +50,7 @@ class Acts:
     forwards: dict[SubjectId, str] = field(default_factory=dict)
     routes: dict[tuple[SubjectId | None, str], str] = field(default_factory=dict)
     renewal: int = 0  # ms, when mailbox keys were last ordered to be renewed; 0: not
+    surfaces: dict[tuple[str, int, bytes], SurfaceStop] = field(default_factory=dict)  # compartment, bit, set
     roster: int = 0  # the newest that a compartment took
     entries: int = 0
 
@@ -90,6 +100,8 @@ def _take(acts: Acts, event: Event) -> None:
             for kind in (1, 2):
                 if _number(details.get("which")) & kind:
                     acts.epochs[kind] = max(acts.epochs.get(kind, 0), epoch)
+        case "SurfacesStopped" | "SurfacesLifted":
+            _take_surfaces(acts, compartment, details, closed=event.kind.name == "SurfacesStopped")
         case "GroupChanged" if not event.subjects:
             acts.routes[None, str(details.get("digest"))] = str(details.get("what"))
         case "StopLogins" | "StopSessions" | "StopOutbound" | "StopLifted":
@@ -98,6 +110,20 @@ def _take(acts: Acts, event: Event) -> None:
             if epoch > stop.epoch:
                 stop.epoch = epoch
                 stop.stopped = event.kind.name != "StopLifted" and details.get("holds") is not False
+
+
+def _take_surfaces(acts: Acts, compartment: str, details: Mapping[str, Scalar], *, closed: bool) -> None:
+    """The newest epoch wins, and of one the lapse. One that is in force does not end sooner for another one."""
+    surfaces, epoch, until = (_number(details.get(name)) for name in ("surfaces", "epoch", "until"))
+    accounts = bytes.fromhex(str(details.get("accounts", "")))
+    for bit in (1 << place for place in range(32) if surfaces >> place & 1):
+        key = compartment, bit, accounts
+        there = acts.surfaces.get(key)
+        if there is not None and (epoch < there.epoch or (epoch == there.epoch and closed)):
+            continue
+        if closed and there is not None and there.closed:
+            until = 0 if not (until and there.until) else max(until, there.until)
+        acts.surfaces[key] = SurfaceStop(epoch, closed, until if closed else 0)
 
 
 def _number(value: object) -> int:
