@@ -57,6 +57,14 @@ def sizes(root: Path) -> dict[str, int]:
     return {tenant: (root / tenant / "directory" / DATABASE).stat().st_size for tenant in SHARES}
 
 
+def into_memory(root: Path) -> None:
+    """Read every database once, as a host has done that runs for a while: 5 GiB for 14.2 million accounts."""
+    for tenant in SHARES:
+        with (root / tenant / "directory" / DATABASE).open("rb") as file:
+            while file.read(1 << 22):
+                pass
+
+
 def migrate(root: Path) -> dict[str, Any]:
     """Seconds until each database is open under today's schema."""
 
@@ -273,6 +281,7 @@ def main() -> None:
                 found[part] = {"octets_before": sizes(options.directory), **migrate(options.directory)}
                 found[part]["octets_after"] = sizes(options.directory)
             case "lookups":
+                into_memory(options.directory)
                 found[part] = with_host(options.directory, lookups)
             case "check":
                 found[part] = with_host(options.directory, check)

@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tests.directory.conftest import SETTINGS, Running, running
 
+from bulkhead.boundary.messages import to_directory as m
 from bulkhead.boundary.messages.fields import Stamp
 from bulkhead.boundary.messages.registry import requests_of
 from bulkhead.boundary.messages.to_directory import (
@@ -354,3 +355,33 @@ class _Empty:
     @staticmethod
     def first(_: str, __: tuple[object, ...] = ()) -> None:
         return None
+
+
+def test_a_domain_goes_when_no_address_is_left_and_its_addresses_stay_refused(
+    with_directory: Callable[..., None],
+) -> None:
+    async def test(directory: Running) -> None:
+        one, gone = "a@kddi.example", "kddi.example"
+        await directory.add(one)
+        await directory.ask(m.AddGroup(Stamp.fresh("test"), "team@kddi.example"))
+
+        async def refusal(request: object) -> str:
+            with pytest.raises(Refused) as raised:
+                await directory.ask(request)
+            return raised.value.code
+
+        assert await refusal(m.RemoveDomain(Stamp.fresh("test"), gone)) == "not-empty"
+        for status in (5, 6):
+            await directory.ask(m.SetAccountStatus(Stamp.fresh("test"), one, status, "end"))
+        assert await refusal(m.RemoveDomain(Stamp.fresh("test"), gone)) == "not-empty"
+        await directory.ask(m.RemoveGroup(Stamp.fresh("test"), "team@kddi.example"))
+        await directory.ask(m.RemoveDomain(Stamp.fresh("test"), gone))
+        assert (await directory.ask(m.ResolveRecipient(one), "mx")).verdict == m.RecipientVerdict.NOT_OURS
+        assert await refusal(m.RemoveDomain(Stamp.fresh("test"), gone)) == "no-such-domain"
+        assert (await directory.ask(m.CheckDirectory())).problems == ()
+        await directory.ask(m.AddDomain(Stamp.fresh("test"), gone))
+        for taken in (one, "team@kddi.example"):
+            row = m.AddAccount(Stamp.fresh("test"), taken, m.BindingRow(AccountId(new_id()), b"binding"), 0)
+            assert await refusal(row) == "tombstone"
+
+    with_directory(test)

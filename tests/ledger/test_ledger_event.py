@@ -108,6 +108,7 @@ def test_numbers_of_kinds_never_change() -> None:
         "StopOutbound": 74,
         "SurfacesStopped": 75,
         "SurfacesLifted": 76,
+        "DomainRemoved": 78,
         "StandbyBegun": 80,
         "StandbyPromoted": 81,
         "SupportCaseOpened": 110,

@@ -285,6 +285,7 @@ LOCAL_POWERS: tuple[LocalPower, ...] = (
     LocalPower("directory", "AddDomain", _PROVISION),
     LocalPower("directory", "DefineClass", "what a class is; accounts get it by a provisioning file"),
     LocalPower("directory", "NoteBindings", _LOG),
+    LocalPower("directory", "RemoveDomain", "narrows: no address is left in it"),
     LocalPower("keyring", "CreateMailboxKeys", f"without a token: {_PROVISION}"),
     LocalPower("store", "OpenAccount", _PROVISION),
     LocalPower("auth", "SetPassword", "needs a token of a new account, or of a recovery"),

@@ -99,6 +99,7 @@ PEERS: tuple[Peering, ...] = (
          "AddAlias", "RemoveAlias", "SetForward", "SetServices", "SetQuota", "DefineClass", "ListClasses", "SetClass",
          "AddGroup", "SetMember", "RemoveGroup", "ListGroups", "ShowGroup", "ShowRoutes", "SearchAccounts",
          "BeginProvision", "ProvisionChunk", "ShowProvision", "ListRefusedLines", "ListBindings", "NoteBindings",
+         "RemoveDomain",
          *_CASES, "ShowCard", *_ORDERS, *_BACKUP),
     ),
     Peering(

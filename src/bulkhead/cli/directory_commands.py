@@ -20,6 +20,12 @@ DIRECTORY_COMMANDS = (
         (TENANT, positional("domain", "Its name.")), exits=LIVE,
     ),
     Command(
+        ("domain", "remove"), "Host a domain no more; no address may be left in it.",
+        "bulkhead.cli.domain:remove_domain", (TENANT, positional("domain", "Its name.")), exits=LIVE,
+        text="Its accounts are cancelled and purged first, its groups removed. Their addresses stay refused for ever, "
+        "also when the domain comes back.",
+    ),
+    Command(
         ("account", "list"), "List accounts in the order of their addresses.", "bulkhead.cli.account:list_accounts",
         (TENANT, option("--domain", "NAME", "Only those of this domain.", default="")), exits=LIVE,
         json_keys={

@@ -1,8 +1,8 @@
-"""`domain list|add`."""
+"""`domain list|add|remove`."""
 
 import argparse
 
-from bulkhead.boundary.messages.to_directory import AddDomain, DomainRow, ListDomains
+from bulkhead.boundary.messages.to_directory import AddDomain, DomainRow, ListDomains, RemoveDomain
 from bulkhead.cli.output import print_json, print_table, say, time_text
 from bulkhead.cli.road import Road, open_road, stamp, wait_for
 from bulkhead.identifiers import parse_domain
@@ -24,6 +24,19 @@ def add_domain(options: argparse.Namespace) -> int:
     domain = parse_domain(options.domain)
     wait_for(_add(open_road(options.directory, options.tenant), domain))
     say(f"{options.tenant}: {domain} is hosted; its MX record must name this tenant's mx")
+    return 0
+
+
+def remove_domain(options: argparse.Namespace) -> int:
+    """Host a domain no more."""
+    domain, road = parse_domain(options.domain), open_road(options.directory, options.tenant)
+
+    async def work() -> None:
+        async with road:
+            await road.ask("directory", RemoveDomain(stamp(), domain))
+
+    wait_for(work())
+    say(f"{options.tenant}: {domain} is not hosted; addresses that it had are given to nobody, should it come back")
     return 0
 
 

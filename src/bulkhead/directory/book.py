@@ -19,6 +19,7 @@ from bulkhead.boundary.messages.to_directory import (
     AddDomain,
     BindingRow,
     DomainRow,
+    RemoveDomain,
     RenewBinding,
     Service,
     SetAccountStatus,
@@ -185,6 +186,23 @@ class DirectoryBook:
         added = connection.execute("INSERT OR IGNORE INTO domain (name, created) VALUES (?, ?)", (name, now_ms()))
         if added.rowcount:
             outbox.note(connection, "DomainAdded", request.stamp.actor, {"domain": name})
+        return Done()
+
+    def remove_domain(self, connection: sqlite3.Connection, request: RemoveDomain) -> Done:
+        """Host it no more. Raises PeerError, Refused (`no-such-domain`, `not-empty`).
+
+        Every address that it had was purged, or was a group's, and left its digest: hosted here again, none of them is
+        given to anybody.
+        """
+        name = parse_domain(request.domain)
+        check_hosted(connection, name)
+        (addresses,) = connection.execute("SELECT COUNT(*) FROM address WHERE domain = ?", (name,)).fetchone()
+        (teams,) = connection.execute("SELECT COUNT(*) FROM team WHERE domain = ?", (name,)).fetchone()
+        if addresses or teams:
+            why = f"{name} has {addresses} addresses and {teams} groups: purge its accounts and remove its groups first"
+            raise Refused(why, code="not-empty")
+        connection.execute("DELETE FROM domain WHERE name = ?", (name,))
+        outbox.note(connection, "DomainRemoved", request.stamp.actor, {"domain": name})
         return Done()
 
     def add_account(self, connection: sqlite3.Connection, request: AddAccount) -> Done:

@@ -113,6 +113,11 @@ async def add_domain(directory: Directory, _: Channel, request: AddDomain, __: B
     return await _change(directory, request, directory.book.add_domain)
 
 
+async def remove_domain(directory: Directory, _: Channel, request: m.RemoveDomain, __: BodyReader | None) -> Done:
+    """Host it no more."""
+    return await _change(directory, request, directory.book.remove_domain)
+
+
 def list_domains(directory: Directory, _: Channel, request: ListDomains, __: BodyReader | None) -> DomainPage:
     """One page of domains; a page may hold fewer than asked for, an empty one is the end."""
     return DomainPage(directory.book.domains(request.after, min(request.limit, PAGE_MAX)))
@@ -317,6 +322,7 @@ HANDLERS: Mapping[type[Request[Any]], Handler] = {
     m.ShowProvision: show_provision,
     m.ListRefusedLines: list_refused_lines,
     m.ListBindings: list_bindings,
+    m.RemoveDomain: remove_domain,
     m.NoteBindings: note_bindings,
     m.ShowCard: show_card,
     **shared(m),

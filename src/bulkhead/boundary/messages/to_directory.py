@@ -551,6 +551,13 @@ class NoteBindings(Mutation[Done], frozen=True, tag=85):
     rows: U63
 
 
+class RemoveDomain(Mutation[Done], frozen=True, tag=86):
+    """Host a domain no more; no address is left in it. Refused: `no-such-domain`, `not-empty`."""
+
+    leased: ClassVar[bool] = False
+    domain: DomainText
+
+
 class OpenCase(OpenCaseBase, frozen=True, tag=110):
     """Open a support case at `directory`."""
 
