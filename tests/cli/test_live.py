@@ -428,6 +428,16 @@ def test_every_json_key_that_is_documented_is_printed(live: Live, tmp_path: Path
         assert not {key for key in missing if not any(part in key for part in empty)}, name
 
 
+def test_a_tenants_metrics_are_in_its_own_file_and_count_what_happened(live: Live, tmp_path: Path) -> None:
+    live.add("metrics@kddi.example")
+    assert live("metrics", "--all", "--each", str(tmp_path)).status == 0
+    text = (tmp_path / "kddi.prom").read_text()
+    assert 'bulkhead_cell_up{tenant="kddi"} 1\n' in text and "bulkhead_backup_every_seconds" in text
+    assert 'tenant="stnet"' not in text and "metrics@" not in text and "kddi.example" not in text
+    assert 'bulkhead_accounts{tenant="kddi",status="active"}' in text
+    assert (tmp_path / "stnet.prom").stat().st_mode & 0o007 == 0
+
+
 def _ledger_words(live: Live, tmp_path: Path) -> dict[str, list[str]]:
     """What exports, cosigns and attaches; the cosigned checkpoint is the one before."""
     key, note = tmp_path / "w.key", tmp_path / "note"

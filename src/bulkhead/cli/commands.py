@@ -195,6 +195,20 @@ _INSTALLATION = (
     ),
     *CONTAIN_COMMANDS,
     Command(
+        ("metrics",), "Print what the cells count, in the text format of Prometheus.", "bulkhead.cli.metrics:metrics",
+        (
+            _MAYBE_TENANT,
+            _ALL,
+            option("--file", "FILE", "Write them there, whole or not at all, for node_exporter's textfile collector.",
+                   default=""),
+            option("--each", "DIR", "Write DIR/TENANT.prom for each tenant, so that a partner is given its own alone.",
+                   default=""),
+        ),
+        exits=(ExitCode.FINDING, *LIVE),
+        text="docs/metrics.md lists every metric. Exits with 1 where a compartment did not answer: "
+        "`bulkhead_scrape_answered` says which. No label holds an account or an address.",
+    ),
+    Command(
         ("fsck",), "Check everything that a cell keeps, while it runs.", "bulkhead.cli.fsck:fsck",
         (_MAYBE_TENANT, _ALL, flag("--deep", "Read every stored part too.")),
         exits=(ExitCode.FINDING, *LIVE, ExitCode.INTEGRITY),
