@@ -54,6 +54,7 @@ def thaw(directory: Path) -> None:
         set_value(directory, tenant.file, "listen.address", f"{network_of(number)}.{place + 1}")
         make_private_folder(Layout(directory, tenant.id).pem("x").parent)
         write_gates(directory, authority, load_installation(directory).tenant(tenant.id), now=datetime.now(UTC))
+        Layout(directory, tenant.id).pem("console").unlink()  # those builds had none
 
 
 @pytest.fixture(scope="module")
@@ -101,14 +102,15 @@ def _message(item: tuple[bytes, bytes]) -> tuple[str, list[str]]:
 
 
 def test_run_says_what_to_do_where_a_compartment_came_later(upgraded: Upgraded) -> None:
-    assert "t1 has no keys of incident" in upgraded.refused
-    assert "bulkhead upgrade t1" in upgraded.refused
+    assert "has no certificate of console" in upgraded.refused
+    assert "bulkhead upgrade t0" in upgraded.refused
 
 
 def test_upgrade_makes_what_is_missing_and_then_finds_all_there(upgraded: Upgraded) -> None:
     first, second, third, fourth = upgraded.steps
     assert first[("t1", "keys of incident")] == first[("t1", "pinned.recovery_partner")] == "made"
     assert first[("t0", "keys")] == "there"
+    assert first[("t0", "certificate of console")] == "made"
     assert {state for (_, matter), state in second.items() if matter != "receipts"} == {"there"}
     assert second[("t0", "receipts")] == "missing", "no cell runs"
     assert third[("t0", "sealed keys")] == third[("t0", "backups")] == "made"
@@ -125,6 +127,11 @@ def test_every_message_flag_and_password_of_an_older_build_is_there(upgraded: Up
     assert "came last" in upgraded.live.subjects(bob)
     with upgraded.live.imap(Mailbox(tenant, f"anna@{tenant}.example", known["app_password"])) as client:
         assert client.state == "SELECTED"
+
+
+def test_a_gate_that_came_later_listens_nowhere_after_an_upgrade(upgraded: Upgraded) -> None:
+    for tenant in load_installation(upgraded.live.directory).tenants.values():
+        assert tenant.settings.integer("listen.console") == 0
 
 
 def test_every_holder_and_the_log_are_sound_after_an_upgrade(upgraded: Upgraded) -> None:

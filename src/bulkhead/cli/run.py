@@ -19,6 +19,7 @@ LEVELS_MAX = 1 << 20
 PROBE_SECONDS = 120
 SLOTS = 64
 ADDED = ("incident",)  # holders that came after the first builds: a tenant may be older
+ADDED_GATES = ("console",)  # gates that did
 KEY_FILE = "keys.sealed"  # as bulkhead.holder.keys names it, which no supervisor loads
 
 
@@ -54,12 +55,19 @@ def keys_lacking(layout: Layout) -> list[str]:
     return [name for name, both in paths.items() if not all(path.exists() for path in both)]
 
 
+def gates_lacking(layout: Layout) -> list[str]:
+    """Gates newer than this tenant that have no certificate yet."""
+    return [gate for gate in ADDED_GATES if layout.pem("mx").exists() and not layout.pem(gate).exists()]
+
+
 def check_keys(layout: Layout) -> None:
     """Raises ConfigError where a compartment came with a newer build than the one that made the tenant."""
-    if lacking := keys_lacking(layout):
+    lacking = [f"keys of {name}" for name in keys_lacking(layout)]
+    lacking += [f"certificate of {gate}" for gate in gates_lacking(layout)]
+    if lacking:
         raise ConfigError(
-            f"{layout.tenant} has no keys of {', '.join(lacking)}. Where an older build made it: "
-            f"bulkhead upgrade {layout.tenant}, then start again; else restore them from your copy"
+            f"{layout.tenant} has no {', no '.join(lacking)}. Where an older build made it: "
+            f"bulkhead upgrade {layout.tenant}, then start again; else restore from your copy"
         )
 
 

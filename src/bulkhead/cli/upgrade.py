@@ -12,6 +12,7 @@ import os
 import secrets
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from enum import Enum
 from pathlib import Path
 
@@ -19,6 +20,7 @@ from bulkhead.boundary.processes import PROCESSES, Disk
 from bulkhead.cli.backup_receipt import RECEIPT, receipt_of
 from bulkhead.cli.backup_store import Shelf
 from bulkhead.cli.backup_target import has_target, open_target
+from bulkhead.cli.certificates import CA_KEY, FOLDER, GATES, issue, read_ca
 from bulkhead.cli.escrow import escrow_folder, missing_escrow, receipt_file
 from bulkhead.cli.escrow_keys import escrow_keys
 from bulkhead.cli.exit_codes import ExitCode
@@ -28,9 +30,10 @@ from bulkhead.cli.many import chosen_tenants
 from bulkhead.cli.output import print_json, print_table
 from bulkhead.cli.restore_proof import digest_of
 from bulkhead.cli.road import Road, wait_for
-from bulkhead.cli.run import keys_lacking
+from bulkhead.cli.run import gates_lacking, keys_lacking
 from bulkhead.cli.secret_file import read_secret, write_secret
-from bulkhead.config import Installation, Tenant, set_value
+from bulkhead.config import Installation, Tenant, set_value, write_file
+from bulkhead.config.schema import TENANT_SETTINGS
 from bulkhead.errors import ConfigError, TemporaryFailure
 from bulkhead.holder.keys import KEY_FILE
 from bulkhead.ledger.event import parse_event
@@ -69,7 +72,8 @@ def upgrade(options: argparse.Namespace) -> int:
         raise ConfigError("recovery keys are one tenant's: name it instead of --all")
     steps: list[Step] = []
     for tenant in tenants:
-        steps += [*_keys(installation, tenant), *_recovery(installation, tenant, given)]
+        steps += [*_keys(installation, tenant), *_gates(installation, tenant)]
+        steps += _recovery(installation, tenant, given)
         steps += wait_for(_noted(installation, tenant))
     if options.json:
         rows = [{"tenant": s.tenant, "matter": s.matter, "state": s.state.value, "text": s.text} for s in steps]
@@ -103,6 +107,27 @@ def _keys(installation: Installation, tenant: Tenant) -> Iterator[Step]:
         yield Step(tenant.id, f"keys of {compartment}", Came.MADE, "it came with a newer build")
     if not lacking:
         yield Step(tenant.id, "keys", Came.THERE, "every compartment has its own")
+
+
+def _gates(installation: Installation, tenant: Tenant) -> Iterator[Step]:
+    """Certificates of gates that are newer than the tenant. Such a gate listens nowhere until somebody says where."""
+    layout, directory = Layout(installation.directory, tenant.id), installation.directory
+    lacking = gates_lacking(layout)
+    for gate in lacking:
+        port = f"listen.{gate}"
+        if tenant.settings.integer(port) == TENANT_SETTINGS[port].default:
+            set_value(directory, tenant.file, port, 0)
+        if not (directory / FOLDER / CA_KEY).exists():
+            text = f"put its private key and certificate chain into {layout.pem(gate)}, as for the other gates"
+            yield Step(tenant.id, f"certificate of {gate}", Came.MISSING, text)
+            continue
+        names, addresses = [tenant.settings.text(GATES[gate])], [tenant.settings.text("listen.address")]
+        pem = issue(read_ca(directory), names, addresses, now=datetime.now(UTC))
+        write_file(layout.pem(gate), pem, mode=0o400)
+        text = f"it came with a newer build; {port} says where it listens, 0 for nowhere"
+        yield Step(tenant.id, f"certificate of {gate}", Came.MADE, text)
+    if not lacking:
+        yield Step(tenant.id, "certificates", Came.THERE, "every gate has its own")
 
 
 def _recovery(installation: Installation, tenant: Tenant, given: Mapping[str, str]) -> Iterator[Step]:
