@@ -480,6 +480,11 @@ NEIGHBOURS = (
         "ledger/ledger-stopped", "ledger/ledger-full",
     ),
     _one(
+        "surfaces-never-closed", "holder/surfaces.py", "        return any(surface & surfaces and",
+        "        return not self and any(surface & surfaces and",
+        "access/stop-passed-by-login", "submit/stop-passed-by-sending", "access/freeze-passed",
+    ),
+    _one(
         "history-not-compared", "ledger/verify.py",
         "if self._previous is not None and frontier.root() != self._previous.root:", "if self._previous is None:",
         "ledger/ledger-rewrites",

@@ -6,6 +6,7 @@ import random
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextvars import Context
 from functools import partial
 
 from bulkhead.boundary.edge import Channel
@@ -115,7 +116,8 @@ class Queue:
         self.announce()
 
     def _hold_later(self) -> None:
-        task = self._loop.create_task(self._hold_logged())
+        # a context of its own: the order under way writes itself down with the stop, and not with this
+        task = self._loop.create_task(self._hold_logged(), context=Context())
         self._holding.add(task)
         task.add_done_callback(self._holding.discard)
 

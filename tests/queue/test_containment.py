@@ -1,0 +1,59 @@
+"""What a set of accounts sent waits in the queue while their outbound mail is stopped, by an order too."""
+
+import asyncio
+import hashlib
+from pathlib import Path
+
+from bulkhead.boundary.messages import to_auth, to_keyring, to_queue, to_store
+from bulkhead.boundary.messages.surfaces import Surface
+from bulkhead.boundary.messages.to_queue import LiftSurfaces, ListQueue, ReadSurfaces, TakeWork
+from bulkhead.drill.bare_cell import BareCell, Person, letter, opened, stamp
+from bulkhead.drill.officers import now_ms
+from bulkhead.drill.semantic_orders import MODULES
+from bulkhead.identifiers import parse_address
+
+GUARDS = {"keyring": to_keyring, "auth": to_auth, "queue": to_queue, "store": to_store}
+
+
+async def send(cell: BareCell, sender: Person) -> None:
+    """A message in the queue, as submit puts it there."""
+    to = [parse_address("friend@far.example")]
+    await cell.outbound().enqueue(
+        cell.exchanges["submit"], parse_address(sender.address), to, letter(), account=sender.account
+    )
+
+
+async def taken(cell: BareCell) -> list[str]:
+    """Whose mail courier gets now."""
+    return [work.reverse_path for work in (await cell.exchanges["courier"].to("queue").call(TakeWork(16))).items]
+
+
+async def check(directory: Path) -> None:
+    async with opened(directory) as cell:
+        roster = cell.people.roster()
+        data = cell.people.use(roster)
+        for name in GUARDS:
+            await cell.ask("cli", name, MODULES[name].InstallRoster(stamp(), data, cell.people.sign(data)))
+        person, other = await cell.add_person(), await cell.add_person()
+        await send(cell, person)
+        digest = hashlib.sha256(person.account).digest()
+        parameters = {"surfaces": int(Surface.OUTBOUND), "accounts": digest.hex()}
+        order = cell.people.order("stop-surfaces", parameters).encode()
+        for name, module in GUARDS.items():
+            await cell.exchanges["cli"].to(name).call(module.StageAccounts(stamp(), digest), person.account)
+            row = await cell.ask("cli", name, module.SubmitOrder(stamp(), order, cell.people.by(order, "ada")))
+            assert row.state == "executed", name
+        await send(cell, person)
+        await send(cell, other)
+        await asyncio.sleep(0.05)
+        state = await cell.ask("cli", "queue", ReadSurfaces(Surface.OUTBOUND, digest))
+        assert state.messages == 2 and [one.members for one in state.stopped] == [1]
+        assert await taken(cell) == [other.address]
+        assert len((await cell.ask("cli", "queue", ListQueue())).rows) == 3
+        await cell.ask("cli", "queue", LiftSurfaces(stamp(), now_ms(), Surface.OUTBOUND, digest, "over"))
+        await asyncio.sleep(0.05)
+        assert await taken(cell) == [person.address] * 2
+
+
+def test_a_signed_stop_holds_what_a_set_sent_before_and_sends_after_and_nothing_of_others(tmp_path: Path) -> None:
+    asyncio.run(check(tmp_path / "cell"))
