@@ -90,5 +90,9 @@ def test_every_executor_takes_orders_and_has_a_ledger_to_say_so() -> None:
         assert told.requests == ("AppendEvents",)
 
 
-def test_nothing_else_may_carry_orders_yet() -> None:
-    assert {peering.client for peering in PEERS if "SubmitOrder" in peering.requests} == {"cli"}
+def test_nobody_but_the_command_line_and_incident_may_carry_orders_and_that_one_nowhere_it_need_not() -> None:
+    carry = {(peering.client, peering.server) for peering in PEERS if "SubmitOrder" in peering.requests}
+    assert {client for client, _ in carry} == {"cli", "incident"}
+    assert {server for client, server in carry if client == "incident"} == {"keyring", "queue"}
+    installs = {peering.client for peering in PEERS if "InstallRoster" in peering.requests}
+    assert installs == {"cli"}

@@ -471,6 +471,11 @@ NEIGHBOURS = (
         "    if seals < 0:\n", "mx/mx-takes-unsealed",
     ),
     _one(
+        "automatic-orders-without-end", "holder/order_check.py",
+        "    if checked.automatic and (not isinstance(until, int) or until > now + AUTOMATIC_MS):\n",
+        "    if checked.automatic and now < 0:\n", "incident/incident-orders-more",
+    ),
+    _one(
         "outbound-stopped-in-one-holder", "keyring/handle.py", "    keyring.outbound.require_none()\n", "",
         "queue/queue-ignores-stop",
     ),

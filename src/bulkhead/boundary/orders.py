@@ -251,6 +251,7 @@ _ROWS: tuple[OrderRow, ...] = (
 
 ORDERS: Mapping[str, OrderRow] = {row.action: row for row in _ROWS}
 OPTIONAL: Mapping[str, int | bytes] = {"until": 0, "accounts": b""}  # what a parameter that is left out comes to
+AUTOMATIC_DAILY = 3  # automatic orders of one action that an executor takes on a UTC day
 AUTOMATIC_MS = HOUR_MS  # how far ahead an automatic order's lapse may be
 
 
@@ -315,6 +316,7 @@ LOCAL_POWERS: tuple[LocalPower, ...] = (
         for name in ("auth", "keyring", "queue", "store")
     ),
     *(LocalPower("incident", message, _CONTRACT) for message in ("AdoptContract", "RecordMeasures", "GiveNotice")),
+    LocalPower("incident", "LearnRoster", "names what executors verify; orders under another are refused"),
     LocalPower("incident", "PlantCanaries", "makes accounts of nobody; in the ledger"),
     *(
         LocalPower(name, message, _SEALED)

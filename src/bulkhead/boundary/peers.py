@@ -87,6 +87,8 @@ PEERS: tuple[Peering, ...] = (
     Peering("keyring", "store", ("GrantSessions", "RevokeSessions", "EndGenerations")),
     Peering("auth", "incident", ("ConfirmLogin",), facts=("LoginsRefused",)),
     Peering("incident", "ledger", ("AppendEvents",)),
+    Peering("incident", "keyring", ("SubmitOrder",)),
+    Peering("incident", "queue", ("SubmitOrder",)),
     Peering("keyring", "ledger", ("AppendEvents",)),
     Peering("directory", "ledger", ("AppendEvents",)),
     Peering("queue", "ledger", ("AppendEvents",)),
@@ -130,7 +132,7 @@ PEERS: tuple[Peering, ...] = (
          *_ACCESSES, *_SURFACES, *_ORDERS, *_BACKUP),
     ),
     Peering("cli", "incident", ("PlantCanaries", "ListCanaries", "CheckIncident", "AdoptContract", "ReadContract",
-                                  "RecordMeasures", "GiveNotice", *_BACKUP)),
+                                  "RecordMeasures", "GiveNotice", "LearnRoster", "ReadAutomatic", *_BACKUP)),
     Peering(
         "cli", "ledger",
         ("ReadCheckpoint", "ReadEntries", "ProveInclusion", "ProveConsistency",

@@ -136,9 +136,9 @@ _TABLE = (
     ),
     Process(
         "incident", 16, Image.VAULT, "knows canaries, and tells of their use", Reach.NOTHING, Disk.DATA,
-        holds="HMACs of canaries' account ids; no address, no list of accounts",
+        holds="HMACs of canaries' account ids; a key for stops of an hour; no address, no list of accounts",
         falls="which ids are canaries; ids of accounts with refused logins, or logins from new networks, meanwhile",
-        threads=8, modules=_VAULT,
+        settings=("incident",), threads=8, modules=_VAULT,
     ),
 )  # fmt: skip
 

@@ -70,6 +70,18 @@ OFFICER_COMMANDS = (
         in_installation=False, exits=(ExitCode.REFUSED, ExitCode.INTEGRITY),
     ),
     Command(
+        ("officer", "automatic"), "Show the key by which the cell may order a stop by itself.",
+        "bulkhead.cli.roster:automatic", (TENANT,), exits=LIVE,
+        json_keys={
+            "tenant": "the tenant's id",
+            "key": "base64 of the public key, for a roster under the role `automatic`",
+            "id": "its id",
+            "roster": "the version of the roster that such orders are made under; 0: none",
+            "officer": "the key's name in it, or null",
+        },
+        text="It orders nothing unless a roster has it and `incident.automatic` names a stop: docs/orders.md.",
+    ),
+    Command(
         ("officer", "roster", "install"), "Have every executing compartment take a roster.",
         "bulkhead.cli.roster:install",
         (TENANT, positional("files", "Rosters, the oldest first.", nargs="+")), exits=LIVE,

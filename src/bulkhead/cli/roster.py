@@ -10,6 +10,7 @@ from typing import Any
 from bulkhead.boundary.messages import to_auth, to_directory, to_keyring, to_queue, to_store
 from bulkhead.boundary.messages.fields import Request
 from bulkhead.boundary.messages.orders import RootSignature, RosterState
+from bulkhead.boundary.messages.to_incident import AutomaticKey, AutomaticOfficer, LearnRoster, ReadAutomatic
 from bulkhead.boundary.orders import EXECUTORS, ORDERS
 from bulkhead.cli.exit_codes import ExitCode, exit_code_of
 from bulkhead.cli.officer import read_officer_key
@@ -18,7 +19,7 @@ from bulkhead.cli.road import Road, open_road, stamp, wait_for
 from bulkhead.config import write_file
 from bulkhead.errors import ConfigError, Error, IntegrityError, PeerError, Refused
 from bulkhead.identifiers import parse_tenant_id
-from bulkhead.records.canonical import require_base64
+from bulkhead.records.canonical import base64_text, require_base64
 from bulkhead.records.officer import KeyType, OfficerKey, Role
 from bulkhead.records.officer_file import ROOTS
 from bulkhead.records.roster import (
@@ -35,6 +36,7 @@ from bulkhead.records.roster import (
 from bulkhead.records.signed_file import FILE_MAX, RosterFile, read_roster_file
 
 INSTALL_SECONDS = 30.0
+MACHINES_MAX = 16  # of a roster, told to incident
 
 
 def make(options: argparse.Namespace) -> int:
@@ -100,6 +102,29 @@ def install(options: argparse.Namespace) -> int:
     return int(worst)
 
 
+def automatic(options: argparse.Namespace) -> int:
+    """The line of incident's key for `officer roster make`, and under which roster it signs now."""
+    state = wait_for(_ask_automatic(open_road(options.directory, options.tenant)))
+    if not state.public:
+        raise ConfigError("this installation was made without a key for automatic orders")
+    key = OfficerKey(KeyType.ED25519, state.public)
+    document = {
+        "tenant": options.tenant, "key": base64_text(state.public), "id": key.id.hex(), "roster": state.version,
+        "officer": state.officer or None,
+    }  # fmt: skip
+    if options.json:
+        print_json(options.command, document)
+        return 0
+    print(f"incident automatic {KeyType.ED25519.value} {base64_text(state.public)}")
+    say(f"in roster {state.version} as {state.officer}" if state.officer else "in no roster that is in force here")
+    return 0
+
+
+async def _ask_automatic(road: Road) -> AutomaticKey:
+    async with road:
+        return await road.ask("incident", ReadAutomatic())
+
+
 def read_roster(path: Path) -> RosterFile:
     """The roster of a file, whose form is checked and whose signatures are not. Raises ConfigError, IntegrityError."""
     file = read_roster_file(read_text(path))
@@ -133,7 +158,26 @@ def install_request(compartment: str, file: RosterFile) -> Request[RosterState]:
 
 async def _install(road: Road, files: Sequence[RosterFile]) -> list[dict[str, Any]]:
     async with road:
-        return [await _install_at(road, name, files) for name in EXECUTORS]
+        rows = [await _install_at(road, name, files) for name in EXECUTORS]
+        if all(row["error"] is None for row in rows):
+            await _tell_incident(road, files[-1].statement)
+        return rows
+
+
+async def _tell_incident(road: Road, statement: bytes) -> None:
+    """Under which roster automatic orders are made from now on."""
+    roster = decode_roster(statement)
+    machines = [
+        AutomaticOfficer(officer.name, key.id)
+        for officer in roster.officers
+        if officer.role is Role.AUTOMATIC
+        for key in officer.keys
+    ]
+    request = LearnRoster(stamp(), roster.version, roster_hash(statement), tuple(machines[:MACHINES_MAX]))
+    try:
+        await road.ask("incident", request)
+    except Error as error:
+        say(f"incident does not know the roster, and orders nothing by itself: {error.public}; give the command again")
 
 
 async def _install_at(road: Road, compartment: str, files: Sequence[RosterFile]) -> dict[str, Any]:

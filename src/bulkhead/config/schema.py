@@ -415,6 +415,10 @@ _HOLDER_ROWS: tuple[_Row, ...] = (
      "How many days messages and mailboxes that a subscriber deleted can come back; 0: they go at once."),
     ("store.undelete_bytes_max", Kind.INTEGER, 1 << 30, _between(1 << 20, 1 << 40), ("store",),
      "How much of that is kept for one account, beside its quota; what would be more goes at once."),
+    ("incident.automatic", Kind.CHOICE, "off", _among("off", "stop-outbound", "stop-logins"), ("incident",),
+     "What is stopped by itself where a canary is used with its right password, if the roster has the machine's key."),
+    ("incident.automatic_minutes", Kind.INTEGER, 30, _between(1, 59), ("incident",),
+     "For how long that stop holds, in minutes, until it lapses by itself."),
     ("ledger.late_seconds", Kind.INTEGER, 60, _between(0, 86_400), ("ledger",),
      "After how long an act that reaches the log is an alarm (EventsLate), once a minute and compartment; 0: never."),
     ("ledger.alive_seconds", Kind.INTEGER, 600, _between(0, 86_400), ("ledger",),
@@ -508,6 +512,7 @@ SECTIONS: Mapping[str, str] = {
     "store": "Mailboxes and messages.",
     "ledger": "The tamper-evident log.",
     "queue": "Outbound mail that waits.",
+    "incident": "What the cell stops by itself.",
     "courier": "Delivery to other servers.",
     "resolver": "DNS.",
 }

@@ -3,6 +3,7 @@
 import asyncio
 
 from bulkhead.auth.watch import CANARIES_PER_HOUR
+from bulkhead.boundary.messages import to_keyring, to_queue
 from bulkhead.boundary.messages.fields import Done
 from bulkhead.boundary.messages.to_incident import (
     Canary,
@@ -12,9 +13,13 @@ from bulkhead.boundary.messages.to_incident import (
     LoginConfirmed,
     PlantCanaries,
 )
+from bulkhead.boundary.orders import AUTOMATIC_DAILY
+from bulkhead.boundary.peers import between
 from bulkhead.drill.bare_cell import BareCell, answer, stamp, violates, weakened
 from bulkhead.drill.in_bare_cell import Finding, SemanticAct, probes_of
+from bulkhead.drill.officers import HOUR_MS, now_ms
 from bulkhead.drill.semantic import Column
+from bulkhead.drill.semantic_orders import begin
 from bulkhead.identifiers import AccountId, new_id
 
 PEOPLE = 8
@@ -58,7 +63,51 @@ async def refuse_logins(cell: BareCell) -> Finding:
     return Finding(refused, OVER, control, f"{CANARIES_PER_HOUR} logins from new networks an hour can be refused")
 
 
+async def order_more(cell: BareCell) -> Finding:
+    """incident, whose key is in the roster, orders what it likes: lifts, openings, stops without end, more each day."""
+    people, bot = await begin(cell), cell.people
+    person = await cell.add_person()
+    worker = cell.worker("incident")
+    ids: dict[str, str | int] = {"account": person.account.hex(), "address": person.address}
+    wanted: list[tuple[str, dict[str, str | int]]] = [
+        ("stop-outbound", {}), ("stop-outbound", {"until": now_ms() + 2 * HOUR_MS}), ("lift-outbound", {}),
+        ("stop-logins", {}), ("lift-logins", {}), ("end-sessions", {}), ("revoke-credentials", {"which": 3}),
+        ("renew-mailboxes", {}), ("recover-mailbox", {"account": person.account.hex()}), ("rotate-keys", {}),
+        ("export-mailboxes", {}), ("suspend-account", ids), ("activate-account", ids), ("cancel-account", ids),
+    ]  # fmt: skip
+
+    async def submit(name: str, action: str, parameters: dict[str, str | int]) -> bool:
+        data = people.order(action, parameters).encode()
+        module = {"keyring": to_keyring, "queue": to_queue}[name]
+        said = await answer(worker, name, module.SubmitOrder(stamp(), data, bot.by(data, "bot")))
+        return not isinstance(said, str)
+
+    reached = tried = 0
+    for name in ("keyring", "queue"):
+        for action, parameters in wanted:
+            tried += 1
+            reached += await submit(name, action, parameters)
+    taken = [
+        await submit(name, "stop-outbound", {"until": now_ms() + HOUR_MS - 60_000 + number})
+        for name in ("keyring", "queue") for number in range(AUTOMATIC_DAILY + OVER)
+    ]  # fmt: skip
+    reached += max(0, sum(taken) - 2 * AUTOMATIC_DAILY)
+    for name in ("auth", "store", "directory"):
+        tried += 1
+        edge = between("incident", name)
+        reached += edge is not None and edge.client == "incident"
+    control = sum(taken) == 2 * AUTOMATIC_DAILY and await cell.admits("access", person)
+    return Finding(
+        reached, tried + len(taken), control, f"it stops outbound mail, {AUTOMATIC_DAILY} hours a day at most"
+    )
+
+
 ACTS = (
+    SemanticAct(
+        "incident-orders-more", "incident", (Column.ORDERS,),
+        "every action under its own key, stops without end, and as many stops as it likes",
+        "one is taken that does not lapse, or one more than the day has", "stops of an hour are taken", order_more,
+    ),
     SemanticAct(
         "auth-tells-canaries", "auth", (Column.ORDERS,),
         "ask incident for its list, to plant, and of every account whether it is a canary",

@@ -93,6 +93,12 @@ def daily_of(row: OrderRow, roster: Roster) -> int:
     return min(row.daily, roster.policy.daily.get(row.action, row.daily))
 
 
+def by_machine(roster: Roster, approvals: Sequence[Approval]) -> bool:
+    """Whether a key of the role `automatic` is among these signers."""
+    signers = (roster.officer(approval.officer) for approval in approvals)
+    return any(officer is not None and officer.role is Role.AUTOMATIC for officer in signers)
+
+
 def check_parameters(row: OrderRow, order: Order) -> None:
     """Passes exactly the action's parameters, each in its form. Raises Refused (`bad-parameters`)."""
     given = set(order.parameters)

@@ -36,13 +36,13 @@ from bulkhead.boundary.messages.orders import (
     SubmitOrderBase,
 )
 from bulkhead.boundary.messages.orders import OrderRow as OrderReply
-from bulkhead.boundary.orders import ORDERS, PROVISIONED, Mode, OrderKind, OrderRow
+from bulkhead.boundary.orders import AUTOMATIC_DAILY, ORDERS, PROVISIONED, Mode, OrderKind, OrderRow
 from bulkhead.boundary.terms import Channel
 from bulkhead.errors import Error, IntegrityError, Refused
 from bulkhead.holder import order_rows as rows
 from bulkhead.holder.cases import Cases
 from bulkhead.holder.database import Database
-from bulkhead.holder.order_check import Checked, account_of, check_order, daily_of
+from bulkhead.holder.order_check import Checked, account_of, by_machine, check_order, daily_of
 from bulkhead.holder.order_effects import Effects
 from bulkhead.holder.order_guard import Guard
 from bulkhead.holder.order_rows import Kept, OrderState
@@ -218,6 +218,8 @@ class Orders:
             raise Refused("another order had this serial", code="serial-used")
         known = self.roster.known
         cap = 0 if known is None else daily_of(row, known.roster)
+        if known is not None and row.automatic and by_machine(known.roster, approvals_of(approvals)):
+            cap = min(cap or AUTOMATIC_DAILY, AUTOMATIC_DAILY)
         if cap and rows.taken_on(connection, row.action, kept.day) >= cap:
             raise Refused(f"{cap} orders of {row.action} were taken today; the next from 00:00 UTC", code="daily-cap")
         for approval in approvals_of(approvals):

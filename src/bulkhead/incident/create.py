@@ -5,8 +5,9 @@ import secrets
 from bulkhead.records.keyfile import KeySet
 
 SEED = "seed"
+AUTOMATIC = "automatic"
 
 
 def create_keys() -> KeySet:
-    """A new key: `seed` hides which account ids are canaries."""
-    return KeySet().with_key(SEED, 1, secrets.token_bytes(32))
+    """`seed` hides which account ids are canaries; `automatic` (Ed25519) signs orders where a roster has it."""
+    return KeySet().with_key(SEED, 1, secrets.token_bytes(32)).with_key(AUTOMATIC, 1, secrets.token_bytes(32))

@@ -13,6 +13,7 @@ from bulkhead.boundary.messages.fields import Done, Fact, Request
 from bulkhead.errors import BoundaryViolation
 from bulkhead.holder import backup, standby
 from bulkhead.holder.backup import Backups
+from bulkhead.incident.automatic import Automatic
 from bulkhead.incident.contract import Contract
 from bulkhead.incident.seeds import Seeds
 
@@ -25,6 +26,7 @@ class Incident:
 
     seeds: Seeds
     contract: Contract
+    automatic: Automatic
     backups: Backups
 
 
@@ -35,6 +37,7 @@ async def confirm_login(incident: Incident, _: Channel, request: m.ConfirmLogin,
         return m.LoginConfirmed(False)
     incident.seeds.hit(copy, request.network, right=True)
     await incident.seeds.flush()
+    incident.automatic.strike("a canary was used with its right password")
     return m.LoginConfirmed(True)
 
 
@@ -91,6 +94,16 @@ async def give_notice(incident: Incident, _: Channel, request: m.GiveNotice, __:
     return await incident.contract.give_notice(request)
 
 
+async def learn_roster(incident: Incident, _: Channel, request: m.LearnRoster, __: _Body) -> m.AutomaticKey:
+    """Which roster automatic orders are made under."""
+    return await incident.automatic.learn(request)
+
+
+def read_automatic(incident: Incident, _: Channel, __: m.ReadAutomatic, ___: _Body) -> m.AutomaticKey:
+    """The public key that officers put into a roster."""
+    return incident.automatic.public()
+
+
 HANDLERS: Mapping[type[Request[Any]], Handler] = {
     m.ConfirmLogin: confirm_login,
     m.PlantCanaries: plant_canaries,
@@ -100,6 +113,8 @@ HANDLERS: Mapping[type[Request[Any]], Handler] = {
     m.ReadContract: read_contract,
     m.RecordMeasures: record_measures,
     m.GiveNotice: give_notice,
+    m.LearnRoster: learn_roster,
+    m.ReadAutomatic: read_automatic,
     **backup.handlers(m.BeginBackup, m.ReadBackup, m.EscrowKeys),
     **standby.handlers(m.BeginStandby, m.ReadStandby, m.RenewLease),
 }

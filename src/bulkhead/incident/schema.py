@@ -44,4 +44,13 @@ MIGRATIONS = (
         since INTEGER NOT NULL      -- ms, from when on it stands so
     ) WITHOUT ROWID
     """,
+    """
+    CREATE TABLE automatic (
+        one INTEGER PRIMARY KEY CHECK (one = 1),
+        version INTEGER NOT NULL,   -- of the roster that automatic orders name
+        hash BLOB NOT NULL,         -- its hash
+        officer TEXT NOT NULL       -- under which name our key is in it; empty: it is not
+    );
+    INSERT INTO automatic VALUES (1, 0, zeroblob(32), '')
+    """,
 )

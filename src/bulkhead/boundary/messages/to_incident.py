@@ -15,6 +15,7 @@ from bulkhead.boundary.messages.fields import (
     Name,
     Reply,
     Request,
+    Tag16,
     Text,
 )
 from bulkhead.boundary.messages.standby import BeginStandbyBase, ReadStandbyBase, RenewLeaseBase
@@ -164,6 +165,36 @@ class GiveNotice(Mutation[Done], frozen=True, tag=23):
 
     entry: U63
     text: Text
+
+
+class AutomaticKey(Reply, frozen=True):
+    """public: of the key that signs automatic orders, Ed25519; empty: there is none.
+
+    version: of the roster that they are made under; 0: none. officer: the key's name in it; empty: it is not in it.
+    """
+
+    public: Annotated[bytes, Meta(max_length=32)]
+    version: U32
+    officer: Annotated[str, Meta(max_length=31)]
+
+
+class AutomaticOfficer(Reply, frozen=True):
+    """A machine of a roster: its name, and the id of a key."""
+
+    name: Name
+    key: Tag16
+
+
+class LearnRoster(Mutation[AutomaticKey], frozen=True, tag=27):
+    """The roster in force, by version and hash, and its machines. Executors verify; here it is only named."""
+
+    version: U32
+    hash: Digest32
+    officers: Annotated[tuple[AutomaticOfficer, ...], Meta(max_length=16)]
+
+
+class ReadAutomatic(Request[AutomaticKey], frozen=True, tag=28):
+    """The public key for the next roster."""
 
 
 class BeginStandby(BeginStandbyBase, frozen=True, tag=24):
