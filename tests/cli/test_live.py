@@ -360,6 +360,7 @@ def test_every_json_key_that_is_documented_is_printed(live: Live, tmp_path: Path
         "provision apply": ["provision", "apply", "kddi", str(tmp_path / "lines")],
         "domain bindings": ["domain", "bindings", "kddi", "--to", str(tmp_path / "bindings")],
         "provision status": ["provision", "status", "kddi", str(tmp_path / "lines")],
+        "officer automatic": ["officer", "automatic", "stnet"],
         "officer order list": ["officer", "order", "list", "stnet"],
         "upgrade": ["upgrade", "kddi"],
         "status": ["status"], "fsck": ["fsck", "--all"], "doctor": ["doctor"], "exposure": ["exposure", "--all"],

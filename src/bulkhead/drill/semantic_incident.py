@@ -71,7 +71,8 @@ async def order_more(cell: BareCell) -> Finding:
     ids: dict[str, str | int] = {"account": person.account.hex(), "address": person.address}
     wanted: list[tuple[str, dict[str, str | int]]] = [
         ("stop-outbound", {}), ("stop-outbound", {"until": now_ms() + 2 * HOUR_MS}), ("lift-outbound", {}),
-        ("stop-logins", {}), ("lift-logins", {}), ("end-sessions", {}), ("revoke-credentials", {"which": 3}),
+        ("stop-logins", {}), ("stop-surfaces", {"surfaces": 1}),
+        ("lift-logins", {}), ("end-sessions", {}), ("revoke-credentials", {"which": 3}),
         ("renew-mailboxes", {}), ("recover-mailbox", {"account": person.account.hex()}), ("rotate-keys", {}),
         ("export-mailboxes", {}), ("suspend-account", ids), ("activate-account", ids), ("cancel-account", ids),
     ]  # fmt: skip
