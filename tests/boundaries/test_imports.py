@@ -97,7 +97,13 @@ def test_what_the_supervisor_runs_on_imports_only_the_standard_library_and_our_o
             if root == "bulkhead":
                 assert rest.partition(".")[0] in ours, f"{path} imports {module}"
                 if rest.startswith("boundary"):
-                    pure = {"boundary.happenings", "boundary.peers", "boundary.processes", "boundary.staff"}
+                    pure = {
+                        "boundary.first_of_kind",
+                        "boundary.happenings",
+                        "boundary.peers",
+                        "boundary.processes",
+                        "boundary.staff",
+                    }
                     assert rest in pure, f"{path} imports {module}"
             else:
                 assert root in sys.stdlib_module_names, f"{path} imports {module}"

@@ -4,7 +4,8 @@ import asyncio
 
 import pytest
 
-from bulkhead.boundary.happenings import KINDS_MAX, OTHERS, FirstOfKind, Happening, What
+from bulkhead.boundary.first_of_kind import KINDS_MAX, OTHERS, FirstOfKind
+from bulkhead.boundary.happenings import Happening, What
 from bulkhead.errors import BoundaryViolation
 from bulkhead.ledger.event import EVENTS, Event, encode_event
 from bulkhead.ledger.own import event_of

@@ -74,7 +74,7 @@ def test_run_and_cell_run_load_the_standard_library_and_the_supervisor_only(modu
     done = subprocess.run([sys.executable, "-I", "-c", code], capture_output=True, text=True, check=True)
     foreign, ours = done.stdout.splitlines()
     assert foreign == "[]"
-    assert set(eval(ours)) <= {"boundary", "cli", "config", "errors", "identifiers", "idna", "supervisor"}
+    assert set(eval(ours)) <= {"boundary", "cli", "config", "durable", "errors", "identifiers", "idna", "supervisor"}
 
 
 def test_wrong_usage_exits_with_2_in_one_line(capsys: pytest.CaptureFixture[str]) -> None:

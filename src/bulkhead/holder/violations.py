@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 from bulkhead.boundary.edge import Channel
 from bulkhead.boundary.exchange import Exchange
-from bulkhead.boundary.happenings import FirstOfKind
+from bulkhead.boundary.first_of_kind import FirstOfKind
 from bulkhead.errors import BoundaryViolation
 from bulkhead.holder.witness import ledger_text
 

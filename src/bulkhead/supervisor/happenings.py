@@ -12,7 +12,8 @@ import time
 from collections.abc import Iterable
 from pathlib import Path
 
-from bulkhead.boundary.happenings import FirstOfKind, Happening, What
+from bulkhead.boundary.first_of_kind import FirstOfKind
+from bulkhead.boundary.happenings import Happening, What
 from bulkhead.supervisor import control
 from bulkhead.supervisor.control import Op
 from bulkhead.supervisor.edges import Send
