@@ -11,8 +11,9 @@ from bulkhead.boundary.processes import PROCESSES, compartment_uid
 from bulkhead.errors import ConfigError
 from bulkhead.identifiers import TenantId
 from bulkhead.supervisor import layout as module
-from bulkhead.supervisor.cell_log import BYTES_PER_MINUTE, CellLog, shown
+from bulkhead.supervisor.cell_log import BYTES_PER_MINUTE, CellLog
 from bulkhead.supervisor.layout import PEM_FILE, Layout, place_pem, prepare_home, take_pem
+from bulkhead.supervisor.log_lines import shown
 
 MX, STORE = PROCESSES["mx"], PROCESSES["store"]
 as_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root gives files away")

@@ -126,6 +126,8 @@ _INSTALLATION: tuple[_Row, ...] = (
      "How old the last test restore may be, in days, before `bulkhead doctor` finds it overdue; 0: it does not look."),
     ("log.level", Kind.CHOICE, "info", _among("debug", "info", "warning", "error"), COMPARTMENTS,
      "The least severe event that a compartment writes to its cell's log."),
+    ("log.format", Kind.CHOICE, "text", _among("text", "json"), (),
+     "How a cell's log is written: `text`, or `json`, one object a line (docs/metrics.md)."),
 )  # fmt: skip
 
 _EXECUTORS = ("directory", "auth", "keyring", "store", "queue")  # of officers' orders

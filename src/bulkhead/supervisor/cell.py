@@ -66,7 +66,7 @@ class Cell:
         self._edges = Edges(self.units, self._send, self.end, self._happenings.reported, restarts=restarts)
         self.staff = Staff(tenant.settings, self.units, self._send, self.fork, self.end)
         self.units += self.staff.first_units()
-        self._log = CellLog(self.layout.log)
+        self._log = CellLog(self.layout.log, tenant.id, json=_as_json(installation))
 
     # --- starting ---
 
@@ -359,6 +359,7 @@ class Cell:
         self.installation = installation
         self.tenant = installation.tenant(self.tenant.id)
         self.staff.apply(self.tenant.settings)
+        self._log.json = _as_json(installation)
         for unit in self.units:
             if unit.state == "started" and unit.channel is not None and not unit.twin:
                 self._renew(unit)
@@ -412,6 +413,10 @@ class Cell:
     def image_pids(self) -> dict[str, int]:
         """The images' pids by name."""
         return {name.value: image.popen.pid for name, image in self._images.items() if image.popen is not None}
+
+
+def _as_json(installation: Installation) -> bool:
+    return installation.settings.text("log.format") == "json"
 
 
 def edge_count() -> int:

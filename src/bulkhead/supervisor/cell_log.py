@@ -1,7 +1,7 @@
 """The cell's log: what images and compartments write reaches the file through a pipe to the supervisor.
 
 So no compartment holds the file, which it could cut, or fill the disk with; each line gets its time here, and control
-characters and line ends within a line are shown, not obeyed. Standard library only.
+characters and line ends within a line are shown, not obeyed (log_lines.py). Standard library only.
 """
 
 import asyncio
@@ -10,6 +10,7 @@ import os
 import time
 from pathlib import Path
 
+from bulkhead.supervisor.log_lines import json_line, shown, text_line
 from bulkhead.supervisor.restart import Allowance
 
 LINE_MAX = 2000  # bytes of one line; the rest is cut
@@ -18,9 +19,10 @@ _READ_SIZE = 1 << 16
 
 
 class CellLog:
-    """An append-only file, and one pipe for each image."""
+    """An append-only file, and one pipe for each image. json: whether lines are objects, from the next one on."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, tenant: str = "", *, json: bool = False) -> None:
+        self._tenant, self.json = tenant, json
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         self._file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
         self._pipes: dict[int, tuple[str, bytearray, Allowance]] = {}
@@ -69,17 +71,15 @@ class CellLog:
             self._write(name, [rest])
 
     def _write(self, name: str, lines: list[bytearray]) -> None:
-        now = time.strftime("%Y-%m-%d %H:%M:%S")
-        text = "".join(f"{now} {name} {shown(bytes(line[:LINE_MAX]).decode('utf-8', 'replace'))}\n" for line in lines)
+        now, cut = time.time(), [bytes(line[:LINE_MAX]) for line in lines]
+        if self.json:
+            text = "".join(json_line(self._tenant, name, line, now) for line in cut)
+        else:
+            text = "".join(text_line(name, line, now) for line in cut)
         try:
             os.write(self._file, text.encode())
         except OSError as error:
             logging.getLogger("bulkhead.cell").error("the cell's log cannot be written: %s", error.strerror)
-
-
-def shown(text: str) -> str:
-    """`text` with every character that a terminal or a reader of lines would obey written as an escape."""
-    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in text)
 
 
 class PlainFormatter(logging.Formatter):
