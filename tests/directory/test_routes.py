@@ -1,13 +1,16 @@
 """Aliases, groups, forwards, switches and classes: what each reaches, what none reaches, and what stays reserved."""
 
+import asyncio
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
-from tests.directory.conftest import Running
+from tests.directory.conftest import Running, running
 
 from bulkhead.boundary.messages import to_directory as m
 from bulkhead.boundary.messages.fields import Stamp
 from bulkhead.boundary.messages.to_directory import AccountStatus, RecipientVerdict, Service
+from bulkhead.cli.import_halves import take_directory
 from bulkhead.errors import Refused
 
 With = Callable[..., None]
@@ -220,3 +223,34 @@ def test_what_is_asked_twice_is_told_to_the_ledger_once(with_directory: With) ->
         assert kinds.count("ForwardChanged") == 1
 
     with_directory(test)
+
+
+def test_a_cell_that_is_carried_elsewhere_keeps_its_routes_classes_and_switches(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What `import cell` does with the exported database (cli/import_halves.py)."""
+    monkeypatch.chdir(tmp_path)
+
+    async def seen(directory: Running) -> list[object]:
+        requests = (m.ShowRoutes(A), m.ShowGroup("team@kddi.example"), m.ListClasses(), m.ShowAccount(B))
+        return [await directory.ask(request) for request in requests]
+
+    async def main() -> None:
+        async with running(tmp_path) as directory:
+            for address in (A, B):
+                await directory.add(address)
+            await directory.ask(m.DefineClass(_stamp(), m.ClassRow("basic", 5000, Service.SEND, 2, 2)))
+            for request in (
+                m.AddAlias(_stamp(), A, "x@kddi.example"), m.AddAlias(_stamp(), A, "y@kddi.example"),
+                m.RemoveAlias(_stamp(), "y@kddi.example"), m.AddGroup(_stamp(), "team@kddi.example"),
+                m.SetMember(_stamp(), "team@kddi.example", B), m.SetForward(_stamp(), A, (B,), False),
+                m.SetClass(_stamp(), B, "basic"), m.SetServices(_stamp(), B, Service.LOGIN, "test"),
+            ):  # fmt: skip
+                await directory.ask(request)
+            before = await seen(directory)
+        assert len(await take_directory(tmp_path)) == 2
+        async with running(tmp_path) as directory:
+            assert await seen(directory) == before
+            assert before[0].retired == ("y@kddi.example",) and before[3].closed == Service.LOGIN  # type: ignore[attr-defined]
+
+    asyncio.run(main())
