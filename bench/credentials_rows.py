@@ -29,7 +29,7 @@ from bulkhead.auth.schema import MIGRATIONS as AUTH_MIGRATIONS
 from bulkhead.auth.schema import LoginState
 from bulkhead.boundary.messages.to_directory import AccountStatus
 from bulkhead.directory.schema import MIGRATIONS as DIRECTORY_MIGRATIONS
-from bulkhead.holder.database import connect
+from bulkhead.holder.database_file import connect
 from bulkhead.identifiers import AccountId, TenantId
 from bulkhead.keyring.schema import MIGRATIONS as KEYRING_MIGRATIONS
 from bulkhead.keyring.schema import AccountState

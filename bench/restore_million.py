@@ -32,7 +32,7 @@ from credentials_rows import Accounts, fill_auth, fill_directory, fill_keyring, 
 
 from bulkhead.drill.bare_backup import BareBackup, BareRoad, back_up
 from bulkhead.drill.bare_cell import BareCell
-from bulkhead.holder.database import connect
+from bulkhead.holder.database_file import connect
 from bulkhead.ledger.create import LOG
 from bulkhead.records.keyfile import KeySet
 from bulkhead.store.restore import content_of

@@ -6,7 +6,7 @@ from pathlib import Path
 from bulkhead.boundary.messages.to_directory import DirectoryReport
 from bulkhead.directory.transitions import Status
 from bulkhead.errors import PeerError
-from bulkhead.holder.database import connect
+from bulkhead.holder.database_file import connect
 from bulkhead.identifiers import format_id, parse_address
 
 PROBLEMS_MAX = 100

@@ -17,7 +17,7 @@ from bulkhead.drill.bare_cell import BareCell, Person, answer, stamp
 from bulkhead.drill.in_bare_cell import Finding, SemanticAct, probes_of
 from bulkhead.drill.semantic import Column
 from bulkhead.drill.semantic_rotation import opens
-from bulkhead.holder.database import connect
+from bulkhead.holder.database_file import connect
 from bulkhead.identifiers import EmailId, MailboxId, new_id, parse_address
 from bulkhead.keyring.keys import Keys as KeyringKeys
 from bulkhead.keyring.restore import DATABASE as KEYRING_DATABASE

@@ -26,12 +26,12 @@ import msgspec
 from bulkhead.boundary.faults import log_fault
 from bulkhead.boundary.messages.fields import Mutation, Reply, reply_type
 from bulkhead.boundary.terms import ASKER
-from bulkhead.errors import Error, IntegrityError, TemporaryFailure
+from bulkhead.errors import Error, TemporaryFailure
+from bulkhead.holder.database_file import connect, open_database, sqlite_code
 from bulkhead.holder.lease import Lease
 
 RECEIPT_SECONDS = 600  # how long a request id is remembered
 BATCH_MAX = 512  # mutations of one transaction
-CHECKPOINT_PAGES = 1000
 PENDING_MAX = 8192  # mutations waiting for the writer
 
 # What one mutation brings on itself by our own bug. Every other failure of SQLite is the transaction's: disk, memory,
@@ -40,18 +40,10 @@ _OF_ONE_JOB = frozenset(
     {sqlite3.SQLITE_ERROR, sqlite3.SQLITE_CONSTRAINT, sqlite3.SQLITE_MISMATCH, sqlite3.SQLITE_RANGE}
     | {sqlite3.SQLITE_MISUSE, sqlite3.SQLITE_TOOBIG}
 )
-_DAMAGED = frozenset({sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB})
 
 T = TypeVar("T")
 R = TypeVar("R", bound=Reply)
 _log = logging.getLogger("bulkhead.holder")
-
-_RECEIPTS = """
-CREATE TABLE IF NOT EXISTS receipt (
-    request_id BLOB PRIMARY KEY, kept INTEGER NOT NULL, reply BLOB NOT NULL
-) WITHOUT ROWID;
-CREATE INDEX IF NOT EXISTS receipt_kept ON receipt (kept);
-"""
 
 
 class Rider:
@@ -126,18 +118,6 @@ def receipt_key(request: Mutation[Any]) -> bytes:
     return hashlib.sha256(kind + getattr(request, "handle", b"") + b"|" + request.stamp.request_id).digest()[:16]
 
 
-def connect(path: Path, *, secure_delete: bool) -> sqlite3.Connection:
-    """A connection as every holder uses it: WAL, FULL, foreign keys, no implicit transactions."""
-    connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False, timeout=10.0)
-    connection.execute("PRAGMA journal_mode=WAL")
-    connection.execute("PRAGMA synchronous=FULL")
-    connection.execute("PRAGMA foreign_keys=ON")
-    connection.execute("PRAGMA temp_store=MEMORY")
-    connection.execute(f"PRAGMA wal_autocheckpoint={CHECKPOINT_PAGES}")
-    connection.execute(f"PRAGMA secure_delete={'ON' if secure_delete else 'OFF'}")
-    return connection
-
-
 class Database:
     """A holder's database. Reads run at once on the loop's thread; mutations wait for their durable commit.
 
@@ -159,7 +139,7 @@ class Database:
         self._watch: Watch | None = None
         self._guard: Guard | None = None
         self.transactions = 0
-        self._writer = _open(path, migrations, secure_delete=secure_delete)
+        self._writer = open_database(path, migrations, secure_delete=secure_delete)
         self._reader = connect(path, secure_delete=False)
         self._reader.execute("PRAGMA query_only=ON")
         self._next_purge = 0.0
@@ -373,7 +353,7 @@ class Database:
         except Error as error:
             outcome = error
         except Exception as error:
-            if _sqlite_code(error) not in _OF_ONE_JOB:
+            if sqlite_code(error) not in _OF_ONE_JOB:
                 raise
             # our bug: this job alone fails, and the log says where
             log_fault("fault in a mutation", error)
@@ -440,33 +420,3 @@ def _decode(request: Mutation[Any], reply: bytes) -> Reply:
 
 def _stopping() -> TemporaryFailure:
     return TemporaryFailure("this part of the server is stopping", code="stopping")
-
-
-def _sqlite_code(error: BaseException) -> int:
-    """SQLite's primary result code; SQLITE_ERROR where SQLite had no part in it."""
-    code: int = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_ERROR)
-    return code & 0xFF
-
-
-def _open(path: Path, migrations: Sequence[str], *, secure_delete: bool) -> sqlite3.Connection:
-    """The writing connection, its schema brought up to date."""
-    connection = None
-    try:
-        connection = connect(path, secure_delete=secure_delete)
-        _migrate(connection, path, migrations)
-        connection.executescript(_RECEIPTS)
-    except BaseException as error:
-        if connection is not None:
-            connection.close()  # which rolls back what a migration began
-        if isinstance(error, sqlite3.Error) and _sqlite_code(error) in _DAMAGED:
-            raise IntegrityError(f"{path.name}: {error}; keep it and restore it from a backup") from None
-        raise
-    return connection
-
-
-def _migrate(connection: sqlite3.Connection, path: Path, migrations: Sequence[str]) -> None:
-    (version,) = connection.execute("PRAGMA user_version").fetchone()
-    if version > len(migrations):
-        raise IntegrityError(f"{path.name} was written by a newer build (schema {version}); start that build")
-    for number in range(version, len(migrations)):
-        connection.executescript(f"BEGIN; {migrations[number]}; PRAGMA user_version = {number + 1}; COMMIT;")

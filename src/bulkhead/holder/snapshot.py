@@ -14,7 +14,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from bulkhead.holder.database import Database, connect
+from bulkhead.holder.database import Database
+from bulkhead.holder.database_file import connect
 
 COPY = Path("backup.copy")
 STEP_PAGES = 256

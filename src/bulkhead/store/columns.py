@@ -20,7 +20,8 @@ from typing import Any
 
 from bulkhead.boundary.messages.to_store import Column
 from bulkhead.errors import Refused
-from bulkhead.holder.database import Database, connect
+from bulkhead.holder.database import Database
+from bulkhead.holder.database_file import connect
 from bulkhead.store.changes import MailboxChange
 from bulkhead.store.rows import row_slices
 

@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from bulkhead.boundary.faults import log_fault
 from bulkhead.errors import Error, IntegrityError
-from bulkhead.holder.database import connect
+from bulkhead.holder.database_file import connect
 from bulkhead.store.changes import Effects
 from bulkhead.store.disk import Disk
 from bulkhead.store.rows import forget_records, name_record

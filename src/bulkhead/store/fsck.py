@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from bulkhead.errors import IntegrityError
-from bulkhead.holder.database import connect
+from bulkhead.holder.database_file import connect
 from bulkhead.store.disk import Disk
 from bulkhead.store.segment import (
     DIRECTORY,
