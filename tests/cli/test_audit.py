@@ -1,5 +1,6 @@
 """Access records of a running cell, by command; the forms of collectors; a transfer over TLS to a real receiver."""
 
+import asyncio
 import contextlib
 import imaplib
 import json
@@ -19,13 +20,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tests.cli.conftest import Live
 
+from bulkhead.boundary.messages.accesses import ACTS_ALL, AccessPage, Cursor
 from bulkhead.cli import audit_send
-from bulkhead.cli.audit import parse_source, parse_time
+from bulkhead.cli.audit import Window, pages, parse_source, parse_time
 from bulkhead.cli.audit_formats import FORMATS, Entry, to_cef, to_syslog
 from bulkhead.cli.audit_send import frame
 from bulkhead.config import load_installation
 from bulkhead.demo.endpoints import endpoints_of
-from bulkhead.errors import ConfigError
+from bulkhead.errors import ConfigError, IntegrityError
 from bulkhead.identifiers import AccountId
 from bulkhead.records.access import Access, Act, Outcome, source_octets
 
@@ -171,6 +173,9 @@ def test_records_reach_the_right_collector_once_and_no_other(
     assert seen("audit", "send", "kddi", "--to", second.to, *to).status == 0
     again = [line for line in _frames(second.end()) if account in line]
     assert len(again) == 1 and "login refused" in again[0]
+    (tmp_path / "state").write_text('{"tenant": "kddi", "sent_until": 4000000000000}')
+    set_back = seen("audit", "send", "kddi", "--to", second.to, *to)
+    assert set_back.status == 2 and "the clock was set back" in set_back.err
     (tmp_path / "state").write_text("{}")
     assert seen("audit", "send", "kddi", "--to", second.to, *to).status == 2
 
@@ -213,3 +218,19 @@ def test_times_and_networks_are_read() -> None:
     assert parse_source("192.0.2.0/24") == source_octets("192.0.2.0")[:15] and len(parse_source("2001:db8::/32")) == 4
     with pytest.raises(ConfigError):
         parse_source("2001:db8::/33")
+
+
+class _Liar:
+    """A compartment that says that there is more, and never goes on."""
+
+    async def ask(self, *_: object) -> AccessPage:
+        return AccessPage(b"", Cursor(1, 2, 3), True, 0)
+
+
+def test_a_compartment_that_leads_in_a_circle_is_named_and_not_followed() -> None:
+    async def follow() -> int:
+        window = Window(0, 1, b"", b"", ACTS_ALL, 0, ("auth",))
+        return len([page async for page in pages(_Liar(), "auth", window, 0)])  # type: ignore[arg-type]  # what of it is asked
+
+    with pytest.raises(IntegrityError, match="auth leads in a circle"):
+        asyncio.run(follow())

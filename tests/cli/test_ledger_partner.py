@@ -12,8 +12,10 @@ from typing import Any
 import pytest
 from tests.ledger.conftest import ORIGIN, SIGNER, WITNESS, Logs, event
 
+from bulkhead.cli.ledger_watch import stale
 from bulkhead.cli.main import main
 from bulkhead.identifiers import AccountId, format_id
+from bulkhead.ledger.alarm import Alarm
 from bulkhead.ledger.event import subject_id
 from bulkhead.ledger.note import (
     Checkpoint,
@@ -144,6 +146,13 @@ def test_silence_and_lateness_are_alarms_that_go_on(logs: Logs, run: Run, witnes
     witness[1] = _copy_key(Path(witness[1]), "second.key")
     status, found, told = run(logs.export(log, "two"), "watch", "--key", KEY, *witness, "--late", "30")
     assert status == 1 and "gap: entry 1" in told and "acts of auth came 90 s late" in told
+
+
+def test_an_entry_of_a_time_to_come_does_not_hide_silence() -> None:
+    now = 1_800_000_000
+    assert stale((now - 60) * 1000, now, 30) == stale((now + 60) * 1000, now, 30) == []
+    ((alarm, text),) = stale((now + 86_400) * 1000, now, 30)
+    assert alarm is Alarm.STALE and "still to come" in text
 
 
 def _copy_key(key: Path, name: str) -> Path:

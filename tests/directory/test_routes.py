@@ -105,6 +105,7 @@ def test_a_group_reaches_each_member_that_receives_and_takes_no_more_than_a_deli
             await directory.ask(m.SetMember(_stamp(), "team@kddi.example", f"n{number}@kddi.example"))
         await directory.add(C)
         assert await _code(directory, m.SetMember(_stamp(), "team@kddi.example", C)) == "full"
+        await directory.ask(m.SetMember(_stamp(), "team@kddi.example", B))  # who is in it already is no one more
         assert len((await directory.ask(m.ShowGroup("team@kddi.example"))).addresses) == 100
         (row,) = (await directory.ask(m.ListGroups())).rows
         assert (row.address, row.members) == ("team@kddi.example", 100)

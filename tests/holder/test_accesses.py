@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import time
 from collections.abc import AsyncIterator
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -13,7 +14,7 @@ from hypothesis import strategies as st
 from bulkhead.boundary.messages.accesses import CountAccessesBase, Cursor, SearchAccessesBase
 from bulkhead.errors import IntegrityError, Refused
 from bulkhead.holder import accesses as module
-from bulkhead.holder.access_search import count, search
+from bulkhead.holder.access_search import _search_aside, count, search
 from bulkhead.holder.accesses import DAY_MS, Accesses, frames
 from bulkhead.holder.database import Database
 from bulkhead.holder.keys import KeyFile
@@ -182,6 +183,32 @@ def test_what_finds_no_room_is_counted_and_nobody_waits(tmp_path: Path, monkeypa
             assert len(_found(accesses)) == 5
 
     asyncio.run(work())
+
+
+def test_a_search_says_since_when_records_wait_for_the_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: object) -> None:
+        raise OSError("No space left on device")
+
+    async def work() -> None:
+        async with _opened(tmp_path) as accesses:
+            asked, before = SearchAccessesBase(0, WHOLE), time.time_ns() // 1_000_000
+            ask = partial(_search_aside, accesses, asked)
+            accesses.note(Act.LOGIN, A)
+            with monkeypatch.context() as patched:
+                patched.setattr(accesses, "_append", full)
+                waiting, found = await accesses.aside(ask)
+            assert found.rows == [] and before <= waiting <= time.time_ns() // 1_000_000
+            waiting, found = await accesses.aside(ask)
+            assert (waiting, len(found.rows)) == (0, 1)
+
+    asyncio.run(work())
+
+
+def test_a_time_that_no_calendar_has_is_refused() -> None:
+    row = Block.of([Access(1, Act.LOGIN, Outcome.DONE, 0, 0, A, bytes(16))]).row(0)
+    assert len(list(unpack_rows(row))) == 1
+    with pytest.raises(IntegrityError, match="beyond the year 9999"):
+        list(unpack_rows(b"\xff" * 8 + row[8:]))
 
 
 def test_the_root_of_a_minute_follows_from_its_blocks(tmp_path: Path) -> None:

@@ -19,7 +19,7 @@ from bulkhead.cli.audit_formats import FORMATS, Entry
 from bulkhead.cli.exit_codes import ExitCode
 from bulkhead.cli.output import print_json, print_table, say, time_text
 from bulkhead.cli.road import Road, open_road, wait_for
-from bulkhead.errors import ConfigError, PeerError, Refused
+from bulkhead.errors import ConfigError, IntegrityError, PeerError, Refused
 from bulkhead.identifiers import AccountId, parse_address, parse_id
 from bulkhead.records.access import Act, Outcome, source_octets, unpack_rows
 
@@ -127,6 +127,8 @@ async def pages(road: Road, compartment: str, window: Window, limit: int) -> Asy
         left -= len(page.rows) // 47
         if not page.more or (limit and left <= 0):
             return
+        if (page.cursor.day, page.cursor.offset, page.cursor.index) <= (cursor.day, cursor.offset, cursor.index):
+            raise IntegrityError(f"{compartment} leads in a circle: it sends the same records again")
         cursor = page.cursor
 
 

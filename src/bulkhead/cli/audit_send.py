@@ -16,7 +16,7 @@ from pathlib import Path
 from bulkhead.boundary.messages.accesses import ACTS_ALL
 from bulkhead.cli.audit import MODULES, Window, addresses_of, pages
 from bulkhead.cli.audit_formats import Entry, to_syslog
-from bulkhead.cli.output import say
+from bulkhead.cli.output import say, time_text
 from bulkhead.cli.road import Road, open_road, wait_for
 from bulkhead.config import write_file
 from bulkhead.errors import ConfigError, TemporaryFailure
@@ -36,8 +36,13 @@ def send(options: argparse.Namespace) -> int:
     context = ssl.create_default_context(cafile=options.ca or None)
     while True:
         road = open_road(options.directory, options.tenant)
-        sent = wait_for(_send(road, options, host, port, context))
-        say(f"{options.tenant}: {sent} records sent to {options.to}")
+        try:
+            sent = wait_for(_send(road, options, host, port, context))
+            say(f"{options.tenant}: {sent} records sent to {options.to}")
+        except TemporaryFailure as failure:  # the collector, or a compartment, is away for a moment
+            if not options.every:
+                raise
+            say(f"{options.tenant}: {failure.public}")
         if not options.every:
             return 0
         time.sleep(options.every)
@@ -45,9 +50,14 @@ def send(options: argparse.Namespace) -> int:
 
 async def _send(road: Road, options: argparse.Namespace, host: str, port: int, context: ssl.SSLContext) -> int:
     since, until = _read_state(Path(options.state), options.tenant), time.time_ns() // 1_000_000 - BEHIND_MS
+    if since > until + BEHIND_MS:
+        raise ConfigError(
+            f"{options.state} has sent what came until {time_text(since)}, which is still to come: the clock was set "
+            "back. Write the time of that into it, so that nothing of since then is left out"
+        )
     if since >= until:
         return 0
-    sent = 0
+    sent, whole = 0, until
     async with road:
         names = await addresses_of(road) if options.addresses else {}
         window = Window(since, until, b"", b"", ACTS_ALL, 0, tuple(MODULES))
@@ -60,8 +70,12 @@ async def _send(road: Road, options: argparse.Namespace, host: str, port: int, c
                     ]
                     _write(connection, entries)
                     sent += len(entries)
+                    if page.waiting:  # for room on the disk: sent again from there on, once they are written
+                        whole = min(whole, page.waiting)
             _say_goodbye(connection)
-    write_file(Path(options.state), json.dumps({"tenant": options.tenant, "sent_until": until}), replace=True)
+    write_file(
+        Path(options.state), json.dumps({"tenant": options.tenant, "sent_until": max(since, whole)}), replace=True
+    )
     return sent
 
 

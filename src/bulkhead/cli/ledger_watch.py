@@ -31,6 +31,8 @@ from bulkhead.ledger.tree import read_file
 from bulkhead.ledger.verify import verify_export
 from bulkhead.ledger.witness import Reading, Witness
 
+AHEAD_MS = 300_000  # how far two clocks may differ
+
 
 @dataclass(slots=True)
 class Look:
@@ -215,8 +217,16 @@ async def look(witness: Witness, source: Source, *, late_minutes: int) -> Look:
 
 
 def stale(newest: int, now: int, late_minutes: int) -> list[tuple[Alarm, str]]:
-    """The alarm where no entry is newer than so many minutes. newest: ms, now: s since 1970."""
-    if not late_minutes or now * 1000 - newest <= late_minutes * 60_000:
+    """The alarm where no entry is newer than so many minutes. newest: ms, now: s since 1970.
+
+    An entry of a time that is still to come would keep it silent until then: it is one as well.
+    """
+    if not late_minutes:
+        return []
+    if newest - now * 1000 > AHEAD_MS:
+        text = f"the newest entry says {time_text(newest)}, which is still to come: no silence shows until then"
+        return [(Alarm.STALE, text)]
+    if now * 1000 - newest <= late_minutes * 60_000:
         return []
     return [(Alarm.STALE, f"the newest entry is of {time_text(newest)}; none came in {late_minutes} minutes")]
 

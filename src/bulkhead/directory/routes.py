@@ -141,7 +141,9 @@ def set_member(book: DirectoryBook, connection: sqlite3.Connection, request: Set
     if not request.member:
         changed = connection.execute("DELETE FROM member WHERE team = ? AND account = ?", (key, number))
     else:
-        (members,) = connection.execute("SELECT count(*) FROM member WHERE team = ?", (key,)).fetchone()
+        (members,) = connection.execute(
+            "SELECT count(*) FROM member WHERE team = ? AND account <> ?", (key, number)
+        ).fetchone()
         if members >= MEMBERS_MAX:
             raise Refused(f"a group has {MEMBERS_MAX} members at most; larger ones are for a list server", code="full")
         changed = connection.execute("INSERT OR IGNORE INTO member VALUES (?, ?)", (key, number))

@@ -176,8 +176,13 @@ def handlers(
 async def _search(state: Any, _: Channel, request: SearchAccessesBase, __: BodyReader | None) -> AccessPage:
     """Records of a window."""
     accesses = _of(state)
-    found = await accesses.aside(partial(search, accesses, request))
-    return AccessPage(b"".join(found.rows), found.cursor, found.more, found.damaged)
+    waiting, found = await accesses.aside(partial(_search_aside, accesses, request))
+    return AccessPage(b"".join(found.rows), found.cursor, found.more, found.damaged, waiting)
+
+
+def _search_aside(accesses: Accesses, request: SearchAccessesBase) -> tuple[int, Found]:
+    """What waits is looked at first: what is written from then on may be missed, and is told as waiting."""
+    return accesses.waiting_since, search(accesses, request)
 
 
 async def _count(state: Any, _: Channel, request: CountAccessesBase, __: BodyReader | None) -> AccessCounts:

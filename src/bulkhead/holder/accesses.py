@@ -187,6 +187,11 @@ class Accesses:
                 await self._database.write(lambda _, day=day, batch=batch: self._append(day, batch))  # type: ignore[misc]  # the loop's values of now
                 del self._waiting[: len(batch)]
 
+    @property
+    def waiting_since(self) -> int:
+        """When the oldest record was taken that is not written yet, in ms since 1970; 0 where all are."""
+        return min((one.at for one in tuple(self._waiting)), default=0)  # a copy: the loop goes on taking records
+
     def root_details(self) -> dict[str, str | int | bool | None]:
         """For the ledger's count of the minute: blocks since the last time, and the root over all since the start."""
         blocks, self._noted = self._blocks - self._noted, self._blocks

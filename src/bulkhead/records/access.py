@@ -144,11 +144,16 @@ class Block:
         return min(times), max(times)
 
 
+AT_MAX = 253_402_300_799_999  # ms since 1970: the last that a calendar has
+
+
 def unpack_rows(rows: bytes) -> Iterator[Access]:
-    """Records from rows of a message. Raises IntegrityError on a length that is none of theirs."""
+    """Records from rows of a message. Raises IntegrityError on a length that is none of theirs, or no time of ours."""
     if len(rows) % ROW_BYTES:
         raise IntegrityError("access records of another layout")
     for at, act, outcome, gate, number, account, source in ROW.iter_unpack(rows):
+        if at > AT_MAX:
+            raise IntegrityError("an access record has a time beyond the year 9999: the compartment that sent it lies")
         yield Access(at, act, outcome, gate, number, AccountId(account), source)
 
 

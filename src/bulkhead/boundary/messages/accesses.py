@@ -26,12 +26,16 @@ class Cursor(Reply, frozen=True):
 
 
 class AccessPage(Reply, frozen=True):
-    """Records found. more: whether the search is to be gone on with from `cursor`. damaged: blocks that do not open."""
+    """Records found. more: whether the search is to be gone on with from `cursor`. damaged: blocks that do not open.
+
+    waiting: the time of the oldest record that the disk has no room for yet, which no search finds; 0: none.
+    """
 
     rows: Annotated[bytes, Meta(max_length=ROWS_MAX * ROW_BYTES)]
     cursor: Cursor
     more: bool
     damaged: U32
+    waiting: Millis = 0
 
 
 class SearchAccessesBase(Request[AccessPage], frozen=True):
