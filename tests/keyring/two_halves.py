@@ -24,7 +24,7 @@ from bulkhead.boundary.messages.to_auth import Authenticate, Scope, SetPassword
 from bulkhead.boundary.messages.to_keyring import CreatedMailboxKeys, CreateMailboxKeys, RedeemLogin, Session
 from bulkhead.boundary.messages.to_ledger import Appended, AppendEvents, Event
 from bulkhead.boundary.messages.to_store import EndGenerations, GenerationsEnded, GrantSessions, RevokeSessions
-from bulkhead.errors import BoundaryViolation, Refused
+from bulkhead.errors import BoundaryViolation, Refused, TemporaryFailure
 from bulkhead.identifiers import AccountId, TenantId, new_id
 from bulkhead.keyring import create as create_keyring
 from bulkhead.keyring import process as keyring_process
@@ -86,6 +86,7 @@ class TwoHalves:
         self.roots: dict[str, bytes] = {}
         self.next_roots: dict[str, bytes] = {}
         self.left = True  # whether store says that something is under an older mailbox key
+        self.refused: set[str] = set()  # kinds of events that the ledger does not take
         self._generation = 0
         self._incarnation = 0
         self.binding_key = Ed25519PublicKey.from_public_bytes(keys.binding_key)
@@ -145,6 +146,8 @@ class TwoHalves:
         exchange = self.exchanges["ledger"] = self.exchange("ledger")
 
         def on_append(_: Any, __: Channel, request: AppendEvents, ___: Any) -> Appended:
+            if any(event.kind in self.refused for event in request.events):
+                raise TemporaryFailure("the disk is full", code="storage")
             self.seen.events.extend(request.events)
             return Appended(len(self.seen.events))
 

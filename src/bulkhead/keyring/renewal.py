@@ -5,13 +5,15 @@
                that is here now (its g and its release stay, so auth's half fits), app passwords that wrapped the old
                seed ended, the event                                                      one transaction
     dropped    store says that nothing of the account is under an older generation, and takes nothing sealed to one from
-               then on; then the older rows go, and the old seed from the newest          one transaction
+               then on; the ledger knows of it; then the older rows go, and the old seed
+               from the newest                                                            one transaction
 
 A generation keeps the number of the order in force when it was made. Cut anywhere, the next login goes on: a mailbox
 has its old generation or its new one, and whoever has the newest seed has those before it until they are dropped.
 """
 
 import asyncio
+import hashlib
 import logging
 import time
 from collections.abc import Callable
@@ -19,12 +21,13 @@ from functools import partial
 from sqlite3 import Connection
 
 from bulkhead.boundary.exchange import Exchange
+from bulkhead.boundary.messages.fields import Stamp
 from bulkhead.boundary.messages.to_keyring import RenewalOrdered, RenewMailboxes
 from bulkhead.boundary.messages.to_store import EndGenerations
 from bulkhead.errors import Error, IntegrityError
 from bulkhead.holder.database import Database
 from bulkhead.holder.outbox import Outbox, note
-from bulkhead.holder.witness import ledger_text
+from bulkhead.holder.witness import ledger_text, witness
 from bulkhead.identifiers import AccountId
 from bulkhead.keyring.keys import Keys
 from bulkhead.keyring.schema import AccountState
@@ -119,9 +122,13 @@ class Renewal:
             generation = self._database.first(_NEWEST, (mid,))[0]
             if (await self._exchange.to("store").call(EndGenerations(account, generation))).left:
                 return
+            act = hashlib.sha256(b"destroyed" + mid + generation.to_bytes(8)).digest()[
+                :16
+            ]  # again after a cut: one entry
+            stamp, details = Stamp.fresh("keyring", request_id=act), {"below": generation}
+            await witness(self._exchange, stamp, "MailboxKeyDestroyed", details, account)
             if await self._database.write(partial(self._drop, account=account, generation=generation)):
                 await self._database.truncate_wal()
-                self._outbox.wake()
         except Error as error:
             _log.warning("older seeds of an account are kept until its next login: %s", error.public)
 
@@ -189,7 +196,6 @@ class Renewal:
         sealed = record.seal(keys.tenant, mid, generation, version, ring)
         connection.execute("UPDATE mailbox SET record = ? WHERE mid = ? AND generation = ?", (sealed, mid, generation))
         connection.execute("DELETE FROM mailbox WHERE mid = ? AND generation < ?", (mid, generation))
-        note(connection, "MailboxKeyDestroyed", "keyring", {"below": generation}, account)
         return True
 
 
