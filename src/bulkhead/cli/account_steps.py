@@ -92,8 +92,7 @@ async def _add_alone(
     keep_note: bool, made: Made | None,
 ) -> AccountId:  # fmt: skip
     begun, known = pending.read(), await find_account(road, address)
-    if (await road.ask("directory", ListOrders(limit=1))).roster.local_refused:
-        raise Refused("accounts are made by a signed file here: bulkhead provision sign", code="order-required")
+    await require_local_power(road)
     if known is not None and known.account == begun:
         await _set_status(road, address, AccountStatus.ACTIVE, "first password")
         if not keep_note:
@@ -159,6 +158,12 @@ async def destroy_steps(road: Road, account: AccountId, reverse_path: str = "") 
 async def _destroy(road: Road, account: AccountId) -> None:
     async for _ in destroy_steps(road, account):
         pass
+
+
+async def require_local_power(road: Road) -> None:
+    """Raises Refused (`order-required`) where the roster in force leaves making accounts to signed files."""
+    if (await road.ask("directory", ListOrders(limit=1))).roster.local_refused:
+        raise Refused("accounts are made by a signed file here: bulkhead provision sign", code="order-required")
 
 
 async def require_account(road: Road, address: Address) -> AccountRow:

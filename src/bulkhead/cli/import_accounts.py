@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from bulkhead.boundary.messages.to_directory import AccountStatus
-from bulkhead.cli.account_steps import NewPassword, add_account, close_account
+from bulkhead.cli.account_steps import NewPassword, add_account, close_account, require_local_power
 from bulkhead.cli.exit_codes import ExitCode
 from bulkhead.cli.import_reader import read_rows
 from bulkhead.cli.import_state import LEFT_MAX, ImportNotes, ImportState
@@ -113,6 +113,7 @@ class _Import:
         queue: asyncio.Queue[AccountLine | None] = asyncio.Queue(AT_ONCE)
         async with self.road:
             self.road.check_running()
+            await require_local_power(self.road)
             tasks = [asyncio.create_task(self._work(queue)) for _ in range(AT_ONCE)]
             ticker = asyncio.create_task(self._write_often())
             try:
