@@ -606,6 +606,23 @@ ORDERS = (
         "            check_next(new, self._pinned.tenant, version, before)\n", "", "directory/rosters-forged",
     ),
     _one(
+        "sessions-signed-by-anybody", "records/staff.py",
+        "    check_approval(key, approval, signed_octets(LABEL, data), statement_hash(LABEL, data))\n", "",
+        "console/console-without-officer",
+    ),
+    _one(
+        "nonces-for-ever", "holder/staff.py",
+        " or nonce in self._spent:", ":", "console/console-without-officer",
+    ),
+    _one(
+        "caps-by-session", "holder/staff.py", "        self._make_room(officer.name)\n",
+        "        self._make_room(officer.name)\n        self._rows = Hourly()\n", "console/console-enumerates",
+    ),
+    _one(
+        "support-sees-all", "holder/staff.py", "        if session.role in row.masked:\n", "        if False:\n",
+        "console/console-enumerates",
+    ),
+    _one(
         "destroys-at-once", "holder/orders.py", "due=kept.at + row.wait_ms)", "due=kept.at + 1)",
         "directory/orders-destroy-early",
     ),

@@ -128,7 +128,12 @@ class BareCell:
         changes = settings or {}
         self.settings: dict[str, Any] = {
             "id": tenant,
-            "names": {"access": f"imap.{self.domain}", "submit": f"smtp.{self.domain}", "mx": f"mx.{self.domain}"},
+            "names": {
+                "access": f"imap.{self.domain}",
+                "submit": f"smtp.{self.domain}",
+                "mx": f"mx.{self.domain}",
+                "console": f"console.{self.domain}",
+            },
             "pinned": {
                 "binding_key": base64.b64encode(keys.binding_key).decode(),
                 "queue_key": base64.b64encode(keys.queue_key).decode(),

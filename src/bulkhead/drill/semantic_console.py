@@ -1,0 +1,124 @@
+"""A console that an attacker runs: without a session, with forged ones, with those that pass through it."""
+
+import hashlib
+import secrets
+from dataclasses import replace
+from typing import Any
+
+from bulkhead.boundary.codec import decode_reply, encode_request
+from bulkhead.boundary.exchange import Exchange
+from bulkhead.boundary.messages import to_directory
+from bulkhead.boundary.messages.orders import ListOrdersBase
+from bulkhead.boundary.messages.to_directory import AddAccount, BindingRow, ListAccounts, SearchAccounts, ShowAccount
+from bulkhead.boundary.orders import EXECUTORS
+from bulkhead.boundary.staff import HOUR_ROWS
+from bulkhead.drill.bare_cell import BareCell, answer, stamp
+from bulkhead.drill.in_bare_cell import Finding, SemanticAct, probes_of
+from bulkhead.drill.officers import People, now_ms, signed
+from bulkhead.drill.semantic import Column
+from bulkhead.drill.semantic_orders import MODULES, begin
+from bulkhead.identifiers import AccountId, new_id
+from bulkhead.records.officer import Role
+from bulkhead.records.staff import StaffStatement, sign_staff_statement
+
+BEYOND = 20  # accounts that there are beside those that support may be shown in an hour
+
+
+async def _statement(cell: BareCell, console: Exchange, officer: str, token: bytes) -> StaffStatement:
+    """What the officer would sign."""
+    nonces = {}
+    for name in EXECUTORS:
+        given = await console.to(name).call(MODULES[name].GiveStaffNonce())
+        nonces[name] = given.nonce
+    now, role = now_ms(), cell.people.NAMES[officer]
+    audience, token = cell.settings["names"]["console"], hashlib.sha256(token).digest()
+    return StaffStatement(cell.tenant, audience, officer, role, nonces, token, now, now + 60_000)
+
+
+async def _open(console: Exchange, statement: StaffStatement, people: People, signer: str, holder: str) -> bool:
+    """Whether that holder opens a session."""
+    data = statement.encode()
+    approval = signed(sign_staff_statement(data, statement.officer, people.keys[signer]))
+    request = MODULES[holder].OpenStaffSession(stamp(), data, approval)
+    return not isinstance(await answer(console, holder, request), str)
+
+
+async def _ask(console: Exchange, token: bytes, request: Any, holder: str = "directory") -> Any:
+    """The answer to a carried request, or the word of its refusal."""
+    return await answer(console, holder, MODULES[holder].AskAsStaff(token, encode_request(request)))
+
+
+async def forge(cell: BareCell) -> Finding:
+    """Statements with every fault, tokens that nobody opened, and one token's role raised."""
+    people, stranger = await begin(cell), People(str(cell.tenant))
+    person, console = await cell.add_person(), cell.worker("console")
+    token, held = secrets.token_bytes(32), secrets.token_bytes(32)
+    old = await _statement(cell, console, "ada", held)
+    control = all([await _open(console, old, people, "ada", name) for name in EXECUTORS])
+    control = control and not isinstance(await _ask(console, held, ShowAccount(person.address)), str)
+    reached = tried = 0
+    for holder in EXECUTORS:
+        good = await _statement(cell, console, "ada", token)
+        now = now_ms()
+        tries = [
+            (good, stranger, "ada"), (good, people, "sec"), (old, people, "ada"),
+            (replace(good, tenant=People("kddi").tenant), people, "ada"),
+            (replace(good, audience="console.elsewhere.example"), people, "ada"),
+            (replace(good, expires=good.issued + 86_400_000), people, "ada"),
+            (replace(good, issued=now - 600_000), people, "ada"),
+            (replace(good, officer="sup", role=Role.PARTNER_ADMIN), people, "sup"),
+            (replace(good, nonces={name: bytes(32) for name in EXECUTORS}), people, "ada"),
+        ]  # fmt: skip
+        opened = [await _open(console, *one, holder) for one in tries]
+        listed: ListOrdersBase = MODULES[holder].ListOrders()
+        asked = [await _ask(console, one, listed, holder) for one in (token, bytes(32), hashlib.sha256(held).digest())]
+        reached += sum(opened) + sum(not isinstance(one, str) for one in asked)
+        tried += len(opened) + len(asked)
+    return Finding(reached, tried, control)
+
+
+async def enumerate_accounts(cell: BareCell) -> Finding:
+    """All accounts, with the sessions of one member of support, whatever page, role or token is used."""
+    people, console, cap = await begin(cell), cell.worker("console"), HOUR_ROWS["partner-support"]
+    for number in range(cap + BEYOND):
+        binding = BindingRow(AccountId(new_id()), b"drill")
+        await cell.ask("cli", "directory", AddAccount(stamp(), f"p{number:04}@{cell.domain}", binding, 0))
+    shown, clear, turns = 0, 0, 0
+    for _ in range(3):
+        token = secrets.token_bytes(32)
+        statement = await _statement(cell, console, "sup", token)
+        if not await _open(console, statement, people, "sup", "directory"):
+            return Finding(0, 1, False)
+        cursor = b""
+        while turns < 50:
+            turns += 1
+            request = encode_request(ListAccounts() if turns % 2 else SearchAccounts("p"))
+            page = await answer(console, "directory", to_directory.AskAsStaff(token, request, cursor))
+            if isinstance(page, str):
+                break
+            rows = _rows(page.reply)
+            shown, cursor = shown + len(rows), b""
+            clear += sum("***" not in row.address for row in rows)
+    note = f"{shown} rows of {cap + BEYOND} accounts shown, {clear} in clear, in 3 sessions and {turns} requests"
+    return Finding(max(0, shown - cap) + clear, cap + BEYOND, shown >= cap, note)
+
+
+def _rows(reply: bytes) -> Any:
+    """Rows of a carried page."""
+    page: Any = decode_reply(ListAccounts, reply)
+    return page.rows
+
+
+ACTS = (
+    SemanticAct(
+        "console-without-officer", "console", (Column.ORDERS, Column.ADDRESSES),
+        "sessions by strangers, replayed, longer, of another role, officer, tenant or console; tokens nobody opened",
+        "a holder opens one, or answers", "a session that its officer signed", forge,
+    ),
+    SemanticAct(
+        "console-enumerates", "console", (Column.ADDRESSES,),
+        "every account, page after page, over several sessions of one member of support",
+        "more rows than an hour's, or an address in clear", "the hour's rows, masked", enumerate_accounts,
+    ),
+)  # fmt: skip
+PROBES = probes_of(ACTS)
