@@ -148,7 +148,9 @@ class Api:
         """At every holder, directory first: without it no call is possible."""
         statement = require_base64(body.statement, "statement", 4096)
         signature = require_base64(body.signature, "signature", 128)
-        approval = SignedApproval(body.officer, bytes.fromhex(body.key), signature or b"\0")
+        if len(statement) < 2 or not signature:
+            raise CallError(400, "a statement and a signature are not empty", "bad-body")
+        approval = SignedApproval(body.officer, bytes.fromhex(body.key), signature)
 
         async def open_at(holder: str) -> StaffSession:
             request: OpenStaffSessionBase = RECEIVERS[holder].OpenStaffSession(

@@ -186,7 +186,7 @@ async def submit_order(staff: Staffed, _: Path, __: a.NoQuery, body: a.OrderBody
     order = decode_order(statement)
     approvals = tuple(
         SignedApproval(
-            one.officer, bytes.fromhex(one.key), require_base64(one.signature, "signature", 128),
+            one.officer, bytes.fromhex(one.key), require_base64(one.signature, "signature", 128) or b"\0",
             require_base64(one.client_data, "client_data"), require_base64(one.authenticator_data, "data", 256),
         )
         for one in body.approvals

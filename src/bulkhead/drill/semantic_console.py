@@ -8,7 +8,7 @@ from typing import Any
 from bulkhead.boundary.codec import decode_reply, encode_request
 from bulkhead.boundary.exchange import Exchange
 from bulkhead.boundary.messages import to_directory
-from bulkhead.boundary.messages.orders import ListOrdersBase
+from bulkhead.boundary.messages.orders import ListOrdersBase, SignedApproval
 from bulkhead.boundary.messages.to_directory import AddAccount, BindingRow, ListAccounts, SearchAccounts, ShowAccount
 from bulkhead.boundary.orders import EXECUTORS
 from bulkhead.boundary.staff import HOUR_ROWS
@@ -35,10 +35,15 @@ async def _statement(cell: BareCell, console: Exchange, officer: str, token: byt
     return StaffStatement(cell.tenant, audience, officer, role, nonces, token, now, now + 60_000)
 
 
-async def _open(console: Exchange, statement: StaffStatement, people: People, signer: str, holder: str) -> bool:
+async def _open(
+    cell_people: People, console: Exchange, statement: StaffStatement, people: People, signer: str, holder: str
+) -> bool:
     """Whether that holder opens a session."""
     data = statement.encode()
     approval = signed(sign_staff_statement(data, statement.officer, people.keys[signer]))
+    if people is not cell_people:  # a stranger's signature under the officer's own key id
+        own = sign_staff_statement(data, statement.officer, cell_people.keys[signer])
+        approval = SignedApproval(approval.officer, own.key, approval.signature)
     request = MODULES[holder].OpenStaffSession(stamp(), data, approval)
     return not isinstance(await answer(console, holder, request), str)
 
@@ -54,7 +59,7 @@ async def forge(cell: BareCell) -> Finding:
     person, console = await cell.add_person(), cell.worker("console")
     token, held = secrets.token_bytes(32), secrets.token_bytes(32)
     old = await _statement(cell, console, "ada", held)
-    control = all([await _open(console, old, people, "ada", name) for name in EXECUTORS])
+    control = all([await _open(people, console, old, people, "ada", name) for name in EXECUTORS])
     control = control and not isinstance(await _ask(console, held, ShowAccount(person.address)), str)
     reached = tried = 0
     for holder in EXECUTORS:
@@ -69,7 +74,7 @@ async def forge(cell: BareCell) -> Finding:
             (replace(good, officer="sup", role=Role.PARTNER_ADMIN), people, "sup"),
             (replace(good, nonces={name: bytes(32) for name in EXECUTORS}), people, "ada"),
         ]  # fmt: skip
-        opened = [await _open(console, *one, holder) for one in tries]
+        opened = [await _open(people, console, *one, holder) for one in tries]
         listed: ListOrdersBase = MODULES[holder].ListOrders()
         asked = [await _ask(console, one, listed, holder) for one in (token, bytes(32), hashlib.sha256(held).digest())]
         reached += sum(opened) + sum(not isinstance(one, str) for one in asked)
@@ -87,7 +92,7 @@ async def enumerate_accounts(cell: BareCell) -> Finding:
     for _ in range(3):
         token = secrets.token_bytes(32)
         statement = await _statement(cell, console, "sup", token)
-        if not await _open(console, statement, people, "sup", "directory"):
+        if not await _open(people, console, statement, people, "sup", "directory"):
             return Finding(0, 1, False)
         cursor = b""
         while turns < 50:
