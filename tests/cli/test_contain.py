@@ -2,6 +2,7 @@
 
 import hashlib
 import threading
+import time
 from pathlib import Path
 
 import pytest
@@ -49,6 +50,20 @@ def test_a_stop_is_held_against_users_and_hours(tmp_path: Path) -> None:
     (tmp_path / "accidents.toml").write_text('[[rule]]\nregime = "x"\n')
     with pytest.raises(ConfigError):
         read_rules(tmp_path)
+
+
+def test_an_evicted_compartment_is_other_processes_afterwards(live: Live) -> None:
+    def pids() -> set[int]:
+        rows = live("status", "--json").json["processes"]
+        return {row["pid"] for row in rows if (row["tenant"], row["compartment"]) == ("stnet", "mx") and row["pid"]}
+
+    before = pids()
+    assert live("evict", "stnet", "mx").status == 0 and before
+    deadline = time.monotonic() + 20
+    while not (after := pids()) or after & before:
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+    assert live("evict", "stnet", "nobody").status == 2
 
 
 def test_a_set_is_kept_out_by_one_surface_while_others_and_the_other_tenant_go_on(live: Live, tmp_path: Path) -> None:

@@ -54,6 +54,12 @@ CONTAIN_COMMANDS = (
     "is compromised does not pass it. Exits with 0 when all of them have it on disk. docs/containment.md.",
 ),
     Command(
+        ("evict",), "End every process of one compartment of a cell; each is begun afresh, from its image.",
+        "bulkhead.cli.contain:evict", (TENANT, positional("compartment", "Its name, such as access.")), exits=LIVE,
+        text="The local act of whoever runs the cell: no order binds it. Sessions outlive the restart of every "
+        "compartment but `keyring`, unless the gate that has them is evicted.",
+    ),
+    Command(
         ("containment",), "List what of a tenant is stopped, at each compartment that guards it.",
         "bulkhead.cli.contain:list_stopped", (TENANT,), exits=LIVE,
         json_keys={

@@ -21,7 +21,7 @@ from bulkhead.boundary.peers import PEERS, between
 from bulkhead.boundary.processes import OPERATOR_CONSOLE, PROCESSES, Disk, Image, Process, compartment_uid
 from bulkhead.config.load import Installation, Tenant
 from bulkhead.config.narrow import narrow
-from bulkhead.errors import BoundaryViolation, ConfigError, TemporaryFailure
+from bulkhead.errors import BoundaryViolation, ConfigError, Refused, TemporaryFailure
 from bulkhead.supervisor import control, crew, layout
 from bulkhead.supervisor.cell_log import CellLog
 from bulkhead.supervisor.control import Child, ControlChannel, Fork, Op
@@ -294,6 +294,16 @@ class Cell:
             child = Child(unit.process.slot, unit.worker, unit.incarnation, 0, 0)
             if not image.channel.send(Op.KILL, control.pack_child(child)):
                 self._kill(image)
+
+    def evict(self, slot: int) -> int:
+        """End every process of a compartment, whatever it does; each is begun afresh. How many. Raises Refused."""
+        units = [unit for unit in self.units if unit.process.slot == slot and not unit.twin]
+        if not units:
+            raise Refused("no such compartment")
+        ended = [unit for unit in units if unit.state != "stopped"]
+        for unit in ended:
+            self.end(unit)
+        return len(ended)
 
     def _forget_channel(self, unit: Unit) -> None:
         if unit.channel is not None:

@@ -105,6 +105,8 @@ class CellProcess:
         if ask is Ask.STOP:
             self._stop.set()
             return 0, None
+        if ask is Ask.EVICT:
+            return self.cell.evict(slot), None
         settings = self.cell.installation.settings
         if settings.boolean("production") and not settings.boolean("allow_live_drill"):
             raise Refused(
