@@ -19,7 +19,7 @@ from bulkhead.boundary.messages import to_incident, to_ledger
 from bulkhead.boundary.messages.fields import Stamp
 from bulkhead.boundary.messages.registry import RECEIVERS
 from bulkhead.boundary.messages.to_directory import AddAccount, AddDomain, BindingRow, SetAccountStatus
-from bulkhead.boundary.staff import EXECUTORS
+from bulkhead.boundary.staff import EXECUTORS, RECORDERS
 from bulkhead.boundary.terms import Channel
 from bulkhead.cli.api_client import ApiClient
 from bulkhead.cli.certificates import issue
@@ -27,10 +27,13 @@ from bulkhead.console import process as console_process
 from bulkhead.directory import process as directory_process
 from bulkhead.directory.create import create_keys
 from bulkhead.drill.officers import People
-from bulkhead.holder import order_rows, orders, outbox, staff
+from bulkhead.holder import access_search, order_rows, orders, outbox, staff
+from bulkhead.holder.accesses import Accesses
 from bulkhead.holder.database import Database
+from bulkhead.holder.keys import KeyFile
 from bulkhead.holder.roster import Pinned
 from bulkhead.identifiers import AccountId, TenantId, new_id
+from bulkhead.records.keyfile import KeySet
 from bulkhead.records.officer_file import OfficerPrivateKey
 
 TENANT, DOMAIN, NAME = TenantId("kddi"), "kddi.example", "console.kddi.example"
@@ -122,6 +125,8 @@ class ConsoleCell:
             for state in self.states.values():
                 if isinstance(state, SimpleNamespace):
                     state.orders.stop()
+                    if hasattr(state, "accesses"):
+                        await state.accesses.close()
                     await state.database.close()
             for exchange in self.exchanges.values():
                 exchange.close()
@@ -148,7 +153,13 @@ class ConsoleCell:
         state = SimpleNamespace(database=database)
         pinned = Pinned.of(self.tenant, settings)
         state.orders = orders.Orders(pinned, database, outbox.Outbox(database, exchange), exchange)
-        state.orders.serve(state, {**orders.handlers(module), **staff.handlers(module)})
+        served = {**orders.handlers(module), **staff.handlers(module)}
+        if name in RECORDERS:
+            (self.root / f"{name}.keys").write_bytes(KeySet().seal(self.tenant, name, 1, ROOT))
+            keys = KeyFile(self.root / f"{name}.keys", self.tenant, name, KeySet(), 1, ROOT)
+            state.accesses = Accesses(self.tenant, name, database, keys, self.root / f"{name}.accesses")
+            served |= access_search.handlers(module.SearchAccesses, module.CountAccesses)
+        state.orders.serve(state, served)
         self.states[name] = state
 
     def _serve_ledger(self) -> None:

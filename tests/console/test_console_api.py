@@ -19,6 +19,8 @@ from bulkhead.cli.api_client import ApiAnswer, ApiClient
 from bulkhead.console.calls import CALLS, Call
 from bulkhead.console.openapi import OWN_CALLS, OwnCall
 from bulkhead.errors import Refused
+from bulkhead.identifiers import AccountId
+from bulkhead.records.access import Act, source_octets
 from bulkhead.records.canonical import base64_text
 from bulkhead.records.officer import Role
 from bulkhead.records.officer_file import OfficerPrivateKey
@@ -313,6 +315,42 @@ def test_ledger_contract_and_canaries_are_read(clients: Any) -> None:
     problem(client.call("GET", "/v1/ledger/inclusion?index=0"), 400, "bad-query")
     assert client.call("GET", "/v1/contract").json()["terms"] == []
     assert client.call("GET", "/v1/canaries").json()["items"] == []
+
+
+def test_access_records_are_found_by_account_page_by_page_and_counted(cell: ConsoleCell, clients: Any) -> None:
+    account, client = AccountId(b"r" * 16), clients("sec")
+
+    async def record() -> None:
+        for number in range(5):
+            for name in ("auth", "store"):
+                cell.states[name].accesses.note(
+                    Act.LOGIN, account, gate=3, number=number, source=source_octets("192.0.2.7")
+                )
+        for name in ("auth", "store"):
+            await cell.states[name].accesses.flush()
+
+    cell.run(record())
+    window = f"since=0&until={2**53 - 1}&account={account.hex()}"
+    path, seen = f"/v1/access-records?holder=auth&limit=2&{window}", list[int]()
+    after = ""
+    for _ in range(4):
+        page = client.call("GET", f"{path}&after={after}" if after else path).json()
+        seen += [item["number"] for item in page["items"]]
+        after = page["next"]
+        if not after:
+            break
+    assert (
+        seen == [0, 1, 2, 3, 4] and page["items"][0]["source"] == "192.0.2.7" and page["items"][0]["gate"] == "access"
+    )
+    counts = clients("eng").call("GET", f"/v1/access-counts?{window}").json()
+    assert [(row["holder"], row["records"], row["accounts"]) for row in counts["items"]] == [
+        ("auth", 5, 1), ("keyring", 0, 0), ("store", 5, 1), ("queue", 0, 0),
+    ]  # fmt: skip
+    assert client.call("GET", f"{path}&source=192.0.2.0/24&act=login").json()["items"]
+    assert not client.call("GET", f"{path}&source=198.51.100.0/24").json()["items"]
+    problem(client.call("GET", f"{path}&source=192.0.2.0/25"), 400, "bad-search")
+    problem(client.call("GET", f"{path}&act=anything"), 400, "bad-query")
+    problem(client.call("GET", "/v1/access-records?holder=auth&since=5&until=5"), 400, "bad-search")
 
 
 # --- changing --------------------------------------------------------------------------------------------------------

@@ -21,6 +21,8 @@ _NOT_SUPPORT = tuple(role for role in _ALL if role != "partner-support")
 _ADMIN = ("partner-admin",)
 EXECUTORS = ("directory", "auth", "keyring", "store", "queue")
 """Holders that verify sessions: those with a roster in force."""
+RECORDERS = ("auth", "keyring", "store", "queue")
+"""Holders that keep access records, which name accounts by id and no address."""
 
 
 class Kind(Enum):
@@ -60,6 +62,8 @@ _ROWS = (
     StaffCall("directory", "AddGroup", Kind.CHANGE, _ADMIN),
     StaffCall("directory", "SetMember", Kind.CHANGE, _ADMIN),
     StaffCall("directory", "RemoveGroup", Kind.CHANGE, _ADMIN),
+    *(StaffCall(name, "SearchAccesses", Kind.READ, _SECURITY) for name in RECORDERS),
+    *(StaffCall(name, "CountAccesses", Kind.READ, _NOT_SUPPORT) for name in RECORDERS),
     *(StaffCall(name, "SubmitOrder", Kind.ORDER, _ALL) for name in EXECUTORS),
     *(StaffCall(name, "ListOrders", Kind.READ, _NOT_SUPPORT) for name in EXECUTORS),
 )

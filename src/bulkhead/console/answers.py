@@ -23,6 +23,9 @@ Index = Annotated[int, Meta(ge=0, le=2**53 - 1)]
 Octets = Annotated[int, Meta(ge=0, le=2**53 - 1)]
 SERVICE_BITS = {"login": 1, "receive": 2, "send": 4}
 ServiceName = Literal["login", "receive", "send"]
+Millis = Annotated[int, Meta(ge=0, le=2**53 - 1)]
+Recorder = Literal["auth", "keyring", "store", "queue"]
+ActName = Literal["login", "session_begun", "session_ended", "keys_opened", "delivered", "appended", "queued", "staff"]
 STATUSES = {1: "provisioned", 2: "active", 3: "suspended", 4: "dormant", 5: "cancelled", 6: "purged"}
 
 
@@ -83,6 +86,24 @@ class ConsistencyQuery(Value, frozen=True):
 
     old: Index
     new: Index
+
+
+class AccessQuery(Value, frozen=True, kw_only=True):
+    """A window of access records. account: 32 hexadecimal digits. source: an address, or a network of whole octets."""
+
+    since: Millis
+    until: Millis
+    account: Annotated[str, Meta(pattern=r"^([0-9a-f]{32})?\Z")] = ""
+    source: Annotated[str, Meta(max_length=64)] = ""
+    act: ActName | Literal[""] = ""
+
+
+class AccessesQuery(AccessQuery, frozen=True, kw_only=True):
+    """holder: whose records. after: `next` of the page before."""
+
+    holder: Recorder
+    after: Annotated[str, Meta(pattern=r"^([0-9a-f]{8}-[0-7][0-9a-f]{15}-[0-9a-f]{8})?\Z")] = ""
+    limit: Limit = PAGE_DEFAULT
 
 
 # --- bodies ----------------------------------------------------------------------------------------------------------
@@ -380,6 +401,52 @@ class CanariesAnswer(Value, frozen=True):
     """Every copy."""
 
     items: list[CanaryItem]
+
+
+class AccessItem(Value, frozen=True):
+    """Who did what from where. number: as docs/access-records.md says. account, source: empty for nobody, nowhere."""
+
+    time: int
+    act: str
+    outcome: str
+    gate: str
+    number: int
+    account: str
+    source: str
+
+
+class AccessesAnswer(Value, frozen=True):
+    """Oldest first. next: empty at the end. damaged: blocks that did not open."""
+
+    items: list[AccessItem]
+    next: str
+    damaged: int
+
+
+class AccessTally(Value, frozen=True):
+    """How many records of one act and outcome."""
+
+    act: str
+    outcome: str
+    records: int
+
+
+class AccessHolder(Value, frozen=True):
+    """What one holder has of the window. accounts: different ones. oldest: first day that can be read, ms."""
+
+    holder: str
+    records: int
+    accounts: int
+    damaged: int
+    oldest: int
+    acts: list[AccessTally]
+
+
+class AccessCountsAnswer(Value, frozen=True):
+    """One row a holder. missing: holders that did not answer."""
+
+    items: list[AccessHolder]
+    missing: list[str]
 
 
 class Problem(Value, frozen=True):

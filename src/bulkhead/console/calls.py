@@ -10,8 +10,9 @@ from bulkhead.boundary.messages.orders import ListOrdersBase, SignedApproval, Su
 from bulkhead.boundary.messages.registry import RECEIVERS
 from bulkhead.boundary.messages.to_incident import ListCanaries, ReadContract
 from bulkhead.boundary.messages.to_ledger import ProveConsistency, ProveInclusion, ReadCheckpoint, ReadEntries
-from bulkhead.boundary.staff import EXECUTORS, STAFF_CALLS, VOUCHED
+from bulkhead.boundary.staff import EXECUTORS, RECORDERS, STAFF_CALLS, VOUCHED
 from bulkhead.console import answers as a
+from bulkhead.console.accesses import count_accesses, list_accesses
 from bulkhead.console.staffed import Staffed
 from bulkhead.errors import Error
 from bulkhead.identifiers import parse_address
@@ -317,6 +318,12 @@ _ROWS = (
     Call("submitOrder", "POST", "/v1/orders", "Carry a signed order to the holders that execute it, each of which "
          "verifies it; a withdrawal is an order, too.", submit_order, a.OrderAnswer,
          tuple((name, "SubmitOrder") for name in EXECUTORS), body=a.OrderBody),
+    Call("listAccesses", "GET", "/v1/access-records", "Access records of one holder: who did what from where, "
+         "by account id.", list_accesses, a.AccessesAnswer, tuple((name, "SearchAccesses") for name in RECORDERS),
+         query=a.AccessesQuery),
+    Call("countAccesses", "GET", "/v1/access-counts", "How many access records of a window each holder has, by "
+         "act, and about how many accounts.", count_accesses, a.AccessCountsAnswer,
+         tuple((name, "CountAccesses") for name in RECORDERS), query=a.AccessQuery),
     Call("readCheckpoint", "GET", "/v1/ledger/checkpoint", "The newest signed checkpoint.", read_checkpoint,
          a.CheckpointAnswer, _of("ledger", "ReadCheckpoint")),
     Call("readEntries", "GET", "/v1/ledger/entries", "Entries of the ledger.", read_entries, a.EntriesAnswer,

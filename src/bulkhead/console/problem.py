@@ -24,7 +24,7 @@ STATUS_OF: Mapping[str, int] = {
     "role": 403,
     "order-required": 403,
     **dict.fromkeys(("no-such-address", "no-such-domain", "no-such-group", "no-such-class", "no-such-entry"), 404),
-    **dict.fromkeys(("no-rehearsal", "bad-cursor", "not-hosted"), 400),
+    **dict.fromkeys(("no-rehearsal", "bad-cursor", "not-hosted", "bad-search"), 400),
     "key-reused": 422,
     **dict.fromkeys(("search-cap", "change-cap"), 429),
 }  # fmt: skip

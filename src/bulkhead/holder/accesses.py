@@ -225,6 +225,7 @@ class Accesses:
     async def close(self) -> None:
         """Write what waits."""
         self._expiring.cancel()
+        await asyncio.wait([self._expiring])
         try:
             await self.flush()
         except (Error, OSError) as error:

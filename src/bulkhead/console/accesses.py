@@ -1,0 +1,89 @@
+"""Access records by the API: what each holder recorded, asked of it under the session."""
+
+import asyncio
+import ipaddress
+from collections.abc import Mapping
+from typing import Any
+
+from bulkhead.boundary.messages.accesses import ACTS_ALL, ROW_BYTES, AccessCounts, AccessPage, Cursor
+from bulkhead.boundary.messages.registry import RECEIVERS
+from bulkhead.boundary.processes import PROCESSES
+from bulkhead.boundary.staff import RECORDERS
+from bulkhead.console import answers as a
+from bulkhead.console.staffed import Staffed
+from bulkhead.errors import Error, IntegrityError, Refused
+from bulkhead.records.access import NOBODY, Act, Outcome, source_octets, source_text, unpack_rows
+
+DAY_MS = 86_400_000
+_GATES = {process.slot: process.name for process in PROCESSES.values()}
+
+
+async def list_accesses(staff: Staffed, _: Mapping[str, str], query: a.AccessesQuery, __: None) -> a.AccessesAnswer:
+    """A page of one holder's."""
+    cursor = Cursor(*(int(part, 16) for part in query.after.split("-"))) if query.after else Cursor()
+    request = RECEIVERS[query.holder].SearchAccesses(**_window(query), cursor=cursor, limit=query.limit)
+    page: AccessPage = await staff.ask(query.holder, request)
+    items = [
+        a.AccessItem(
+            one.at, _act(one.act), _outcome(one.outcome), _GATES.get(one.gate, ""), one.number,
+            "" if one.account == NOBODY else one.account.hex(), source_text(one.source),
+        )
+        for one in unpack_rows(page.rows)
+    ]  # fmt: skip
+    if len(page.rows) > query.limit * ROW_BYTES:
+        raise IntegrityError(f"{query.holder} sent more than was asked for")
+    at = page.cursor
+    return a.AccessesAnswer(items, f"{at.day:08x}-{at.offset:016x}-{at.index:08x}" if page.more else "", page.damaged)
+
+
+async def count_accesses(staff: Staffed, _: Mapping[str, str], query: a.AccessQuery, __: None) -> a.AccessCountsAnswer:
+    """Each holder's own counts."""
+    window = _window(query)
+
+    async def ask(holder: str) -> AccessCounts | None:
+        try:
+            found: AccessCounts = await staff.ask(holder, RECEIVERS[holder].CountAccesses(**window))
+        except Error as error:
+            if isinstance(error, Refused):
+                raise
+            return None
+        return found
+
+    counts = dict(zip(RECORDERS, await asyncio.gather(*map(ask, RECORDERS)), strict=True))
+    items = [
+        a.AccessHolder(
+            holder, one.records, one.accounts, one.damaged, one.oldest * DAY_MS,
+            [a.AccessTally(_act(row.act), _outcome(row.outcome), row.records) for row in one.rows],
+        )
+        for holder, one in counts.items() if one is not None
+    ]  # fmt: skip
+    return a.AccessCountsAnswer(items, [holder for holder, one in counts.items() if one is None])
+
+
+def _window(query: a.AccessQuery) -> dict[str, Any]:
+    return {
+        "since": query.since, "until": query.until, "account": bytes.fromhex(query.account),
+        "source": _source(query.source), "acts": 1 << Act[query.act.upper()] if query.act else ACTS_ALL,
+    }  # fmt: skip
+
+
+def _source(text: str) -> bytes:
+    """The first octets of a network. Raises Refused (`bad-search`)."""
+    if not text:
+        return b""
+    try:
+        network = ipaddress.ip_network(text, strict=False)
+    except ValueError:
+        raise Refused("source is an address, or a network of whole octets", code="bad-search") from None
+    if network.prefixlen % 8:
+        raise Refused("source is a network of whole octets: /8, /16, /24, /32, /48, /64", code="bad-search")
+    bits = network.prefixlen + (96 if network.version == 4 else 0)
+    return source_octets(str(network.network_address))[: bits // 8]
+
+
+def _act(number: int) -> str:
+    return Act(number).name.lower() if number in Act.__members__.values() else str(number)
+
+
+def _outcome(number: int) -> str:
+    return Outcome(number).name.lower() if number in Outcome.__members__.values() else str(number)
