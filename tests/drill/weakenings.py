@@ -358,7 +358,8 @@ MAIL = (
     Weakening(
         "older-binding-taken-back",
         (
-            Edit("directory/book.py", "return new.generation > Binding(row[0]).generation", "return bool(new)"),
+            Edit("directory/book.py", "return self.check_binding(binding) > Binding(row[0]).generation",
+                 "return bool(self.check_binding(binding))"),
             Edit("directory/book.py", "and Binding(binding.record).generation > known:", "and known:"),
         ),
         ("access/gates-bring-bindings",),

@@ -27,7 +27,7 @@ def leave_out(what: str) -> None:
     if what == "wal":
         forget_wal()
     elif what == "file":
-        files.MessageFiles.sync = lambda self, queue_id, _: files._sync_directory(self._path(queue_id).parent)
+        files.MessageFiles.sync = lambda self, queue_id, _: files.sync_folder(self._path(queue_id).parent)
     elif what == "directory":
         files.MessageFiles.sync = lambda _, __, file: os.fdatasync(file.fileno())
     elif what == "order":
@@ -38,7 +38,7 @@ def leave_out(what: str) -> None:
             if rest[-1].gone:
                 path = files.MessageFiles(Path())._path(report.queue_id)
                 path.unlink(missing_ok=True)
-                files._sync_directory(path.parent)
+                files.sync_folder(path.parent)
             return attempted
 
         rows.record = hasty

@@ -99,7 +99,8 @@ class DiskModel:
     def write_to(self, target: Path, chance: random.Random | None) -> None:
         """Lay out what a power cut now would leave. chance: None drops all that is volatile."""
         for directory in sorted(self.durable_directories):
-            (target / directory).mkdir(exist_ok=True)
+            if (target / directory).parent.is_dir():  # a directory whose own name is not durable has lost what is in it
+                (target / directory).mkdir(exist_ok=True)
         names = dict(self.names)
         if chance is not None:  # a name that was made or removed since may be there or not
             names = {name: file for name, file in names.items() if name in self.files or chance.random() < 0.5}

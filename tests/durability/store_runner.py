@@ -15,7 +15,7 @@ from typing import Any
 
 from bulkhead.boundary.edge import Channel
 from bulkhead.boundary.exchange import Exchange
-from bulkhead.holder import database
+from bulkhead.holder import database_file
 from bulkhead.store.compaction import Policy
 from bulkhead.store.disk import Disk
 from bulkhead.store.process import open_store
@@ -54,14 +54,14 @@ class Hasty:
 
 def forget_wal() -> None:
     """SQLite leaves its own syncs out."""
-    connect = database.connect
+    connect = database_file.connect
 
     def careless(path: Path, *, secure_delete: bool) -> object:
         connection = connect(path, secure_delete=secure_delete)
         connection.execute("PRAGMA synchronous=OFF")
         return connection
 
-    database.connect = careless
+    database_file.connect = careless
 
 
 async def main(parent: socket.socket, segment_bytes: int, left_out: str, policy: Policy) -> None:

@@ -26,7 +26,7 @@ def nothing(units: list[Unit], terms: Terms = TERMS, now: float = NOW) -> bool:
 
 
 def test_the_gates_are_those_that_accept_connections() -> None:
-    assert [gate.name for gate in GATES] == ["mx", "submit", "access"]
+    assert [gate.name for gate in GATES] == ["mx", "submit", "access", "console"]
 
 
 @pytest.mark.parametrize("state", ["started", "forking", "locked", "stopped"])
