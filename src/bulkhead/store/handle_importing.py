@@ -44,12 +44,13 @@ async def import_mailbox(state: State, _: Channel, request: ImportMailbox, __: B
 
     def work(connection: sqlite3.Connection, effects: Effects) -> MailboxRow:
         account = _account(connection, request.account)
+        validity = _free_validity(connection, account, request)
         if request.tag:
-            _make(connection, effects, account, request)
+            _make(connection, effects, account, request, validity)
         elif request.uid_validity:
             changed = connection.execute(
                 "UPDATE mailbox SET uid_validity = ?, modseq = ? WHERE account = ? AND mailbox = ? AND uid_next = 1",
-                (request.uid_validity, take_modseq(connection, effects, account), account, request.mailbox),
+                (validity, take_modseq(connection, effects, account), account, request.mailbox),
             ).rowcount
             if not changed:
                 find_mailbox(connection, account, request.mailbox)
@@ -66,11 +67,22 @@ async def import_mailbox(state: State, _: Channel, request: ImportMailbox, __: B
     return await state.commit(request, work)
 
 
-def _make(connection: sqlite3.Connection, effects: Effects, account: int, request: ImportMailbox) -> None:
+def _free_validity(connection: sqlite3.Connection, account: int, request: ImportMailbox) -> int:
+    """The UIDVALIDITY asked for, or the account's next where another mailbox of it has that one; 0 where none was."""
+    wanted = "SELECT 1 FROM mailbox WHERE account = ? AND uid_validity = ? AND mailbox <> ?"
+    values = (account, request.uid_validity, request.mailbox)
+    if request.uid_validity and connection.execute(wanted, values).fetchone() is not None:
+        return take_uid_validity(connection, account)
+    return request.uid_validity
+
+
+def _make(
+    connection: sqlite3.Connection, effects: Effects, account: int, request: ImportMailbox, validity: int
+) -> None:
     if not Role.NONE <= request.role <= Role.ARCHIVE or request.role == Role.INBOX:
         raise Refused("a mailbox cannot be made with this role", code="bad-role")
     require_space(connection, "mailbox", account, request.sealed_name, "too-many-mailboxes")
-    validity = request.uid_validity or take_uid_validity(connection, account)
+    validity = validity or take_uid_validity(connection, account)
     modseq = take_modseq(connection, effects, account)
     try:
         insert_mailbox(

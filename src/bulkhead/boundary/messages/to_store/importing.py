@@ -15,7 +15,8 @@ IMPORTED_UID_MAX = 4_000_000_000  # the rest is left for messages to come
 class ImportMailbox(Mutation[MailboxRow], frozen=True, tag=115):
     """Make a mailbox; or give one that is there, and never had a message, another UIDVALIDITY.
 
-    sealed_name, tag: of a new one; empty for one that is there.   uid_validity: 0 for the account's next.
+    sealed_name, tag: of a new one; empty for one that is there.   uid_validity: 0 for the account's next, which it gets
+    as well where another mailbox of it has that one.
     uid_next: at least that from now on; 0: as it is.
     Refused: `no-such-account`, `not-empty`, `mailbox-exists`, `too-many-mailboxes`, `bad-role`, `no-such-mailbox`.
     """
