@@ -2,7 +2,6 @@
 
 import argparse
 import asyncio
-import ipaddress
 import re
 import time
 from collections.abc import AsyncIterator, Iterator
@@ -21,7 +20,7 @@ from bulkhead.cli.output import print_json, print_table, say, time_text
 from bulkhead.cli.road import Road, open_road, wait_for
 from bulkhead.errors import ConfigError, IntegrityError, PeerError, Refused
 from bulkhead.identifiers import AccountId, parse_address, parse_id
-from bulkhead.records.access import Act, Outcome, source_octets, unpack_rows
+from bulkhead.records.access import Act, act_text, outcome_text, source_prefix, unpack_rows
 
 MODULES: dict[str, Any] = {"auth": to_auth, "keyring": to_keyring, "store": to_store, "queue": to_queue}
 DAY_MS = 86_400_000
@@ -93,7 +92,7 @@ def count_records(options: argparse.Namespace) -> int:
         })  # fmt: skip
     else:
         rows = [
-            (name, _act(row.act), _outcome(row.outcome), row.records)
+            (name, act_text(row.act), outcome_text(row.outcome), row.records)
             for name, one in counts.items()
             for row in one.rows
         ]
@@ -163,17 +162,11 @@ def parse_time(text: str, now: int) -> int:
 
 
 def parse_source(text: str) -> bytes:
-    """The first octets of a network; its length in bits is rounded down to whole octets. Raises ConfigError."""
-    if not text:
-        return b""
+    """The first octets of a network. Raises ConfigError."""
     try:
-        network = ipaddress.ip_network(text, strict=False)
-    except ValueError:
-        raise ConfigError(f"{text[:60]!r} is no address and no network") from None
-    bits = network.prefixlen + (96 if network.version == 4 else 0)
-    if network.prefixlen % 8:
-        raise ConfigError("give a network of whole octets: /8, /16, /24, /32; of IPv6 /32, /48, /56, /64, /128")
-    return source_octets(str(network.network_address))[: bits // 8]
+        return source_prefix(text)
+    except ValueError as error:
+        raise ConfigError(f"--source {text[:60]!r} must be {error}") from None
 
 
 async def _account(text: str, road: Road) -> bytes:
@@ -206,17 +199,9 @@ def _cells(entry: Entry) -> tuple[object, ...]:
 
 def _document(name: str, counts: AccessCounts) -> dict[str, Any]:
     acts: Iterator[dict[str, Any]] = (
-        {"act": _act(row.act), "outcome": _outcome(row.outcome), "records": row.records} for row in counts.rows
+        {"act": act_text(row.act), "outcome": outcome_text(row.outcome), "records": row.records} for row in counts.rows
     )
     return {
         "compartment": name, "records": counts.records, "accounts": counts.accounts, "damaged": counts.damaged,
         "oldest": counts.oldest * DAY_MS, "acts": list(acts),
     }  # fmt: skip
-
-
-def _act(number: int) -> str:
-    return Act(number).name.lower() if number in Act.__members__.values() else str(number)
-
-
-def _outcome(number: int) -> str:
-    return Outcome(number).name.lower() if number in Outcome.__members__.values() else str(number)

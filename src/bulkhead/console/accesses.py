@@ -1,7 +1,6 @@
 """Access records by the API: what each holder recorded, asked of it under the session."""
 
 import asyncio
-import ipaddress
 from collections.abc import Mapping
 from typing import Any
 
@@ -12,7 +11,7 @@ from bulkhead.boundary.staff import RECORDERS
 from bulkhead.console import answers as a
 from bulkhead.console.staffed import Staffed
 from bulkhead.errors import Error, IntegrityError, Refused
-from bulkhead.records.access import NOBODY, Act, Outcome, source_octets, source_text, unpack_rows
+from bulkhead.records.access import NOBODY, Act, act_text, outcome_text, source_prefix, source_text, unpack_rows
 
 DAY_MS = 86_400_000
 _GATES = {process.slot: process.name for process in PROCESSES.values()}
@@ -25,7 +24,7 @@ async def list_accesses(staff: Staffed, _: Mapping[str, str], query: a.AccessesQ
     page: AccessPage = await staff.ask(query.holder, request)
     items = [
         a.AccessItem(
-            one.at, _act(one.act), _outcome(one.outcome), _GATES.get(one.gate, ""), one.number,
+            one.at, act_text(one.act), outcome_text(one.outcome), _GATES.get(one.gate, ""), one.number,
             "" if one.account == NOBODY else one.account.hex(), source_text(one.source),
         )
         for one in unpack_rows(page.rows)
@@ -53,7 +52,7 @@ async def count_accesses(staff: Staffed, _: Mapping[str, str], query: a.AccessQu
     items = [
         a.AccessHolder(
             holder, one.records, one.accounts, one.damaged, one.oldest * DAY_MS,
-            [a.AccessTally(_act(row.act), _outcome(row.outcome), row.records) for row in one.rows],
+            [a.AccessTally(act_text(row.act), outcome_text(row.outcome), row.records) for row in one.rows],
         )
         for holder, one in counts.items() if one is not None
     ]  # fmt: skip
@@ -69,21 +68,7 @@ def _window(query: a.AccessQuery) -> dict[str, Any]:
 
 def _source(text: str) -> bytes:
     """The first octets of a network. Raises Refused (`bad-search`)."""
-    if not text:
-        return b""
     try:
-        network = ipaddress.ip_network(text, strict=False)
-    except ValueError:
-        raise Refused("source is an address, or a network of whole octets", code="bad-search") from None
-    if network.prefixlen % 8:
-        raise Refused("source is a network of whole octets: /8, /16, /24, /32, /48, /64", code="bad-search")
-    bits = network.prefixlen + (96 if network.version == 4 else 0)
-    return source_octets(str(network.network_address))[: bits // 8]
-
-
-def _act(number: int) -> str:
-    return Act(number).name.lower() if number in Act.__members__.values() else str(number)
-
-
-def _outcome(number: int) -> str:
-    return Outcome(number).name.lower() if number in Outcome.__members__.values() else str(number)
+        return source_prefix(text)
+    except ValueError as error:
+        raise Refused(f"source is {error}", code="bad-search") from None

@@ -318,6 +318,14 @@ def find_account(where: sqlite3.Connection | Database, text: str) -> tuple[Accou
     return AccountRow(*row[:7]), row[7]
 
 
+def find_living(where: sqlite3.Connection | Database, text: str) -> tuple[AccountRow, int]:
+    """As find_account, of one that is not cancelled. Raises Refused (`no-such-transition`) besides."""
+    account, number = find_account(where, text)
+    if account.status >= Status.CANCELLED:
+        raise Refused(f"{text} is cancelled for ever", code="no-such-transition")
+    return account, number
+
+
 def _cut_routes(connection: sqlite3.Connection, account: int) -> None:
     """Nothing goes on from a cancelled account, and nothing is forwarded to it: its address may look alive for long."""
     connection.execute("DELETE FROM member WHERE account = ?", (account,))

@@ -25,7 +25,16 @@ from bulkhead.boundary.messages.to_directory import (
     SetForward,
     SetMember,
 )
-from bulkhead.directory.book import DirectoryBook, add_address, check_hosted, find_account, fitting, key_behind, now_ms
+from bulkhead.directory.book import (
+    DirectoryBook,
+    add_address,
+    check_hosted,
+    find_account,
+    find_living,
+    fitting,
+    key_behind,
+    now_ms,
+)
 from bulkhead.directory.reach import BY_KEY
 from bulkhead.directory.schema import AddressKind, Forwarding
 from bulkhead.directory.transitions import Status
@@ -41,7 +50,7 @@ _KINDS = "SELECT shown FROM address WHERE account = ? AND kind = ? ORDER BY key 
 def add_alias(book: DirectoryBook, connection: sqlite3.Connection, request: AddAlias) -> Done:
     """Another address of an account; one that it has stays. Raises PeerError, Refused."""
     alias = parse_address(request.alias)
-    account, number = _living(connection, request.address)
+    account, number = find_living(connection, request.address)
     check_hosted(connection, alias.domain)
     known = connection.execute(BY_KEY, (alias.key,)).fetchone()
     if known is not None and known[6] == number and known[7] != AddressKind.RETIRED:
@@ -88,7 +97,7 @@ def remove_team(book: DirectoryBook, connection: sqlite3.Connection, key: str) -
 def check_forward(database: Database, request: SetForward) -> tuple[AccountRow, dict[str, str]]:
     """The account and its targets by key, before the ledger is told. Raises PeerError, Refused."""
     targets = {parse_address(target).key: str(parse_address(target)) for target in request.targets}
-    account, number = _living(database, request.address)
+    account, number = find_living(database, request.address)
     row = database.first("SELECT forwards FROM class WHERE name = ?", (account.class_name,))
     most = FORWARDS_MAX if row is None else row[0]
     if len(targets) > most:
@@ -114,7 +123,7 @@ def forward_details(book: DirectoryBook, request: SetForward, keys: Collection[s
 
 def set_forward(_: DirectoryBook, connection: sqlite3.Connection, request: SetForward, targets: dict[str, str]) -> Done:
     """The targets that check_forward gave."""
-    number = _living(connection, request.address)[1]
+    number = find_living(connection, request.address)[1]
     connection.execute("DELETE FROM forward WHERE account = ?", (number,))
     connection.executemany("INSERT INTO forward VALUES (?, ?, ?)", [(number, *target) for target in targets.items()])
     how = Forwarding.NONE if not targets else Forwarding.WITH_COPY if request.keep else Forwarding.WITHOUT_COPY
@@ -137,7 +146,7 @@ def add_group(book: DirectoryBook, connection: sqlite3.Connection, request: AddG
 def set_member(book: DirectoryBook, connection: sqlite3.Connection, request: SetMember) -> Done:
     """In or out. Raises PeerError, Refused."""
     key = _group(connection, request.group)
-    account, number = _living(connection, request.address)
+    account, number = find_living(connection, request.address)
     if not request.member:
         changed = connection.execute("DELETE FROM member WHERE team = ? AND account = ?", (key, number))
     else:
@@ -201,13 +210,6 @@ def routes(database: Database, text: str) -> Routes:
 
 def _texts(rows: Sequence[tuple[str]]) -> tuple[str, ...]:
     return tuple(text for (text,) in rows)
-
-
-def _living(where: sqlite3.Connection | Database, text: str) -> tuple[AccountRow, int]:
-    account, number = find_account(where, text)
-    if account.status >= Status.CANCELLED:
-        raise Refused(f"{text} is cancelled for ever", code="no-such-transition")
-    return account, number
 
 
 def _group(where: sqlite3.Connection | Database, text: str) -> str:

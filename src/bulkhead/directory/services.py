@@ -14,8 +14,7 @@ from bulkhead.boundary.messages.to_directory import (
     SetQuota,
     SetServices,
 )
-from bulkhead.directory.book import DirectoryBook, find_account, now_ms
-from bulkhead.directory.transitions import Status
+from bulkhead.directory.book import DirectoryBook, find_account, find_living, now_ms
 from bulkhead.errors import Refused
 from bulkhead.holder import outbox
 from bulkhead.holder.database import Database
@@ -29,7 +28,7 @@ def set_services(_: DirectoryBook, connection: sqlite3.Connection, request: SetS
         raise Refused("there are three services: 1 login, 2 receive, 4 send", code="no-such-status")
     if "@" in request.reason:
         raise Refused("a reason goes into the ledger, which takes no address: leave out the @", code="bad-reason")
-    account, number = _living(connection, request.address)
+    account, number = find_living(connection, request.address)
     if account.closed != request.closed:
         _set(connection, number, closed=request.closed)
         details = {**_said(request.closed), "reason": request.reason}
@@ -39,7 +38,7 @@ def set_services(_: DirectoryBook, connection: sqlite3.Connection, request: SetS
 
 def set_quota(_: DirectoryBook, connection: sqlite3.Connection, request: SetQuota) -> AccountRow:
     """What is shown, and what a repeated OpenAccount tells store. Raises Refused."""
-    account, number = _living(connection, request.address)
+    account, number = find_living(connection, request.address)
     if account.quota_bytes != request.quota_bytes:
         _set(connection, number, quota=request.quota_bytes)
         details: dict[str, str | int | bool | None] = {"octets": min(request.quota_bytes, 2**53 - 1)}
@@ -66,7 +65,7 @@ def define_class(_: DirectoryBook, connection: sqlite3.Connection, request: Defi
 
 def set_class(_: DirectoryBook, connection: sqlite3.Connection, request: SetClass) -> AccountRow:
     """Quota and switches as the class has them now. Raises Refused."""
-    account, number = _living(connection, request.address)
+    account, number = find_living(connection, request.address)
     row = connection.execute("SELECT quota, closed FROM class WHERE name = ?", (request.class_name,)).fetchone()
     if row is None:
         raise Refused(f"there is no class {request.class_name!r}", code="no-such-class")
@@ -99,13 +98,6 @@ def _set(
         "changed = ? WHERE number = ?",
         (quota, closed, class_name, now_ms(), number),
     )
-
-
-def _living(connection: sqlite3.Connection, text: str) -> tuple[AccountRow, int]:
-    account, number = find_account(connection, text)
-    if account.status >= Status.CANCELLED:
-        raise Refused(f"{text} is cancelled for ever", code="no-such-transition")
-    return account, number
 
 
 def _said(closed: int) -> dict[str, str | int | bool | None]:

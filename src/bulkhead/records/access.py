@@ -72,6 +72,30 @@ def source_octets(text: str) -> bytes:
     return address.packed if address.version == 6 else _MAPPED + address.packed
 
 
+def source_prefix(text: str) -> bytes:
+    """The first octets of an address or a network of whole octets; none for an empty text. Raises ValueError."""
+    if not text:
+        return b""
+    try:
+        network = ipaddress.ip_network(text, strict=False)
+    except ValueError:
+        raise ValueError("an address, or a network of whole octets") from None
+    if network.prefixlen % 8:
+        raise ValueError("a network of whole octets: /8, /16, /24, /32; of IPv6 also /48, /56, /64, /128")
+    bits = network.prefixlen + (96 if network.version == 4 else 0)
+    return source_octets(str(network.network_address))[: bits // 8]
+
+
+def act_text(number: int) -> str:
+    """An act in a word; the number where it is none that is known here."""
+    return Act(number).name.lower() if number in Act.__members__.values() else str(number)
+
+
+def outcome_text(number: int) -> str:
+    """An outcome alike."""
+    return Outcome(number).name.lower() if number in Outcome.__members__.values() else str(number)
+
+
 def source_text(octets: bytes) -> str:
     """The address; empty for NO_SOURCE."""
     if octets == NO_SOURCE:
