@@ -9,7 +9,7 @@ import binascii
 import hashlib
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from bulkhead.errors import IntegrityError
@@ -24,6 +24,16 @@ def encode_statement(value: Mapping[str, Any]) -> bytes:
     """The value's one form in octets. Raises ValueError on what has none."""
     _check(value, DEPTH_MAX)
     return json.dumps(value, ensure_ascii=False, sort_keys=True, separators=(",", ":"), allow_nan=False).encode()
+
+
+def encode_readable(value: Mapping[str, Any], decode: Callable[[bytes], object], what: str) -> bytes:
+    """As encode_statement, of what `decode` reads again. Raises ValueError where it does not: our bug."""
+    data = encode_statement(value)
+    try:
+        decode(data)
+    except IntegrityError as error:
+        raise ValueError(f"no {what}: {error.public}") from None
+    return data
 
 
 def decode_statement(data: bytes, limit: int, what: str) -> dict[str, Any]:

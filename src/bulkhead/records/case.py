@@ -15,7 +15,7 @@ from bulkhead.errors import IntegrityError, Refused
 from bulkhead.identifiers import ID_BYTES, AccountId, Address, TenantId
 from bulkhead.records.canonical import (
     decode_statement,
-    encode_statement,
+    encode_readable,
     require_fields,
     require_hex,
     require_integer,
@@ -50,19 +50,16 @@ class Case:
 
     def encode(self) -> bytes:
         """Its one form in octets. Raises ValueError where it is none that could be read again."""
-        data = encode_statement(
+        return encode_readable(
             {
                 "v": 1, "tenant": str(self.tenant), "case": self.number.hex(), "officer": self.officer,
                 "account": self.account.hex(), "about": self.about.hex(), "reason": self.reason,
                 "issued": self.issued, "expires": self.expires,
                 "roster": {"version": self.roster, "hash": self.roster_hash.hex()},
-            }
+            },
+            decode_case,
+            "case",
         )  # fmt: skip
-        try:
-            decode_case(data)
-        except IntegrityError as error:
-            raise ValueError(f"no case: {error.public}") from None
-        return data
 
 
 def about(number: bytes, address: Address) -> bytes:

@@ -13,7 +13,7 @@ from bulkhead.errors import IntegrityError, Refused
 from bulkhead.identifiers import TenantId
 from bulkhead.records.canonical import (
     decode_statement,
-    encode_statement,
+    encode_readable,
     require_fields,
     require_hex,
     require_integer,
@@ -53,19 +53,16 @@ class Order:
 
     def encode(self) -> bytes:
         """Its one form in octets. Raises ValueError where it is none that could be read again."""
-        data = encode_statement(
+        return encode_readable(
             {
                 "v": 1, "tenant": str(self.tenant), "executors": list(self.executors), "action": self.action,
                 "parameters": dict(self.parameters), "serial": self.serial.hex(), "reason": self.reason,
                 "issued": self.issued, "expires": self.expires,
                 "roster": {"version": self.roster, "hash": self.roster_hash.hex()},
-            }
+            },
+            decode_order,
+            "order",
         )  # fmt: skip
-        try:
-            decode_order(data)
-        except IntegrityError as error:
-            raise ValueError(f"no order: {error.public}") from None
-        return data
 
 
 def order_hash(data: bytes) -> bytes:

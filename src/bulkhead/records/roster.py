@@ -17,7 +17,7 @@ from bulkhead.identifiers import TenantId
 from bulkhead.records.canonical import (
     base64_text,
     decode_statement,
-    encode_statement,
+    encode_readable,
     require_base64,
     require_fields,
     require_hex,
@@ -104,19 +104,16 @@ class Roster:
             "quorum": {action: dict(groups) for action, groups in self.policy.quorum.items()},
             "daily": dict(self.policy.daily),
         }
-        data = encode_statement(
+        return encode_readable(
             {
                 "v": 1, "tenant": str(self.tenant), "version": self.version, "previous": self.previous.hex(),
                 "issued": self.issued, "officers": officers, "policy": policy,
                 "recovery": {group: base64_text(key) for group, key in self.recovery.items()},
                 "log": {"key": self.log, "witnesses": list(self.witnesses)},
-            }
+            },
+            decode_roster,
+            "roster",
         )  # fmt: skip
-        try:
-            decode_roster(data)
-        except IntegrityError as error:
-            raise ValueError(f"no roster: {error.public}") from None
-        return data
 
 
 def roster_hash(data: bytes) -> bytes:
