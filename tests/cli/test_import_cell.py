@@ -112,9 +112,12 @@ def logs_in(live: Live, mailbox: Mailbox, password: str = PASSWORD) -> bool:
 
 
 def test_nothing_in_an_export_tells_an_address_without_keys(sites: Sites) -> None:
+    told = [mailbox.address.encode() for mailbox in (sites.anna, sites.ben, sites.cleo)]
     for path in sites.export.rglob("*"):
         if path.is_file():
-            assert b"anna" not in path.read_bytes() and b"@t0" not in path.read_bytes(), path
+            content = path.read_bytes()
+            # whole addresses: three or four octets turn up by chance in megabytes of ciphertext
+            assert not [address for address in told if address in content], path
     records = json.loads((sites.export / "cell/dns.json").read_bytes())["records"]
     assert {"MX", "A", "TXT", "SRV"} == {row["type"] for row in records}
 
