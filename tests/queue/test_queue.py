@@ -8,6 +8,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 from tests.queue.queue_host import QueueHost, body_of, fail, join, message
 
@@ -134,6 +135,23 @@ def test_a_cancelled_account_leaves_nothing_queued_and_others_keep_theirs(tmp_pa
             assert (await host.ask(gone, "cli")).messages == 1 and host.files() == []
             assert (await host.ask(gone, "cli")).messages == 1  # the same request: answered again, not done again
             assert (await host.ask(CountQueue(), "cli")).messages == 0
+            assert (await host.check()).problems == ()
+
+    run(test)
+
+
+def test_a_cancelled_account_leaves_nothing_queued_that_it_sent_under_an_alias(tmp_path: Path) -> None:
+    async def test() -> None:
+        async with opened(tmp_path) as host:
+            sent = {account: new_id() for account in (AccountId(bytes(15) + b"\1"), AccountId(bytes(15) + b"\2"))}
+            for account, queue_id in sent.items():
+                request = msgspec.structs.replace(message(queue_id), account=account, reverse_path="alias@kddi.example")
+                assert await host.ask(request, "submit", body_of(queue_id, 500)) == Done()
+            first, second = sent
+            gone = DestroyQueued(Stamp.fresh("cli"), first, "main@kddi.example")
+            assert (await host.ask(gone, "cli")).messages == 1
+            (row,) = (await host.ask(ListQueue(), "cli")).rows
+            assert row.queue_id == sent[second] and len(host.files()) == 1
             assert (await host.check()).problems == ()
 
     run(test)

@@ -104,10 +104,13 @@ def insert(
 
 
 def destroy(connection: sqlite3.Connection, account: bytes, reverse_path: str) -> list[bytes]:
-    """Delete the messages of an address and the tallies of its account; the ids of those messages."""
-    own = "FROM message WHERE reverse_path <> '' AND lower(reverse_path) = lower(?)"
-    gone = [row[0] for row in connection.execute(f"SELECT queue_id {own}", (reverse_path,))]
-    connection.execute(f"DELETE {own}", (reverse_path,))
+    """Delete what an account sent, under any address, what its address sent before accounts were kept, and its tallies.
+
+    Returns the ids of those messages.
+    """
+    own = "FROM message WHERE account = ? AND account <> x'' OR reverse_path <> '' AND lower(reverse_path) = lower(?)"
+    gone = [row[0] for row in connection.execute(f"SELECT queue_id {own}", (account, reverse_path))]
+    connection.execute(f"DELETE {own}", (account, reverse_path))
     connection.execute("DELETE FROM spent WHERE account = ?", (account,))
     return gone
 

@@ -182,7 +182,7 @@ class QueuedDestroyed(Reply, frozen=True):
 
 
 class DestroyQueued(Mutation[QueuedDestroyed], frozen=True, tag=14):
-    """Destroy what an account's address still has queued, and what it had sent; no bounce. May be repeated.
+    """Destroy what an account still has queued, under any address, and what it had sent; no bounce. May be repeated.
 
     What courier has in hand at that moment may still leave.
     """
