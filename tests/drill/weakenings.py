@@ -628,6 +628,10 @@ ORDERS = (
         "directory/orders-destroy-early",
     ),
     _one(
+        "waits-by-the-clock", "holder/orders.py", "if rows.waited(self._database, serial) < kept.due - kept.at:",
+        "if rows.waited(self._database, serial) < 0:", "directory/orders-destroy-early",
+    ),
+    _one(
         "lift-by-the-clock", "holder/order_effects.py", "            return epoch or order.issued\n",
         "            return epoch or kept.at\n", "directory/orders-replayed",
     ),

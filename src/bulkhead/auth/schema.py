@@ -60,6 +60,7 @@ MIGRATIONS = (
     order_rows.FLOOR,
     surfaces.SCHEMA,
     f"{cases.SCHEMA}; {consent.SCHEMA}",
+    order_rows.WAIT,
 )
 
 

@@ -147,7 +147,7 @@ async def take_directory(home: Path) -> list[tuple[AccountId, int, int]]:
     database = Database(home / DIRECTORY, DIRECTORY_MIGRATIONS, secure_delete=True)
 
     def work(connection: sqlite3.Connection) -> list[tuple[AccountId, int, int]]:
-        for table in ("receipt", "outbox", "roster", "officer_order", "passkey_counter"):
+        for table in ("receipt", "outbox", "roster", "officer_order", "order_wait", "passkey_counter"):
             connection.execute(f"DELETE FROM {table}")  # noqa: S608  names of ours
         return connection.execute("SELECT id, status, quota FROM account ORDER BY number").fetchall()
 

@@ -3,7 +3,8 @@
 Whoever carries an order (a console, the command line) can hold it back, and nothing else. States of an order:
 
     executed   a stop or an opening: its row in the transaction of its effect
-    waits      what destroys: due after its wait, by a clock that is never believed to be earlier than it was
+    waits      what destroys: due after its wait, by a clock that is never believed to be earlier than it was, and once
+               the executor has run for so long since: a clock set forward brings nothing forward
     permits    the local command line may do what it names, until it expires; `used` where that was once
     withdrawn  by any one officer, also before the order itself came here
     lapsed     a stop that had an end
@@ -59,6 +60,11 @@ _log = logging.getLogger("bulkhead.orders")
 Details = dict[str, str | int | bool | None]
 
 
+def steady_ms() -> int:
+    """Milliseconds of a clock that nobody sets, and that stands still while the machine sleeps."""
+    return int(time.monotonic() * 1000)
+
+
 def clock_ms() -> int:
     """Milliseconds since 1970-01-01T00:00Z."""
     return int(time.time() * 1000)
@@ -84,6 +90,7 @@ class Orders:
     ) -> None:
         self._database, self._outbox, self._exchange = database, outbox, exchange
         self._clock, self._check, self._exempt = clock, check, exempt
+        self._steady, self._counted = steady_ms, steady_ms()
         self._me = exchange.me.compartment
         self.roster = RosterInForce(pinned, database, exchange)
         self.cases = Cases(self.roster, database, outbox, exchange, self.now)
@@ -160,6 +167,7 @@ class Orders:
             return await self._withdraw(order, kept, approvals)
         if row.kind is OrderKind.DESTROY:
             waiting = replace(kept, state=OrderState.WAITS, due=kept.at + row.wait_ms)
+            await self._count_wait(kept.at)
             await self._write(waiting, "OrderTaken", approvals, row)
             return waiting
         if effects[0].mode is Mode.PERMIT:
@@ -272,6 +280,8 @@ class Orders:
     async def run_due(self) -> None:
         """Execute what has waited long enough, and take back the stops that lapse."""
         now = self.now()
+        if rows.of_state(self._database, OrderState.WAITS):
+            await self._count_wait(now)
         waiting = rows.of_state(self._database, OrderState.WAITS, now)
         for kept in (*waiting, *rows.of_state(self._database, OrderState.EXECUTED, now)):
             act = self._execute_due if kept.state == OrderState.WAITS else self._lapse_due
@@ -282,13 +292,24 @@ class Orders:
                 _log.warning("order %s, which is due, waits: %s", kept.serial.hex(), error.public)
             except Exception as error:  # our bug: it stands in the way of no other order
                 log_fault(f"fault in order {kept.serial.hex()}", error)
-        if rows.of_state(self._database, OrderState.WAITS):
-            await self._database.write(lambda connection: rows.see(connection, now))
+
+    async def _count_wait(self, now: int) -> None:
+        """Write down how long the executor has run since the last time, and the clock."""
+        before, self._counted = self._counted, self._steady()
+        elapsed = self._counted - before
+
+        def work(connection: sqlite3.Connection) -> None:
+            rows.wait_on(connection, elapsed)
+            rows.see(connection, now)
+
+        await self._database.write(work)
 
     async def _execute_due(self, found: Kept, now: int) -> None:
         kept, serial = rows.find(self._database, found.serial), found.serial
         if kept is None or kept.state != OrderState.WAITS or self.roster.known is None:
             return
+        if rows.waited(self._database, serial) < kept.due - kept.at:
+            return  # the clock went ahead, or the executor was away meanwhile and nobody could withdraw
         try:
             checked = check_order(
                 kept.data, approvals_of(kept.signed()), self.roster.known, tenant=self.roster.tenant, executor=self._me,

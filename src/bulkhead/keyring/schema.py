@@ -56,6 +56,7 @@ MIGRATIONS = (
     order_rows.FLOOR,
     surfaces.SCHEMA,
     stop.OUTBOUND_SCHEMA,
+    order_rows.WAIT,
 )
 
 
