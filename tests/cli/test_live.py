@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
-from tests.cli.conftest import PEOPLE, Live, Ran
+from tests.cli.conftest import Live, Ran
 from tests.cli.test_officer import write_order, write_roster
 
 from bulkhead.boundary.messages.to_directory import AddAccount, CountAccounts
@@ -350,7 +350,7 @@ def test_every_json_key_that_is_documented_is_printed(live: Live, tmp_path: Path
     live.add("keys@stnet.example", tenant="stnet")
     case = live("support", "case", "open", "kddi", "keys@kddi.example", "--reason", "test").out.strip()
     device = ["stnet", "keys@stnet.example"]
-    people = PEOPLE["stnet"]
+    people = live.people["stnet"]
     header = '{"do":"provision","tenant":"kddi","name":"keys"}\n'
     (tmp_path / "lines").write_text(header + '{"do":"add-account","address":"lines@kddi.example"}\n')
     roster = write_roster(people, people.roster(), tmp_path / "roster")
