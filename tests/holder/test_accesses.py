@@ -172,6 +172,32 @@ def test_an_expired_day_is_gone_with_its_key_and_a_copy_of_its_file_opens_no_mor
     asyncio.run(work())
 
 
+def test_a_clock_that_jumps_ahead_destroys_nothing_until_it_has_held_for_a_day(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    day, ran = Day(20_000), [1000.0]
+
+    async def work() -> None:
+        monkeypatch.setattr(module.time, "time_ns", day.time_ns)
+        monkeypatch.setattr(module, "steady", lambda: ran[0])
+        async with _opened(tmp_path) as accesses:
+            accesses.note(Act.LOGIN, A)
+            await accesses.flush()
+            assert not accesses.dated()
+            day.day += 1
+            assert accesses.dated()  # there are records of yesterday
+            day.day += 1000
+            assert not accesses.dated()
+            accesses.note(Act.LOGIN, A)
+            await accesses.flush()
+            assert not accesses.dated()
+            ran[0] += DAY_MS / 1000 + 1
+            day.day += 1
+            assert accesses.dated()
+
+    asyncio.run(work())
+
+
 def test_what_finds_no_room_is_counted_and_nobody_waits(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     async def work() -> None:
         monkeypatch.setattr(module, "WAITING_MAX", 5)

@@ -60,9 +60,15 @@ RECORD_MAX = 512 * 1024  # octets of a block's record
 LENGTH = struct.Struct(">I")
 KEEP_DAYS = 180
 EXPIRE_SECONDS = 3600.0
+JUMP_SECONDS = 3600.0  # that the clock goes ahead of, or behind, one that nobody sets
 SEARCHES_MAX = 8  # that wait
 T = TypeVar("T")
 _log = logging.getLogger("bulkhead.accesses")
+
+
+def steady() -> float:
+    """Seconds of a clock that nobody sets."""
+    return time.monotonic()
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,6 +116,8 @@ class Accesses:
         self._tasks: set[asyncio.Task[None]] = set()
         self._day, self._key, self._number = -1, b"", 0
         self._chain, self._blocks, self._noted = bytes(32), 0, 0
+        self._set_at = steady()
+        self._ahead = time.time_ns() / 1e9 - self._set_at
         self.root.mkdir(mode=0o700, exist_ok=True)
         if not keys.versions(KEY):
             keys.add(KEY, 1)
@@ -196,6 +204,17 @@ class Accesses:
         """For the ledger's count of the minute: blocks since the last time, and the root over all since the start."""
         blocks, self._noted = self._blocks - self._noted, self._blocks
         return {"blocks": blocks, "blocks_root": self._chain.hex()} if blocks else {}
+
+    def dated(self) -> bool:
+        """Whether days may be destroyed by today's date: records of the days before bear it out, or a day of running.
+
+        A clock that was set far ahead by mistake would destroy every day at once.
+        """
+        now, today = steady(), time.time_ns() // 1_000_000 // DAY_MS
+        ahead = time.time_ns() / 1e9 - now
+        if abs(ahead - self._ahead) > JUMP_SECONDS:
+            self._set_at, self._ahead = now, ahead
+        return now - self._set_at > DAY_MS / 1000 or any(today - 2 <= day < today for day in self.days())
 
     async def expire(self) -> int:
         """Destroy what is older than keep_days; how many days that were."""
@@ -331,7 +350,8 @@ class Accesses:
     async def _expire_forever(self) -> None:
         while True:
             try:
-                await self.expire()
+                if self.dated():
+                    await self.expire()
             except (Error, OSError) as error:
                 _log.error("old access records are not destroyed yet: %s", error)
             await asyncio.sleep(EXPIRE_SECONDS)
