@@ -27,7 +27,9 @@ from bulkhead.boundary.messages.to_directory import (
     ListDomains,
     RecipientVerdict,
     ResolveRecipient,
+    Service,
     SetAccountStatus,
+    SetServices,
     ShowAccount,
 )
 from bulkhead.boundary.peers import PEERS
@@ -202,6 +204,32 @@ def test_events_name_the_account_by_id_and_hold_no_address(with_directory: With)
         assert [event.kind for event in directory.events] == ["DomainAdded", "AccountAdded", "AccountStatusChanged"]
         assert [event.account for event in directory.events] == [b"", account, account]
         assert "secret" not in repr(directory.events)
+
+    with_directory(test)
+
+
+def test_what_opens_again_is_in_the_ledger_before_and_once(with_directory: With) -> None:
+    async def test(directory: Running) -> None:
+        address = "again@kddi.example"
+        await directory.add(address)
+        await _status(directory, address, AccountStatus.ACTIVE)  # the first time: nothing opens that was closed
+        await directory.ask(SetServices(Stamp.fresh("test"), address, Service.SEND | Service.LOGIN, "asked"))
+        await _status(directory, address, AccountStatus.SUSPENDED)
+        assert [event for event in directory.events if event.kind == "AccountReopened"] == []
+        reinstating = SetAccountStatus(Stamp.fresh("test"), address, AccountStatus.ACTIVE, "found")
+        switching = SetServices(Stamp.fresh("test"), address, Service.LOGIN, "paid")
+        directory.refused.add("AccountReopened")
+        for request in (reinstating, switching):
+            with pytest.raises(TemporaryFailure):
+                await directory.ask(request)
+        row = await directory.ask(ShowAccount(address))
+        assert (row.status, row.closed) == (AccountStatus.SUSPENDED, Service.SEND | Service.LOGIN)
+        directory.refused.clear()
+        for request in (reinstating, switching, reinstating, switching):
+            row = await directory.ask(request)
+        assert (row.status, row.closed) == (AccountStatus.ACTIVE, Service.LOGIN)
+        opened = [event.details for event in directory.events if event.kind == "AccountReopened"]
+        assert opened == [{"from": "suspended", "reason": "found"}, {"services": "send"}]
 
     with_directory(test)
 

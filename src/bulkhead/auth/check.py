@@ -4,8 +4,8 @@ from collections.abc import Sequence
 from typing import Any
 
 from bulkhead.auth.rows import AUTH, Rows
-from bulkhead.auth.schema import LoginState
 from bulkhead.errors import IntegrityError
+from bulkhead.holder.account_states import AccountState
 from bulkhead.holder.census import Census, Table
 from bulkhead.holder.database import Database
 from bulkhead.identifiers import AccountId
@@ -42,5 +42,5 @@ def census(database: Database, rows: Rows) -> Census:
     halves = Table("half", Kind.AUTH_HALF, ("bid", "g"), ("record", "set_at"), "owner", open_half)
     notes = Table("app_password", Kind.APP_PASSWORD_NOTE, ("bid", "cred"), ("record",), "owner", open_note)
     return Census(
-        database, (halves, notes), rows.owner, lambda account: rows.bid(account, MAIN_PASSWORD), LoginState.OPEN
+        database, (halves, notes), rows.owner, lambda account: rows.bid(account, MAIN_PASSWORD), AccountState.OPEN
     )

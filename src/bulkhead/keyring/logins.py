@@ -16,6 +16,7 @@ from functools import partial
 from bulkhead.boundary.messages.to_auth import Scope
 from bulkhead.boundary.messages.to_keyring import CheckCached, CheckHalf, Release
 from bulkhead.errors import Refused, TemporaryFailure
+from bulkhead.holder.account_states import AccountState
 from bulkhead.holder.database import Database
 from bulkhead.holder.revocation import Revocation, kind_of
 from bulkhead.holder.stop import TenantStop
@@ -24,7 +25,6 @@ from bulkhead.keyring.cache import LoginCache
 from bulkhead.keyring.failures import NO_ACCOUNT, Failures
 from bulkhead.keyring.keys import Keys
 from bulkhead.keyring.renewal import Renewal
-from bulkhead.keyring.schema import AccountState
 from bulkhead.records import credential
 from bulkhead.records.credential import MAIN_PASSWORD, State, Stretched
 from bulkhead.records.halves import KeyringHalf, Wrapped

@@ -129,6 +129,7 @@ EVENTS: Mapping[str, EventKind] = MappingProxyType(
                 "A compartment opened a session of a member of staff: who, as what, until when.",
             ),
             (78, "DomainRemoved", "A domain in which no address is left is hosted no more."),
+            (79, "AccountReopened", "A closed account is to work again, or services of it that were switched off."),
             (80, "StandbyBegun", "A holder began to ship what it changes to the standby: hash of the stream's lead."),
             (81, "StandbyPromoted", "The standby took over: its term, and how far each stream had come."),
             (110, "SupportCaseOpened", "A support case about an account was opened: by whom, where, until when."),
