@@ -616,6 +616,10 @@ ORDERS = (
         " or nonce in self._spent:", ":", "console/console-without-officer",
     ),
     _one(
+        "sessions-after-their-time", "holder/staff.py", "                and now < session.expires\n", "",
+        "console/console-outlives-session",
+    ),
+    _one(
         "caps-by-session", "holder/staff.py", "        self._make_room(officer.name)\n",
         "        self._make_room(officer.name)\n        self._rows = Hourly()\n", "console/console-enumerates",
     ),

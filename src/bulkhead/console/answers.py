@@ -17,6 +17,8 @@ Address = Annotated[str, Meta(min_length=3, max_length=ADDRESS_MAX, examples=["t
 Reason = Annotated[str, Meta(max_length=200, pattern="^[^@]*$")]
 Base64 = Annotated[str, Meta(max_length=24_000, pattern=r"^[A-Za-z0-9+/]*={0,2}$")]
 Hex16 = Annotated[str, Meta(pattern=r"^[0-9a-f]{32}\Z")]
+Hex32 = Annotated[str, Meta(pattern=r"^[0-9a-f]{64}\Z")]
+RoleName = Literal["partner-admin", "partner-security", "partner-support", "operator-engineer", "operator-security"]
 Cursor = Annotated[str, Meta(pattern=r"^([0-9a-f]{32})?\Z")]
 Limit = Annotated[int, Meta(ge=1, le=PAGE_MAX)]
 Index = Annotated[int, Meta(ge=0, le=2**53 - 1)]
@@ -109,13 +111,24 @@ class AccessesQuery(AccessQuery, frozen=True, kw_only=True):
 # --- bodies ----------------------------------------------------------------------------------------------------------
 
 
+class ChallengeBody(Value, frozen=True):
+    """What a session is to be. token: SHA-256 of 32 octets that the browser drew and keeps. seconds: how long."""
+
+    officer: Annotated[str, Meta(min_length=1, max_length=32)]
+    role: RoleName
+    token: Hex32
+    seconds: Annotated[int, Meta(ge=1, le=8 * 3600)]
+
+
 class OpenSession(Value, frozen=True):
-    """An officer's statement and signature. key: the id of the officer's key."""
+    """An officer's statement and signature. key: the id of the officer's key. The last two: of a passkey alone."""
 
     statement: Base64
     officer: Annotated[str, Meta(max_length=32)]
     key: Hex16
     signature: Base64
+    client_data: Base64 = ""
+    authenticator_data: Base64 = ""
 
 
 class AliasBody(Value, frozen=True):
@@ -192,6 +205,14 @@ class Nonces(Value, frozen=True):
     tenant: str
     audience: str
     nonces: dict[str, str]
+
+
+class Challenge(Value, frozen=True):
+    """statement: to be sent back as it is. challenge: base64url, what the passkey is asked. holders: those named."""
+
+    statement: str
+    challenge: str
+    holders: list[str]
 
 
 class SessionAnswer(Value, frozen=True):

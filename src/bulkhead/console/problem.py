@@ -17,7 +17,8 @@ TITLES: Mapping[int, str] = {
 }  # fmt: skip
 _NO_SESSION = (
     "no-session", "other-tenant", "other-audience", "bad-nonce", "not-yet", "expired", "too-long", "unknown-officer",
-    "unknown-key", "other-role", "bad-signature", "no-roster",
+    "unknown-key", "other-role", "bad-signature", "no-roster", "other-challenge", "other-origin", "other-party",
+    "user-not-verified", "passkey-counter",
 )  # fmt: skip
 STATUS_OF: Mapping[str, int] = {
     **dict.fromkeys(_NO_SESSION, 401),

@@ -167,12 +167,20 @@ def waited(database: Database, serial: bytes) -> int:
 
 
 def count_passkey(connection: sqlite3.Connection, key: bytes, counter: int) -> bool:
-    """Whether a passkey's counter went up, and note it. A passkey that counts nothing says 0 always."""
+    """Whether a passkey's counter went up, and note it. A passkey that counts nothing says 0 always.
+
+    Source: W3C Web Authentication level 3, section 6.1.1; a counter that does not rise is refused.
+    """
     row = connection.execute("SELECT counter FROM passkey_counter WHERE key = ?", (key,)).fetchone()
     if row is not None and row[0] >= counter and (row[0] or counter):
         return False
     connection.execute("INSERT OR REPLACE INTO passkey_counter VALUES (?, ?)", (key, counter))
     return True
+
+
+def count_session(connection: sqlite3.Connection, key: bytes, counter: int) -> bool:
+    """As count_passkey, of what opens sessions alone: an order that was approved before one opened is still taken."""
+    return count_passkey(connection, b"session" + key, counter)
 
 
 def _kept(row: Any) -> Kept | None:

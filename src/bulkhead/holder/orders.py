@@ -94,7 +94,7 @@ class Orders:
         self._me = exchange.me.compartment
         self.roster = RosterInForce(pinned, database, exchange)
         self.cases = Cases(self.roster, database, outbox, exchange, self.now)
-        self.staff = Staff(self.roster, exchange, pinned.audience, self.now)
+        self.staff = Staff(self.roster, exchange, pinned.audience, self.now, self._count_session)
         self._effects: Effects  # from serve on
         self._busy: dict[bytes, asyncio.Lock] = {}
         self._seen = int(database.first("SELECT seen FROM order_clock")[0])
@@ -112,6 +112,9 @@ class Orders:
         self.staff.serve(state, served)
         self._exchange.serve(state, served)
         self._task = asyncio.get_running_loop().create_task(self._look_forever())
+
+    async def _count_session(self, approval: Approval) -> bool:
+        return await self._database.write(partial(rows.count_session, key=approval.key, counter=approval.counter))
 
     def stop(self) -> None:
         """What is due comes with the next start."""

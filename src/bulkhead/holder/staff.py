@@ -13,7 +13,7 @@ import inspect
 import secrets
 import struct
 from collections import OrderedDict
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -84,10 +84,21 @@ class Hourly:
 
 
 class Staff:
-    """Of one compartment. clock: ms since 1970. audience: the console's name; empty: nobody opens a session."""
+    """Of one compartment. clock: ms since 1970. audience: the console's name; empty: nobody opens a session.
 
-    def __init__(self, roster: RosterInForce, exchange: Exchange, audience: str, clock: Callable[[], int]) -> None:
+    count: whether a passkey's counter went up here, durably.
+    """
+
+    def __init__(
+        self,
+        roster: RosterInForce,
+        exchange: Exchange,
+        audience: str,
+        clock: Callable[[], int],
+        count: Callable[[Approval], Awaitable[bool]],
+    ) -> None:
         self._roster, self._exchange, self._audience, self._clock = roster, exchange, audience, clock
+        self._count = count
         self._me = exchange.me.compartment
         self._nonce_key = secrets.token_bytes(32)
         self._sessions: OrderedDict[bytes, Session] = OrderedDict()
@@ -119,6 +130,8 @@ class Staff:
         )
         nonce = statement.nonces.get(self._me, b"")
         self._spend_nonce(nonce, now)
+        if approval.authenticator_data and not await self._count(approval):
+            raise Refused("the passkey counts backwards: it may have a copy", code="passkey-counter")
         stamp = Stamp.fresh(f"officer:{officer.name}", request_id=hashlib.sha256(b"staff" + nonce).digest()[:16])
         details: dict[str, str | int | bool | None] = {
             "officer": officer.name, "role": officer.role.value, "expires": statement.expires,
