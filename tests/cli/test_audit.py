@@ -174,7 +174,7 @@ def test_records_reach_the_right_collector_once_and_no_other(
         _log_in(seen, "not the password", other)
     second = _Collector(pem)
     assert seen("audit", "send", "kddi", "--to", second.to, *to).status == 0
-    again = [line for line in _frames(second.end()) if account in line]
+    again = [line for line in _frames(second.end()) if account in line and " login " in line]
     assert len(again) == 1 and "login refused" in again[0]
     (tmp_path / "state").write_text('{"tenant": "kddi", "sent_until": 4000000000000}')
     set_back = seen("audit", "send", "kddi", "--to", second.to, *to)

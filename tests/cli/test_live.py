@@ -297,7 +297,7 @@ def test_a_partner_exports_verifies_offline_and_cosigns_the_live_log(live: Live,
 
 def _wait_until_logged(live: Live, kept: Path) -> None:
     """The outbox delivers in its own time."""
-    for _ in range(100):
+    for _ in range(1000):
         if live("ledger", "kddi", "list", "--json").json["size"] > int(kept.read_text().splitlines()[1]):
             return
         time.sleep(0.05)
@@ -458,7 +458,7 @@ def _pin_witness(live: Live, key: Path) -> list[str]:
     set_value(live.directory, "tenants/kddi.toml", "pinned.ledger_witness", str(signer.verifier))
     live.process.send_signal(signal.SIGHUP)
     words = ["--witness-key", str(key), "--state", str(key.with_suffix(".wait"))]
-    for _ in range(100):  # the cell takes new settings in its own time
+    for _ in range(1000):  # the cell takes new settings in its own time
         if live("ledger", "kddi", "cosign", *words, "--json").json["carried"]:
             return ["--witness-key", str(key)]
         time.sleep(0.05)
