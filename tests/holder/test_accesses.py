@@ -62,7 +62,7 @@ def test_a_record_is_found_by_who_where_when_and_what(tmp_path: Path) -> None:
             after = time.time_ns() // 1_000_000 + 1
             assert [one.act for one in _found(accesses, account=A)] == [Act.LOGIN, Act.SESSION_BEGUN]
             (refused,) = _found(accesses, source=source_octets("2001:db8::9")[:8])
-            assert (refused.account, refused.outcome, source_text(refused.source)) == (
+            assert (refused.account, refused.outcome, source_text(refused)) == (
                 B,
                 Outcome.REFUSED,
                 "2001:db8::1",

@@ -26,7 +26,7 @@ Octets = Annotated[int, Meta(ge=0, le=2**53 - 1)]
 SERVICE_BITS = {"login": 1, "receive": 2, "send": 4}
 ServiceName = Literal["login", "receive", "send"]
 Millis = Annotated[int, Meta(ge=0, le=2**53 - 1)]
-Recorder = Literal["auth", "keyring", "store", "queue"]
+Recorder = Literal["directory", "auth", "keyring", "store", "queue"]
 ActName = Literal["login", "session_begun", "session_ended", "keys_opened", "delivered", "appended", "queued", "staff"]
 STATUSES = {1: "provisioned", 2: "active", 3: "suspended", 4: "dormant", 5: "cancelled", 6: "purged"}
 
@@ -91,13 +91,17 @@ class ConsistencyQuery(Value, frozen=True):
 
 
 class AccessQuery(Value, frozen=True, kw_only=True):
-    """A window of access records. account: 32 hexadecimal digits. source: an address, or a network of whole octets."""
+    """A window of access records. account: 32 hexadecimal digits. source: an address, or a network of whole octets.
+
+    officer: acts of this member of staff alone; `cli`: of the command line of the host.
+    """
 
     since: Millis
     until: Millis
     account: Annotated[str, Meta(pattern=r"^([0-9a-f]{32})?\Z")] = ""
     source: Annotated[str, Meta(max_length=64)] = ""
     act: ActName | Literal[""] = ""
+    officer: Annotated[str, Meta(max_length=32)] = ""
 
 
 class AccessesQuery(AccessQuery, frozen=True, kw_only=True):
@@ -425,7 +429,10 @@ class CanariesAnswer(Value, frozen=True):
 
 
 class AccessItem(Value, frozen=True):
-    """Who did what from where. number: as docs/access-records.md says. account, source: empty for nobody, nowhere."""
+    """Who did what from where. number: as docs/access-records.md says. account, source: empty for nobody, nowhere.
+
+    actor, action: of the act staff: who, by pseudonym, and the message that was asked for.
+    """
 
     time: int
     act: str
@@ -434,6 +441,8 @@ class AccessItem(Value, frozen=True):
     number: int
     account: str
     source: str
+    actor: str
+    action: str
 
 
 class AccessesAnswer(Value, frozen=True):

@@ -39,7 +39,7 @@ from bulkhead.boundary.messages.to_directory import (
     StatusPage,
 )
 from bulkhead.directory import listing, routes, services
-from bulkhead.directory.book import DirectoryBook
+from bulkhead.directory.book import DirectoryBook, find_account
 from bulkhead.directory.card import card
 from bulkhead.directory.check import check_directory
 from bulkhead.directory.guesses import Guesses
@@ -47,14 +47,17 @@ from bulkhead.directory.provision import Provisioning
 from bulkhead.directory.reach import Reach
 from bulkhead.directory.reopening import reopening
 from bulkhead.directory.transitions import Status
-from bulkhead.errors import Refused
-from bulkhead.holder import backup
+from bulkhead.errors import PeerError, Refused
+from bulkhead.holder import backup, staff_records
+from bulkhead.holder.accesses import Accesses
 from bulkhead.holder.cases import OpenedCase
 from bulkhead.holder.order_check import account_of
 from bulkhead.holder.orders import Orders
 from bulkhead.holder.outbox import Outbox
 from bulkhead.holder.shared import shared
 from bulkhead.holder.witness import witness
+from bulkhead.identifiers import AccountId
+from bulkhead.records.access import NOBODY
 from bulkhead.records.order import Order
 
 R = TypeVar("R", bound=Reply)
@@ -70,6 +73,7 @@ class Directory:
     outbox: Outbox
     exchange: Exchange
     guesses: Guesses = field(default_factory=Guesses)
+    accesses: Accesses = field(init=False)
     backups: backup.Backups = field(init=False)
     orders: Orders = field(init=False)
     provisioning: Provisioning = field(init=False)
@@ -297,6 +301,18 @@ def is_first_status(directory: Directory, request: Request[Any]) -> bool:
     if not isinstance(request, SetAccountStatus) or request.status != Status.ACTIVE:
         return False
     return directory.book.show(request.address).status == Status.PROVISIONED
+
+
+def account_of_request(directory: Directory, request: Any) -> AccountId:
+    """Whom a request is about, by id or by any address; NOBODY where no account has it."""
+    named = staff_records.account_of_request(request)
+    address = getattr(request, "address", "") or getattr(request, "alias", "")
+    if named != NOBODY or not isinstance(address, str) or not address:
+        return named
+    try:
+        return AccountId(find_account(directory.book.database, address)[0].account)
+    except (Refused, PeerError):
+        return NOBODY
 
 
 HANDLERS: Mapping[type[Request[Any]], Handler] = {

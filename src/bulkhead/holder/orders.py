@@ -50,7 +50,10 @@ from bulkhead.holder.order_rows import Kept, OrderState
 from bulkhead.holder.outbox import Outbox, note
 from bulkhead.holder.roster import Pinned, RosterInForce
 from bulkhead.holder.staff import Staff
+from bulkhead.holder.staff_records import StaffRecords, account_of_request
 from bulkhead.holder.witness import witness
+from bulkhead.identifiers import AccountId
+from bulkhead.records.access import NOBODY
 from bulkhead.records.officer import Approval
 from bulkhead.records.order import LIFE_MAX_MS, Order, decode_order, order_hash
 
@@ -74,7 +77,7 @@ class Orders:
     """The roster in force and the orders, of one compartment. clock: ms since 1970.
 
     check: what this compartment alone can say of an order, before it is taken; raises Refused. exempt: a local request
-    that is refused to nobody.
+    that is refused to nobody. about: the account of a request, for the records of staff.
     """
 
     def __init__(
@@ -87,6 +90,7 @@ class Orders:
         clock: Callable[[], int] = clock_ms,
         check: Callable[[Order], None] = lambda _: None,
         exempt: Callable[[Request[Any]], bool] = lambda _: False,
+        about: Callable[[Any], AccountId] = account_of_request,
     ) -> None:
         self._database, self._outbox, self._exchange = database, outbox, exchange
         self._clock, self._check, self._exempt = clock, check, exempt
@@ -94,7 +98,8 @@ class Orders:
         self._me = exchange.me.compartment
         self.roster = RosterInForce(pinned, database, exchange)
         self.cases = Cases(self.roster, database, outbox, exchange, self.now)
-        self.staff = Staff(self.roster, exchange, pinned.audience, self.now, self._count_session)
+        self.records = StaffRecords(pinned.tenant, self._me, lambda one: self.cases.account_of(one) or about(one))
+        self.staff = Staff(self.roster, exchange, pinned.audience, self.now, self._count_session, self.records)
         self._effects: Effects  # from serve on
         self._busy: dict[bytes, asyncio.Lock] = {}
         self._seen = int(database.first("SELECT seen FROM order_clock")[0])
@@ -109,8 +114,12 @@ class Orders:
         provisioned = PROVISIONED.get(self._me, frozenset())
         guarded = effects.requests() | {kind for kind in handlers if kind.__name__ in provisioned}
         served = {kind: guard.around(handler) if kind in guarded else handler for kind, handler in handlers.items()}
+        self.records.serve(state)
         self.staff.serve(state, served)
-        self._exchange.serve(state, served)
+        recorded = self.records.recorded()
+        self._exchange.serve(
+            state, {kind: self.records.around(one) if kind in recorded else one for kind, one in served.items()}
+        )
         self._task = asyncio.get_running_loop().create_task(self._look_forever())
 
     async def _count_session(self, approval: Approval) -> bool:
@@ -154,7 +163,9 @@ class Orders:
                 order.serial, digest, order.action, OrderState.EXECUTED, 0, now, now // DAY_MS,
                 order.expires + LIFE_MAX_MS, names, request.order, rows.pack(request.approvals),
             )  # fmt: skip
-            return (await self._take(checked, kept, request.approvals)).as_reply()
+            taken = await self._take(checked, kept, request.approvals)
+            self._record(taken, request)
+            return taken.as_reply()
 
     def list(self, request: ListOrdersBase) -> OrderList:
         """The roster in force and the newest orders."""
@@ -252,6 +263,14 @@ class Orders:
         others = [kept.due for kept in rows.of_state(self._database, OrderState.EXECUTED) if kept.action == row.action]
         return max(until, *others) if any(others) else 0
 
+    def _record(self, kept: Kept, request: SubmitOrderBase | None = None) -> None:
+        """Of each officer who signed: the order, or what it came to here."""
+        effects = self._effects.of(ORDERS[kept.action])
+        done = kept.state == OrderState.EXECUTED and effects
+        kind = type(request) if request is not None and not done else self._effects.kind(effects[0])
+        for officer in kept.officers.split(","):
+            self.records.note(officer, kind, (AccountId(self._account(kept) or NOBODY),))
+
     # --- what the ledger hears ----------------------------------------------------------------------------------------
 
     async def _witness(self, kept: Kept, event: str) -> None:
@@ -322,6 +341,7 @@ class Orders:
             await self._witness(done, "OrderExecuted")
             effect = self._effects.of(checked.row)[0]
             await self._effects.do(effect, checked.order, done, partial(rows.put, kept=done))
+            self._record(done)
         except (Refused, IntegrityError) as error:
             _log.error("order %s is not executed: %s", serial.hex(), error.public)
             failed = replace(kept, state=OrderState.FAILED, due=0, at=now)

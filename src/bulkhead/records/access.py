@@ -4,6 +4,7 @@ A search decrypts a block and looks for an account's 16 octets in one column of 
 is parsed row by row but what was found. When the day's key is destroyed, so are its records, wherever copies lie.
 """
 
+import hashlib
 import ipaddress
 import struct
 from collections.abc import Iterator, Sequence
@@ -21,6 +22,7 @@ NOBODY = AccountId(bytes(16))
 NO_SOURCE = bytes(16)
 ROW = struct.Struct(">QBBBI16s16s")
 HEAD = struct.Struct(">QQI")  # first and last time, records
+ACTOR_AT = 2  # octets of 0 ahead of an actor
 _MAPPED = bytes(10) + b"\xff\xff"
 
 
@@ -34,7 +36,7 @@ class Act(IntEnum):
     DELIVERED = 5  # number: octets of the message
     APPENDED = 6  # number: octets of the message
     QUEUED = 7  # number: recipients
-    STAFF = 8  # number: what was looked at
+    STAFF = 8  # number: the tag of the message that was asked for; source: who, by `actor_octets`
 
 
 class Outcome(IntEnum):
@@ -44,6 +46,7 @@ class Outcome(IntEnum):
     REFUSED = 1
     OVER_LIMIT = 2
     ENDED = 3  # a session that we ended
+    REHEARSED = 4  # a change that was taken back as was asked for
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +64,15 @@ class Access:
     def pack(self) -> bytes:
         """As a row of a message."""
         return ROW.pack(self.at, self.act, self.outcome, self.gate, self.number, self.account, self.source)
+
+
+def actor_octets(tenant: str, name: str) -> bytes:
+    """Who acted, where a source stands else: a pseudonym of an officer's name, which lies in no network that is used.
+
+    Whoever has the roster finds the name again; it hides it from nobody else for long, and is no secret.
+    """
+    digest = hashlib.sha256(b"bulkhead/v1/staff-actor\0" + tenant.encode() + b"\0" + name.encode()).digest()
+    return bytes(ACTOR_AT) + digest[: 16 - ACTOR_AT]
 
 
 def source_octets(text: str) -> bytes:
@@ -96,12 +108,17 @@ def outcome_text(number: int) -> str:
     return Outcome(number).name.lower() if number in Outcome.__members__.values() else str(number)
 
 
-def source_text(octets: bytes) -> str:
-    """The address; empty for NO_SOURCE."""
-    if octets == NO_SOURCE:
+def source_text(access: Access) -> str:
+    """The address it came from; empty where none is known."""
+    if access.act == Act.STAFF or access.source == NO_SOURCE:
         return ""
-    address = ipaddress.IPv6Address(octets)
+    address = ipaddress.IPv6Address(access.source)
     return str(address.ipv4_mapped or address)
+
+
+def actor_text(access: Access) -> str:
+    """The pseudonym of the officer whose act it was; empty for acts of others."""
+    return access.source[ACTOR_AT:].hex() if access.act == Act.STAFF else ""
 
 
 @dataclass(frozen=True, slots=True)
