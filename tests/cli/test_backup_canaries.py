@@ -73,7 +73,7 @@ def test_those_that_a_run_left_live_are_withdrawn_by_the_next(
         raise TemporaryFailure("killed here")
 
     with monkeypatch.context() as patched:
-        patched.setattr("bulkhead.cli.backup_canaries.withdraw_account", gone)
+        patched.setattr("bulkhead.cli.copy_canaries.withdraw_account", gone)
         _back_up(live, place)
     left = json.loads((live.directory / "backup" / f"{TENANT}.canaries").read_text())
     assert len(left) == 2

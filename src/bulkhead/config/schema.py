@@ -435,9 +435,11 @@ _BACKUP_ROWS: tuple[_Row, ...] = (
      "How long after one backup the next is due, for `backup run --due`; twice that, and it is overdue; 0: never."),
     ("backups.keep_days", Kind.INTEGER, 30, _between(1, 3660), (),
      "How long `backup prune` keeps them."),
-    ("backups.canaries", Kind.INTEGER, 0, _between(0, 16), (),
+    ("backups.canaries", Kind.INTEGER, 2, _between(0, 16), (),
      "How many canaries each day's first backup has that no other copy has, so that whoever uses one says which backup "
      "leaked (docs/canaries.md)."),
+    ("exports.canaries", Kind.INTEGER, 2, _between(0, 16), (),
+     "How many canaries each export of a whole tenant has that no other copy has; an import of it does not open them."),
 )  # fmt: skip
 
 _OUTBOUND_ROWS: tuple[_Row, ...] = (
@@ -502,6 +504,7 @@ SECTIONS: Mapping[str, str] = {
     "accesses": "Records of logins, sessions, openings, deliveries and acts of staff.",
     "backup": "Where backups and the keys that open them lie.",
     "backups": "When backups are made and how long they are kept.",
+    "exports": "What an export of the whole tenant has.",
     "standby": "A second host that can take over.",
     "custody": "Where the root keys of compartments are kept.",
     "listen": "Where the cell's listeners are bound.",
