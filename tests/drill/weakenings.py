@@ -491,6 +491,10 @@ NEIGHBOURS = (
         "access/stop-passed-by-login", "submit/stop-passed-by-sending", "access/freeze-passed",
     ),
     _one(
+        "resets-forgotten", "holder/surfaces.py", "            surface == bit and set_at <=",
+        "            surface < 0 and set_at <=", "access/reset-passed",
+    ),
+    _one(
         "history-not-compared", "ledger/verify.py",
         "if self._previous is not None and frontier.root() != self._previous.root:", "if self._previous is None:",
         "ledger/ledger-rewrites",

@@ -20,7 +20,7 @@ def census(database: Database, rows: Rows) -> Census:
     opener = Opener(Kind.AUTH_HALF, rows.keys.tenant, rows.keys.keys, AUTH)
     sorts: dict[bytes, tuple[str, int]] = {}  # those decoded once; as many as there are schemes and costs
 
-    def open_half(row: Sequence[Any], _: AccountId | None) -> tuple[str, int, int]:
+    def open_half(row: Sequence[Any], account: AccountId | None) -> tuple[str, int, int]:
         body, version = opener.open(row[2], row[0], row[1])
         try:
             sort = AuthHalf.sort_of(body)
@@ -32,7 +32,7 @@ def census(database: Database, rows: Rows) -> Census:
             known = sorts[sort] = (half.scheme, half.state.value)
         scheme, state = known
         app = scheme == "hkdf"
-        revoked = rows.revocation.covers(MAIN_PASSWORD + app, row[3])
+        revoked = rows.revocation.covers(MAIN_PASSWORD + app, row[3], account)
         return scheme, State.REVOKED.value if revoked else state, version
 
     def open_note(row: Sequence[Any], _: AccountId | None) -> tuple[str, int, int]:

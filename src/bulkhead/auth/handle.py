@@ -73,13 +73,13 @@ class Auth:
     ) -> "Auth":
         """Everything in its place."""
         auth = settings["auth"]
-        rows, stop = Rows(database, keys, parameters, Revocation(database)), TenantStop(database, exchange)
+        outbox = Outbox(database, exchange)
+        surfaces = Surfaces(database, outbox, exchange)
+        rows, stop = Rows(database, keys, parameters, Revocation(database, surfaces)), TenantStop(database, exchange)
         stretching = Stretching(auth["argon2_threads"], auth["argon2_queue_max"])
         known = Known(database, rows, auth["known_days"])
         breached = Breached(auth["breached"] == "refuse")
         passwords = Passwords(database, rows, stretching, exchange, breached)
-        outbox = Outbox(database, exchange)
-        surfaces = Surfaces(database, outbox, exchange)
         app_passwords = AppPasswords(database, rows, passwords)
         logins = Logins(
             exchange, rows, stretching, stop, surfaces, Limits(known, settings), auth["failure_seconds"], LoginCounts(),

@@ -103,7 +103,7 @@ class Rows:
         if row is None:
             return None
         half = self.keys.open(row[1], bid, row[0])
-        return replace(half, state=State.REVOKED) if self.revocation.covers(cred, row[2]) else half
+        return replace(half, state=State.REVOKED) if self.revocation.covers(cred, row[2], account) else half
 
     def decoy(self, account: AccountId, cred: int) -> AuthHalf:
         """What an account without password is checked against: the same salt each time, a digest nothing has."""

@@ -83,10 +83,9 @@ class Keyring:
         stop, tokens = TenantStop(database, exchange), Tokens()
         failures = Failures(database, settings["failures_per_hour"], settings["failing_accounts_per_hour"])
         grants = Grants(exchange, lambda: stop.ended)
-        revocation = Revocation(database)
         outbox = Outbox(database, exchange)
-
         surfaces = Surfaces(database, outbox, exchange)
+        revocation = Revocation(database, surfaces)
 
         def end(account: AccountId) -> None:
             logins.forget(account)
