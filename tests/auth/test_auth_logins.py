@@ -69,11 +69,10 @@ def test_the_right_password_is_admitted_and_no_other(tmp_path: Path) -> None:
         assert not await cell.admits(account, PASSWORD[:-3])
         assert not await cell.admits(other, PASSWORD)
         assert not await cell.admits(AccountId(new_id()), PASSWORD)
-        await cell.services["auth"]._auth.accesses.flush()  # which a second does, otherwise
         await cell.services["auth"].note_logins()
         await settled(lambda: "LoginsCounted" in cell.seen.kinds())
         details = cell.seen.events[-1].details
-        assert (details["granted"], details["refused"], details["blocks"] >= 1) == (1, 4, True)
+        assert (details["granted"], details["refused"], details["blocks"]) == (1, 4, 1)
 
     run(tmp_path, work)
 
@@ -105,12 +104,9 @@ def test_every_failure_is_answered_at_one_time_and_success_at_once(tmp_path: Pat
                 await cell.log_in(account, password, source=source)
             return time.monotonic() - began
 
-        right = []
-        for _ in range(5):
-            began = time.monotonic()
-            await cell.log_in(account, PASSWORD)
-            right.append(time.monotonic() - began)
-        assert min(right) < FAILURE_SECONDS / 2  # a busy machine holds up one, and not each
+        began = time.monotonic()
+        await cell.log_in(account, PASSWORD)
+        assert time.monotonic() - began < FAILURE_SECONDS / 2
         limits = cell.services["auth"]._auth.logins.limits
         limits._by_strangers.add(busy + b"access", limits._by_strangers.capacity)
         times = await asyncio.gather(
@@ -125,7 +121,7 @@ def test_every_failure_is_answered_at_one_time_and_success_at_once(tmp_path: Pat
         return dict(enumerate([*times, await took(account, PASSWORD)]))  # type: ignore[arg-type]
 
     times = run(tmp_path, work)
-    assert all(seconds >= FAILURE_SECONDS for seconds in times.values()), times
+    assert all(FAILURE_SECONDS <= seconds < FAILURE_SECONDS + 0.15 for seconds in times.values()), times
 
 
 def to_keyring_state(account: AccountId, state: int = 2) -> Any:
@@ -194,7 +190,7 @@ def test_a_keyring_that_is_away_is_a_temporary_failure_at_the_same_time(
             await cell.log_in(account, PASSWORD)
         return time.monotonic() - began
 
-    assert run(tmp_path, work) >= FAILURE_SECONDS
+    assert FAILURE_SECONDS <= run(tmp_path, work) < FAILURE_SECONDS + 0.15
 
 
 def test_a_stop_refuses_the_right_password_survives_a_restart_and_is_lifted(tmp_path: Path) -> None:

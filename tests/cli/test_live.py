@@ -10,8 +10,9 @@ from typing import Any
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
-from tests.cli.conftest import Live, Ran
+from tests.cli.conftest import PEOPLE, Live, Ran
 from tests.cli.test_officer import write_order, write_roster
+from tests.inventory.records import record
 
 from bulkhead.boundary.messages.to_directory import AddAccount, CountAccounts
 from bulkhead.boundary.peers import between
@@ -297,7 +298,7 @@ def test_a_partner_exports_verifies_offline_and_cosigns_the_live_log(live: Live,
 
 def _wait_until_logged(live: Live, kept: Path) -> None:
     """The outbox delivers in its own time."""
-    for _ in range(1000):
+    for _ in range(100):
         if live("ledger", "kddi", "list", "--json").json["size"] > int(kept.read_text().splitlines()[1]):
             return
         time.sleep(0.05)
@@ -350,7 +351,7 @@ def test_every_json_key_that_is_documented_is_printed(live: Live, tmp_path: Path
     live.add("keys@stnet.example", tenant="stnet")
     case = live("support", "case", "open", "kddi", "keys@kddi.example", "--reason", "test").out.strip()
     device = ["stnet", "keys@stnet.example"]
-    people = live.people["stnet"]
+    people = PEOPLE["stnet"]
     header = '{"do":"provision","tenant":"kddi","name":"keys"}\n'
     (tmp_path / "lines").write_text(header + '{"do":"add-account","address":"lines@kddi.example"}\n')
     roster = write_roster(people, people.roster(), tmp_path / "roster")
@@ -390,6 +391,9 @@ def test_every_json_key_that_is_documented_is_printed(live: Live, tmp_path: Path
         "support case show": ["support", "case", "show", "kddi", case, "keys@kddi.example"],
         "support case list": ["support", "case", "list", "kddi"],
         "contract check": ["contract", "check", "kddi"], "contract show": ["contract", "show", "kddi"],
+        "advisory import": ["advisory", "import", str(tmp_path / "flaw.json")],
+        "advisory check": ["advisory", "check", "kddi"], "advisory list": ["advisory", "list"],
+        "inventory": ["inventory", "--touched", "msgspec"],
         "backup run": ["backup", "run", "kddi", "--to", str(tmp_path / "backup")],
         "backup list": ["backup", "list", "kddi", "--from", str(tmp_path / "backup")],
         "backup verify": [
@@ -418,6 +422,8 @@ def test_every_json_key_that_is_documented_is_printed(live: Live, tmp_path: Path
     documented = {command.name: command for command in COMMANDS}
     live("incident", "plant", "kddi", "--count", "1")
     (tmp_path / "contract.toml").write_text("schema = 1\n[backup]\nhours = 8760\n[patch]\ndays = 7\n")
+    flaw = record("TEST-LIVE-1", "msgspec", database_specific={"severity": "LOW"})
+    (tmp_path / "flaw.json").write_bytes(flaw)
     live("group", "add", "kddi", "team@kddi.example")
     live("class", "define", "kddi", "basic")
     live("contract", "adopt", "kddi", str(tmp_path / "contract.toml"))
@@ -428,6 +434,8 @@ def test_every_json_key_that_is_documented_is_printed(live: Live, tmp_path: Path
         missing = set(documented[name].json_keys) - set(paths_of(document))
         empty = ("acts[]", "messages[]", "alarms[]", "mismatched[]", "networks[]", "folders[]")
         assert not {key for key in missing if not any(part in key for part in empty)}, name
+    (tmp_path / "flaw.json").write_bytes(json.dumps({**json.loads(flaw), "withdrawn": "2026-11-01T00:00:00Z"}).encode())
+    assert live("advisory", "import", str(tmp_path / "flaw.json")).status == 0  # nothing stays open for other tests
 
 
 def test_a_tenants_metrics_are_in_its_own_file_and_count_what_happened(live: Live, tmp_path: Path) -> None:
@@ -458,7 +466,7 @@ def _pin_witness(live: Live, key: Path) -> list[str]:
     set_value(live.directory, "tenants/kddi.toml", "pinned.ledger_witness", str(signer.verifier))
     live.process.send_signal(signal.SIGHUP)
     words = ["--witness-key", str(key), "--state", str(key.with_suffix(".wait"))]
-    for _ in range(1000):  # the cell takes new settings in its own time
+    for _ in range(100):  # the cell takes new settings in its own time
         if live("ledger", "kddi", "cosign", *words, "--json").json["carried"]:
             return ["--witness-key", str(key)]
         time.sleep(0.05)

@@ -4,7 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bulkhead.contract.facts import ALARMS_MAX, Facts, decode_facts
+from bulkhead.cli.contract_file import template_text
+from bulkhead.contract.facts import ALARMS_MAX, FLAWS_MAX, Facts, decode_facts
 from bulkhead.contract.measure import DAY, HOUR, NEVER, Standing, measure
 from bulkhead.contract.terms import TERMS, parse_contract
 from bulkhead.errors import ConfigError, IntegrityError
@@ -105,6 +106,78 @@ def test_a_floor_is_kept_from_its_number_upwards() -> None:
 
 def test_what_cannot_be_measured_is_never_called_kept() -> None:
     assert _standing("schema = 1\n[patch]\ndays = 7\n", Facts()) == [(Standing.UNMEASURED, NEVER)]
+
+
+def _opened(
+    advisory: str, published: int, severity: str, at: int = NOW
+) -> tuple[str, int, dict[str, int | bool | str]]:
+    return (
+        "AdvisoryOpened",
+        at,
+        {"advisory": advisory, "component": "h11", "severity": severity, "published": published},
+    )
+
+
+PATCH = "schema = 1\n[patch]\ndays = 30\nhigh_days = 14\ncritical_days = 7\n"
+COMPARED = ("ComponentsChecked", NOW - DAY, {"records": 5, "newest": NOW - 3 * DAY, "unsure": 0, "left": 0})
+CLOSED = ("AdvisoryClosed", NOW, {"advisory": "A-2", "component": "h11", "why": "version 2 runs"})
+
+
+def test_the_oldest_open_advisory_of_each_severity_is_the_patch_age() -> None:
+    opened = (_opened("A-1", NOW - 20 * DAY, "low"), _opened("A-2", NOW - 15 * DAY, "high"))
+    found = measure(parse_contract(PATCH), _facts(COMPARED, *opened), SETTINGS, NOW)
+    assert [(one.measured, one.standing, one.entry) for one in found] == [
+        (20, Standing.KEPT, 1), (15, Standing.BROKEN, 2), (0, Standing.KEPT, 0),
+    ]  # fmt: skip
+    assert found[1].why == "A-2 h11"
+    assert [measured for _, measured in _standing(PATCH, _facts(COMPARED, *opened, CLOSED))] == [20, 0, 0]
+
+
+def test_an_advisory_of_unknown_severity_counts_as_critical() -> None:
+    facts = _facts(COMPARED, _opened("A-1", NOW - 8 * DAY, "unknown"))
+    assert [measured for _, measured in _standing(PATCH, facts)] == [8, 8, 8]
+
+
+def test_a_later_date_makes_no_open_advisory_younger_and_none_of_a_time_to_come_does() -> None:
+    first = _opened("A-1", NOW - 20 * DAY, "high", NOW - 2 * DAY)
+    assert _standing(PATCH, _facts(COMPARED, first, _opened("A-1", NOW, "low")))[0] == (Standing.KEPT, 20)
+    assert _standing(PATCH, _facts(COMPARED, _opened("A-1", NOW + DAY, "high", NOW - 2 * DAY)))[0][1] == 2
+
+
+def test_no_advisory_is_open_only_where_components_were_compared_with_some() -> None:
+    assert _standing(PATCH, Facts()) == [(Standing.UNMEASURED, NEVER)] * 3
+    nothing = ("ComponentsChecked", NOW, {"records": 0, "newest": 0, "unsure": 0, "left": 0})
+    assert _standing(PATCH, _facts(nothing)) == [(Standing.UNMEASURED, NEVER)] * 3
+    assert _standing(PATCH, _facts(COMPARED)) == [(Standing.KEPT, 0)] * 3
+
+
+def test_comparisons_grow_old_and_so_does_what_they_were_made_with() -> None:
+    text = "schema = 1\n[patch]\ncheck_days = 2\nfeed_days = 2\n"
+    assert _standing(text, _facts(COMPARED)) == [(Standing.KEPT, 1), (Standing.BROKEN, 3)]
+    assert _standing(text, Facts()) == [(Standing.BROKEN, NEVER)] * 2
+
+
+def test_more_open_advisories_than_are_followed_are_counted_and_fit_what_is_kept() -> None:
+    many = [_opened(f"{number:064}", NOW, "low") for number in range(FLAWS_MAX + 3)]
+    facts = _facts(COMPARED, *many)
+    (one, *_) = measure(parse_contract(PATCH), facts, SETTINGS, NOW)
+    assert one.why.endswith("; 3 more are open")
+    assert len(facts.encode()) < 32 * 1024 and decode_facts(facts.encode()) == facts
+
+
+def test_facts_of_an_older_measurement_are_read_on() -> None:
+    facts = decode_facts(b'[3,1700000000000,{"BackupMade":[2,1700000000000,{}]},[],0]')
+    assert (facts.read, facts.flaws) == (3, {})
+
+
+def test_the_template_promises_nothing_until_something_is_taken_out_of_its_comments() -> None:
+    with pytest.raises(ConfigError, match="promises nothing"):
+        parse_contract(template_text())
+    lines = template_text().splitlines()
+    opened = [
+        line[2:] if line.startswith("# [") or (" = " in line[:30] and line.startswith("# ")) else line for line in lines
+    ]
+    assert [promise.term.name for promise in parse_contract("\n".join(opened))] == list(TERMS)
 
 
 def test_facts_are_read_as_they_were_kept_and_nothing_else_is() -> None:

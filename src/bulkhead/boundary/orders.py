@@ -158,7 +158,7 @@ _ROWS: tuple[OrderRow, ...] = (
     ),
     OrderRow(
         "stop-surfaces", OrderKind.STOP,
-        "Surfaces are closed to a set of accounts or to all: logins by protocol, resets, outbound, inbound, sessions.",
+        "Surfaces are closed to a set of accounts or to all: logins by protocol, outbound, inbound, changes, sessions.",
         tuple(
             Effect(name, "StopSurfaces", {**_STOP_FIELDS, **_SURFACES, "until": Of("until")}) for name in _CONTAINERS
         ),
@@ -315,7 +315,10 @@ LOCAL_POWERS: tuple[LocalPower, ...] = (
         LocalPower(name, "StageAccounts", "keeps ids for a stop to name; stops nobody")
         for name in ("auth", "keyring", "queue", "store")
     ),
-    *(LocalPower("incident", message, _CONTRACT) for message in ("AdoptContract", "RecordMeasures", "GiveNotice")),
+    *(
+        LocalPower("incident", message, _CONTRACT)
+        for message in ("AdoptContract", "RecordMeasures", "GiveNotice", "RecordComponents")
+    ),
     LocalPower("incident", "LearnRoster", "names what executors verify; orders under another are refused"),
     LocalPower("incident", "PlantCanaries", "makes accounts of nobody; in the ledger"),
     *(

@@ -102,7 +102,7 @@ PEERS: tuple[Peering, ...] = (
          "AddGroup", "SetMember", "RemoveGroup", "ListGroups", "ShowGroup", "ShowRoutes", "SearchAccounts",
          "BeginProvision", "ProvisionChunk", "ShowProvision", "ListRefusedLines", "ListBindings", "NoteBindings",
          "RemoveDomain",
-         *_ACCESSES, *_CASES, "ShowCard", *_ORDERS, *_BACKUP),
+         *_CASES, "ShowCard", *_ORDERS, *_BACKUP),
     ),
     Peering(
         "cli", "auth",
@@ -132,7 +132,8 @@ PEERS: tuple[Peering, ...] = (
          *_ACCESSES, *_SURFACES, *_ORDERS, *_BACKUP),
     ),
     Peering("cli", "incident", ("PlantCanaries", "ListCanaries", "CheckIncident", "AdoptContract", "ReadContract",
-                                  "RecordMeasures", "GiveNotice", "LearnRoster", "ReadAutomatic", *_BACKUP)),
+                                  "RecordMeasures", "GiveNotice", "RecordComponents", "ReadComponents", "LearnRoster",
+                                  "ReadAutomatic", *_BACKUP)),
     Peering(
         "cli", "ledger",
         ("ReadCheckpoint", "ReadEntries", "ProveInclusion", "ProveConsistency",

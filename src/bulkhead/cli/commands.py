@@ -12,6 +12,7 @@ from bulkhead.cli.exit_codes import ExitCode
 from bulkhead.cli.export_commands import EXPORT_COMMANDS
 from bulkhead.cli.import_commands import IMPORT_COMMANDS
 from bulkhead.cli.incident_commands import INCIDENT_COMMANDS
+from bulkhead.cli.inventory_commands import INVENTORY_COMMANDS, PARTNER_CONTRACT
 from bulkhead.cli.ledger_commands import LEDGER_COMMANDS
 from bulkhead.cli.officer_commands import OFFICER_COMMANDS
 from bulkhead.cli.provision_commands import PROVISION_COMMANDS
@@ -39,6 +40,7 @@ GROUPS = {
     "backup": "Copies of a cell that only both recovery keys open.",
     "standby": "A second host that can take over.",
     "audit": "Who did what from where, as each holder recorded it.",
+    "advisory": "Known flaws of components, beside what is installed.",
     "contract": "What operator and partner agreed on, measured.",
     "officer": "Officers of a tenant: their keys, the roster, their orders.",
     "officer roster": "Who the officers are: signed by the tenant's roots.",
@@ -395,6 +397,8 @@ COMMANDS: tuple[Command, ...] = (
     *INCIDENT_COMMANDS,
     *AUDIT_COMMANDS,
     *CONTRACT_COMMANDS,
+    PARTNER_CONTRACT,
+    *INVENTORY_COMMANDS,
     *BACKUP_COMMANDS,
     *OFFICER_COMMANDS,
     *RESTORE_COMMANDS,

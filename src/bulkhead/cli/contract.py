@@ -5,6 +5,7 @@ import asyncio
 import hashlib
 import time
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,8 @@ from bulkhead.boundary.messages.to_incident import (
     RecordMeasures,
     TermRow,
 )
+from bulkhead.cli.component_check import Comparison, compare_here, record_comparison
+from bulkhead.cli.contract_file import contract_file, template_text
 from bulkhead.cli.exit_codes import ExitCode
 from bulkhead.cli.ledger import read_checkpoint, read_entries
 from bulkhead.cli.many import Answer, ask_all, chosen_tenants
@@ -36,24 +39,17 @@ SETTINGS = ("store.undelete_days",)
 
 def template(_: argparse.Namespace) -> int:
     """Print every term as a comment, so that what is promised is chosen."""
-    print("# What operator and partner agree on. Take out the # of what is promised, and set its number.\nschema = 1")
-    section = ""
-    for term in TERMS.values():
-        inside, dot, key = term.name.rpartition(".")
-        if dot and inside != section:
-            print(f"\n[{inside}]")
-            section = inside
-        bound = "at least" if term.least else "at most"
-        print(f"# {term.sentence} {bound.capitalize()} so many {term.unit}.\n# {key} = {term.minimum}")
+    print(template_text(), end="")
     return ExitCode.OK
 
 
 def adopt(options: argparse.Namespace) -> int:
     """Check the file, and put it into force."""
+    path = Path(options.file) if options.file else contract_file(Path(options.directory), options.tenant)
     try:
-        text = read_text(Path(options.file), TEXT_MAX)
+        text = read_text(path, TEXT_MAX)
     except ValueError as error:
-        raise ConfigError(f"{options.file} {error}") from None
+        raise ConfigError(f"{path} {error}") from None
     promises = parse_contract(text)
     road = open_road(options.directory, options.tenant)
 
@@ -73,7 +69,8 @@ def check(options: argparse.Namespace) -> int:
     if not 0 <= options.every <= EVERY_MAX:
         raise ConfigError(f"--every is 0 to {EVERY_MAX} minutes")
     while True:
-        status = _show(options, [("incident", _measure)])
+        comparison = compare_here(Path(options.directory))
+        status = _show(options, [("incident", partial(_measure, comparison=comparison))])
         if not options.every:
             return status
         time.sleep(options.every * 60)
@@ -102,8 +99,10 @@ def notice(options: argparse.Namespace) -> int:
     return ExitCode.OK
 
 
-async def _measure(road: Road) -> ContractState:
-    """Learn what is new in the ledger, measure, have incident keep it; what it has then."""
+async def _measure(road: Road, comparison: Comparison | None) -> ContractState:
+    """Compare components, learn what is new in the ledger, measure, have incident keep it; what it has then."""
+    if comparison is not None:
+        await record_comparison(road, comparison)
     state = await road.ask("incident", ReadContract())
     if not state.text:
         return state

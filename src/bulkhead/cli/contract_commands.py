@@ -35,10 +35,15 @@ CONTRACT_COMMANDS = (
     Command(
         ("contract", "adopt"), "Put what was agreed into force; its hash goes into the ledger.",
         "bulkhead.cli.contract:adopt",
-        (TENANT, positional("file", "The contract.toml that both sides agreed on.")), exits=LIVE, text=_CONTRACT,
+        (
+            TENANT,
+            positional("file", "The contract.toml that both sides agreed on (default: contracts/TENANT.toml).",
+                       nargs="?", default=""),
+        ),
+        exits=LIVE, text=_CONTRACT,
     ),
     Command(
-        ("contract", "check"), "Measure what was promised, from the ledger and the settings.",
+        ("contract", "check"), "Measure what was promised: components, the ledger, the settings.",
         "bulkhead.cli.contract:check",
         (*_WHO, option("--every", "MINUTES", "Go on, so often, until it is stopped.", type=int, default=0)),
         json_keys=_KEYS, exits=(ExitCode.FINDING, ExitCode.INTEGRITY, *LIVE), text=_CONTRACT,

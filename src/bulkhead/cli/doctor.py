@@ -8,18 +8,19 @@ import socket
 import stat
 import time
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from datetime import UTC, datetime
-from enum import Enum
 from pathlib import Path
 
-from bulkhead.boundary.messages.to_incident import CanaryCopies, ContractState, ListCanaries, ReadContract
+from bulkhead.boundary.messages.to_incident import CanaryCopies, ListCanaries
 from bulkhead.boundary.processes import PROCESSES, Disk
 from bulkhead.cli.backup_schedule import DAY, HOUR, standing_of
 from bulkhead.cli.backup_target import has_target
 from bulkhead.cli.backup_verify import TRIED, last_tried
 from bulkhead.cli.certificates import CA_CERTIFICATE, CA_KEY, FOLDER, GATES, expiry
+from bulkhead.cli.doctor_contract import advisories_finding, contract_finding
 from bulkhead.cli.exit_codes import ExitCode
+from bulkhead.cli.finding import Finding, State
 from bulkhead.cli.ledger_state import COSIGNED_SECONDS, STALE_SECONDS, LedgerState, ledger_states, witness_fault
 from bulkhead.cli.logins import Counts, count_logins
 from bulkhead.cli.output import print_json, size_text
@@ -28,7 +29,6 @@ from bulkhead.cli.run import find_levels, keys_lacking, what_is_missing
 from bulkhead.cli.standby import standing
 from bulkhead.cli.status import status_rows
 from bulkhead.config import Installation, Tenant, check_files, load_installation
-from bulkhead.contract.measure import Standing
 from bulkhead.errors import ConfigError, Error, IntegrityError
 from bulkhead.holder.keys import KEY_FILE
 from bulkhead.supervisor.custody import Custody
@@ -37,30 +37,9 @@ from bulkhead.supervisor.layout import Layout
 EXPIRY_WARNING_DAYS = 21
 DISK_BAD_BYTES, DISK_WARNING_BYTES = 1 << 30, 5 << 30
 INODES_BAD = 10_000
-CONTRACT_HOURS = 26  # how old a measurement may be: one a day, and some
 CONNECT_SECONDS = 2.0
 CLOCK_FLOOR = datetime(2026, 1, 1, tzinfo=UTC).timestamp()
 _LISTENERS = ("mx", "submissions", "submission", "imaps", "pop3s", "imap", "pop3")
-
-
-class State(Enum):
-    """How a matter stands."""
-
-    OK = "ok"
-    WARNING = "warning"
-    BAD = "bad"
-    UNPROVEN = "unproven"
-
-
-@dataclass(frozen=True, slots=True)
-class Finding:
-    """One matter looked at. tenant: empty for the installation's own."""
-
-    tenant: str
-    matter: str
-    state: State
-    text: str
-    advice: str = ""
 
 
 def doctor(options: argparse.Namespace) -> int:
@@ -98,7 +77,8 @@ def examine(installation: Installation) -> Iterator[Finding]:
         if not tenant.disabled and running[tenant.id] != "stopped":
             yield _canaries(installation, tenant)
             yield from _ledger(tenant, ledger_states(installation, [tenant])[0])
-            yield _contract(installation, tenant)
+            yield contract_finding(installation, tenant)
+            yield advisories_finding(installation, tenant)
             yield from _standby(installation, tenant)
         if not tenant.disabled:
             yield _backups(installation, tenant)
@@ -344,34 +324,6 @@ def _standby(installation: Installation, tenant: Tenant) -> Iterator[Finding]:
         text, sound = error.public, False
     advice = "" if sound else f"see: bulkhead standby status {tenant.id}, and whether ship and follow run"
     yield Finding(tenant.id, "standby", State.OK if sound else State.BAD, text, advice)
-
-
-def _contract(installation: Installation, tenant: Tenant) -> Finding:
-    """Whether what was agreed is kept, as it was last measured."""
-
-    async def ask() -> ContractState:
-        async with Road(installation, tenant) as road:
-            return await road.ask("incident", ReadContract())
-
-    look = f"bulkhead contract check {tenant.id}"
-    try:
-        state = asyncio.run(ask())
-    except Error as error:
-        return Finding(tenant.id, "contract", State.UNPROVEN, error.public, f"look when it runs: {look}")
-    if not state.text:
-        advice = "agree on one: bulkhead contract template, then bulkhead contract adopt"
-        return Finding(tenant.id, "contract", State.UNPROVEN, "none is in force", advice)
-    hours = (time.time() - state.checked / 1000) / 3600
-    if hours > CONTRACT_HOURS:
-        text = "was never measured" if not state.checked else f"was last measured {hours:.0f} hours ago"
-        return Finding(tenant.id, "contract", State.WARNING, text, f"{look}, by a timer or with --every")
-    broken = [term.name for term in state.terms if term.standing == Standing.BROKEN]
-    if broken:
-        return Finding(tenant.id, "contract", State.WARNING, f"not kept: {', '.join(broken)}", look)
-    open_ = [term.name for term in state.terms if term.standing == Standing.UNMEASURED]
-    if open_:
-        return Finding(tenant.id, "contract", State.UNPROVEN, f"not measured: {', '.join(open_)}", look)
-    return Finding(tenant.id, "contract", State.OK, f"{len(state.terms)} promises, all kept")
 
 
 def _backups(installation: Installation, tenant: Tenant) -> Finding:

@@ -18,6 +18,7 @@ from bulkhead.boundary.messages.fields import Done, Stamp
 from bulkhead.boundary.messages.to_directory import AddDomain
 from bulkhead.boundary.processes import PROCESSES, Disk
 from bulkhead.cli.certificates import Authority, write_gates
+from bulkhead.cli.contract_file import write_template
 from bulkhead.cli.secret_file import make_private_folder, write_secret
 from bulkhead.config import load_installation, render_tenant, write_file
 from bulkhead.config.schema import TENANTS_FOLDER
@@ -68,6 +69,7 @@ def make_tenant(directory: Path, new: NewTenant, authority: Authority) -> Layout
         "names.submit": f"smtp.{new.domain}", "names.access": f"imap.{new.domain}", "names.web": f"web.{new.domain}",
         "names.console": f"console.{new.domain}", "listen.address": new.address, **pinned, **new.settings,
     }  # fmt: skip
+    write_template(directory, new.id)
     write_file(file, render_tenant(values))
     tenant = load_installation(directory).tenant(new.id)
     make_private_folder(layout.pem("x").parent)

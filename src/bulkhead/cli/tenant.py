@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from bulkhead.cli.certificates import GATES, read_ca
+from bulkhead.cli.contract_file import contract_file
 from bulkhead.cli.init import parse_listen_address, tell_recovery_keys
 from bulkhead.cli.make_tenant import NewTenant, make_tenant
 from bulkhead.cli.output import print_json, print_table, say
@@ -52,5 +53,6 @@ def add_tenant(options: argparse.Namespace) -> int:
     )  # fmt: skip
     layout = make_tenant(directory, new, read_ca(directory))
     say(f"{tenant}: made in slot {new.slot}; settings in {directory}/tenants/{tenant}.toml")
+    say(f"{tenant}: contract to agree on in {contract_file(directory, tenant)}; bulkhead contract adopt {tenant}")
     tell_recovery_keys(layout)
     return 0

@@ -21,6 +21,7 @@ from bulkhead.cli.backup_receipt import RECEIPT, receipt_of
 from bulkhead.cli.backup_store import Shelf
 from bulkhead.cli.backup_target import has_target, open_target
 from bulkhead.cli.certificates import CA_KEY, FOLDER, GATES, issue, read_ca
+from bulkhead.cli.contract_file import contract_file, write_template
 from bulkhead.cli.escrow import escrow_folder, missing_escrow, receipt_file
 from bulkhead.cli.escrow_keys import escrow_keys
 from bulkhead.cli.exit_codes import ExitCode
@@ -73,7 +74,7 @@ def upgrade(options: argparse.Namespace) -> int:
     steps: list[Step] = []
     for tenant in tenants:
         steps += [*_keys(installation, tenant), *_gates(installation, tenant)]
-        steps += _recovery(installation, tenant, given)
+        steps += [*_recovery(installation, tenant, given), _contract(installation, tenant)]
         steps += wait_for(_noted(installation, tenant))
     if options.json:
         rows = [{"tenant": s.tenant, "matter": s.matter, "state": s.state.value, "text": s.text} for s in steps]
@@ -128,6 +129,14 @@ def _gates(installation: Installation, tenant: Tenant) -> Iterator[Step]:
         yield Step(tenant.id, f"certificate of {gate}", Came.MADE, text)
     if not lacking:
         yield Step(tenant.id, "certificates", Came.THERE, "every gate has its own")
+
+
+def _contract(installation: Installation, tenant: Tenant) -> Step:
+    """The template of a contract, which promises nothing until both sides agreed."""
+    path = contract_file(installation.directory, tenant.id)
+    if write_template(installation.directory, tenant.id):
+        return Step(tenant.id, "contract template", Came.MADE, f"{path}: every term, each in a comment")
+    return Step(tenant.id, "contract template", Came.THERE, str(path))
 
 
 def _recovery(installation: Installation, tenant: Tenant, given: Mapping[str, str]) -> Iterator[Step]:

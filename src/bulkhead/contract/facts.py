@@ -14,6 +14,10 @@ from bulkhead.errors import IntegrityError
 from bulkhead.ledger.event import Event
 
 ALARMS_MAX = 64  # that are open at the same time; the oldest ones are kept
+FLAWS_MAX = 100  # that are open at the same time
+FLAW_KEY_MAX = 160  # characters
+CRITICAL = 4  # what an unknown severity counts as, too
+SEVERITIES: Mapping[str, int] = MappingProxyType({"low": 1, "medium": 2, "high": 3, "critical": CRITICAL})
 Details = Mapping[str, str | int | bool | None]
 
 
@@ -33,6 +37,14 @@ class Alarm(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=
     kind: str
 
 
+class Flaw(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
+    """A known flaw that is open: its entry, ms from which its age counts, and what its severity counts as, 1 to 4."""
+
+    index: int
+    since: int
+    severity: int
+
+
 class Facts(msgspec.Struct, array_like=True, forbid_unknown_fields=True):
     """read: entries learnt from so far. alarms: open ones. answered: ms from the last answered alarm to its notice."""
 
@@ -41,6 +53,8 @@ class Facts(msgspec.Struct, array_like=True, forbid_unknown_fields=True):
     last: dict[str, Last] = {}
     alarms: list[Alarm] = []
     missed: int = 0  # open alarms that found no place
+    flaws: dict[str, Flaw] = {}  # by advisory and component
+    beyond: int = 0  # open flaws that found no place
 
     def learn(self, index: int, event: Event) -> None:
         """Take in the next entry. Raises ValueError where it is not the next: our bug."""
@@ -58,8 +72,28 @@ class Facts(msgspec.Struct, array_like=True, forbid_unknown_fields=True):
                 self.alarms.append(Alarm(index, event.at, kind))
             else:
                 self.missed += 1
+        if kind in {"AdvisoryOpened", "AdvisoryClosed"}:
+            self._learn_flaw(index, event)
         if kind == "NoticeGiven":
             self.alarms = [alarm for alarm in self.alarms if alarm.index != details.get("entry")]
+
+    def _learn_flaw(self, index: int, event: Event) -> None:
+        """An age never gets younger while the flaw is open, whatever a newer record says of when it was published."""
+        details = event.details
+        key = f"{details.get('advisory')} {details.get('component')}"[:FLAW_KEY_MAX]
+        if event.kind.name == "AdvisoryClosed":
+            if self.flaws.pop(key, None) is None:
+                self.beyond = max(0, self.beyond - 1)
+            return
+        since = min(_whole(details.get("published")), event.at)
+        severity = SEVERITIES.get(str(details.get("severity")), CRITICAL)
+        before = self.flaws.get(key)
+        if before is not None:
+            self.flaws[key] = Flaw(before.index, min(since, before.since), severity)
+        elif len(self.flaws) < FLAWS_MAX:
+            self.flaws[key] = Flaw(index, since, severity)
+        else:
+            self.beyond += 1
 
     def encode(self) -> bytes:
         """As `decode` reads it."""
@@ -88,6 +122,7 @@ _NUMBERS: Mapping[str, tuple[str, ...]] = MappingProxyType(
         "BackupMade": (),
         "BackupVerified": (),
         "ExportWritten": (),
+        "ComponentsChecked": ("records", "newest", "unsure", "left"),
     }
 )
 ALARMS: Mapping[str, Callable[[Details], bool]] = MappingProxyType(

@@ -92,13 +92,37 @@ def _setting(name: str) -> Callable[[Facts, Settings, int], _Found]:
     return lambda _, settings, __: (settings[name], NEVER, "the setting as the cell has it")
 
 
-def _patch(_: Facts, __: Settings, ___: int) -> _Found:
-    return NEVER, NEVER, "this version has no inventory of components and advisories"
+def _patch(least: int) -> Callable[[Facts, Settings, int], _Found]:
+    """Age of the oldest open flaw that counts as so severe at least. least: 1 to 4."""
+
+    def find(facts: Facts, _: Settings, now: int) -> _Found:
+        compared = facts.last.get("ComponentsChecked")
+        if compared is None or not compared.numbers.get("records"):
+            return NEVER, NEVER, "components were compared with no advisories"
+        flaws = [(flaw.since, key, flaw.index) for key, flaw in facts.flaws.items() if flaw.severity >= least]
+        beyond = facts.beyond + compared.numbers.get("left", 0)
+        why = f"; {beyond} more are open" * bool(beyond)
+        if not flaws:
+            return 0, compared.index, f"none is open{why}"
+        since, key, index = min(flaws)
+        return _units(now - since, DAY), index, key + why
+
+    return find
+
+
+def _feed(facts: Facts, _: Settings, now: int) -> _Found:
+    compared = facts.last.get("ComponentsChecked")
+    newest = compared.numbers.get("newest", 0) if compared else 0
+    return (_units(now - newest, DAY), compared.index, "") if compared and newest else (NEVER, NEVER, "")
 
 
 _MEASURES: Mapping[str, Callable[[Facts, Settings, int], _Found]] = {
     "notice.hours": _notice,
-    "patch.days": _patch,
+    "patch.days": _patch(1),
+    "patch.high_days": _patch(3),
+    "patch.critical_days": _patch(4),
+    "patch.check_days": _age("ComponentsChecked", DAY),
+    "patch.feed_days": _feed,
     "blast_radius.over": _number("DrillRun", "over"),
     "blast_radius.unproven": _number("DrillRun", "unproven"),
     "blast_radius.drill_days": _age("DrillRun", DAY),

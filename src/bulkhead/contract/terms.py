@@ -39,7 +39,12 @@ TERMS = _terms(
     ("notice.hours", "hours", 1, 720, False,
      "From an alarm in the ledger (a canary used with the right password, a compartment that broke the boundary, a "
      "drill over budget) to the operator's notice of it."),
-    ("patch.days", "days", 1, 365, False, "From an advisory on a component to its fix in this cell."),
+    ("patch.days", "days", 1, 365, False,
+     "From the publication of an advisory on a component, of whatever severity, to its fix in this cell."),
+    ("patch.high_days", "days", 1, 365, False, "The same for those of severity high, critical or unknown."),
+    ("patch.critical_days", "days", 1, 365, False, "The same for those of severity critical or unknown."),
+    ("patch.check_days", "days", 1, 365, False, "Since components were last compared with advisories."),
+    ("patch.feed_days", "days", 1, 365, False, "Age of the youngest advisory that they were compared with."),
     ("blast_radius.over", "cells", 0, 1000, False, "Cells of the last drill's matrix that are over budget."),
     ("blast_radius.unproven", "rows", 0, 1000, False, "Rows of the last drill that show nothing."),
     ("blast_radius.drill_days", "days", 1, 365, False, "Since the last drill whose result is in the ledger."),

@@ -13,6 +13,7 @@ Where a roster has its key: stop outbound mail or logins, an hour at a time and 
     seeds.py     Seeds: the list, and what was hit
     automatic.py the orders that this machine signs
     contract.py  the contract in force, and how its promises stand
+    advisories.py  known flaws of components that this cell's compartments load
     schema.py    the tables
     handle.py    one function per message
     create.py    the key it is made with

@@ -13,6 +13,7 @@ from bulkhead.boundary.messages.fields import Done, Fact, Request
 from bulkhead.errors import BoundaryViolation
 from bulkhead.holder import backup, standby
 from bulkhead.holder.backup import Backups
+from bulkhead.incident.advisories import Advisories
 from bulkhead.incident.automatic import Automatic
 from bulkhead.incident.contract import Contract
 from bulkhead.incident.seeds import Seeds
@@ -26,6 +27,7 @@ class Incident:
 
     seeds: Seeds
     contract: Contract
+    advisories: Advisories
     automatic: Automatic
     backups: Backups
 
@@ -94,6 +96,16 @@ async def give_notice(incident: Incident, _: Channel, request: m.GiveNotice, __:
     return await incident.contract.give_notice(request)
 
 
+async def record_components(incident: Incident, _: Channel, request: m.RecordComponents, __: _Body) -> Done:
+    """Keep what was compared."""
+    return await incident.advisories.record(request)
+
+
+def read_components(incident: Incident, _: Channel, __: m.ReadComponents, ___: _Body) -> m.ComponentState:
+    """Known flaws, and when they were last looked for."""
+    return incident.advisories.state()
+
+
 async def learn_roster(incident: Incident, _: Channel, request: m.LearnRoster, __: _Body) -> m.AutomaticKey:
     """Which roster automatic orders are made under."""
     return await incident.automatic.learn(request)
@@ -113,6 +125,8 @@ HANDLERS: Mapping[type[Request[Any]], Handler] = {
     m.ReadContract: read_contract,
     m.RecordMeasures: record_measures,
     m.GiveNotice: give_notice,
+    m.RecordComponents: record_components,
+    m.ReadComponents: read_components,
     m.LearnRoster: learn_roster,
     m.ReadAutomatic: read_automatic,
     **backup.handlers(m.BeginBackup, m.ReadBackup, m.EscrowKeys),

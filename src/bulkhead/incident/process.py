@@ -11,6 +11,7 @@ from bulkhead.holder.database import Database
 from bulkhead.holder.keys import open_key_file
 from bulkhead.holder.outbox import Outbox
 from bulkhead.holder.standby import of_database
+from bulkhead.incident.advisories import Advisories
 from bulkhead.incident.automatic import Automatic
 from bulkhead.incident.contract import Contract
 from bulkhead.incident.create import AUTOMATIC, SEED
@@ -51,6 +52,7 @@ async def start(host: Host) -> Service:
     secret = Ed25519PrivateKey.from_private_bytes(keys.current(AUTOMATIC)[1]) if versions else None
     automatic = Automatic(database, host.exchange, host.tenant, secret)
     automatic.configure(host.settings)
-    incident = Incident(seeds, Contract(database, outbox), automatic, of_database(host, database, keys))
+    contract, advisories = Contract(database, outbox), Advisories(database, outbox)
+    incident = Incident(seeds, contract, advisories, automatic, of_database(host, database, keys))
     host.exchange.serve(incident, HANDLERS, LEARNERS)
     return IncidentService(incident)

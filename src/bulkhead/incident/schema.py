@@ -53,4 +53,31 @@ MIGRATIONS = (
     );
     INSERT INTO automatic VALUES (1, 0, zeroblob(32), '')
     """,
+    """
+    CREATE TABLE advisory (
+        advisory TEXT NOT NULL,
+        component TEXT NOT NULL,
+        version TEXT NOT NULL,
+        severity INTEGER NOT NULL,
+        published INTEGER NOT NULL, -- ms, by the record
+        came INTEGER NOT NULL,      -- ms, when it was first brought
+        record BLOB NOT NULL,       -- its SHA-256
+        compartments TEXT NOT NULL,
+        opened INTEGER NOT NULL,    -- ms
+        closed INTEGER NOT NULL,    -- ms; 0: open
+        why TEXT NOT NULL,          -- it was closed
+        PRIMARY KEY (advisory, component)
+    ) WITHOUT ROWID;
+    CREATE TABLE compared (
+        one INTEGER PRIMARY KEY CHECK (one = 1),
+        checked INTEGER NOT NULL,   -- ms, of the last comparison
+        components INTEGER NOT NULL,
+        inventory BLOB NOT NULL,    -- SHA-256 of what is installed
+        records INTEGER NOT NULL,
+        newest INTEGER NOT NULL,    -- ms, of the youngest record
+        unsure INTEGER NOT NULL,
+        beyond INTEGER NOT NULL,    -- open ones that found no place
+        told INTEGER NOT NULL       -- ms, when the ledger was last told
+    )
+    """,
 )

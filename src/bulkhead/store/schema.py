@@ -178,7 +178,6 @@ MIGRATIONS = (
     order_rows.FLOOR,
     surfaces.SCHEMA,
     cases.SCHEMA,
-    order_rows.WAIT,
 )
 
 DATABASE = "store.sqlite"

@@ -38,22 +38,22 @@ def preload(image: Image) -> None:
     """Import all that this image's compartments will use. In the vault image `ssl` cannot be imported at all."""
     if image is Image.VAULT:
         sys.modules["ssl"] = None  # type: ignore[assignment]  # None makes the import fail
-    _stand_in()
+    stand_in()
     for name in (*_LATE, *(_FRONT_LATE if image is Image.FRONT else _VAULT_LATE)):
         importlib.import_module(name)
     if image is Image.FRONT:
-        _import_all("bulkhead.wire")
-        _import_all("bulkhead.gate")
+        import_all("bulkhead.wire")
+        import_all("bulkhead.gate")
         _fill_tables()
     child = importlib.import_module("bulkhead.supervisor.child")
     importlib.import_module("bulkhead.boundary.exchange").prepare_decoders()
     for process in PROCESSES.values():
         if process.image is image:
-            _import_all(f"bulkhead.{process.name}")
+            import_all(f"bulkhead.{process.name}")
             child.prepare(process)
 
 
-def _stand_in() -> None:
+def stand_in() -> None:
     """What libraries import and no compartment uses; it would bring e-mail, archive and file code into every gate."""
     metadata = ModuleType("importlib.metadata")
     metadata.version = _no_version  # type: ignore[attr-defined]  # a module made here
@@ -75,7 +75,8 @@ def _fill_tables() -> None:
         ssl.SSLContext(side)
 
 
-def _import_all(package: str) -> None:
+def import_all(package: str) -> None:
+    """A package with every module in it."""
     module = importlib.import_module(package)
     for found in pkgutil.walk_packages(module.__path__, package + "."):
         importlib.import_module(found.name)

@@ -167,6 +167,68 @@ class GiveNotice(Mutation[Done], frozen=True, tag=23):
     text: Text
 
 
+SEVERITIES = ("unknown", "low", "medium", "high", "critical")
+ADVISORIES_MAX = 100  # open ones of a tenant; the worst, then the oldest
+
+
+class AdvisoryRow(Reply, frozen=True):
+    """A known flaw of a component that compartments load. version: the one that has it. severity: 0 unknown, 1 to 4.
+
+    published: ms, by the record; came: ms, when it was first brought here. record: SHA-256 of it.
+    compartments: which load the component themselves, with commas. opened, closed: ms, not read in RecordComponents;
+    why: it was closed.
+    """
+
+    advisory: Annotated[str, Meta(min_length=1, max_length=64)]
+    component: Annotated[str, Meta(min_length=1, max_length=64)]
+    version: Name
+    severity: Annotated[int, Meta(ge=0, le=4)]
+    published: U63
+    came: U63
+    record: Digest32
+    compartments: Text
+    opened: U63 = 0
+    closed: U63 = 0
+    why: Name = ""
+
+
+class ComponentState(Reply, frozen=True):
+    """How it stood at the last comparison. checked: ms; 0: never. components, records: how many were compared.
+
+    inventory: SHA-256 of what is installed, zeros before the first. newest: ms, of the youngest record. unsure: records
+    that name a component and do not tell whether this version is meant. left: open ones beyond the hundred.
+    """
+
+    checked: U63
+    components: U32
+    inventory: Digest32
+    records: U32
+    newest: U63
+    unsure: U32
+    left: U32
+    rows: Annotated[tuple[AdvisoryRow, ...], Meta(max_length=2 * ADVISORIES_MAX)]
+
+
+class RecordComponents(Mutation[Done], frozen=True, tag=40):
+    """Keep a comparison whole: what is not in `rows` any more is closed, and each change is an entry of the ledger.
+
+    A row with `why` says of one that was open why it closes. Refused: `stale` where a newer one is kept.
+    """
+
+    checked: U63
+    components: U32
+    inventory: Digest32
+    records: U32
+    newest: U63
+    unsure: U32
+    left: U32
+    rows: Annotated[tuple[AdvisoryRow, ...], Meta(max_length=2 * ADVISORIES_MAX)]
+
+
+class ReadComponents(Request[ComponentState], frozen=True, tag=41):
+    """Advisories that are open, and the newest closed ones, with the last comparison."""
+
+
 class AutomaticKey(Reply, frozen=True):
     """public: of the key that signs automatic orders, Ed25519; empty: there is none.
 

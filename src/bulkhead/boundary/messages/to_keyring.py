@@ -372,10 +372,9 @@ class LiftSessionStop(Mutation[Done], frozen=True, tag=34):
 
 
 class SetHalfState(Mutation[SessionsEnded], frozen=True, tag=35):
-    """One of AccountState for this half of an account; what closes it ends its sessions.
+    """Open (1), suspend (2) or destroy (3) this half of an account; 2 and 3 end its sessions.
 
-    Destroying removes verifier and mailbox key and leaves a tombstone. Refused: `bad-state`, `no-such-account`,
-    `tombstone`.
+    Destroying removes verifier and mailbox key and leaves a tombstone.
     """
 
     leased: ClassVar[bool] = False
