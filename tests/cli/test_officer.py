@@ -165,6 +165,16 @@ def the_console_of_the_cell_answers_an_officer_and_nobody_else(live: Live, peopl
     assert live("api", "kddi", "GET", "/v1/accounts/nobody@kddi.example", *with_key).status == 4
     assert json.loads(live("api", "kddi", "GET", "/v1/ledger/checkpoint", *with_key).out)["checkpoint"]
     assert json.loads(live("api", "kddi", "GET", "/v1/contract", *with_key).out)["adopted"] == 0
+    log_key = live("ledger", "kddi", "key").out.strip()
+    ran = live("api", "kddi", "GET", "/v1/ledger/entries?first=1&limit=3", *with_key, "--ledger-key", log_key)
+    assert ran.status == 0 and json.loads(ran.out)["verified"]["entries"] == 3, ran
+    page, offline = json.loads(ran.out)["answer"], ["ledger", "check", str(folder / "page.json"), "--key", log_key]
+    for changed, status in (({}, 0), ({"first": 2}, 5)):
+        (folder / "page.json").write_text(json.dumps({**page, **changed}))
+        assert main([*offline, "--json"]) == status
+    ran = live("api", "kddi", "GET", "/v1/canaries", *with_key, "--ledger-key", log_key)
+    assert ran.status == 0 and json.loads(ran.out)["verified"]["differ"] == [], ran
+    assert live("api", "kddi", "GET", "/v1/status", *with_key, "--ledger-key", log_key).status == 2
     assert len(json.loads(live("api", "kddi", "GET", "/v1/orders", *with_key).out)["rosters"]) == 5
     stranger = ("--key", str(folder / "stranger"), "--passphrase-file", str(folder / "pass"))
     ran = live("api", "kddi", "GET", "/v1/status", *stranger)

@@ -4,7 +4,9 @@ import asyncio
 import contextlib
 import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -13,6 +15,7 @@ import uvloop
 from tests.directory.conftest import ROOT, join
 from tests.gate.cell import authority, client_context, listening
 
+from bulkhead.boundary.body import BodyReader
 from bulkhead.boundary.exchange import Exchange
 from bulkhead.boundary.host import Host
 from bulkhead.boundary.messages import to_incident, to_ledger
@@ -33,6 +36,10 @@ from bulkhead.holder.database import Database
 from bulkhead.holder.keys import KeyFile
 from bulkhead.holder.roster import Pinned
 from bulkhead.identifiers import AccountId, TenantId, new_id
+from bulkhead.ledger import create
+from bulkhead.ledger.files import DirectoryFiles
+from bulkhead.ledger.handle import HANDLERS, Ledger
+from bulkhead.ledger.log import open_log
 from bulkhead.records.keyfile import KeySet
 from bulkhead.records.officer_file import OfficerPrivateKey
 
@@ -128,6 +135,9 @@ class ConsoleCell:
                     if hasattr(state, "accesses"):
                         await state.accesses.close()
                     await state.database.close()
+            await self.ledger.drain(2.0)
+            await self.ledger.run(self.ledger.log.close)
+            self.ledger._worker.shutdown()
             for exchange in self.exchanges.values():
                 exchange.close()
 
@@ -163,20 +173,22 @@ class ConsoleCell:
         self.states[name] = state
 
     def _serve_ledger(self) -> None:
-        def append(_: Any, __: Channel, request: to_ledger.AppendEvents, ___: Any) -> to_ledger.Appended:
-            self.events.extend(request.events)
-            return to_ledger.Appended(0)
+        """A real log, of which `events` has what came in."""
+        (self.root / "ledger").mkdir()
+        keys, origin = create.create_keys(), create.origin_of(self.tenant)
+        create.begin_log(keys, self.root / "ledger", self.tenant, "cell")
+        self.log_key, subject = create.signer_of(keys, origin).verifier, keys.current(create.SUBJECT)[1]
+        files = DirectoryFiles(str(self.root / "ledger" / "log"))
+        log = partial(open_log, files, create.signer_of(keys, origin), origin)
+        self.ledger = Ledger(log, subject, ThreadPoolExecutor(1))
 
-        self.exchanges["ledger"].serve(
-            None,
-            {
-                to_ledger.AppendEvents: append,
-                to_ledger.ReadCheckpoint: lambda *_: to_ledger.CheckpointText("a note"),
-                to_ledger.ReadEntries: lambda _, __, request, ___: to_ledger.EntryPage(request.first, (b"entry",)),
-                to_ledger.ProveInclusion: lambda *_: to_ledger.Proof((bytes(32),)),
-                to_ledger.ProveConsistency: lambda *_: to_ledger.Proof((bytes(32),)),
-            },
-        )
+        async def append(
+            ledger: Ledger, peer: Channel, request: to_ledger.AppendEvents, _: BodyReader | None
+        ) -> to_ledger.Appended:
+            self.events.extend(request.events)
+            return to_ledger.Appended(await ledger.append(peer, request))
+
+        self.exchanges["ledger"].serve(self.ledger, {**HANDLERS, to_ledger.AppendEvents: append})
         self.exchanges["incident"].serve(
             None,
             {

@@ -207,3 +207,23 @@ def test_pymerkle_computes_the_same_roots_and_accepts_the_same_proofs() -> None:
             pymerkle.verify_inclusion(leaves[index], merkle.tree_root(leaves[:size]), theirs)
             ours = merkle.inclusion_proof(index, size, subtrees(leaves))
             assert [bytes.fromhex(h) for h in theirs.serialize()["path"]][1:] == ours
+
+
+def _subtree(leaves: list[bytes]) -> merkle.Subtree:
+    return lambda height, index: merkle.tree_root(leaves[index << height : (index + 1) << height])
+
+
+@pytest.mark.parametrize("size", [1, 2, 3, 7, 8, 13])
+def test_a_range_is_proved_by_its_first_and_last_entry_and_no_other_is(size: int) -> None:
+    leaves = [merkle.leaf_hash(bytes([number])) for number in range(size)]
+    root, subtree = merkle.tree_root(leaves), _subtree(leaves)
+    for first in range(size):
+        for end in range(first + 1, size + 1):
+            one, two = merkle.inclusion_proof(first, size, subtree), merkle.inclusion_proof(end - 1, size, subtree)
+            merkle.verify_range(leaves[first:end], first, size, one, two, root)
+            for place in range(first + 1, end - 1):
+                wrong = [*leaves[first:place], bytes(32), *leaves[place + 1 : end]]
+                with pytest.raises(IntegrityError):
+                    merkle.verify_range(wrong, first, size, one, two, root)
+    with pytest.raises(IntegrityError):
+        merkle.verify_range([], 0, size, [], [], root)

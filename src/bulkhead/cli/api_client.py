@@ -108,8 +108,13 @@ class ApiClient:
         self._connection.close()
 
 
-def _good(answer: ApiAnswer) -> Any:
-    value = answer.json()
+def good_body(answer: ApiAnswer) -> bytes:
+    """The body of an answer that is none of a problem. Raises Refused."""
     if answer.status != 200:
+        value = answer.json()
         raise Refused(str(value.get("detail", "")), code=str(value.get("code", "refused")))
-    return value
+    return answer.body
+
+
+def _good(answer: ApiAnswer) -> Any:
+    return json.loads(good_body(answer))

@@ -123,7 +123,7 @@ LEDGER_COMMANDS = (
         },
     ),
     Command(
-        ("ledger", "check"), "Check a proof that somebody gives you.", "bulkhead.cli.ledger_offline:check",
+        ("ledger", "check"), "Check a proof, or a page of entries from the API.", "bulkhead.cli.ledger_offline:check",
         (
             option("--key", "KEY", "The log's key; TENANT is the proof's file.", required=True),
             option("--since", "FILE", "For a proof of consistency: the earlier checkpoint.", default=""),
@@ -131,7 +131,9 @@ LEDGER_COMMANDS = (
         ),
         tenant_between=True, in_installation=False, exits=(ExitCode.INTEGRITY,),
         json_keys={
-            "proves": "`inclusion` or `consistency`", "origin": "the log's name", "size": "size of the tree",
+            "proves": "`inclusion`, `consistency`, or `entries` of an answer to `GET /v1/ledger/entries`",
+            "next": "index behind the last of `entries`, or null",
+            "origin": "the log's name", "size": "size of the tree",
             "index": "the entry's place, or null", "entry": "the entry's text, or null",
             "old": "size of the earlier tree, or null", "cosigned": "POSIX seconds of --witness's line, or null",
         },

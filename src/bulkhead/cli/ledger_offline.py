@@ -11,6 +11,7 @@ from bulkhead.cli.output import print_json, say
 from bulkhead.config import write_file
 from bulkhead.errors import ConfigError, IntegrityError, Refused
 from bulkhead.ledger.alarm import ALARMS, Alarm
+from bulkhead.ledger.answer import ANSWER_MAX, check_entries
 from bulkhead.ledger.files import DirectoryFiles
 from bulkhead.ledger.merkle import leaf_hash
 from bulkhead.ledger.note import (
@@ -23,7 +24,7 @@ from bulkhead.ledger.note import (
     verify_checkpoint,
     verify_cosignature,
 )
-from bulkhead.ledger.proof import PROOF_FILE_MAX, Consistency, ExportTree, Inclusion, parse_proof
+from bulkhead.ledger.proof import Consistency, ExportTree, Inclusion, parse_proof
 from bulkhead.ledger.span import PROCESSES_MAX, processors
 from bulkhead.ledger.verify import VerifiedLog, parse_signed, verify_export, verify_signed
 
@@ -121,8 +122,11 @@ def prove(options: argparse.Namespace) -> tuple[Inclusion | Consistency, int]:
 def check(options: argparse.Namespace) -> int:
     """Check a proof's file."""
     key = public_key(options.key, SignatureType.LOG)
+    data = _read(Path(options.tenant), ANSWER_MAX)
+    if data.startswith(b"{"):
+        return _check_answer(options, data, key)
     try:
-        proof = parse_proof(_read(Path(options.tenant), PROOF_FILE_MAX))
+        proof = parse_proof(data)
         cosigned = None
         if options.witness:
             cosigned = verify_cosignature(proof.note, public_key(options.witness, SignatureType.COSIGNATURE))
@@ -139,11 +143,28 @@ def check(options: argparse.Namespace) -> int:
     except IntegrityError as error:
         raise IntegrityError(f"{options.tenant}: {error.public}", code=error.code) from None
     if options.json:
-        nothing = dict.fromkeys(("index", "entry", "old"))
+        nothing = dict.fromkeys(("index", "entry", "old", "next"))
         document = {"origin": checkpoint.origin, "size": checkpoint.size, "cosigned": cosigned}
         print_json(options.command, {**nothing, **said, **document})
     else:
         print(text)
+    return ExitCode.OK
+
+
+def _check_answer(options: argparse.Namespace, data: bytes, key: VerifierKey) -> int:
+    """A page of entries as the console's API gave it."""
+    try:
+        page = check_entries(data, key)
+    except IntegrityError as error:
+        raise IntegrityError(f"{options.tenant}: {error.public}", code=error.code) from None
+    following = page.first + len(page.entries)
+    if options.json:
+        print_json(options.command, {
+            "proves": "entries", "origin": page.checkpoint.origin, "size": page.checkpoint.size, "index": page.first,
+            "next": following, "entry": None, "old": None, "cosigned": None,
+        })  # fmt: skip
+    else:
+        print(f"entries {page.first} to {following - 1} of {page.checkpoint.size} of {page.checkpoint.origin}")
     return ExitCode.OK
 
 

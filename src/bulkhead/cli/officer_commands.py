@@ -151,8 +151,13 @@ OFFICER_COMMANDS = (
             option("--idempotency-key", "KEY", "Of a change; made where it is left out.", default=""),
             option("--ca", "FILE", "Authorities to verify the console by (default: the installation's own).",
                    default=""),
+            option("--ledger-key", "KEY", "Verify entries, checkpoint, contract or canaries by the log's key.",
+                   default=""),
         ),
-        exits=LIVE, text="Opens a session, calls, and ends the session. The answer's JSON goes to standard output.",
+        exits=(ExitCode.FINDING, *LIVE, ExitCode.INTEGRITY),
+        text="Opens a session, calls, and ends the session. The answer's JSON goes to standard output; with "
+        "--ledger-key as `answer`, beside `verified`: what the log's own entries say, by that key alone. Ends with 1 "
+        "where the cell says otherwise than its ledger.",
     ),
     Command(
         ("officer", "order", "list"), "What became of orders, in each compartment.", "bulkhead.cli.order:list_orders",

@@ -351,11 +351,18 @@ class CheckpointAnswer(Value, frozen=True):
 
 
 class EntriesAnswer(Value, frozen=True):
-    """entries: base64 of each, as its leaf hash is made from; next: index of the one behind."""
+    """entries: base64 of each, as its leaf hash is made from; next: index of the one behind.
+
+    checkpoint: signed note under which they are. first_proof, last_proof: inclusion of the first and of the last entry
+    in its tree, hexadecimal (RFC 9162 section 2.1.3); empty without entries.
+    """
 
     first: int
     entries: list[str]
     next: int
+    checkpoint: str
+    first_proof: list[str]
+    last_proof: list[str]
 
 
 class ProofAnswer(Value, frozen=True):

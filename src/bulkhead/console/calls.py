@@ -14,11 +14,12 @@ from bulkhead.boundary.staff import EXECUTORS, RECORDERS, STAFF_CALLS, VOUCHED
 from bulkhead.console import answers as a
 from bulkhead.console.accesses import count_accesses, list_accesses
 from bulkhead.console.staffed import Staffed
-from bulkhead.errors import Error
+from bulkhead.errors import Error, IntegrityError
 from bulkhead.identifiers import parse_address
 from bulkhead.records.canonical import base64_text, require_base64
 from bulkhead.records.order import decode_order
 
+SIZE_DIGITS = 18
 _STANDINGS: Mapping[int, Literal["kept", "broken", "unmeasured"]] = {1: "kept", 2: "broken", 3: "unmeasured"}
 Path = Mapping[str, str]
 Work = Callable[[Staffed, Path, Any, Any], Awaitable[a.Value]]
@@ -234,9 +235,25 @@ async def read_checkpoint(staff: Staffed, _: Path, __: a.NoQuery, ___: None) -> 
 
 
 async def read_entries(staff: Staffed, _: Path, query: a.EntriesQuery, __: None) -> a.EntriesAnswer:
-    """A page."""
+    """A page, and what its reader checks it by; read before the checkpoint, so that it is under it."""
     page = await staff.vouched("ledger", ReadEntries(query.first, query.limit))
-    return a.EntriesAnswer(page.first, [base64_text(entry) for entry in page.entries], page.first + len(page.entries))
+    note = (await staff.vouched("ledger", ReadCheckpoint())).text
+    following = page.first + len(page.entries)
+    proofs: list[list[str]] = [[], []]
+    if page.entries:
+        size = _size_of(note)
+        for number, index in enumerate((page.first, following - 1)):
+            proof = await staff.vouched("ledger", ProveInclusion(index, size))
+            proofs[number] = [one.hex() for one in proof.hashes]
+    return a.EntriesAnswer(page.first, [base64_text(entry) for entry in page.entries], following, note, *proofs)
+
+
+def _size_of(note: str) -> int:
+    """Entries of a checkpoint, by its second line; whoever reads the answer verifies it. Raises IntegrityError."""
+    line = note.partition("\n")[2].partition("\n")[0]
+    if not line.isascii() or not line.isdigit() or len(line) > SIZE_DIGITS:
+        raise IntegrityError("ledger gave no checkpoint")
+    return int(line)
 
 
 async def prove_inclusion(staff: Staffed, _: Path, query: a.InclusionQuery, __: None) -> a.ProofAnswer:
@@ -326,8 +343,9 @@ _ROWS = (
          tuple((name, "CountAccesses") for name in RECORDERS), query=a.AccessQuery),
     Call("readCheckpoint", "GET", "/v1/ledger/checkpoint", "The newest signed checkpoint.", read_checkpoint,
          a.CheckpointAnswer, _of("ledger", "ReadCheckpoint")),
-    Call("readEntries", "GET", "/v1/ledger/entries", "Entries of the ledger.", read_entries, a.EntriesAnswer,
-         _of("ledger", "ReadEntries"), query=a.EntriesQuery),
+    Call("readEntries", "GET", "/v1/ledger/entries", "Entries of the ledger, with the newest checkpoint and the proof "
+         "that they are in its tree: whoever has the log's public key verifies them.", read_entries, a.EntriesAnswer,
+         _of("ledger", "ReadEntries", "ReadCheckpoint", "ProveInclusion"), query=a.EntriesQuery),
     Call("proveInclusion", "GET", "/v1/ledger/inclusion", "That an entry is in a tree (RFC 9162 section 2.1.3).",
          prove_inclusion, a.ProofAnswer, _of("ledger", "ProveInclusion"), query=a.InclusionQuery),
     Call("proveConsistency", "GET", "/v1/ledger/consistency", "That a tree is the beginning of another (RFC 9162 "

@@ -212,3 +212,51 @@ def verify_consistency(old: int, new: int, proof: Sequence[bytes], old_root: byt
         node, last = node >> 1, last >> 1
     if last or not compare_digest(first, old_root) or not compare_digest(second, new_root):
         raise IntegrityError("consistency proof fails: the later tree does not contain the earlier one")
+
+
+def verify_range(
+    leaves: Sequence[bytes],
+    first: int,
+    size: int,
+    first_proof: Sequence[bytes],
+    last_proof: Sequence[bytes],
+    root: bytes,
+) -> None:
+    """Return only if `leaves` (leaf hashes) are the entries from `first` on of the tree of `size` with `root`.
+
+    first_proof, last_proof: inclusion proofs of the first and of the last of them (RFC 9162 section 2.1.3): what lies
+    to the left of the first and to the right of the last is the rest of the tree. Raises IntegrityError.
+    """
+    last = first + len(leaves) - 1
+    if not leaves:
+        raise IntegrityError("a range holds an entry at least")
+    verify_inclusion(leaves[0], first, size, first_proof, root)
+    verify_inclusion(leaves[-1], last, size, last_proof, root)
+    left = [value for value, before in zip(first_proof, _sides(first, size), strict=True) if before]
+    right = [value for value, before in zip(last_proof, _sides(last, size), strict=True) if not before]
+    right.reverse()  # both: what is needed next stands last
+
+    def node(start: int, end: int) -> bytes:
+        if end <= first:
+            return left.pop()
+        if start > last:
+            return right.pop()
+        if first <= start and end <= last + 1:
+            return tree_root(leaves[start - first : end - first])
+        middle = start + _split(end - start)
+        return node_hash(node(start, middle), node(middle, end))
+
+    if not compare_digest(node(0, size), root):
+        raise IntegrityError("the entries between the first and the last are not those of the tree")
+
+
+def _sides(index: int, size: int) -> list[bool]:
+    """Of each hash of an inclusion proof, leaf to root: whether it stands to the left."""
+    start, end = 0, size
+    sides: list[bool] = []
+    while end - start > 1:
+        middle = start + _split(end - start)
+        sides.append(index >= middle)
+        start, end = (start, middle) if index < middle else (middle, end)
+    sides.reverse()
+    return sides
