@@ -34,7 +34,7 @@ help:
 	@echo 'make setup     make .venv from requirements.lock (every package checked against its hash)'
 	@echo 'make demo      six tenants on loopback, real mail between them; runs until Ctrl-C   [DIR=demo]'
 	@echo 'make test      the tests, without the slow ones                                     [TESTS=tests]'
-	@echo 'make test-all  every test'
+	@echo 'make test-all  every test, the drawn examples anew each time'
 	@echo 'make lint      ruff check, ruff format --check, mypy'
 	@echo 'make format    ruff format and the fixes that ruff makes by itself'
 	@echo 'make bench     the measurements in bench/'
@@ -75,7 +75,7 @@ test: $(DEV)
 	@$(BIN)/python -m pytest -m 'not slow' -n $(WORKERS) --dist loadfile --no-loadscope-reorder $(PYTEST_FLAGS) $(TESTS)
 
 test-all: $(DEV)
-	@$(BIN)/python -m pytest $(PYTEST_FLAGS) $(TESTS)
+	@$(BIN)/python -m pytest --hypothesis-profile=drawn $(PYTEST_FLAGS) $(TESTS)
 
 lint: $(DEV)
 	@status=0; for check in 'ruff check .' 'ruff format --check .' mypy; do $(BIN)/$$check || status=1; done; exit $$status

@@ -13,6 +13,7 @@ rotation    all tenants at once, two processes each, until every record was open
             at a steady rate, so that a stall is met by all that come in it
 census      the code of `bulkhead credentials audit`, two tenants at a time as the command has it; quick_census: --quick
 backup      a fresh copy of every auth and keyring, by SQLite's own backup, synced
+reset       largest tenant: the passwords of 100,000 accounts at once, with 16,384 sessions of theirs open
 revocation  largest tenant: every credential at once, with 16,384 sessions open
 """
 
@@ -39,7 +40,7 @@ from bulkhead.cli.census import Census, count_accounts, count_quickly
 from bulkhead.cli.credentials import AT_ONCE
 from bulkhead.cli.road import Road
 from bulkhead.holder.rotation import VERIFYING
-from bulkhead.identifiers import TenantId
+from bulkhead.identifiers import AccountId, TenantId
 from bulkhead.keyring.logins import NONCE_SECONDS
 from bulkhead.records.keyfile import KeySet
 
@@ -51,8 +52,9 @@ WHOLE = ("auth", "keyring", "directory")
 HOLDERS = ("auth", "keyring")
 MODULES: dict[str, Any] = {"auth": to_auth, "keyring": to_keyring}
 LOGINS_A_SECOND = 100  # of all tenants together, while keys rotate
+RESET_SET = 100_000
 ALONE = 5_000  # logins one at a time
-PARTS = ("logins", "rotation", "census", "quick_census", "backup", "revocation")
+PARTS = ("logins", "rotation", "census", "quick_census", "backup", "reset", "revocation")
 
 
 def accounts_of(tenant: str, total: int) -> Accounts:
@@ -315,6 +317,30 @@ def measure_backup(root: Path, _: int, tenants: list[str]) -> dict[str, Any]:
     return {"load_before": load, "seconds": time.monotonic() - began, "gib": octets / (1 << 30)}
 
 
+def measure_reset(root: Path, total: int, _: list[str]) -> dict[str, Any]:
+    """A set that everybody who logs in is in; somebody outside it logs in on."""
+    accounts = accounts_of(LARGEST, total)
+    main, app = logins_of(accounts)
+    rest = Rest(root / LARGEST, LARGEST)
+    inside, outside = (main[:-1], app[:-1]), (main[-1], app[-1])
+    ids = {login[0] for login in inside[0]}
+    for at in range(0, len(accounts.ids), 16):
+        if len(ids) >= RESET_SET:
+            break
+        ids.add(AccountId(accounts.ids[at : at + 16]))
+    ids.discard(outside[0][0])
+
+    async def work() -> dict[str, Any]:
+        bench = Bench(rest, argparse.Namespace(sessions=16_384), *inside)
+        await bench.warm(list(main))
+        found = await bench.reset(b"".join(sorted(ids)))
+        refused = sum([not await bench.admits(login) for login in (*inside[0][:20], *inside[1][:20])])
+        admitted = sum([await bench.admits(login) for login in outside])
+        return found | {"refused_of_40_tried": refused, "admitted_of_2_outside": admitted}
+
+    return phase([rest], work)
+
+
 def measure_revocation(root: Path, total: int, _: list[str]) -> dict[str, Any]:
     """Last of all: nobody of the largest tenant logs in any more."""
     main, app = logins_of(accounts_of(LARGEST, total))
@@ -334,7 +360,8 @@ def measure_revocation(root: Path, total: int, _: list[str]) -> dict[str, Any]:
 
 MEASURES: dict[str, Callable[[Path, int, list[str]], dict[str, Any]]] = {
     "logins": measure_logins, "rotation": measure_rotation, "census": measure_census,
-    "quick_census": measure_quick_census, "backup": measure_backup, "revocation": measure_revocation,
+    "quick_census": measure_quick_census, "backup": measure_backup, "reset": measure_reset,
+    "revocation": measure_revocation,
 }  # fmt: skip
 
 

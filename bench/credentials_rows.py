@@ -26,13 +26,12 @@ from pathlib import Path
 from cryptography.hazmat.primitives.ciphers.aead import AESGCMSIV
 
 from bulkhead.auth.schema import MIGRATIONS as AUTH_MIGRATIONS
-from bulkhead.auth.schema import LoginState
 from bulkhead.boundary.messages.to_directory import AccountStatus
 from bulkhead.directory.schema import MIGRATIONS as DIRECTORY_MIGRATIONS
+from bulkhead.holder.account_states import AccountState
 from bulkhead.holder.database_file import connect
 from bulkhead.identifiers import AccountId, TenantId
 from bulkhead.keyring.schema import MIGRATIONS as KEYRING_MIGRATIONS
-from bulkhead.keyring.schema import AccountState
 from bulkhead.records.app_password import AppPassword, AppPasswordNote
 from bulkhead.records.credential import (
     ALL_SCOPES,
@@ -185,7 +184,7 @@ def fill_auth(path: Path, keys: KeySet, tight: bytes, accounts: Accounts) -> Non
     half_row = "INSERT INTO half (bid, g, owner, record, set_at) VALUES (?, ?, ?, ?, ?)"
     _load(path, AUTH_MIGRATIONS, half_row, rows())
     _load(path, AUTH_MIGRATIONS, "INSERT INTO app_password VALUES (?, ?, ?, ?)", iter(notes))
-    states = ((owner(account), LoginState.SUSPENDED) for account in accounts.suspended())
+    states = ((owner(account), AccountState.SUSPENDED) for account in accounts.suspended())
     _load(path, AUTH_MIGRATIONS, "INSERT INTO account VALUES (?, ?)", iter(sorted(states)))
 
 

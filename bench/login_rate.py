@@ -10,6 +10,7 @@ store hears nothing of) and its end. Everything is on disk as always: --director
 
 import argparse
 import asyncio
+import hashlib
 import itertools
 import json
 import os
@@ -36,6 +37,7 @@ from bulkhead.boundary.messages import to_auth, to_keyring
 from bulkhead.boundary.messages.facts import SessionEnded
 from bulkhead.boundary.messages.fields import Done, Stamp
 from bulkhead.boundary.messages.revocation import RevokedKind
+from bulkhead.boundary.messages.surfaces import Surface
 from bulkhead.boundary.messages.to_auth import Scope
 from bulkhead.boundary.messages.to_ledger import Appended, AppendEvents
 from bulkhead.boundary.messages.to_store import GrantSessions, RevokeSessions
@@ -51,6 +53,7 @@ from bulkhead.records.credential import StretchParameters
 from bulkhead.records.keyfile import KeySet
 from bulkhead.records.mailbox import RecoveryKey
 
+MODULES: tuple[tuple[Any, str], ...] = ((to_keyring, "keyring"), (to_auth, "auth"))
 TENANT, ROOT_KEY = TenantId("bench"), bytes(range(32))
 NEVER = 1_000_000
 SETTINGS: dict[str, Any] = {
@@ -277,6 +280,33 @@ class Bench:
 
     async def revocation(self) -> dict[str, float]:
         """Many live sessions, and all of their credentials revoked at once."""
+        opened = await self._open_sessions()
+        epoch = time.time_ns() // 1_000_000
+        began = time.perf_counter()
+        by_keyring, _ = await asyncio.gather(
+            self.ask("cli", "keyring", to_keyring.RevokeCredentials(stamp(), epoch, RevokedKind.ALL, "bench")),
+            self.ask("cli", "auth", to_auth.RevokeCredentials(stamp(), epoch, RevokedKind.ALL, "bench")),
+        )
+        return await self._until_told(began, opened, by_keyring.sessions)
+
+    async def reset(self, ids: bytes) -> dict[str, float]:
+        """Many live sessions of a set of accounts, and all passwords of the set void at once. ids: ascending."""
+        opened, digest = await self._open_sessions(), hashlib.sha256(ids).digest()
+        surfaces, modules = Surface.RESET_MAIN | Surface.RESET_APP | Surface.SESSIONS, MODULES
+        began = time.perf_counter()
+        for module, name in modules:
+            await self._to["cli"].to(name).call(module.StageAccounts(stamp(), digest), ids, timeout=120.0)
+        staged, epoch = time.perf_counter() - began, time.time_ns() // 1_000_000
+        began = time.perf_counter()
+        by_keyring, _ = await asyncio.gather(
+            self.ask("cli", "keyring", to_keyring.StopSurfaces(stamp(), epoch, surfaces, digest, 0, "bench")),
+            self.ask("cli", "auth", to_auth.StopSurfaces(stamp(), epoch, surfaces, digest, 0, "bench")),
+        )
+        found = await self._until_told(began, opened, by_keyring.sessions)
+        return found | {"accounts": len(ids) // 16, "staged_ms": round(staged * 1e3, 1)}
+
+    async def _open_sessions(self) -> float:
+        """As many as were asked for; seconds."""
         wanted, sessions = self._options.sessions, []
 
         async def open_one(number: int) -> None:
@@ -287,18 +317,15 @@ class Bench:
 
         began = time.perf_counter()
         await many(wanted, 64, open_one)
-        opened = time.perf_counter() - began
-        epoch = time.time_ns() // 1_000_000
-        began = time.perf_counter()
-        by_keyring, _ = await asyncio.gather(
-            self.ask("cli", "keyring", to_keyring.RevokeCredentials(stamp(), epoch, RevokedKind.ALL, "bench")),
-            self.ask("cli", "auth", to_auth.RevokeCredentials(stamp(), epoch, RevokedKind.ALL, "bench")),
-        )
-        answered = time.perf_counter() - began
+        return time.perf_counter() - began
+
+    async def _until_told(self, began: float, opened: float, sessions: int) -> dict[str, float]:
+        """Seconds until the answer, which is there, and until every gate was told."""
+        answered, wanted = time.perf_counter() - began, self._options.sessions
         while self._rest.ended < wanted or self._rest.revoked < wanted:
             await asyncio.sleep(0.002)
         return {
-            "sessions": by_keyring.sessions, "opened_a_second": round(wanted / opened),
+            "sessions": sessions, "opened_a_second": round(wanted / opened),
             "answered_ms": round(answered * 1e3, 1),
             "last_gate_told_ms": round((time.perf_counter() - began) * 1e3, 1),
         }  # fmt: skip

@@ -6,12 +6,18 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
 from tests.live import Live
 
 COMMANDS = {"curl": "curl", "isync": "mbsync", "openssl": "openssl", "strace": "strace", "swaks": "swaks"}
 """Debian package to the command that shows it is there; `.ci/run` installs these."""
 LONGEST = ("durability", "drill", "supervisor", "demo", "gate", "access", "courier", "fuzz", "ledger", "cli", "store")
 """Folders whose files take longest, first: among several workers the longest file must not be the last to begin."""
+
+# `make test` draws the same examples each time, and no busy machine fails it; `make test-all` draws others each time.
+settings.register_profile("same", deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow])
+settings.register_profile("drawn", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("same")
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:

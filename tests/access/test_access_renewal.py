@@ -61,7 +61,7 @@ def folders(client: imaplib.IMAP4_SSL) -> set[bytes]:
     return {line.split(b'"/" ')[1] for line in client.list()[1] if isinstance(line, bytes)}
 
 
-def wait_until(what: str, done: "Iterator[bool] | object", seconds: float = 20.0) -> None:
+def wait_until(what: str, done: "Iterator[bool] | object", seconds: float = 60.0) -> None:
     ends = time.monotonic() + seconds
     while not done():  # type: ignore[operator]
         assert time.monotonic() < ends, what

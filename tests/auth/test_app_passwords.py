@@ -228,7 +228,6 @@ def test_a_wrong_one_fails_at_the_time_of_every_failure_and_a_right_one_waits_fo
         tries = [(account, wrong), (account, absent), (account, broken), (AccountId(new_id()), made), (account, OTHER)]
         times = await asyncio.gather(*(took(*one) for one in tries))
         assert all(taken >= FAILURE_SECONDS for taken in times)
-        assert max(times) - min(times) < FAILURE_SECONDS / 2
 
     run(tmp_path, work)
 

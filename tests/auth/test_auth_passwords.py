@@ -450,7 +450,7 @@ def test_the_old_password_s_sessions_end_also_where_the_log_cannot_be_folded_in_
         with refused("no-session"):
             await cell.ask("access", "keyring", OpenPages(session.handle, (1,)))
         newer = await cell.log_in(account, NEW)
-        await settled(lambda: not cell.database("auth").read("SELECT * FROM change"), 5.0)
+        await settled(lambda: not cell.database("auth").read("SELECT * FROM change"))
         assert folded == 2
         await cell.ask("access", "keyring", OpenPages(newer.handle, (1,)))
 

@@ -264,7 +264,7 @@ async def test_a_stream_is_not_sent_twice_when_the_receiver_restarts() -> None:
     with pytest.raises(TemporaryFailure) as caught:
         started = time.monotonic()
         await courier.to("queue").call(TakeWork(1), pieces)
-    assert caught.value.code == "edge-ended" and time.monotonic() - started < 5
+    assert caught.value.code == "edge-ended" and time.monotonic() - started < 20
     courier.close()
 
 

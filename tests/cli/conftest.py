@@ -8,7 +8,7 @@ import signal
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -25,7 +25,6 @@ from bulkhead.identifiers import DomainName, TenantId
 
 TENANTS = ("kddi", "stnet")
 READY_SECONDS = 60
-PEOPLE = {name: People(name) for name in TENANTS}  # their roots are pinned
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +46,8 @@ class Live:
 
     directory: Path
     process: subprocess.Popen[str]
+    people: Mapping[str, People]
+    """Of each tenant; their roots are pinned."""
 
     def __call__(self, *words: str, stdin: str | None = None) -> Ran:
         """Run a command as a user does, in this process."""
@@ -66,21 +67,23 @@ class Live:
         return self("account", "add", tenant, address, "--password-stdin", stdin=password + "\n")
 
 
-def _new(network: str, slot: int, name: str) -> NewTenant:
-    roots = {"pinned.roster_roots": tuple(str(key) for key in PEOPLE[name].roots.keys)}
+def _new(network: str, slot: int, name: str, people: People) -> NewTenant:
+    roots = {"pinned.roster_roots": tuple(str(key) for key in people.roots.keys)}
     domain, address = DomainName(f"{name}.example"), f"{network}.{slot + 1}"
     return NewTenant(TenantId(name), slot, domain, address, "", {**PORTS, **roots})
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def live() -> Iterator[Live]:
-    """Two tenants, running until the end of the session."""
+    """Two tenants, running until the end of the module: no module finds rosters, stops or accounts of another."""
     base = Path(tempfile.mkdtemp(prefix="bulkhead-cli-"))
     directory = base / "i"
     try:
         number = free_number()
         network = network_of(number)
-        make_installation(directory, "Test Carrier", [_new(network, slot, name) for slot, name in enumerate(TENANTS)])
+        people = {name: People(name) for name in TENANTS}
+        new = [_new(network, slot, name, people[name]) for slot, name in enumerate(TENANTS)]
+        make_installation(directory, "Test Carrier", new)
         set_value(directory, "bulkhead.toml", "uid_base", uid_base_of(number))
         with (base / "run.log").open("wb") as log:
             process = subprocess.Popen(
@@ -93,7 +96,7 @@ def live() -> Iterator[Live]:
         if first != "ready\n":
             logs = "\n".join(path.read_text()[-2000:] for path in [base / "run.log", *directory.glob("log/*.log")])
             raise AssertionError(f"run printed {first!r}\n{logs}")
-        yield Live(directory, process)
+        yield Live(directory, process, people)
         process.send_signal(signal.SIGTERM)
         with _deadline(process, 10):
             rest = process.stdout.read()

@@ -29,7 +29,7 @@ from bulkhead.config import load_installation
 from bulkhead.demo.endpoints import endpoints_of
 from bulkhead.errors import ConfigError, IntegrityError
 from bulkhead.identifiers import AccountId
-from bulkhead.records.access import Access, Act, Outcome, source_octets
+from bulkhead.records.access import Access, Act, Outcome, actor_octets, source_octets
 
 pytestmark = pytest.mark.timeout(120)
 PASSWORD = "correct horse battery"
@@ -40,11 +40,11 @@ ENTRY = Entry(
 )  # fmt: skip
 
 
-def _log_in(live: Live, password: str) -> None:
+def _log_in(live: Live, password: str, who: str = WHO) -> None:
     endpoint, context = endpoints_of(load_installation(live.directory))["kddi"], ssl.create_default_context()
     context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
     with imaplib.IMAP4_SSL(endpoint.address, endpoint.imaps, ssl_context=context, timeout=20) as client:
-        client.login(WHO, password)
+        client.login(who, password)
 
 
 def _records(live: Live, *words: str) -> list[dict[str, object]]:
@@ -88,10 +88,35 @@ def test_who_logged_in_from_where_and_what_came_is_told_by_each_holder(seen: Liv
 def test_a_window_is_counted_by_act_and_accounts(seen: Live) -> None:
     counts = seen("audit", "count", "kddi", "--account", WHO, "--json").json
     by_name = {one["compartment"]: one for one in counts["compartments"]}
-    assert {(row["act"], row["outcome"], row["records"]) for row in by_name["auth"]["acts"]} == {
-        ("login", "done", 1), ("login", "refused", 1),
-    }  # fmt: skip
+    logins = {(row["outcome"], row["records"]) for row in by_name["auth"]["acts"] if row["act"] == "login"}
+    assert logins == {("done", 1), ("refused", 1)}
     assert by_name["auth"]["accounts"] == 1 and all(one["damaged"] == 0 for one in counts["compartments"])
+
+
+def test_what_the_command_line_did_to_an_account_is_told_by_who_and_what(seen: Live) -> None:
+    rows = _records(seen, "--account", WHO, "--officer", "cli", "--limit", "0")
+    done = {(row["compartment"], row["action"]) for row in rows}
+    assert done >= {
+        ("directory", "AddAccount"), ("keyring", "CreateMailboxKeys"), ("store", "OpenAccount"),
+        ("auth", "SetPassword"),
+    }  # fmt: skip
+    assert {(row["act"], row["officer"], row["gate"], row["source"]) for row in rows} == {("staff", "cli", "cli", "")}
+    assert seen("audit", "list", "kddi", "--officer", "cli", "--source", "192.0.2.0/24").status == 2
+    assert not _records(seen, "--account", WHO, "--officer", "nobody")
+
+
+def test_an_act_of_staff_names_officer_and_action_in_every_form() -> None:
+    access = Access(
+        1_800_000_000_123, Act.STAFF, Outcome.REFUSED, 5, 14, AccountId(b"a" * 16), actor_octets("kddi", "ada")
+    )
+    entry = Entry("kddi", "directory", access, "a@kddi.example", "ada")
+    assert (entry.action, entry.source, len(entry.actor)) == ("ShowAccount", "", 28)
+    for name, form in FORMATS.items():
+        line = form(entry)
+        assert "ShowAccount" in line and entry.actor in line and "ada" in line, name
+    ocsf, ecs = json.loads(FORMATS["ocsf"](entry)), json.loads(FORMATS["ecs"](entry))
+    assert (ocsf["class_uid"], ocsf["actor"]["user"]["name"], ocsf["status_id"]) == (6003, "ada", 2)
+    assert (ecs["user"]["name"], ecs["user"]["target"]["email"]) == ("ada", "a@kddi.example")
 
 
 def test_what_is_no_time_no_network_and_no_account_is_refused_with_words(live: Live) -> None:
@@ -157,6 +182,9 @@ def test_records_reach_the_right_collector_once_and_no_other(
     seen: Live, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(audit_send, "BEHIND_MS", 0)
+    other = "audit-b@kddi.example"
+    assert seen.add(other).status == 0
+    _log_in(seen, PASSWORD, other)
     pem, state = _certificate(tmp_path, "localhost"), str(tmp_path / "state")
     impostor = _Collector(_certificate(tmp_path, "elsewhere.example"))
     to = ("--ca", str(pem), "--state", state)
@@ -165,13 +193,13 @@ def test_records_reach_the_right_collector_once_and_no_other(
     first = _Collector(pem)
     assert seen("audit", "send", "kddi", "--to", first.to, *to).status == 0
     sent = _frames(first.end())
-    account = str(_records(seen, "--account", WHO)[0]["account"])
-    assert len([line for line in sent if account in line and " login " in line]) == 2
+    account = str(_records(seen, "--account", other)[0]["account"])
+    assert len([line for line in sent if account in line and " login " in line]) == 1
     with pytest.raises(imaplib.IMAP4.error):
-        _log_in(seen, "again not the password")
+        _log_in(seen, "not the password", other)
     second = _Collector(pem)
     assert seen("audit", "send", "kddi", "--to", second.to, *to).status == 0
-    again = [line for line in _frames(second.end()) if account in line]
+    again = [line for line in _frames(second.end()) if account in line and " login " in line]
     assert len(again) == 1 and "login refused" in again[0]
     (tmp_path / "state").write_text('{"tenant": "kddi", "sent_until": 4000000000000}')
     set_back = seen("audit", "send", "kddi", "--to", second.to, *to)

@@ -40,6 +40,14 @@ def _addresses(live: Live) -> set[str]:
     return {row["address"] for row in live("account", "list", TENANT, "--json").json["accounts"]}
 
 
+@pytest.fixture
+def due(live: Live, place: Path) -> None:
+    """The set of the day is due, whatever was backed up before."""
+    layout = Layout(live.directory, load_installation(live.directory).tenant(TENANT).id)
+    change_notes(layout, planted_at=0)
+
+
+@pytest.mark.usefixtures("due")
 def test_they_are_known_under_the_backups_id_and_leave_nothing_live(live: Live, place: Path) -> None:
     before = _addresses(live)
     backup = _back_up(live, place)
@@ -48,23 +56,24 @@ def test_they_are_known_under_the_backups_id_and_leave_nothing_live(live: Live, 
     assert not (live.directory / "backup" / f"{TENANT}.canaries").exists()
 
 
+@pytest.mark.usefixtures("due")
 def test_one_day_has_one_set(live: Live, place: Path) -> None:
+    _back_up(live, place)
     second = _back_up(live, place)
     assert second.lower() not in _copies(live)
 
 
+@pytest.mark.usefixtures("due")
 def test_those_that_a_run_left_live_are_withdrawn_by_the_next(
     live: Live, place: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    layout = Layout(live.directory, load_installation(live.directory).tenant(TENANT).id)
-    change_notes(layout, planted_at=0)
     before = _addresses(live)
 
     async def gone(*_: object) -> None:
         raise TemporaryFailure("killed here")
 
     with monkeypatch.context() as patched:
-        patched.setattr("bulkhead.cli.backup_canaries.withdraw_account", gone)
+        patched.setattr("bulkhead.cli.copy_canaries.withdraw_account", gone)
         _back_up(live, place)
     left = json.loads((live.directory / "backup" / f"{TENANT}.canaries").read_text())
     assert len(left) == 2

@@ -98,7 +98,9 @@ def undone(copies: Copies) -> Iterator[Callable[[Path, bytes], None]]:
     copies.whole()
 
 
-@settings(max_examples=120, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    max_examples=120, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
+)
 @given(data=st.data())
 def test_every_flipped_bit_of_a_backup_and_of_its_escrow_is_found_and_its_file_is_named(
     copies: Copies, data: st.DataObject

@@ -59,12 +59,23 @@ def _copies(live: Live) -> dict[str, Any]:
 
 
 def _wait(live: Live, copy: str, grade: str, count: int) -> dict[str, Any]:
-    for _ in range(60):
+    for _ in range(600):
         found: dict[str, Any] = _copies(live)[copy]
         if found[grade] >= count:
             return found
         time.sleep(0.1)
     raise AssertionError(f"{copy} has {found[grade]} uses with a {grade} password")
+
+
+def _wait_for_entries(live: Live, copy: str, count: int) -> str:
+    """The ledger's whole list, once so many entries are of uses of that copy: they come in the outbox's own time."""
+    for _ in range(600):
+        ran = live("ledger", TENANT, "list", "--json", "--limit", "0")
+        used = [entry["details"] for entry in ran.json["entries"] if entry["kind"] == "CanaryUsed"]
+        if sum(json.dumps(copy) in details for details in used) == count:
+            return ran.out
+        time.sleep(0.1)
+    raise AssertionError(f"the ledger has {used}")
 
 
 def test_a_canary_is_an_account_like_any_and_its_use_names_the_copy(live: Live) -> None:
@@ -90,12 +101,11 @@ def test_a_canary_is_an_account_like_any_and_its_use_names_the_copy(live: Live) 
         assert _try_login(live, str(weak.address), weak.password) == wrong != "in"
     hit = _wait(live, "live", "right", 2)
     assert {row["network"] for row in hit["networks"]} != {""}
-    text = json.dumps(live("ledger", TENANT, "list", "--json", "--limit", "0").json)
-    assert text.count("CanaryUsed") == 2 and str(weak.address).split("@")[0] not in text
+    said = _wait_for_entries(live, "live", 2)
+    assert str(weak.address) not in said  # its local part alone may be three letters that turn up in base64
     findings = {row["matter"]: row for row in live("doctor", "--json").json["findings"] if row["tenant"] == TENANT}
     assert findings["canaries"]["state"] == "bad" and "live" in findings["canaries"]["text"]
-    person = before[0]["address"]
-    assert _try_login(live, person, b"correct horse battery") == "in"
+    assert _try_login(live, "person0.a@stnet.example", b"correct horse battery") == "in"
 
 
 def test_a_name_that_stands_in_a_copy_only_names_that_copy_when_it_is_tried_live(live: Live) -> None:

@@ -147,6 +147,18 @@ def test_a_set_is_kept_out_by_one_surface_while_others_and_the_other_tenant_go_o
         thawed = imap("stnet", "kept")
         assert thawed.create("new")[0] == "OK"
         thawed.logout()
+
+        words = ("contain", "stnet", "reset-passwords", "--accounts", str(path))
+        preview = live(*words, "--preview", "--json").json
+        assert preview["accounts"] == 1 and preview["accidents"] and not preview["effects"]
+        session = imap("stnet", "kept")
+        assert live(*words, "--json").json["sessions"] >= 1
+        with pytest.raises((imaplib.IMAP4.abort, imaplib.IMAP4.error, OSError)):
+            for _ in range(3):
+                session.noop()
+        assert not pop("kept")
+        imap("stnet", "free").logout()
+        assert live(*words, "--lift").status == 0 and pop("kept")
     finally:
         over.set()
         other.join()

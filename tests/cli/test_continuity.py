@@ -107,6 +107,7 @@ def test_what_is_deleted_while_the_rest_follows_stays_deleted_and_a_cancelled_ac
     with live.imap(anna) as client:
         assert len(seen(client, "INBOX")) == before
         assert len(seen(client, "Doomed")) == 1  # a folder that mail of the backup lies in is made again
+        client.delete("Doomed")
     assert live.json("fsck", "t0", "--deep")["sound"]
 
 

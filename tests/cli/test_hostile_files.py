@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from bulkhead.cli import audit_send, backup_canaries, backup_notes, oblivion
+from bulkhead.cli import audit_send, backup_notes, copy_canaries, oblivion
 from bulkhead.cli.backup_notes import Notes, read_notes
 from bulkhead.cli.ledger_offline import public_key
 from bulkhead.cli.rehearsal import Rehearsal
@@ -36,7 +36,7 @@ def _following(path: Path) -> None:
 READERS: dict[str, Callable[[Path], object]] = {
     "test restore": lambda path: Rehearsal.decode(path.read_bytes()),
     "transfer": lambda path: audit_send._read_state(path, "t0"),
-    "canaries": backup_canaries._read,
+    "canaries": copy_canaries._read,
     "cancellation": lambda path: oblivion._Note.read(path, AccountId(bytes(16))),
     "cell of an export": _cell,
     "mail that follows": _following,

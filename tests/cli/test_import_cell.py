@@ -1,5 +1,6 @@
 """An export made a running cell of another installation: programs log in as before and fetch nothing anew."""
 
+import contextlib
 import hashlib
 import imaplib
 import json
@@ -7,6 +8,7 @@ import poplib
 import re
 import shutil
 import signal
+import sqlite3
 import subprocess
 import sys
 import time
@@ -19,9 +21,13 @@ from tests.live import PASSWORD, Live, Mailbox, free_number, network_of, uid_bas
 
 from bulkhead.cli.import_commands import IMPORT_COMMANDS
 from bulkhead.cli.init import make_installation
+from bulkhead.cli.recovery import read_recovery_keys
 from bulkhead.config import load_installation, set_value
 from bulkhead.demo.endpoints import endpoints_of, trust
 from bulkhead.demo.running import Running
+from bulkhead.exports.cell import CellFiles
+from bulkhead.exports.sealing import RecoveryKeys
+from bulkhead.identifiers import TenantId
 from bulkhead.wire.imap.mailbox_name import encode_utf7
 
 FOLDER = "受信/仕事.2026"
@@ -52,6 +58,7 @@ class Sites:
         self.device = str(json.loads(self.here.command(*words, given=typed).stdout)["password"])
         self.here.command("account", "suspend", "t0", self.cleo.address)
         self.seen = self.state(self.here)
+        self.listed = self.here.json("account", "list", "t0")["accounts"]
         self.made = self.here.json("export", "make", "t0", "--to", str(self.export))
 
     @property
@@ -122,12 +129,31 @@ def test_nothing_in_an_export_tells_an_address_without_keys(sites: Sites) -> Non
     assert {"MX", "A", "TXT", "SRV"} == {row["type"] for row in records}
 
 
+def test_an_export_has_canaries_of_its_own_which_are_nobody_here_any_more(sites: Sites) -> None:
+    copies = sites.here.json("incident", "canaries", "t0")["copies"]
+    assert [row["canaries"] for row in copies if row["copy"].startswith("export-")] == [2]
+    assert sites.here.json("account", "list", "t0")["accounts"] == sites.listed
+    tenant, folder = TenantId("t0"), sites.here.directory / "recovery/t0"
+    found = read_recovery_keys(folder / "partner.key", folder / "operator.key", tenant)
+    files = CellFiles(sites.export / "cell", tenant, RecoveryKeys(found.partner, found.operator))
+    database = sites.base / "directory.sqlite"
+    database.write_bytes(b"".join(files.database("directory")))
+    with contextlib.closing(sqlite3.connect(database)) as connection:
+        ((accounts,),) = connection.execute("SELECT count(*) FROM account")
+    assert accounts == len(sites.listed) + 2
+
+
 def test_programs_log_in_with_old_passwords_and_see_the_same_uids(sites: Sites) -> None:
     directory = sites.elsewhere("there")
     done = run(sites.importing(directory, "--json", "--manifest", sites.made["manifest"]))
     assert done.returncode == 0, done.stderr.decode()
     report = json.loads(done.stdout)
-    assert (report["accounts"], report["messages"], report["missing"], report["halves_apart"]) == (3, 6, 0, 0)
+    assert (report["accounts"], report["messages"], report["missing"], report["halves_apart"]) == (
+        3,
+        6,
+        0,
+        0,
+    )  # no canary
     assert set(report) - {"schema"} == set(IMPORT_COMMANDS[0].json_keys)
     there = object.__new__(Live)
     there.directory, there.tenants, there._made = directory, ["t0"], 0

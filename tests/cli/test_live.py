@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
-from tests.cli.conftest import PEOPLE, Live, Ran
+from tests.cli.conftest import Live, Ran
 from tests.cli.test_officer import write_order, write_roster
 from tests.inventory.records import record
 
@@ -298,7 +298,7 @@ def test_a_partner_exports_verifies_offline_and_cosigns_the_live_log(live: Live,
 
 def _wait_until_logged(live: Live, kept: Path) -> None:
     """The outbox delivers in its own time."""
-    for _ in range(100):
+    for _ in range(1000):
         if live("ledger", "kddi", "list", "--json").json["size"] > int(kept.read_text().splitlines()[1]):
             return
         time.sleep(0.05)
@@ -351,7 +351,7 @@ def test_every_json_key_that_is_documented_is_printed(live: Live, tmp_path: Path
     live.add("keys@stnet.example", tenant="stnet")
     case = live("support", "case", "open", "kddi", "keys@kddi.example", "--reason", "test").out.strip()
     device = ["stnet", "keys@stnet.example"]
-    people = PEOPLE["stnet"]
+    people = live.people["stnet"]
     header = '{"do":"provision","tenant":"kddi","name":"keys"}\n'
     (tmp_path / "lines").write_text(header + '{"do":"add-account","address":"lines@kddi.example"}\n')
     roster = write_roster(people, people.roster(), tmp_path / "roster")
@@ -466,7 +466,7 @@ def _pin_witness(live: Live, key: Path) -> list[str]:
     set_value(live.directory, "tenants/kddi.toml", "pinned.ledger_witness", str(signer.verifier))
     live.process.send_signal(signal.SIGHUP)
     words = ["--witness-key", str(key), "--state", str(key.with_suffix(".wait"))]
-    for _ in range(100):  # the cell takes new settings in its own time
+    for _ in range(1000):  # the cell takes new settings in its own time
         if live("ledger", "kddi", "cosign", *words, "--json").json["carried"]:
             return ["--witness-key", str(key)]
         time.sleep(0.05)

@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 
 import pytest
-from tests.cli.conftest import PEOPLE, Live
+from tests.cli.conftest import Live
 
 from bulkhead.cli.main import main
 from bulkhead.drill.officers import People
@@ -113,7 +113,7 @@ def test_keys_roster_and_order_are_made_and_signed_without_an_installation(
 
 
 def test_orders_reach_the_compartments_of_a_running_cell_and_bind_its_command_line(live: Live, tmp_path: Path) -> None:
-    people = PEOPLE["kddi"]
+    people = live.people["kddi"]
     one = write_roster(people, people.roster(), tmp_path / "1")
     two = write_roster(people, people.roster(Policy(local_refused=True)), tmp_path / "2")
     ran = live("officer", "roster", "install", "kddi", str(one), str(two), "--json")

@@ -322,7 +322,9 @@ def test_asking_for_a_value_as_another_type_is_our_bug(tmp_path: Path) -> None:
             wrong()
 
 
-@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
+)
 @given(
     st.dictionaries(
         st.sampled_from(sorted(TENANT_SETTINGS)),
@@ -355,7 +357,9 @@ def test_whatever_a_setting_is_given_only_a_config_error_comes_of_it(tmp_path: P
         assert all(problem.startswith("tenants/kddi.toml") for problem in error.public.splitlines())
 
 
-@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
+)
 @given(st.binary(max_size=200))
 def test_random_bytes_raise_only_config_errors(tmp_path: Path, octets: bytes) -> None:
     (tmp_path / "bulkhead.toml").write_bytes(octets)

@@ -8,17 +8,19 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 from tests.console.cell import DOMAIN, NAME, ConsoleCell, console_cell
 
 from bulkhead.boundary.codec import encode_request
 from bulkhead.boundary.messages import to_directory as d
-from bulkhead.boundary.messages.fields import Stamp
+from bulkhead.boundary.messages.registry import RECEIVERS
 from bulkhead.boundary.staff import HOUR_ROWS, STAFF_CALLS, Kind
 from bulkhead.cli.api_client import ApiAnswer, ApiClient
 from bulkhead.console.calls import CALLS, Call
 from bulkhead.console.openapi import OWN_CALLS, OwnCall
 from bulkhead.errors import Refused
+from bulkhead.holder import staff as staff_module
 from bulkhead.identifiers import AccountId
 from bulkhead.records.access import Act, source_octets
 from bulkhead.records.canonical import base64_text
@@ -116,45 +118,53 @@ def test_every_call_is_refused_to_roles_that_it_is_not_for(cell: ConsoleCell, cl
             problem(clients(person).call(row.method, target(row)), 403, "role")
 
 
+def least(kind: Any) -> Any:
+    """The least value of a field's type."""
+    match kind:
+        case msgspec.inspect.BytesType():
+            return bytes(kind.min_length or 0)
+        case msgspec.inspect.StrType():
+            return "x" * (kind.min_length or 0)
+        case msgspec.inspect.IntType():
+            return kind.ge or 0
+        case msgspec.inspect.BoolType():
+            return False
+        case msgspec.inspect.VarTupleType() | msgspec.inspect.TupleType():
+            return ()
+        case msgspec.inspect.StructType():
+            return sample(kind.cls)
+    raise AssertionError(kind)
+
+
+def sample(kind: Any) -> Any:
+    """A request of this type with the least values that its fields may have."""
+    fields = msgspec.inspect.type_info(kind).fields  # type: ignore[attr-defined]  # of a struct
+    return kind(*(least(one.type) for one in fields if one.required))
+
+
 @pytest.mark.parametrize(
     "row",
-    [row for row in STAFF_CALLS.values() if row.holder == "directory" and set(row.roles) != set(PERSON)],
-    ids=lambda row: row.message,
+    [row for row in STAFF_CALLS.values() if set(row.roles) != set(PERSON)],
+    ids=lambda row: f"{row.holder}-{row.message}",
 )
 def test_every_holder_refuses_the_role_itself_when_a_console_does_not(
     cell: ConsoleCell, clients: Any, row: Any
 ) -> None:
-    samples = {
-        "ListAccounts": d.ListAccounts(), "SearchAccounts": d.SearchAccounts("t"), "ListOrders": d.ListOrders(),
-        "ShowAccount": d.ShowAccount("x@y.zz"), "ShowRoutes": d.ShowRoutes("x@y.zz"), "ListGroups": d.ListGroups(),
-        "ShowGroup": d.ShowGroup("x@y.zz"),
-    }  # fmt: skip
-    stamped = {
-        "AddAlias": (d.AddAlias, "a@b.cc", "b@b.cc"), "RemoveAlias": (d.RemoveAlias, "a@b.cc"),
-        "SetForward": (d.SetForward, "a@b.cc", ()), "SetServices": (d.SetServices, "a@b.cc", 0, "x"),
-        "AddGroup": (d.AddGroup, "a@b.cc"), "SetMember": (d.SetMember, "a@b.cc", "b@b.cc"),
-        "RemoveGroup": (d.RemoveGroup, "a@b.cc"),
-    }  # fmt: skip
+    module = RECEIVERS[row.holder]
+    request = encode_request(sample(getattr(module, row.message)))
     for role, person in PERSON.items():
-        if role in row.roles:
-            continue
-        if row.message in samples:
-            request: Any = samples[row.message]
-        else:
-            kind, *rest = stamped[row.message]
-            request = kind(Stamp.fresh("x"), *rest)
-        token = bytes.fromhex(clients(person).token)
-        with pytest.raises(Refused) as refusal:
-            ask = cell.exchanges["console"].to("directory").call(d.AskAsStaff(token, encode_request(request)))
-            cell.run(ask)
-        assert refusal.value.code == "role"
+        if role not in row.roles:
+            token = bytes.fromhex(clients(person).token)
+            with pytest.raises(Refused) as refusal:
+                cell.run(cell.exchanges["console"].to(row.holder).call(module.AskAsStaff(token, request)))
+            assert refusal.value.code == "role"
 
 
 def test_a_session_ends_when_its_time_is_over(cell: ConsoleCell) -> None:
     client = cell.client()
-    client.open(cell.key("ada"), life_ms=400)
+    client.open(cell.key("ada"), life_ms=2000)
     assert client.call("GET", "/v1/session").status == 200
-    time.sleep(0.5)
+    time.sleep(2.1)
     for row in EVERY:
         problem(client.call(row.method, target(row)), 401, "no-session")
     client.close()
@@ -330,7 +340,7 @@ def test_access_records_are_found_by_account_page_by_page_and_counted(cell: Cons
             await cell.states[name].accesses.flush()
 
     cell.run(record())
-    window = f"since=0&until={2**53 - 1}&account={account.hex()}"
+    window = f"since=0&until={2**53 - 1}&account={account.hex()}&act=login"  # searches for it are recorded, too
     path, seen = f"/v1/access-records?holder=auth&limit=2&{window}", list[int]()
     after = ""
     for _ in range(4):
@@ -344,12 +354,12 @@ def test_access_records_are_found_by_account_page_by_page_and_counted(cell: Cons
     )
     counts = clients("eng").call("GET", f"/v1/access-counts?{window}").json()
     assert [(row["holder"], row["records"], row["accounts"]) for row in counts["items"]] == [
-        ("auth", 5, 1), ("keyring", 0, 0), ("store", 5, 1), ("queue", 0, 0),
+        ("directory", 0, 0), ("auth", 5, 1), ("keyring", 0, 0), ("store", 5, 1), ("queue", 0, 0),
     ]  # fmt: skip
-    assert client.call("GET", f"{path}&source=192.0.2.0/24&act=login").json()["items"]
+    assert client.call("GET", f"{path}&source=192.0.2.0/24").json()["items"]
     assert not client.call("GET", f"{path}&source=198.51.100.0/24").json()["items"]
     problem(client.call("GET", f"{path}&source=192.0.2.0/25"), 400, "bad-search")
-    problem(client.call("GET", f"{path}&act=anything"), 400, "bad-query")
+    problem(client.call("GET", "/v1/access-records?holder=auth&since=0&until=1&act=anything"), 400, "bad-query")
     problem(client.call("GET", "/v1/access-records?holder=auth&since=5&until=5"), 400, "bad-search")
 
 
@@ -457,3 +467,65 @@ def test_only_changes_can_be_rehearsed_also_by_a_console_that_says_otherwise(cel
     assert all(
         row.kind is Kind.CHANGE for row in STAFF_CALLS.values() if row.message.startswith(("Set", "Add", "Remove"))
     )
+
+
+# --- what is recorded of staff ----------------------------------------------------------------------------------------
+
+
+def staff_records(client: ApiClient, officer: str, holder: str = "directory") -> list[Any]:
+    window = f"since=0&until={2**53 - 1}&officer={officer}&limit=500"
+    answer = client.call("GET", f"/v1/access-records?holder={holder}&{window}")
+    assert answer.status == 200, answer.body
+    items: list[Any] = answer.json()["items"]
+    return items
+
+
+def test_every_request_of_an_officer_is_recorded_with_its_account_and_outcome(tmp_path: Path) -> None:
+    with console_cell(tmp_path, accounts=2) as cell:
+        ada, sup, sec = cell.client("ada"), cell.client("sup"), cell.client("sec")
+        account = ada.call("GET", TARO).json()["account"]
+        assert change(ada, "POST", TARO + "/aliases?dry_run=true", {"alias": f"dry@{DOMAIN}"}).status == 200
+        assert change(ada, "DELETE", f"/v1/aliases/no@{DOMAIN}").status == 404
+        assert len(ada.call("GET", "/v1/accounts").json()["items"]) == 3
+        token = bytes.fromhex(sup.token)
+        with pytest.raises(Refused):
+            request = encode_request(d.ShowRoutes(f"taro@{DOMAIN}"))
+            cell.run(cell.exchanges["console"].to("directory").call(d.AskAsStaff(token, request)))
+        rows = staff_records(sec, "ada")
+        assert [(row["action"], row["outcome"], row["account"] == account) for row in rows[:4]] == [
+            ("OpenStaffSession", "done", False), ("ShowAccount", "done", True), ("AddAlias", "rehearsed", True),
+            ("RemoveAlias", "refused", False),
+        ]  # fmt: skip
+        listed = [row for row in rows if row["action"] == "ListAccounts"]
+        assert len({row["account"] for row in listed}) == len(listed) == 3
+        assert {(row["act"], row["gate"], row["source"]) for row in rows} == {("staff", "console", "")}
+        assert len({row["actor"] for row in rows}) == 1
+        refused = [row for row in staff_records(sec, "sup") if row["action"] == "ShowRoutes"]
+        assert [(row["outcome"], row["account"]) for row in refused] == [("refused", account)]
+        assert "SearchAccesses" in {row["action"] for row in staff_records(sec, "sec")}
+        assert {row["action"] for row in staff_records(sec, "cli")} >= {"AddAccount", "SetAccountStatus", "AddDomain"}
+        assert f"taro@{DOMAIN}" not in json.dumps(rows)
+
+
+def test_an_order_is_recorded_of_each_officer_who_signed_it(cell: ConsoleCell, clients: Any) -> None:
+    order = cell.people.order("withdraw", {"serial": "ad" * 16}).encode()
+    body = json.loads(OrderFile(order).render())
+    (approval,) = cell.people.by(order, "ops")
+    signed = {"officer": approval.officer, "key": approval.key.hex(), "signature": base64_text(approval.signature),
+              "client_data": "", "authenticator_data": ""}  # fmt: skip
+    assert clients("eng").call("POST", "/v1/orders", {**body, "approvals": [signed]}).status == 200
+    actions = [row["action"] for row in staff_records(clients("sec"), "ops", "queue")]
+    assert actions.count("SubmitOrder") == 1
+    assert "SubmitOrder" in [row["action"] for row in staff_records(clients("sec"), "eng", "queue")]
+
+
+def test_an_officer_makes_so_many_requests_an_hour_as_each_is_recorded(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(staff_module, "HOUR_CALLS", 5)
+    with console_cell(tmp_path, accounts=0) as cell:
+        client = cell.client("eng")
+        answers = [client.call("GET", "/v1/status") for _ in range(6)]
+        assert [answer.status for answer in answers] == [200] * 5 + [429]
+        problem(answers[-1], 429, "call-cap")
+        client.close()

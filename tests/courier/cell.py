@@ -120,7 +120,7 @@ class Cell:
         counts: QueueCounts = await self.queue.ask(CountQueue(), "cli")
         return counts
 
-    async def until(self, true: Callable[[QueueCounts], bool], seconds: float = 10.0) -> QueueCounts:
+    async def until(self, true: Callable[[QueueCounts], bool], seconds: float = 60.0) -> QueueCounts:
         """Wait until the queue's counts are so."""
         for _ in range(int(seconds / 0.01)):
             counts = await self.counts()

@@ -18,6 +18,7 @@ from bulkhead.boundary.messages.to_directory import AddAccount, AddDomain, Bindi
 from bulkhead.boundary.messages.to_ledger import Appended, AppendEvents, Event
 from bulkhead.directory.create import create_keys
 from bulkhead.directory.process import start
+from bulkhead.errors import TemporaryFailure
 from bulkhead.identifiers import AccountId, TenantId, new_id
 
 TENANT = TenantId("kddi")
@@ -32,6 +33,7 @@ class Running:
     peers: dict[str, Exchange]
     events: list[Event]
     service: Any
+    refused: set[str]  # kinds of events that the ledger does not take
 
     async def ask(self, request: Any, peer: str = "cli") -> Any:
         return await self.peers[peer].to("directory").call(request)
@@ -62,9 +64,12 @@ async def running(folder: Path, settings: dict[str, Any] = SETTINGS) -> AsyncIte
         (folder / "keys.sealed").write_bytes(create_keys().seal(TENANT, "directory", 1, ROOT))
     exchange = Exchange(Channel("directory", 0, 1), _fail)
     events: list[Event] = []
+    refused: set[str] = set()
     ledger = Exchange(Channel("ledger", 0, 1), _fail)
 
     def append(_: object, __: Channel, request: AppendEvents, ___: object) -> Appended:
+        if any(event.kind in refused for event in request.events):
+            raise TemporaryFailure("the disk is full", code="storage")
         events.extend(request.events)
         return Appended(0)
 
@@ -76,7 +81,7 @@ async def running(folder: Path, settings: dict[str, Any] = SETTINGS) -> AsyncIte
     for name in ("cli", "mx", "submit", "access", "courier"):
         peers[name] = Exchange(Channel(name, 0, 1), _fail)
         join(peers[name], exchange)
-    yield Running(peers, events, service)
+    yield Running(peers, events, service, refused)
     await service.stop()
     exchange.close()
 

@@ -27,7 +27,9 @@ from bulkhead.boundary.messages.to_directory import (
     ListDomains,
     RecipientVerdict,
     ResolveRecipient,
+    Service,
     SetAccountStatus,
+    SetServices,
     ShowAccount,
 )
 from bulkhead.boundary.peers import PEERS
@@ -166,10 +168,10 @@ def test_an_address_is_never_given_again_once_cancelled_or_purged(with_directory
 def test_a_purged_address_is_in_no_file(with_directory: With, tmp_path: Path) -> None:
     async def test(directory: Running) -> None:
         await directory.add("unmistakable@kddi.example")
-        assert any(b"unmistakable" in path.read_bytes() for path in tmp_path.iterdir())
+        assert any(b"unmistakable" in path.read_bytes() for path in tmp_path.rglob("*") if path.is_file())
         await _status(directory, "unmistakable@kddi.example", AccountStatus.CANCELLED)
         await _status(directory, "unmistakable@kddi.example", AccountStatus.PURGED)
-        assert not any(b"unmistakable" in path.read_bytes() for path in tmp_path.iterdir())
+        assert not any(b"unmistakable" in path.read_bytes() for path in tmp_path.rglob("*") if path.is_file())
         report = await directory.ask(CheckDirectory())
         assert (report.accounts, report.problems) == (1, ())
 
@@ -202,6 +204,32 @@ def test_events_name_the_account_by_id_and_hold_no_address(with_directory: With)
         assert [event.kind for event in directory.events] == ["DomainAdded", "AccountAdded", "AccountStatusChanged"]
         assert [event.account for event in directory.events] == [b"", account, account]
         assert "secret" not in repr(directory.events)
+
+    with_directory(test)
+
+
+def test_what_opens_again_is_in_the_ledger_before_and_once(with_directory: With) -> None:
+    async def test(directory: Running) -> None:
+        address = "again@kddi.example"
+        await directory.add(address)
+        await _status(directory, address, AccountStatus.ACTIVE)  # the first time: nothing opens that was closed
+        await directory.ask(SetServices(Stamp.fresh("test"), address, Service.SEND | Service.LOGIN, "asked"))
+        await _status(directory, address, AccountStatus.SUSPENDED)
+        assert [event for event in directory.events if event.kind == "AccountReopened"] == []
+        reinstating = SetAccountStatus(Stamp.fresh("test"), address, AccountStatus.ACTIVE, "found")
+        switching = SetServices(Stamp.fresh("test"), address, Service.LOGIN, "paid")
+        directory.refused.add("AccountReopened")
+        for request in (reinstating, switching):
+            with pytest.raises(TemporaryFailure):
+                await directory.ask(request)
+        row = await directory.ask(ShowAccount(address))
+        assert (row.status, row.closed) == (AccountStatus.SUSPENDED, Service.SEND | Service.LOGIN)
+        directory.refused.clear()
+        for request in (reinstating, switching, reinstating, switching):
+            row = await directory.ask(request)
+        assert (row.status, row.closed) == (AccountStatus.ACTIVE, Service.LOGIN)
+        opened = [event.details for event in directory.events if event.kind == "AccountReopened"]
+        assert opened == [{"from": "suspended", "reason": "found"}, {"services": "send"}]
 
     with_directory(test)
 

@@ -23,7 +23,7 @@ with scratch.scratch_range() as range_:
     print(range_.directory, twin.pid, *(row["pid"] for row in rows), flush=True)
     time.sleep(60)
 """
-SECONDS = 20.0
+SECONDS = 60.0
 
 
 @pytest.fixture

@@ -146,7 +146,7 @@ def test_one_forbidden_message_ends_the_twin_and_nobody_else(live):
     pids = {name: live.pid("t0", name) for name in ("directory", "store", "keyring", "auth", "mx")}
     twin = TwinClient(layout_of(live), "mx")
     twin.ask("edges.break_the_rules", compartment="directory")
-    end = time.monotonic() + 3
+    end = time.monotonic() + 30
     while twin.ask("edge-names")["answer"] != "ended":
         assert time.monotonic() < end, "the twin lives on"
         time.sleep(0.02)
@@ -159,7 +159,7 @@ def test_a_twin_ends_with_its_stream(live):
     pid = twin.pid
     assert Path(f"/proc/{pid}").exists()
     twin.close()
-    end = time.monotonic() + 3
+    end = time.monotonic() + 30
     while Path(f"/proc/{pid}").exists() and time.monotonic() < end:
         time.sleep(0.02)
     assert not Path(f"/proc/{pid}").exists()

@@ -491,6 +491,10 @@ NEIGHBOURS = (
         "access/stop-passed-by-login", "submit/stop-passed-by-sending", "access/freeze-passed",
     ),
     _one(
+        "resets-forgotten", "holder/surfaces.py", "            surface == bit and set_at <=",
+        "            surface < 0 and set_at <=", "access/reset-passed",
+    ),
+    _one(
         "history-not-compared", "ledger/verify.py",
         "if self._previous is not None and frontier.root() != self._previous.root:", "if self._previous is None:",
         "ledger/ledger-rewrites",
@@ -616,6 +620,10 @@ ORDERS = (
         " or nonce in self._spent:", ":", "console/console-without-officer",
     ),
     _one(
+        "sessions-after-their-time", "holder/staff.py", "                and now < session.expires\n", "",
+        "console/console-outlives-session",
+    ),
+    _one(
         "caps-by-session", "holder/staff.py", "        self._make_room(officer.name)\n",
         "        self._make_room(officer.name)\n        self._rows = Hourly()\n", "console/console-enumerates",
     ),
@@ -626,6 +634,10 @@ ORDERS = (
     _one(
         "destroys-at-once", "holder/orders.py", "due=kept.at + row.wait_ms)", "due=kept.at + 1)",
         "directory/orders-destroy-early",
+    ),
+    _one(
+        "waits-by-the-clock", "holder/orders.py", "if rows.waited(self._database, serial) < kept.due - kept.at:",
+        "if rows.waited(self._database, serial) < 0:", "directory/orders-destroy-early",
     ),
     _one(
         "lift-by-the-clock", "holder/order_effects.py", "            return epoch or order.issued\n",

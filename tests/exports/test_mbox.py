@@ -53,7 +53,7 @@ def test_a_line_that_is_cut_to_be_read_is_the_same_line(tmp_path: Path, at: int)
     assert data.endswith(b"\n\n" + b"x" * at + b"From \n>From \n\n")
 
 
-@settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 @given(st.lists(st.binary(max_size=60) | st.text("From >:\r\n", max_size=40).map(str.encode), min_size=1, max_size=4))
 def test_no_message_is_read_as_two(tmp_path: Path, messages: list[bytes]) -> None:
     data = written(tmp_path, *messages)

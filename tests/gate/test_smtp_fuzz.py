@@ -129,7 +129,9 @@ COMMANDS = st.sampled_from(
 TALK = st.lists(st.one_of(COMMANDS, st.binary(max_size=40)), max_size=40)
 
 
-@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
+)
 @given(pieces=TALK, role=st.sampled_from(Role), tls=st.booleans())
 def test_any_mix_of_commands_and_octets_ends_cleanly(
     caplog: pytest.LogCaptureFixture, pieces: list[bytes], role: Role, tls: bool

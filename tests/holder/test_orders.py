@@ -25,7 +25,7 @@ from bulkhead.boundary.messages.orders import OrderRow, SignedApproval
 from bulkhead.drill.officers import HOUR_MS, LENIENT, Authenticator, People, now_ms, signed
 from bulkhead.errors import Refused, TemporaryFailure
 from bulkhead.holder.order_rows import after_restore
-from bulkhead.holder.orders import DAY_MS
+from bulkhead.holder.orders import DAY_MS, steady_ms
 from bulkhead.identifiers import AccountId, new_id
 from bulkhead.records.mailbox import Holder, OrderKey, reseal_share
 from bulkhead.records.officer import Group
@@ -83,6 +83,12 @@ def run(root: Path, work: Work, policy: Policy = LENIENT, *, ledger: bool = True
 
 def orders_of(ordered: Ordered, name: str) -> Any:
     return ordered.cell.state(name).orders
+
+
+def set_ahead(orders: Any, ahead: int, ran: int | None = None) -> None:
+    """The clock is `ahead` ms ahead of ours; the executor has run for `ran` ms more, as long where that is None."""
+    began, more = steady_ms(), ahead if ran is None else ran
+    orders._clock, orders._steady = lambda: now_ms() + ahead, lambda: began + more
 
 
 # --- stops and openings ----------------------------------------------------------------------------------------------
@@ -237,10 +243,32 @@ def test_what_destroys_waits_a_day_by_a_clock_that_cannot_be_set_back_and_is_in_
         assert orders.now() >= now_ms() + DAY_MS - 61_000
         ahead = DAY_MS + 1000
         await orders.run_due()
+        assert await cell.admits(account, PASSWORD)  # the clock says so, and the executor has run for a moment
+        set_ahead(orders, DAY_MS + 1000)
+        await orders.run_due()
         kinds = cell.seen.kinds()
         assert "OrderExecuted" in kinds
         await settled(lambda: "HalfDestroyed" in cell.seen.kinds())
         assert cell.seen.kinds().index("OrderExecuted") < cell.seen.kinds().index("HalfDestroyed")
+        assert not await cell.admits(account, PASSWORD)
+
+    run(tmp_path, work)
+
+
+def test_a_clock_set_forward_brings_nothing_that_destroys_forward_and_a_restart_forgets_no_wait(tmp_path: Path) -> None:
+    async def work(ordered: Ordered) -> None:
+        cell, people = ordered.cell, ordered.people
+        account = await cell.add_account(PASSWORD)
+        await ordered.submit("keyring", cancel(people, account), ["ada", "sec"])
+        for half in range(2):
+            orders = orders_of(ordered, "keyring")
+            set_ahead(orders, 365 * DAY_MS, ran=DAY_MS // 2 - 600_000 * (1 - half))
+            await orders.run_due()
+            assert await cell.admits(account, PASSWORD)
+            await cell.restart("keyring")
+        orders = orders_of(ordered, "keyring")
+        set_ahead(orders, 365 * DAY_MS, ran=600_000)
+        await orders.run_due()
         assert not await cell.admits(account, PASSWORD)
 
     run(tmp_path, work)
@@ -256,7 +284,7 @@ def test_any_one_officer_withdraws_what_waits_also_before_it_comes(tmp_path: Pat
             withdraw = people.order("withdraw", {"serial": order.serial.hex()})
             await ordered.submit("keyring", withdraw, ["ops"])
         orders = orders_of(ordered, "keyring")
-        orders._clock = lambda: now_ms() + 2 * DAY_MS
+        set_ahead(orders, 2 * DAY_MS)
         await orders.run_due()
         assert await cell.admits(account, PASSWORD)
         assert (await ordered.submit("keyring", first, ["ada", "sec"])).state == "withdrawn"
@@ -273,7 +301,7 @@ def test_an_order_that_waits_falls_with_an_officer_who_leaves(tmp_path: Path) ->
         officers = tuple(officer for officer in people.officers() if officer.name != "sec")
         await ordered.install(people.roster(officers=officers))
         orders = orders_of(ordered, "keyring")
-        orders._clock = lambda: now_ms() + 2 * DAY_MS
+        set_ahead(orders, 2 * DAY_MS)
         await orders.run_due()
         assert await cell.admits(account, PASSWORD)
         assert cell.database("keyring").first("SELECT state FROM officer_order") == ("failed",)
@@ -289,7 +317,7 @@ def test_an_order_that_cannot_be_executed_stands_in_the_way_of_no_other(tmp_path
         for order in waiting:
             await ordered.submit("keyring", order, ["ada", "sec"])
         orders = orders_of(ordered, "keyring")
-        orders._clock = lambda: now_ms() + 2 * DAY_MS
+        set_ahead(orders, 2 * DAY_MS)
         execute = orders._execute_due
 
         async def failing(kept: Any, now: int) -> None:
@@ -503,7 +531,7 @@ def test_after_a_restore_only_stops_are_taken_until_the_next_roster_and_nothing_
         assert await ordered.refusal("keyring", signed_before, "ada", "sec") == "old-roster"
         await asyncio.sleep(0.005)
         assert await ordered.refusal("keyring", people.order("lift-logins"), "ada", "sec") == "taken"
-        orders._clock = lambda: now_ms() + 2 * DAY_MS
+        set_ahead(orders, 2 * DAY_MS)
         await orders.run_due()
         assert await cell.admits(account, PASSWORD)
 

@@ -241,7 +241,7 @@ async def test_what_is_closed_can_be_read_with_what_a_stop_would_reach(make_cell
         assert state.sessions == 5 and holder.ended == [Surface.POP]
 
 
-@pytest.mark.parametrize("bits", [0, 1 << 6, 1 << 14, 1 << 31])
+@pytest.mark.parametrize("bits", [0, 1 << 6, 1 << 16, 1 << 31])
 async def test_a_surface_that_does_not_exist_is_refused(make_cell: Any, bits: int) -> None:
     async with make_cell(ledger=False) as cell, holding(cell) as holder:
         assert await code_of(holder.stop(5, bits)) == "bad-surface"
@@ -252,3 +252,23 @@ def test_a_session_is_concerned_by_its_protocol_its_credential_or_a_stop_of_sess
     assert concerns(Surface.APP_PASSWORD, 1, 3) and not concerns(Surface.APP_PASSWORD, 1, 0)
     assert concerns(Surface.MAIN_PASSWORD, 4, 0) and concerns(Surface.SESSIONS, 2, 9)
     assert not concerns(Surface.OUTBOUND | Surface.INBOUND, 1, 0)
+
+
+async def test_a_reset_goes_along_to_another_database_with_its_set_and_no_other_stop_does(
+    make_cell: Any, tmp_path: Path
+) -> None:
+    async with make_cell(ledger=False) as cell, holding(cell) as holder:
+        await holder.stage()
+        await holder.stop(5, Surface.RESET_MAIN | Surface.IMAP, DIGEST)
+        await holder.stop(6, Surface.RESET_APP)
+        other = Database(tmp_path / "other.sqlite", MIGRATIONS)
+        try:
+            await other.write(surfaces.carry_resets(holder.database))
+            moved = Surfaces(other, holder.outbox, cell.auth)
+            moved.end()
+            assert moved.voids(0, 5, ACCOUNTS[0]) and not moved.voids(0, 6, ACCOUNTS[0])
+            assert not moved.voids(0, 5, OTHER) and not moved.voids(0, 5, None)
+            assert moved.voids(3, 6, OTHER) and moved.voids(3, 6, None)
+            assert not moved.any_closed(Surface.IMAP) and moved.newest_reset(0) == 5
+        finally:
+            await other.close()

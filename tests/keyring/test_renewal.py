@@ -25,8 +25,8 @@ from bulkhead.boundary.messages.to_keyring import (
     SlottedKey,
 )
 from bulkhead.errors import Error, IntegrityError, Refused
+from bulkhead.holder.account_states import AccountState
 from bulkhead.identifiers import AccountId, EmailId, new_id
-from bulkhead.keyring.schema import AccountState
 from bulkhead.records.mailbox import Binding, VerifiedBinding
 from bulkhead.records.message import open_key_box, seal_key_box
 from bulkhead.records.record import Kind, read_header

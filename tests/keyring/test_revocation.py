@@ -1,6 +1,7 @@
 """One number revokes every main password, every app password or both; and protocols may be closed to the main one."""
 
 import asyncio
+import hashlib
 import time
 from pathlib import Path
 from typing import Any
@@ -12,9 +13,12 @@ from tests.keyring.two_halves import TwoHalves, refused, run, settled, stamp
 
 from bulkhead.boundary.messages import to_auth, to_keyring
 from bulkhead.boundary.messages.revocation import RevokedKind
+from bulkhead.boundary.messages.surfaces import Surface
 from bulkhead.boundary.messages.to_auth import Scope, SetLoginState
 from bulkhead.boundary.messages.to_keyring import OpenPages
-from bulkhead.records.credential import StretchParameters
+from bulkhead.identifiers import AccountId
+from bulkhead.records.credential import State, StretchParameters
+from bulkhead.records.record import Kind
 
 MAIN, NEW = b"the main password", b"another password"
 QUICK: dict[str, Any] = {"failure_seconds": 0.05}
@@ -169,5 +173,97 @@ def test_what_was_set_before_there_were_epochs_works_until_the_first_one(tmp_pat
         assert await cell.admits(account, MAIN)
         await revoke(cell, RevokedKind.ALL)
         assert not await cell.admits(account, MAIN)
+
+    run(tmp_path, work, auth=QUICK)
+
+
+async def reset(
+    cell: TwoHalves,
+    surfaces: int,
+    accounts: list[AccountId],
+    *,
+    at: tuple[str, ...] = ("keyring", "auth"),
+    until: int = 0,
+) -> int:
+    """How many sessions ended."""
+    ids = b"".join(sorted(accounts))
+    digest, ended, modules = hashlib.sha256(ids).digest(), 0, {"keyring": to_keyring, "auth": to_auth}
+    for name in at:
+        module: Any = modules[name]
+        await cell.exchanges["cli"].to(name).call(module.StageAccounts(stamp(), digest), ids)
+        ended += (
+            await cell.ask("cli", name, module.StopSurfaces(stamp(), now(), surfaces, digest, until, "case 7"))
+        ).sessions
+    return ended
+
+
+@pytest.mark.parametrize("where", ["both", "keyring", "auth"])
+def test_a_reset_of_a_set_refuses_its_main_passwords_until_new_ones_are_set_and_nobody_elses(
+    tmp_path: Path, where: str
+) -> None:
+    async def work(cell: TwoHalves) -> None:
+        account, other = await cell.add_account(MAIN), await cell.add_account(MAIN)
+        made = await make(cell, account)
+        for one, password in ((account, MAIN), (account, made), (other, MAIN)):
+            await cell.log_in(one, password)  # and the main ones are cached
+        at = ("keyring", "auth") if where == "both" else (where,)
+        assert await reset(cell, Surface.RESET_MAIN, [account], at=at) == ("keyring" in at)
+        for _ in range(2):
+            assert not await cell.admits(account, MAIN)
+            assert await cell.admits(account, made) and await cell.admits(other, MAIN)
+            with refused("bad-credentials"):
+                await change(cell, account, MAIN, NEW)
+            await cell.restart("auth"), await cell.restart("keyring")  # it is durable
+        await cell.set_password(account, NEW, await recover(cell, account))
+        assert await cell.admits(account, NEW) and not await cell.admits(account, MAIN)
+
+    run(tmp_path, work, auth=QUICK)
+
+
+def test_a_revocation_of_a_sets_app_passwords_ends_its_sessions_and_leaves_its_main_passwords(tmp_path: Path) -> None:
+    async def work(cell: TwoHalves) -> None:
+        account, other = await cell.add_account(MAIN), await cell.add_account(MAIN)
+        made, others = await make(cell, account), await make(cell, other)
+        for one, password in ((account, MAIN), (account, made), (other, others)):
+            await cell.log_in(one, password)
+        assert await reset(cell, Surface.RESET_APP | Surface.SESSIONS, [account]) == 2
+        assert not await cell.admits(account, made)
+        assert await cell.admits(account, MAIN) and await cell.admits(other, others)
+        assert await cell.admits(account, await make(cell, account))
+        assert not await cell.admits(account, made)
+
+    run(tmp_path, work, auth=QUICK)
+
+
+def test_a_reset_that_is_lifted_or_lapses_lets_the_old_password_in_again(tmp_path: Path) -> None:
+    async def work(cell: TwoHalves) -> None:
+        account = await cell.add_account(MAIN)
+        digest = hashlib.sha256(account).digest()
+        for name, module in (("keyring", to_keyring), ("auth", to_auth)):
+            await reset(cell, Surface.RESET_MAIN, [account], at=(name,))
+            assert not await cell.admits(account, MAIN)
+            lift: Any = module.LiftSurfaces(stamp(), now() + 1, Surface.RESET_MAIN, digest, "the wrong set")  # type: ignore[attr-defined]
+            await cell.ask("cli", name, lift)
+            assert await cell.admits(account, MAIN)
+        end = now() + 3_600_000
+        await reset(cell, Surface.RESET_MAIN, [account], until=end)
+        assert not await cell.admits(account, MAIN)
+        for name in ("keyring", "auth"):
+            await cell.state(name).surfaces.lapse(end)
+        assert await cell.admits(account, MAIN)
+
+    run(tmp_path, work, auth=QUICK)
+
+
+def test_a_census_counts_the_halves_of_a_reset_set_as_revoked(tmp_path: Path) -> None:
+    async def work(cell: TwoHalves) -> None:
+        account, _ = await cell.add_account(MAIN), await cell.add_account(MAIN)
+        await reset(cell, Surface.RESET_MAIN, [account])
+        page = await cell.ask("cli", "keyring", to_keyring.CheckKeyring())
+        assert {row.state: row.count for row in page.counts if row.kind == Kind.KEYRING_HALF} == {
+            State.REVOKED.value: 1, State.ACTIVE.value: 1,
+        }  # fmt: skip
+        matched = await cell.ask("cli", "auth", to_auth.MatchAuth(account))
+        assert {row.state for row in matched.counts if row.kind == Kind.AUTH_HALF} == {State.REVOKED.value}
 
     run(tmp_path, work, auth=QUICK)

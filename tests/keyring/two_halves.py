@@ -276,7 +276,7 @@ async def opened(cell: TwoHalves, *, ledger: bool = True) -> AsyncIterator[TwoHa
         await cell.close()
 
 
-async def settled(condition: Callable[[], object], seconds: float = 3.0) -> None:
+async def settled(condition: Callable[[], object], seconds: float = 60.0) -> None:
     """Wait until it holds."""
     for _ in range(int(seconds / 0.005)):
         if condition():

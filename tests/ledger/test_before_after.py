@@ -10,7 +10,7 @@ ROOT = Path(__file__).resolve().parents[2]
 WHEN = {"before", "after", "counted", "told", "never yet"}
 WIDENS = {
     "RecoveryUsed", "StopLifted", "KeyDestroyed", "MailboxKeysExported", "MessagesUndeleted", "RestoreBegun",
-    "RosterInstalled", "StaffSessionOpened", "ForwardChanged", "ExportBegun", "ImportBegun",
+    "RosterInstalled", "StaffSessionOpened", "ForwardChanged", "AccountReopened", "ExportBegun", "ImportBegun",
 }  # fmt: skip
 
 

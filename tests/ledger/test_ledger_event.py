@@ -109,6 +109,7 @@ def test_numbers_of_kinds_never_change() -> None:
         "SurfacesStopped": 75,
         "SurfacesLifted": 76,
         "DomainRemoved": 78,
+        "AccountReopened": 79,
         "StandbyBegun": 80,
         "StandbyPromoted": 81,
         "AdvisoryOpened": 90,

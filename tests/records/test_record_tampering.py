@@ -233,11 +233,11 @@ def openers():
     yield (
         "access block",
         c["record"],
-        lambda r, c=c, at=at: access.Place(*at, c["block"]).open(c["key"], c["head"], r),
+        lambda r, c=c, at=at: access.DayOpener(*at, c["key"]).open(c["block"], c["head"], r),
         [
-            lambda r, c=c, at=at: access.Place(*at, c["block"] + 1).open(c["key"], c["head"], r),
-            lambda r, c=c: access.Place("other", "auth", c["day"], c["block"]).open(c["key"], c["head"], r),
-            lambda r, c=c, at=at: access.Place(*at, c["block"]).open(c["key"], c["head"][:-1] + b"\0", r),
+            lambda r, c=c, at=at: access.DayOpener(*at, c["key"]).open(c["block"] + 1, c["head"], r),
+            lambda r, c=c: access.DayOpener("other", "auth", c["day"], c["key"]).open(c["block"], c["head"], r),
+            lambda r, c=c, at=at: access.DayOpener(*at, c["key"]).open(c["block"], c["head"][:-1] + b"\0", r),
         ],
     )
     yield (

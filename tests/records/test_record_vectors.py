@@ -286,7 +286,8 @@ def test_access_vectors():
         key = access.open_day_key(case["day_key"], case["by"], case["tenant"], "auth", case["day"])
         assert key == case["key"]
         place = access.Place(case["tenant"], "auth", case["day"], case["block"])
-        block = place.open(key, case["head"], case["record"])
+        opener = access.DayOpener(case["tenant"], "auth", case["day"], key)
+        block = opener.open(case["block"], case["head"], case["record"])
         rows = [bytes.fromhex(row) for row in case["rows"]]
         assert [block.row(index) for index in range(block.count)] == rows
         again = access.Block.of(list(access.unpack_rows(b"".join(rows))))

@@ -21,6 +21,9 @@ from bulkhead.supervisor.cell import NAME_OF_SLOT, Cell, Unit
 from bulkhead.supervisor.control import Op, Peer
 from bulkhead.supervisor.listeners import bind_listeners
 
+SECONDS = 60.0
+"""So long a test waits for what takes moments: only a machine that is busy with something else comes near."""
+
 
 def make(directory: Path) -> Path:
     """An installation with one tenant, `solo`, on an address and with user ids that no other test run uses now."""
@@ -42,7 +45,7 @@ async def running(directory: Path, *, restarts: bool = True) -> AsyncIterator[Ce
     cell = Cell(installation, tenant, listeners, restarts=restarts)
     cell.start()
     try:
-        await until(lambda: cell.ready, 10)
+        await until(lambda: cell.ready)
         yield cell
     finally:
         pids = [unit.pid for unit in cell.units if unit.pid] + list(cell.image_pids().values())
@@ -52,7 +55,7 @@ async def running(directory: Path, *, restarts: bool = True) -> AsyncIterator[Ce
         assert not [pid for pid in pids if alive(pid)]
 
 
-async def until(condition: object, seconds: float) -> None:
+async def until(condition: object, seconds: float = SECONDS) -> None:
     """Wait until `condition()` holds."""
     end = time.monotonic() + seconds
     while not condition():  # type: ignore[operator]

@@ -66,7 +66,7 @@ async def test_a_cell_says_once_that_it_started_with_which_code_and_which_locks(
         ledger = unit_of(cell, "ledger")
         pid = ledger.pid
         os.kill(pid, signal.SIGKILL)
-        await until(lambda: ledger.pid not in {0, pid} and cell.ready, 10)
+        await until(lambda: ledger.pid not in {0, pid} and cell.ready)
         restarted = await logged(cell, "CompartmentRestarted", who="ledger")
         assert restarted.details["why"] == "signal 9"
         begun = [event for event in await entries(cell) if event.kind.name == "CellStarted" and event.at >= began]
@@ -95,11 +95,11 @@ async def test_a_gates_report_and_the_restart_of_whom_a_holder_reports_are_entri
     async with running(solo) as cell:
         mx, store = unit_of(cell, "mx"), unit_of(cell, "store")
         for reporter, sender in ((store, mx), (mx, store)):
-            await until(lambda: cell.ready, 10)
+            await until(lambda: cell.ready)
             restarts = mx.restarts + 1
             peer = Peer(sender.process.slot, 0, sender.incarnation, reporter.edges[sender.process.name, 0])
             cell._on_unit_message(reporter, Op.VIOLATION, control.pack_peer(peer), None)
-            await until(lambda more=restarts: mx.restarts == more, 10)
+            await until(lambda more=restarts: mx.restarts == more)
         await logged(cell, "CompartmentRestarted", who="mx", why="violation seen by store")
         await logged(cell, "CompartmentRestarted", who="mx", why="violation by store")
         said = await logged(cell, "EdgeViolation", said_by="mx")

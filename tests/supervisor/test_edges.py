@@ -29,7 +29,7 @@ def break_edge(holder: Unit, gate: Unit, generation: int) -> None:
 
 async def replaced(holder: Unit, gate: Unit, generation: int) -> None:
     key = gate.process.name, gate.worker
-    await until(lambda: holder.edges[key] != generation, 5)
+    await until(lambda: holder.edges[key] != generation)
     assert gate.edges[holder.process.name, holder.worker] == holder.edges[key]
 
 
@@ -51,7 +51,7 @@ async def test_a_gate_that_loses_edges_again_and_again_is_ended_and_the_holder_i
             break_edge(store, access, FAKE + number)
             await replaced(store, access, FAKE + number)
         break_edge(store, access, FAKE + LOST_PER_MINUTE)
-        await until(lambda: access.pid not in {0, gate} and cell.ready, 10)
+        await until(lambda: access.pid not in {0, gate} and cell.ready)
         assert store.pid == holder
 
 

@@ -52,7 +52,7 @@ def workers(live: Live, name: str = "access") -> list[dict[str, Any]]:
     return [row for row in live.processes("t0") if row["compartment"] == name and not row["twin"]]
 
 
-def until(condition: Callable[[], bool], seconds: float = 15.0) -> None:
+def until(condition: Callable[[], bool], seconds: float = 60.0) -> None:
     end = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < end, "it did not come to pass"

@@ -4,8 +4,8 @@ from collections.abc import Sequence
 from typing import Any
 
 from bulkhead.auth.rows import AUTH, Rows
-from bulkhead.auth.schema import LoginState
 from bulkhead.errors import IntegrityError
+from bulkhead.holder.account_states import AccountState
 from bulkhead.holder.census import Census, Table
 from bulkhead.holder.database import Database
 from bulkhead.identifiers import AccountId
@@ -20,7 +20,7 @@ def census(database: Database, rows: Rows) -> Census:
     opener = Opener(Kind.AUTH_HALF, rows.keys.tenant, rows.keys.keys, AUTH)
     sorts: dict[bytes, tuple[str, int]] = {}  # those decoded once; as many as there are schemes and costs
 
-    def open_half(row: Sequence[Any], _: AccountId | None) -> tuple[str, int, int]:
+    def open_half(row: Sequence[Any], account: AccountId | None) -> tuple[str, int, int]:
         body, version = opener.open(row[2], row[0], row[1])
         try:
             sort = AuthHalf.sort_of(body)
@@ -32,7 +32,7 @@ def census(database: Database, rows: Rows) -> Census:
             known = sorts[sort] = (half.scheme, half.state.value)
         scheme, state = known
         app = scheme == "hkdf"
-        revoked = rows.revocation.covers(MAIN_PASSWORD + app, row[3])
+        revoked = rows.revocation.covers(MAIN_PASSWORD + app, row[3], account)
         return scheme, State.REVOKED.value if revoked else state, version
 
     def open_note(row: Sequence[Any], _: AccountId | None) -> tuple[str, int, int]:
@@ -42,5 +42,5 @@ def census(database: Database, rows: Rows) -> Census:
     halves = Table("half", Kind.AUTH_HALF, ("bid", "g"), ("record", "set_at"), "owner", open_half)
     notes = Table("app_password", Kind.APP_PASSWORD_NOTE, ("bid", "cred"), ("record",), "owner", open_note)
     return Census(
-        database, (halves, notes), rows.owner, lambda account: rows.bid(account, MAIN_PASSWORD), LoginState.OPEN
+        database, (halves, notes), rows.owner, lambda account: rows.bid(account, MAIN_PASSWORD), AccountState.OPEN
     )

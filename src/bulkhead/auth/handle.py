@@ -13,8 +13,7 @@ from bulkhead.auth.known import Known
 from bulkhead.auth.limits import Limit, Limits
 from bulkhead.auth.logins import LoginCounts, Logins, scopes_of
 from bulkhead.auth.passwords import Passwords
-from bulkhead.auth.rows import AUTH, Keys, Rows, set_state
-from bulkhead.auth.schema import LoginState
+from bulkhead.auth.rows import AUTH, Keys, Rows
 from bulkhead.auth.stretching import Stretching
 from bulkhead.auth.watch import Watch
 from bulkhead.boundary.body import BodyReader
@@ -22,9 +21,9 @@ from bulkhead.boundary.edge import Channel
 from bulkhead.boundary.exchange import Exchange, Handler
 from bulkhead.boundary.messages import to_auth as m
 from bulkhead.boundary.messages.fields import Done, Request
-from bulkhead.errors import Refused
 from bulkhead.holder import backup
 from bulkhead.holder.accesses import Accesses
+from bulkhead.holder.account_states import AccountState
 from bulkhead.holder.database import Database
 from bulkhead.holder.desk import Desk
 from bulkhead.holder.handing import hand_on
@@ -74,13 +73,13 @@ class Auth:
     ) -> "Auth":
         """Everything in its place."""
         auth = settings["auth"]
-        rows, stop = Rows(database, keys, parameters, Revocation(database)), TenantStop(database, exchange)
+        outbox = Outbox(database, exchange)
+        surfaces = Surfaces(database, outbox, exchange)
+        rows, stop = Rows(database, keys, parameters, Revocation(database, surfaces)), TenantStop(database, exchange)
         stretching = Stretching(auth["argon2_threads"], auth["argon2_queue_max"])
         known = Known(database, rows, auth["known_days"])
         breached = Breached(auth["breached"] == "refuse")
         passwords = Passwords(database, rows, stretching, exchange, breached)
-        outbox = Outbox(database, exchange)
-        surfaces = Surfaces(database, outbox, exchange)
         app_passwords = AppPasswords(database, rows, passwords)
         logins = Logins(
             exchange, rows, stretching, stop, surfaces, Limits(known, settings), auth["failure_seconds"], LoginCounts(),
@@ -133,12 +132,10 @@ async def stop_tenant_logins(auth: Auth, _: Channel, request: m.StopTenantLogins
 
 
 async def set_login_state(auth: Auth, _: Channel, request: m.SetLoginState, __: _Body) -> Done:
-    """Open, suspended, or destroyed in every file."""
-    if request.state not in (LoginState.OPEN, LoginState.SUSPENDED, LoginState.DESTROYED):
-        raise Refused("a state is 1 (open), 2 (suspended) or 3 (destroyed)", code="bad-state")
+    """One of AccountState; what is destroyed is so in every file."""
     owner = auth.rows.owner(request.account)
     await auth.database.write(partial(_set_state, keys=auth.rows.keys, owner=owner, request=request))
-    if request.state == LoginState.DESTROYED:
+    if request.state == AccountState.DESTROYED:
         auth.outbox.wake()
         auth.known.forget(request.account)
         await auth.database.truncate_wal()
@@ -168,7 +165,7 @@ def count_logins(auth: Auth, _: Channel, __: m.CountLogins, ___: _Body) -> m.Log
 
 
 def _set_state(connection: Connection, *, keys: Keys, owner: bytes, request: m.SetLoginState) -> None:
-    if set_state(connection, keys=keys, owner=owner, state=request.state):
+    if keys.accounts.set(connection, owner, request.state):
         details = {"version": keys.keys.current(AUTH)[0]}
         note(connection, "HalfDestroyed", request.stamp.actor, details, request.account)
 

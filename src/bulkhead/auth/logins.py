@@ -23,7 +23,6 @@ from bulkhead.auth.breached import Breached
 from bulkhead.auth.limits import Attempt, Limits
 from bulkhead.auth.passwords import Passwords
 from bulkhead.auth.rows import Rows
-from bulkhead.auth.schema import LoginState
 from bulkhead.auth.stretching import Stretching
 from bulkhead.auth.watch import Watch
 from bulkhead.boundary.exchange import Exchange
@@ -31,6 +30,7 @@ from bulkhead.boundary.messages.to_auth import Authenticate, Scope
 from bulkhead.boundary.messages.to_keyring import CheckCached, CheckHalf
 from bulkhead.config.rules import ARGON2ID_SECONDS
 from bulkhead.errors import Error, Refused, TemporaryFailure
+from bulkhead.holder.account_states import AccountState
 from bulkhead.holder.stop import TenantStop
 from bulkhead.holder.surfaces import Surfaces
 from bulkhead.identifiers import AccountId
@@ -111,7 +111,7 @@ class Logins:
         if attempt.over is not None:
             raise _bad_credentials()
         half = self.rows.find(account, MAIN_PASSWORD)
-        is_open = self.rows.state(account) == LoginState.OPEN and not self.stop.stopped
+        is_open = self.rows.state(account) == AccountState.OPEN and not self.stop.stopped
         admissible = half is not None and half.state.admits and is_open
         stretched = await self._stretch(password, half or self.rows.decoy(account, MAIN_PASSWORD), "change", attempt)
         return stretched if admissible else _of_nothing(stretched)
@@ -172,7 +172,7 @@ class Logins:
         self, half: AuthHalf | None, compartment: str, request: Authenticate, app: AppPassword | None, attempt: Attempt
     ) -> None:
         cred = MAIN_PASSWORD if app is None else app.credential
-        is_open = self.rows.state(request.account) == LoginState.OPEN and not self._is_stopped(request, cred)
+        is_open = self.rows.state(request.account) == AccountState.OPEN and not self._is_stopped(request, cred)
         closed = app is None and not request.scope & self.main_scopes
         admissible = half is not None and is_open and not closed and self._admits(half, compartment, request.scope)
         half = half or self.rows.decoy(request.account, cred)

@@ -34,7 +34,6 @@ from typing import Any, TypeVar
 
 from bulkhead.auth.breached import Breached
 from bulkhead.auth.rows import Keys, Rows
-from bulkhead.auth.schema import LoginState
 from bulkhead.auth.stretching import BEHIND, Stretching
 from bulkhead.boundary.exchange import Exchange
 from bulkhead.boundary.messages.fields import Done, Mutation, Reply, Stamp
@@ -42,6 +41,7 @@ from bulkhead.boundary.messages.to_auth import ChangePassword, SetPassword
 from bulkhead.boundary.messages.to_keyring import AddHalf, DropHalves, HalfAdded, ReadHalfStates
 from bulkhead.config.rules import LEGACY_SECONDS
 from bulkhead.errors import Error, Refused, TemporaryFailure
+from bulkhead.holder.account_states import AccountState
 from bulkhead.holder.barrier import Barrier
 from bulkhead.holder.database import Database
 from bulkhead.holder.outbox import note
@@ -200,7 +200,7 @@ class Passwords:
 
     async def _change(self, new: NewHalf, bid: bytes, request: Mutation[R] | None) -> R:
         account, old_g = new.account, self._rows.g(new.account, new.cred)
-        if self._rows.state(account) == LoginState.DESTROYED:
+        if self._rows.state(account) == AccountState.DESTROYED:
             raise Refused("the account was destroyed", code="bad-token")
         set_at = self._set_at(new, bid)  # before keyring's, so that a revocation meanwhile covers both
         salt, cost, stretched = await self._stretch(new)
@@ -222,7 +222,7 @@ class Passwords:
                 added = await self._add(add, bid)
             finally:
                 wipe_fields(add, add.secrets)
-            state = State.SUSPENDED if self._rows.state(account) == LoginState.SUSPENDED else State.ACTIVE
+            state = State.ACTIVE if self._rows.state(account) == AccountState.OPEN else State.SUSPENDED
             half = AuthHalf(new.scope, state, salt, cost, added.release_digest, new.legacy)
             record, owner = self._rows.keys.seal(half, bid, add.g), self._rows.owner(account)
             actor = "auth" if request is None else ledger_text(request.stamp.actor) or "cell"
@@ -350,7 +350,7 @@ def _digest_ms(legacy: Legacy | None) -> int:
 def _commit(connection: Connection, *, new: NewHalf, actor: str, row: tuple[bytes, int, bytes, bytes, int, int]) -> Any:
     bid, g, owner, *_ = row
     destroyed = connection.execute(
-        "SELECT 1 FROM account WHERE owner = ? AND state = ?", (owner, LoginState.DESTROYED)
+        "SELECT 1 FROM account WHERE owner = ? AND state = ?", (owner, AccountState.DESTROYED)
     ).fetchone()
     if destroyed:
         raise Refused("the account was destroyed", code="bad-token")

@@ -5,9 +5,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from sqlite3 import Connection
 
-from bulkhead.auth.rows import Keys, set_state
-from bulkhead.auth.schema import MIGRATIONS, LoginState
+from bulkhead.auth.rows import Keys
+from bulkhead.auth.schema import MIGRATIONS
 from bulkhead.holder import revocation, stop
+from bulkhead.holder.account_states import AccountState
 from bulkhead.holder.database import Database
 from bulkhead.holder.keys import KeyFile
 from bulkhead.holder.walk import read_of, walk_rows
@@ -20,12 +21,12 @@ ALL = 0
 
 @dataclass(frozen=True, slots=True)
 class Since:
-    """What to do again. states: LoginState. changed: credentials set anew. revoked: app passwords, 0 for all.
+    """What to do again. states: of AccountState, what is asked for. changed: credentials set anew.
 
-    stop: epoch and whether it holds.
+    revoked: app passwords, 0 for all. stop: epoch and whether it holds.
     """
 
-    states: Mapping[AccountId, int]
+    states: Mapping[AccountId, Sequence[int]]
     changed: Mapping[AccountId, Set[int]]
     revoked: Mapping[AccountId, Set[int]]
     epochs: Mapping[int, int]
@@ -89,11 +90,11 @@ class AuthRestore:
                     " ON CONFLICT (owner) DO UPDATE SET last = max(last, ?2)",
                     (owner, max(creds)),
                 )
-        for account, state in since.states.items():
+        for account, asked in since.states.items():
             owner = self._keys.rows.mailbox(account)
             row = connection.execute("SELECT state FROM account WHERE owner = ?", (owner,)).fetchone()
-            if row is None or row[0] != LoginState.DESTROYED:
-                set_state(connection, keys=self._keys, owner=owner, state=state)
+            for state in asked if row is None or row[0] != AccountState.DESTROYED else ():
+                self._keys.accounts.set(connection, owner, state)
 
     def _forget(self, connection: Connection, dead: Mapping[AccountId, Set[int]]) -> None:
         rows = self._keys.rows

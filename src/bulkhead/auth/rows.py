@@ -4,10 +4,9 @@ import hashlib
 import hmac
 import secrets
 from dataclasses import dataclass, field, replace
-from sqlite3 import Connection
 
-from bulkhead.auth.schema import LoginState
 from bulkhead.errors import IntegrityError, Refused
+from bulkhead.holder.account_states import AccountState, AccountTable
 from bulkhead.holder.database import Database
 from bulkhead.holder.keys import KeyFile
 from bulkhead.holder.revocation import Revocation
@@ -59,6 +58,15 @@ class Keys:
         """The half in a row. Raises IntegrityError, also where its key version is gone."""
         return AuthHalf.decode(self.halves.open(record, bid, g)[0])
 
+    @property
+    def accounts(self) -> AccountTable:
+        """The accounts' states."""
+        return AccountTable("owner", AccountState.OPEN, ("half", "app_password", "known"), self._reseal)
+
+    def _reseal(self, record: bytes, bid: bytes, g: int, admits: bool) -> bytes:
+        half = self.open(record, bid, g)
+        return self.seal(replace(half, state=State.ACTIVE if admits else State.SUSPENDED), bid, g)
+
     def seal_note(self, noted: AppPasswordNote, bid: bytes) -> bytes:
         """The record of what is noted of an app password, under the current key."""
         version, key = self.keys.current(AUTH)
@@ -95,7 +103,7 @@ class Rows:
         if row is None:
             return None
         half = self.keys.open(row[1], bid, row[0])
-        return replace(half, state=State.REVOKED) if self.revocation.covers(cred, row[2]) else half
+        return replace(half, state=State.REVOKED) if self.revocation.covers(cred, row[2], account) else half
 
     def decoy(self, account: AccountId, cred: int) -> AuthHalf:
         """What an account without password is checked against: the same salt each time, a digest nothing has."""
@@ -115,25 +123,6 @@ class Rows:
         return 0.0 if row is None else row[0] / 1000
 
     def state(self, account: AccountId) -> int:
-        """The account's LoginState."""
+        """The account's AccountState."""
         row = self._database.first("SELECT state FROM account WHERE owner = ?", (self.owner(account),))
-        return LoginState.OPEN if row is None else int(row[0])
-
-
-def set_state(connection: Connection, *, keys: Keys, owner: bytes, state: int) -> bool:
-    """Open, suspend or destroy an account here; whether it was destroyed now. Raises Refused (`tombstone`)."""
-    row = connection.execute("SELECT state FROM account WHERE owner = ?", (owner,)).fetchone()
-    if row is not None and row[0] == LoginState.DESTROYED and state != LoginState.DESTROYED:
-        raise Refused("the account was destroyed", code="tombstone")
-    connection.execute("INSERT OR REPLACE INTO account VALUES (?, ?)", (owner, state))
-    if state == LoginState.DESTROYED:
-        connection.execute("DELETE FROM half WHERE owner = ?", (owner,))
-        connection.execute("DELETE FROM app_password WHERE owner = ?", (owner,))
-        connection.execute("DELETE FROM known WHERE owner = ?", (owner,))
-        return row is None or row[0] != LoginState.DESTROYED
-    new = State.SUSPENDED if state == LoginState.SUSPENDED else State.ACTIVE
-    for bid, g, record in connection.execute("SELECT bid, g, record FROM half WHERE owner = ?", (owner,)).fetchall():
-        half = keys.open(record, bid, g)
-        changed = AuthHalf(half.scope, new, half.salt, half.parameters, half.release_hash, half.legacy)
-        connection.execute("UPDATE half SET record = ? WHERE bid = ?", (keys.seal(changed, bid, g), bid))
-    return False
+        return AccountState.OPEN if row is None else int(row[0])

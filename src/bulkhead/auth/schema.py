@@ -9,7 +9,7 @@ MIGRATIONS = (
     f"""
     CREATE TABLE account (
         owner BLOB PRIMARY KEY,     -- row key of the account
-        state INTEGER NOT NULL      -- LoginState; absent: open
+        state INTEGER NOT NULL      -- AccountState; absent: open
     ) WITHOUT ROWID;
 
     CREATE TABLE half (
@@ -60,12 +60,5 @@ MIGRATIONS = (
     order_rows.FLOOR,
     surfaces.SCHEMA,
     f"{cases.SCHEMA}; {consent.SCHEMA}",
+    order_rows.WAIT,
 )
-
-
-class LoginState:
-    """Of an account here; the numbers are those of SetLoginState."""
-
-    OPEN = 1
-    SUSPENDED = 2
-    DESTROYED = 3

@@ -158,7 +158,7 @@ _ROWS: tuple[OrderRow, ...] = (
     ),
     OrderRow(
         "stop-surfaces", OrderKind.STOP,
-        "Surfaces are closed to a set of accounts or to all: logins by protocol, outbound, inbound, changes, sessions.",
+        "Surfaces are closed to a set of accounts or to all: logins by protocol, resets, outbound, inbound, sessions.",
         tuple(
             Effect(name, "StopSurfaces", {**_STOP_FIELDS, **_SURFACES, "until": Of("until")}) for name in _CONTAINERS
         ),

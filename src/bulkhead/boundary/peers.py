@@ -102,7 +102,7 @@ PEERS: tuple[Peering, ...] = (
          "AddGroup", "SetMember", "RemoveGroup", "ListGroups", "ShowGroup", "ShowRoutes", "SearchAccounts",
          "BeginProvision", "ProvisionChunk", "ShowProvision", "ListRefusedLines", "ListBindings", "NoteBindings",
          "RemoveDomain",
-         *_CASES, "ShowCard", *_ORDERS, *_BACKUP),
+         *_ACCESSES, *_CASES, "ShowCard", *_ORDERS, *_BACKUP),
     ),
     Peering(
         "cli", "auth",

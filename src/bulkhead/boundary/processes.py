@@ -147,6 +147,9 @@ PROCESSES: dict[str, Process] = {process.name: process for process in _TABLE}
 OPERATOR_CONSOLE = "cli"
 """The command line: no process of the cell. The supervisor hands it one end of a fresh edge and parses none of it."""
 
+GATES: dict[str, int] = {**{process.name: process.slot for process in _TABLE}, OPERATOR_CONSOLE: 255}
+"""Through whom something came, by the number that access records have of it."""
+
 
 def compartment_uid(uid_base: int, cell_slot: int, process: Process) -> int:
     """The uid of a compartment: uid_base + 64 * cell slot + compartment slot; slots are never reused."""

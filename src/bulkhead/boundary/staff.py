@@ -13,6 +13,7 @@ HOUR_ROWS: Mapping[str, int] = {
 }  # fmt: skip
 """Role to how many accounts an officer is shown in an hour, over all sessions of that officer at one holder."""
 HOUR_CHANGES = 20_000  # changes of one officer in an hour, at one holder
+HOUR_CALLS = 40_000  # requests of one officer in an hour at one holder, whatever they are: each is recorded
 
 _ALL = tuple(HOUR_ROWS)
 _PARTNER = ("partner-admin", "partner-security", "partner-support")
@@ -21,7 +22,7 @@ _NOT_SUPPORT = tuple(role for role in _ALL if role != "partner-support")
 _ADMIN = ("partner-admin",)
 EXECUTORS = ("directory", "auth", "keyring", "store", "queue")
 """Holders that verify sessions: those with a roster in force."""
-RECORDERS = ("auth", "keyring", "store", "queue")
+RECORDERS = ("directory", "auth", "keyring", "store", "queue")
 """Holders that keep access records, which name accounts by id and no address."""
 
 

@@ -13,7 +13,6 @@ from bulkhead.boundary.messages.to_directory import (
     AccountStatus,
     AddAccount,
     ListOrders,
-    Service,
     SetAccountStatus,
     ShowAccount,
 )
@@ -24,11 +23,11 @@ from bulkhead.cli.pending import PendingAccount
 from bulkhead.cli.recovery import RecoveryKeys, recover
 from bulkhead.cli.road import Road, stamp
 from bulkhead.errors import Refused
+from bulkhead.holder.account_states import AccountState
 from bulkhead.identifiers import AccountId, Address, new_id
 
 PASSWORD_SECONDS = 120.0  # hashes wait for each other
 PASSWORD_MAX = 1024  # octets
-OPEN, SUSPENDED, DESTROYED = 1, 2, 3  # states of a half, as keyring and auth know them
 
 STATUS_NAMES = {
     AccountStatus.PROVISIONED: "provisioned",
@@ -145,9 +144,9 @@ async def destroy_steps(road: Road, account: AccountId, reverse_path: str = "") 
 
     keyring goes first: without its half nothing opens, whatever fails later. Each step may be repeated.
     """
-    ended = await road.ask("keyring", SetHalfState(stamp(), account, DESTROYED))
+    ended = await road.ask("keyring", SetHalfState(stamp(), account, AccountState.DESTROYED))
     yield "keyring", ended.sessions
-    await road.ask("auth", SetLoginState(stamp(), account, DESTROYED))
+    await road.ask("auth", SetLoginState(stamp(), account, AccountState.DESTROYED))
     yield "auth", 0
     await road.ask("store", DestroyAccount(stamp(), account))
     yield "store", 0
@@ -181,9 +180,16 @@ async def _close_alone(road: Road, address: Address, status: int, reason: str) -
     row = await require_account(road, address)
     if row.status >= AccountStatus.CANCELLED:
         raise Refused(f"{address} is cancelled for ever", code="no-such-transition")
-    await road.ask("keyring", SetHalfState(stamp(), AccountId(row.account), SUSPENDED))
-    await road.ask("auth", SetLoginState(stamp(), AccountId(row.account), SUSPENDED))
+    await set_halves(road, AccountId(row.account), AccountState.SUSPENDED)
     return await _set_status(road, address, status, reason)
+
+
+async def set_halves(road: Road, account: AccountId, state: int) -> None:
+    """Both halves of an account's credentials: keyring, which ends sessions, first to close and last to open."""
+    steps = (("keyring", SetHalfState), ("auth", SetLoginState))
+    opens = state in (AccountState.OPEN, AccountState.SWITCHED_ON)
+    for compartment, request in reversed(steps) if opens else steps:
+        await road.ask(compartment, request(stamp(), account, state))
 
 
 async def activate_account(road: Road, address: Address, reason: str) -> AccountRow:
@@ -196,9 +202,7 @@ async def _activate_alone(road: Road, address: Address, reason: str) -> AccountR
     row = await require_account(road, address)
     if row.status >= AccountStatus.CANCELLED:
         raise Refused(f"{address} is cancelled for ever; make another account", code="no-such-transition")
-    if not row.closed & Service.LOGIN:  # a switch of its own, which outlives a suspension
-        await road.ask("auth", SetLoginState(stamp(), AccountId(row.account), OPEN))
-        await road.ask("keyring", SetHalfState(stamp(), AccountId(row.account), OPEN))
+    await set_halves(road, AccountId(row.account), AccountState.OPEN)  # a login that is switched off stays so
     return await _set_status(road, address, AccountStatus.ACTIVE, reason)
 
 

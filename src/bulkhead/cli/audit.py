@@ -9,10 +9,10 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from bulkhead.boundary.messages import to_auth, to_keyring, to_queue, to_store
+from bulkhead.boundary.messages import to_auth, to_directory, to_keyring, to_queue, to_store
 from bulkhead.boundary.messages.accesses import ACTS_ALL, ROWS_MAX, AccessCounts, AccessPage, Cursor
-from bulkhead.boundary.messages.to_directory import STATUS_BYTES, ListAccounts, ListStatuses
-from bulkhead.boundary.processes import PROCESSES
+from bulkhead.boundary.messages.to_directory import STATUS_BYTES, ListAccounts, ListOrders, ListStatuses
+from bulkhead.boundary.processes import GATES, OPERATOR_CONSOLE
 from bulkhead.cli.account_steps import require_account
 from bulkhead.cli.audit_formats import FORMATS, Entry
 from bulkhead.cli.exit_codes import ExitCode
@@ -20,14 +20,21 @@ from bulkhead.cli.output import print_json, print_table, say, time_text
 from bulkhead.cli.road import Road, open_road, wait_for
 from bulkhead.errors import ConfigError, IntegrityError, PeerError, Refused
 from bulkhead.identifiers import AccountId, parse_address, parse_id
-from bulkhead.records.access import Act, act_text, outcome_text, source_prefix, unpack_rows
+from bulkhead.records.access import Act, act_text, actor_octets, outcome_text, source_prefix, unpack_rows
+from bulkhead.records.roster import decode_roster
 
-MODULES: dict[str, Any] = {"auth": to_auth, "keyring": to_keyring, "store": to_store, "queue": to_queue}
+MODULES: dict[str, Any] = {
+    "directory": to_directory,
+    "auth": to_auth,
+    "keyring": to_keyring,
+    "store": to_store,
+    "queue": to_queue,
+}
 DAY_MS = 86_400_000
 COUNT_SECONDS = 60.0
 _AGO = re.compile(r"([0-9]{1,6})([smhd])")
 _UNITS = {"s": 1000, "m": 60_000, "h": 3_600_000, "d": DAY_MS}
-_HEAD = ("TIME", "COMPARTMENT", "ACT", "OUTCOME", "GATE", "NUMBER", "ACCOUNT", "SOURCE")
+_HEAD = ("TIME", "COMPARTMENT", "ACT", "OUTCOME", "GATE", "NUMBER", "ACCOUNT", "FROM")
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,12 +69,19 @@ async def _list(options: argparse.Namespace, road: Road) -> int:
     async with road:
         window = await window_of(options, road)
         names = await addresses_of(road) if options.addresses else {}
+        officers = await officers_of(road)
         widths: list[int] | None = None
         for compartment in window.compartments:
             async for page in pages(road, compartment, window, options.limit):
                 damaged += page.damaged
                 entries = [
-                    Entry(road.tenant.id, compartment, access, names.get(access.account, ""))
+                    Entry(
+                        road.tenant.id,
+                        compartment,
+                        access,
+                        names.get(access.account, ""),
+                        officers.get(access.source, ""),
+                    )
                     for access in unpack_rows(page.rows)
                 ]
                 if options.format == "table":
@@ -138,13 +152,16 @@ async def window_of(options: argparse.Namespace, road: Road) -> Window:
     if since >= until:
         raise ConfigError("--since lies before --until")
     acts = sum(1 << Act[name.upper()] for name in set(options.act or ())) or ACTS_ALL
-    gate = PROCESSES[options.gate].slot if options.gate in PROCESSES else 0
+    gate = GATES.get(options.gate, 0)
     if options.gate and not gate:
         raise ConfigError(f"there is no compartment {options.gate} in this version")
     compartments = tuple(dict.fromkeys(options.compartment or MODULES))
-    return Window(
-        since, until, await _account(options.account, road), parse_source(options.source), acts, gate, compartments
-    )
+    source = parse_source(options.source)
+    if options.officer:
+        if source:
+            raise ConfigError("--officer names who of the staff acted, --source where from: give one of them")
+        source, acts = actor_octets(road.tenant.id, options.officer), 1 << Act.STAFF
+    return Window(since, until, await _account(options.account, road), source, acts, gate, compartments)
 
 
 def parse_time(text: str, now: int) -> int:
@@ -190,10 +207,18 @@ async def addresses_of(road: Road) -> dict[AccountId, str]:
     return names
 
 
+async def officers_of(road: Road) -> dict[bytes, str]:
+    """Names of officers of the roster in force, and of the command line, by what records have of them."""
+    roster = (await road.ask("directory", ListOrders(0))).roster.roster
+    names = [OPERATOR_CONSOLE, *(one.name for one in (decode_roster(roster).officers if roster else ()))]
+    return {actor_octets(road.tenant.id, name): name for name in names}
+
+
 def _cells(entry: Entry) -> tuple[object, ...]:
     return (
-        time_text(entry.access.at), entry.compartment, entry.act, entry.outcome, entry.gate or "-", entry.access.number,
-        entry.address or entry.account or "-", entry.source or "-",
+        time_text(entry.access.at), entry.compartment, entry.act, entry.outcome, entry.gate or "-",
+        entry.action or entry.access.number, entry.address or entry.account or "-",
+        entry.source or entry.officer or entry.actor or "-",
     )  # fmt: skip
 
 

@@ -13,14 +13,16 @@ _WINDOW = (
            choices=("login", "session_begun", "session_ended", "keys_opened", "delivered", "appended", "queued",
                     "staff")),
     option("--compartment", "NAME", "As this compartment recorded it; may be repeated (default: all).",
-           action="append", choices=("auth", "keyring", "store", "queue")),
+           action="append", choices=("directory", "auth", "keyring", "store", "queue")),
     option("--gate", "NAME", "What came through this compartment.", default="",
-           choices=("", "mx", "submit", "access", "web", "console", "courier")),
+           choices=("", "mx", "submit", "access", "web", "console", "courier", "cli")),
+    option("--officer", "NAME", "Acts of this member of staff only; `cli` for the command line of this host.",
+           default=""),
 )  # fmt: skip
 
 AUDIT_COMMANDS = (
     Command(
-        ("audit", "list"), "List access records: logins, sessions, key openings, deliveries.",
+        ("audit", "list"), "List access records: logins, sessions, key openings, deliveries, acts of staff.",
         "bulkhead.cli.audit:list_records",
         (
             TENANT, *_WINDOW,

@@ -14,7 +14,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from bulkhead.boundary.messages.accesses import ACTS_ALL
-from bulkhead.cli.audit import MODULES, Window, addresses_of, pages
+from bulkhead.cli.audit import MODULES, Window, addresses_of, officers_of, pages
 from bulkhead.cli.audit_formats import Entry, to_syslog
 from bulkhead.cli.output import say, time_text
 from bulkhead.cli.road import Road, open_road, wait_for
@@ -59,13 +59,19 @@ async def _send(road: Road, options: argparse.Namespace, host: str, port: int, c
         return 0
     sent, whole = 0, until
     async with road:
-        names = await addresses_of(road) if options.addresses else {}
+        names, officers = await addresses_of(road) if options.addresses else {}, await officers_of(road)
         window = Window(since, until, b"", b"", ACTS_ALL, 0, tuple(MODULES))
         with _connected(host, port, context) as connection:
             for compartment in window.compartments:
                 async for page in pages(road, compartment, window, 0):
                     entries = [
-                        Entry(road.tenant.id, compartment, access, names.get(access.account, ""))
+                        Entry(
+                            road.tenant.id,
+                            compartment,
+                            access,
+                            names.get(access.account, ""),
+                            officers.get(access.source, ""),
+                        )
                         for access in unpack_rows(page.rows)
                     ]
                     _write(connection, entries)

@@ -18,8 +18,7 @@ from typing import Any
 from bulkhead import __version__
 from bulkhead.boundary.messages import to_auth, to_keyring, to_ledger
 from bulkhead.boundary.messages.backup import BackupBegun, BeginBackupBase, ReadBackupBase
-from bulkhead.cli.backup_canaries import BackupCanaries
-from bulkhead.cli.backup_notes import change_notes
+from bulkhead.cli.backup_notes import change_notes, read_notes
 from bulkhead.cli.backup_receipt import RECEIPT, receipt_of
 from bulkhead.cli.backup_schedule import is_due, standing_of, write_metrics
 from bulkhead.cli.backup_store import (
@@ -35,6 +34,7 @@ from bulkhead.cli.backup_store import (
     segments_there,
 )
 from bulkhead.cli.backup_target import Target, open_target
+from bulkhead.cli.copy_canaries import CopyCanaries
 from bulkhead.cli.escrow_keys import MESSAGES, escrow_keys
 from bulkhead.cli.exit_codes import ExitCode, exit_code_of
 from bulkhead.cli.many import chosen_tenants
@@ -49,6 +49,7 @@ from bulkhead.supervisor.layout import Layout
 READ_SECONDS = 3600.0
 SAY_SECONDS = 5.0
 FAILURE_MAX = 500
+CANARIES_MS = 86_400_000  # one set a day at most: incident keeps 400 copies
 STREAM_ORDER = ("auth", "keyring", "store", "directory", "queue", "incident", "ledger")
 """In which they are read: auth first, which ends its barrier; ledger last, so that it has what the others noted."""
 
@@ -127,10 +128,14 @@ async def _make(installation: Installation, tenant: Tenant, target: Target) -> M
         moment = datetime.now(UTC)
         backup = shelf.new(moment)
         carrying = _Carrying(road, shelf, backup)
-        canaries = BackupCanaries(road, backup)
+        canaries = CopyCanaries(road, backup)
+        now = int(moment.timestamp() * 1000)
         try:
-            await canaries.plant(int(moment.timestamp() * 1000))
-            manifest = await carrying.run(int(moment.timestamp() * 1000))
+            if now - read_notes(road.layout).planted_at >= CANARIES_MS and await canaries.plant(
+                road.tenant.settings.integer("backups.canaries")
+            ):
+                change_notes(road.layout, planted_at=now)
+            manifest = await carrying.run(now)
         finally:
             await canaries.withdraw()
         await escrow_keys(road)  # after the snapshots, so that every version they need is in it

@@ -15,9 +15,10 @@ from bulkhead.boundary.messages.census import ACCOUNTS_MAX, HALVES_BYTES
 from bulkhead.boundary.messages.to_auth import CountCredentials, MatchAuth
 from bulkhead.boundary.messages.to_directory import STATUS_BYTES, STATUSES_MAX, ListStatuses
 from bulkhead.boundary.messages.to_keyring import CountKeyring, MatchKeyring
-from bulkhead.cli.account_steps import DESTROYED, OPEN, STATUS_NAMES, SUSPENDED
+from bulkhead.cli.account_steps import STATUS_NAMES
 from bulkhead.cli.records import PAGE_SECONDS, Opened, open_auth, open_keyring
 from bulkhead.cli.road import Road
+from bulkhead.holder.account_states import AccountState
 from bulkhead.identifiers import AccountId, format_id
 from bulkhead.records.record import Kind
 
@@ -27,9 +28,16 @@ AGAIN_MAX = 10_000  # disagreements asked for again; of more, the rest is counte
 LISTED_MAX = 100
 NO_STATUS = "-"  # where records were not matched with accounts
 STRAY = "stray"  # records of no account
-EXPECTED = {1: OPEN, 2: OPEN, 3: SUSPENDED, 4: SUSPENDED, 5: DESTROYED, 6: DESTROYED}
-"""AccountStatus to the state that auth and keyring must have."""
-_STATES = {0: "unknown", OPEN: "open", SUSPENDED: "suspended", DESTROYED: "destroyed"}
+_OPEN = (AccountState.OPEN, AccountState.SWITCHED_OFF)  # a login that is switched off is so besides
+_CLOSED = (AccountState.SUSPENDED, AccountState.BOTH)
+EXPECTED = {
+    1: _OPEN, 2: _OPEN, 3: _CLOSED, 4: _CLOSED, 5: (AccountState.DESTROYED,), 6: (AccountState.DESTROYED,)
+}  # fmt: skip
+"""AccountStatus to the states that auth and keyring may have, both the same."""
+_STATES = {
+    0: "unknown", AccountState.OPEN: "open", AccountState.SUSPENDED: "suspended", AccountState.DESTROYED: "destroyed",
+    AccountState.SWITCHED_OFF: "switched off", AccountState.BOTH: "suspended and switched off",
+}  # fmt: skip
 _ROW = struct.Struct(">Q16sB")
 _HALVES = struct.Struct(">BBIHI")
 
@@ -122,8 +130,7 @@ async def _match(road: Road, of: Of, status: int, batch: list[tuple[int, Account
     of.accounts += len(batch)
     rows = list(_HALVES.iter_unpack(auth.halves))
     of.bare += sum(1 for row in rows if not row[1] and not row[3])
-    expected = bytes((EXPECTED[status],)) * len(batch)
-    if auth.halves == keyring.halves and auth.halves[::HALVES_BYTES] == expected:
+    if auth.halves == keyring.halves and not auth.halves[::HALVES_BYTES].strip(bytes(EXPECTED[status])):
         return []
     others = _HALVES.iter_unpack(keyring.halves)
     return [who for who, mine, theirs in zip(batch, rows, others, strict=True) if _disagreement(status, mine, theirs)]
@@ -133,8 +140,10 @@ def _disagreement(status: int, auth: tuple[Any, ...], keyring: tuple[Any, ...]) 
     """What is wrong with an account, in words; empty: nothing."""
     name, expected, found = STATUS_NAMES[status], EXPECTED[status], []
     for compartment, state in (("auth", auth[0]), ("keyring", keyring[0])):
-        if state != expected:
+        if state not in expected:
             found.append(f"{name} in directory, {_STATES.get(state, state)} in {compartment}")
+    if not found and auth[0] != keyring[0]:
+        found.append(f"{_STATES[auth[0]]} in auth, {_STATES[keyring[0]]} in keyring")
     if auth[1:3] != keyring[1:3]:
         found.append(f"main password: auth has {_main(auth)}, keyring has {_main(keyring)}")
     if auth[3:] != keyring[3:]:

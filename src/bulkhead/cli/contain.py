@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from bulkhead.boundary.messages.fields import Request
-from bulkhead.boundary.messages.surfaces import ID_BYTES
+from bulkhead.boundary.messages.surfaces import ID_BYTES, Surface
 from bulkhead.boundary.messages.to_directory import STATUS_BYTES, CountAccounts, ListStatuses
 from bulkhead.boundary.processes import PROCESSES
 from bulkhead.cli.accidents import judge, read_rules
@@ -136,7 +136,8 @@ def list_stopped(options: argparse.Namespace) -> int:
 
 
 async def _list(options: argparse.Namespace) -> int:
-    names = {row.bits: row.name for row in CONTAINMENTS.values()} | {1 << 12: "freeze (changes)"}
+    names = {row.bits: row.name for row in CONTAINMENTS.values()}
+    names |= {Surface.CHANGES: "freeze (changes)", Surface.RESET_APP: "revoke-app-passwords"}
     rows = []
     async with open_road(options.directory, options.tenant) as road:
         for name in ALL_GUARDS:

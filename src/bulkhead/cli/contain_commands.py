@@ -3,8 +3,8 @@
 from bulkhead.cli.tree import LIVE, REASON, TENANT, Command, flag, option, positional
 
 SURFACES = (
-    "logins", "imap", "pop3", "submission", "main-passwords", "app-passwords", "sessions", "outbound", "inbound",
-    "freeze",
+    "logins", "imap", "pop3", "submission", "main-passwords", "app-passwords", "reset-passwords",
+    "revoke-app-passwords", "sessions", "outbound", "inbound", "freeze",
 )  # fmt: skip
 _STATUSES = ("provisioned", "active", "suspended", "dormant")
 

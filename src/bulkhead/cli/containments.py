@@ -51,6 +51,16 @@ _ROWS = (
         "main passwords; receiving; what is queued leaves",
     ),
     Containment(
+        "reset-passwords", Surface.RESET_MAIN, _LOGIN,
+        "main passwords set until now log nobody in, and sessions that they opened end; one that is set anew does",
+        "app passwords: devices that poll go on; receiving; what is queued leaves; the mailbox and its mail",
+    ),
+    Containment(
+        "revoke-app-passwords", Surface.RESET_APP | Surface.SESSIONS, _LOGIN,
+        "app passwords made until now log nobody in, and every session ends; one that is made anew does",
+        "main passwords, by which app passwords are made anew; receiving; what is queued leaves",
+    ),
+    Containment(
         "sessions", Surface.SESSIONS, ("keyring",), "live sessions end, once; whoever logs in again may",
         "logins, by every password: a device that polls is back at once; receiving; what is queued leaves",
     ),

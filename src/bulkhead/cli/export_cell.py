@@ -3,6 +3,7 @@
 This process sees ciphertext of the streams and keys; settings and log are what it may read anyway.
 """
 
+import asyncio
 import json
 import secrets
 import shutil
@@ -12,20 +13,23 @@ from types import ModuleType
 
 from bulkhead.boundary.messages import to_auth, to_directory, to_keyring, to_ledger
 from bulkhead.boundary.messages.backup import BeginBackupBase, EscrowKeysBase, ReadBackupBase
+from bulkhead.cli.copy_canaries import CopyCanaries
 from bulkhead.cli.dns_records import dns_records
 from bulkhead.cli.ledger import log_key, read_checkpoint, read_entries
 from bulkhead.cli.road import Road
 from bulkhead.cli.tenant_lock import BACKUP, WAITS, alone
 from bulkhead.durable import sync_folder
-from bulkhead.errors import IntegrityError
+from bulkhead.errors import IntegrityError, TemporaryFailure
 from bulkhead.exports.cell import DNS, LEDGER, SEALED_KEYS, SETTINGS, STREAMS, write_sums
 from bulkhead.exports.sealed import CELL, open_new, write_whole
+from bulkhead.ledger.event import parse_event
 from bulkhead.ledger.export import write_entries
 from bulkhead.ledger.files import DirectoryFiles
 from bulkhead.ledger.verify import verify_export
 from bulkhead.records.backup import LEAD_MAX, read_lead
 
 READ_SECONDS = 3600.0
+END_SECONDS = 60.0
 _MESSAGES: dict[str, ModuleType] = {
     "directory": to_directory, "auth": to_auth, "keyring": to_keyring, "ledger": to_ledger,
 }  # fmt: skip
@@ -42,11 +46,48 @@ async def write_cell(road: Road, export: Path) -> str:
 
 
 async def _write_alone(road: Road, export: Path) -> str:
+    name = f"export-{int(time.time() * 1000)}-{secrets.token_hex(4)}"
+    canaries = CopyCanaries(road, name)
     folder = export / CELL
+    _make_anew(folder)
+    before = (await read_checkpoint(road))[0].size
+    try:
+        await canaries.plant(road.tenant.settings.integer("exports.canaries"))
+        await _write_holders(road, folder, name)
+    finally:
+        gone = await canaries.withdraw()
+    if not gone:
+        raise TemporaryFailure("the canaries of this export are not gone from the cell yet: make the export again")
+    await _log_their_end(road, before, canaries.made)
+    settings = road.installation.directory / road.tenant.file
+    write_whole(folder / SETTINGS, settings.read_bytes())
+    records = await dns_records(road)
+    write_whole(folder / DNS, json.dumps({"schema": 1, "records": records}, indent=1).encode("ascii") + b"\n")
+    await write_log(road, folder / LEDGER)  # last: by it an import knows what ended after the snapshots
+    return write_sums(export)
+
+
+async def _log_their_end(road: Road, first: int, canaries: int) -> None:
+    """Wait until the log has that so many accounts ended: an import would open them. Raises TemporaryFailure."""
+    deadline = time.monotonic() + END_SECONDS
+    while canaries:
+        size = (await read_checkpoint(road))[0].size
+        kinds = [parse_event(entry).kind.name async for _, entry in read_entries(road, first, size)]
+        if kinds.count("HalfDestroyed") >= canaries:
+            return
+        if time.monotonic() > deadline:
+            raise TemporaryFailure("the log has no end of this export's canaries yet: make the export again")
+        await asyncio.sleep(0.1)
+
+
+def _make_anew(folder: Path) -> None:
     if folder.exists():
         shutil.rmtree(folder)
     folder.mkdir(mode=0o700)
-    name = f"export-{int(time.time() * 1000)}-{secrets.token_hex(4)}"
+
+
+async def _write_holders(road: Road, folder: Path, name: str) -> None:
+    """The holders' streams, and the keys they are sealed under."""
     for compartment in STREAMS:
         begin: BeginBackupBase = _MESSAGES[compartment].BeginBackup(name)
         await road.ask(compartment, begin)
@@ -55,12 +96,6 @@ async def _write_alone(road: Road, export: Path) -> str:
     for compartment in SEALED_KEYS:
         escrow: EscrowKeysBase = _MESSAGES[compartment].EscrowKeys(name)
         write_whole(folder / f"{compartment}.keys", (await road.ask(compartment, escrow)).stream)
-    settings = road.installation.directory / road.tenant.file
-    write_whole(folder / SETTINGS, settings.read_bytes())
-    records = await dns_records(road)
-    write_whole(folder / DNS, json.dumps({"schema": 1, "records": records}, indent=1).encode("ascii") + b"\n")
-    await write_log(road, folder / LEDGER)
-    return write_sums(export)
 
 
 async def _carry(road: Road, compartment: str, name: str, path: Path) -> None:

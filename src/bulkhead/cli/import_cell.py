@@ -26,7 +26,6 @@ from typing import Any
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
-from bulkhead.auth.restore import AuthRestore
 from bulkhead.boundary.processes import PROCESSES, Disk
 from bulkhead.cli.exit_codes import ExitCode
 from bulkhead.cli.import_halves import Move, move_auth, move_keyring, put_bindings, take_directory, write_database
@@ -36,6 +35,7 @@ from bulkhead.cli.make_tenant import create_keys_of
 from bulkhead.cli.output import print_json, say
 from bulkhead.cli.recovery import read_recovery_keys
 from bulkhead.cli.restore import certify
+from bulkhead.cli.restore_acts import Report, replay_acts
 from bulkhead.cli.restore_files import make_home, write_keys
 from bulkhead.cli.secret_file import make_private_folder, write_secret
 from bulkhead.config import Installation, Tenant, load_installation, render_tenant, write_file
@@ -53,8 +53,8 @@ from bulkhead.keyring import create as keyring_create
 from bulkhead.keyring import schema as keyring_schema
 from bulkhead.keyring.keys import TIGHT
 from bulkhead.keyring.keys import Keys as KeyringKeys
-from bulkhead.keyring.restore import KeyringRestore
 from bulkhead.ledger import create as ledger_create
+from bulkhead.ledger.acts import ENDS, Acts, acts_of
 from bulkhead.ledger.event import EVENTS, Event, Scalar, encode_event
 from bulkhead.ledger.files import DirectoryFiles
 from bulkhead.ledger.log import open_log
@@ -226,19 +226,22 @@ class _Importing:
 
     def _keep_log(self) -> tuple[int, str]:
         """Check the old log and keep it as evidence: its size and root. Raises IntegrityError."""
-        old = self._settings()
-        name = str(old.get("ledger.origin") or f"bulkhead/{self._layout.tenant}")
-        key = VerifierKey(name, base64.b64decode(str(old["pinned.ledger_key"])))
         evidence = self._layout.cell / "evidence"
         make_private_folder(evidence)
         shutil.copytree(self._export / CELL / LEDGER, evidence / LEDGER)
         files = DirectoryFiles(str(evidence / LEDGER))
         try:
-            checkpoint = verify_export(files, name, key).checkpoint
+            checkpoint = verify_export(files, *self._old_log()).checkpoint
         finally:
             files.close()
         (evidence / SETTINGS).write_bytes((self._export / CELL / SETTINGS).read_bytes())
         return checkpoint.size, checkpoint.root.hex()
+
+    def _old_log(self) -> tuple[str, VerifierKey]:
+        """Origin and key of the exported log."""
+        old = self._settings()
+        name = str(old.get("ledger.origin") or f"bulkhead/{self._layout.tenant}")
+        return name, VerifierKey(name, base64.b64decode(str(old["pinned.ledger_key"])))
 
     def _begin_log(self, details: Mapping[str, Scalar]) -> None:
         keys = self._key_file("ledger").keys
@@ -279,24 +282,32 @@ class _Importing:
         creds = await move_auth(self._move("auth"), accounts)
         bindings = await move_keyring(self._move("keyring"), creds, pinned)
         await put_bindings(home, bindings)
-        await self._check_halves(accounts)
+        await self._check_halves()
         for compartment in ("auth", "keyring"):
             shutil.rmtree(self._layout.cell / f"{compartment}-exported")
 
-    async def _check_halves(self, accounts: list[AccountId]) -> None:
-        """Open every record; what has no other half is destroyed, as in a restore."""
-        auth = AuthRestore(self._layout.home("auth"), self._key_file("auth"))
-        keyring = KeyringRestore(self._layout.home("keyring"), self._key_file("keyring"))
+    async def _check_halves(self) -> None:
+        """Open every record; what lacks its other half is destroyed, as in a restore, and who ended later."""
+        files = {name: self._key_file(name) for name in ("directory", "auth", "keyring")}
+        subject_key = self._key_file("ledger").keys.current(ledger_create.SUBJECT)[1]
+        report = Report(self._digest)
+        await replay_acts(self._layout, files, self._ended(), subject_key, report)
+        self.apart = report.halves_apart
+
+    def _ended(self) -> Acts:
+        """Of the old log, which accounts were cancelled or purged: also the canaries of the export."""
+        ended = Acts()
+
+        def visit(_: int, entry: bytes) -> None:
+            status = acts_of((entry,)).status
+            ended.status.update((subject, name) for subject, name in status.items() if name in ENDS)
+
+        files = DirectoryFiles(str(self._layout.cell / "evidence" / LEDGER))
         try:
-            await auth.check()
-            await keyring.check()
-            apart = keyring.lacking(auth.halves(accounts))
-            self.apart = sum(map(len, apart.values()))
-            await keyring.forget(apart)
-            await auth.forget(apart)
+            verify_export(files, *self._old_log(), visit=visit)
         finally:
-            await keyring.close()
-            await auth.close()
+            files.close()
+        return ended
 
     # --- mail --------------------------------------------------------------------------------------------------------
 

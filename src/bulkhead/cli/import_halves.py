@@ -19,6 +19,7 @@ from bulkhead.directory.schema import DATABASE as DIRECTORY
 from bulkhead.directory.schema import MIGRATIONS as DIRECTORY_MIGRATIONS
 from bulkhead.holder.database import Database
 from bulkhead.holder.keys import KeyFile
+from bulkhead.holder.surfaces import carry_resets
 from bulkhead.identifiers import AccountId
 from bulkhead.keyring import keys as keyring_keys
 from bulkhead.keyring import schema as keyring_schema
@@ -82,6 +83,7 @@ async def move_auth(move: Move, accounts: Sequence[AccountId]) -> dict[AccountId
         await _in_batches(after, accounts, one)
         epochs = before.read("SELECT epoch, kind FROM revocation")
         await after.write(lambda connection: connection.executemany(EPOCHS, epochs))
+        await after.write(carry_resets(before))
     finally:
         await before.close()
         await after.truncate_wal()
@@ -131,6 +133,7 @@ async def move_keyring(
         epochs = before.read("SELECT epoch, kind FROM revocation")
         order = before.first("SELECT number, ordered_at FROM renewal")
         await after.write(lambda connection: connection.executemany(EPOCHS, epochs))
+        await after.write(carry_resets(before))
         await after.write(lambda c: c.execute("UPDATE renewal SET number = ?, ordered_at = ?", order).rowcount)
     finally:
         await before.close()
@@ -147,7 +150,7 @@ async def take_directory(home: Path) -> list[tuple[AccountId, int, int]]:
     database = Database(home / DIRECTORY, DIRECTORY_MIGRATIONS, secure_delete=True)
 
     def work(connection: sqlite3.Connection) -> list[tuple[AccountId, int, int]]:
-        for table in ("receipt", "outbox", "roster", "officer_order", "passkey_counter"):
+        for table in ("receipt", "outbox", "roster", "officer_order", "order_wait", "passkey_counter"):
             connection.execute(f"DELETE FROM {table}")  # noqa: S608  names of ours
         return connection.execute("SELECT id, status, quota FROM account ORDER BY number").fetchall()
 

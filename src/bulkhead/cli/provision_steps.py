@@ -6,14 +6,14 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from bulkhead.boundary.messages import to_directory as m
-from bulkhead.boundary.messages.to_auth import SetLoginState
-from bulkhead.boundary.messages.to_directory import AccountStatus, Service
-from bulkhead.boundary.messages.to_keyring import CreateMailboxKeys, SetHalfState
+from bulkhead.boundary.messages.to_directory import Service
+from bulkhead.boundary.messages.to_keyring import CreateMailboxKeys
 from bulkhead.boundary.messages.to_store import OpenAccount
-from bulkhead.cli.account_steps import OPEN, SUSPENDED, destroy_steps, find_account
+from bulkhead.cli.account_steps import destroy_steps, find_account, set_halves
 from bulkhead.cli.road import Road, stamp
-from bulkhead.directory.transitions import Status, check_transition
+from bulkhead.directory.transitions import LOGS_IN, Status, check_transition
 from bulkhead.errors import PeerError, Refused
+from bulkhead.holder.account_states import AccountState
 from bulkhead.identifiers import AccountId, parse_address
 from bulkhead.records.provision import Chunk, Line, account_of_line, parse_line
 
@@ -95,7 +95,7 @@ class Steps:
 
     async def _line(self, account: AccountId, line: Line, status: Status, closed: int) -> tuple[Status, int]:
         """Status and switches with this line. Raises Refused."""
-        before = _logs_in(status, closed)
+        before = status, closed
         if line.do == "quota":
             await self.road.ask("store", OpenAccount(stamp(), account, line.number("octets")))
         elif line.do == "class":
@@ -111,19 +111,12 @@ class Steps:
             if new is not status:
                 check_transition(status, new)
             status = new
-        after = _logs_in(status, closed)
-        if before is not after and not self.strict:
-            await self._set_halves(account, OPEN if after else SUSPENDED)
+        if not self.strict and (status in LOGS_IN) is not (before[0] in LOGS_IN):
+            await set_halves(self.road, account, AccountState.OPEN if status in LOGS_IN else AccountState.SUSPENDED)
+        if not self.strict and (closed ^ before[1]) & Service.LOGIN:
+            off = closed & Service.LOGIN
+            await set_halves(self.road, account, AccountState.SWITCHED_OFF if off else AccountState.SWITCHED_ON)
         return status, closed
-
-    async def _set_halves(self, account: AccountId, state: int) -> None:
-        steps = (("keyring", SetHalfState), ("auth", SetLoginState))
-        for compartment, request in steps if state != OPEN else reversed(steps):
-            await self.road.ask(compartment, request(stamp(), account, state))
-
-
-def _logs_in(status: Status, closed: int) -> bool:
-    return status in (AccountStatus.PROVISIONED, AccountStatus.ACTIVE) and not closed & Service.LOGIN
 
 
 def _lines(chunk: Chunk) -> list[tuple[int, Line]]:

@@ -8,6 +8,7 @@ from bulkhead.auth.restore import AuthRestore, Since, dead_of
 from bulkhead.directory.restore import DirectoryRestore
 from bulkhead.directory.transitions import Status
 from bulkhead.errors import IntegrityError
+from bulkhead.holder.account_states import AccountState
 from bulkhead.holder.keys import KeyFile
 from bulkhead.holder.stop import OUTBOUND_TABLE, OWN
 from bulkhead.identifiers import AccountId
@@ -16,11 +17,11 @@ from bulkhead.ledger.acts import Acts, Stop
 from bulkhead.ledger.event import SubjectId, subject_id
 from bulkhead.supervisor.layout import Layout
 
-OPEN, SUSPENDED, DESTROYED = 1, 2, 3
 LOGIN = 1  # of the services
 _STATES = {
-    Status.PROVISIONED: OPEN, Status.ACTIVE: OPEN, Status.SUSPENDED: SUSPENDED, Status.DORMANT: SUSPENDED,
-    Status.CANCELLED: DESTROYED, Status.PURGED: DESTROYED,
+    Status.PROVISIONED: AccountState.OPEN, Status.ACTIVE: AccountState.OPEN, Status.SUSPENDED: AccountState.SUSPENDED,
+    Status.DORMANT: AccountState.SUSPENDED, Status.CANCELLED: AccountState.DESTROYED,
+    Status.PURGED: AccountState.DESTROYED,
 }  # fmt: skip
 
 
@@ -93,7 +94,7 @@ async def replay_acts(
         await auth.replay(since)
         await auth.forget(dead)
         statuses = {subjects[subject]: status for subject, status in acts.status.items() if subject in subjects}
-        destroyed = [account for account, state in since.states.items() if state == DESTROYED]
+        destroyed = [account for account, asked in since.states.items() if AccountState.DESTROYED in asked]
         ended = Ended(destroyed, await directory.addresses(destroyed), _stop_of(acts, "queue:outbound"))
         report.narrowed = await narrow(directory, acts, subjects)
         report.statuses = await directory.replay(statuses)
@@ -133,12 +134,17 @@ async def _named(directory: DirectoryRestore, acts: Acts, subject_key: bytes) ->
 def _since(acts: Acts, subjects: Mapping[Any, AccountId]) -> Since:
     """The acts by account, as auth takes them."""
     try:
-        states = {subjects[s]: _STATES[Status[name.upper()]] for s, name in acts.status.items() if s in subjects}
+        states: dict[AccountId, tuple[int, ...]] = {
+            subjects[s]: (_STATES[Status[name.upper()]],) for s, name in acts.status.items() if s in subjects
+        }
     except KeyError as error:
         raise IntegrityError(f"the ledger names a status {error} that this version does not know") from None
     for subject, bits in acts.closed.items():
-        if bits & LOGIN and subject in subjects and states.get(subjects[subject], OPEN) == OPEN:
-            states[subjects[subject]] = SUSPENDED  # both halves refuse, too
+        if not bits & LOGIN or subject not in subjects:
+            continue
+        asked = states.get(subjects[subject], ())
+        if AccountState.DESTROYED not in asked:
+            states[subjects[subject]] = (*asked, AccountState.SWITCHED_OFF)  # both halves refuse, too
     changed = {subjects[subject]: creds for subject, creds in acts.changed.items() if subject in subjects}
     revoked = {subjects[subject]: creds for subject, creds in acts.revoked.items() if subject in subjects}
     return Since(states, changed, revoked, acts.epochs, _stop_of(acts, "auth"))

@@ -6,15 +6,14 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from typing import Any
 
 from bulkhead.boundary.messages import to_directory as m
-from bulkhead.boundary.messages.to_auth import SetLoginState
 from bulkhead.boundary.messages.to_directory import AccountRow, AccountStatus, Service
-from bulkhead.boundary.messages.to_keyring import SetHalfState
 from bulkhead.boundary.messages.to_store import OpenAccount
-from bulkhead.cli.account_steps import OPEN, STATUS_NAMES, SUSPENDED, require_account
+from bulkhead.cli.account_steps import STATUS_NAMES, require_account, set_halves
 from bulkhead.cli.output import print_json, print_table, say, size_text, time_text
 from bulkhead.cli.pending import PendingAccount
 from bulkhead.cli.road import Road, open_road, stamp, wait_for
 from bulkhead.errors import ConfigError
+from bulkhead.holder.account_states import AccountState
 from bulkhead.identifiers import AccountId, format_id, parse_address
 
 SERVICES = {"login": Service.LOGIN, "receive": Service.RECEIVE, "send": Service.SEND}
@@ -86,26 +85,19 @@ async def set_services(road: Road, address: str, off: int, on: int, reason: str)
         row = await require_account(road, parse_address(address))
         closed = (row.closed | off) & ~on
         if closed & Service.LOGIN:
-            await set_halves(road, AccountId(row.account), SUSPENDED)
+            await set_halves(road, AccountId(row.account), AccountState.SWITCHED_OFF)
         new = await road.ask("directory", m.SetServices(stamp(), address, closed, reason))
-        if not closed & Service.LOGIN and row.closed & Service.LOGIN and row.status <= AccountStatus.ACTIVE:
-            await set_halves(road, AccountId(row.account), OPEN)
+        if row.closed & ~closed & Service.LOGIN and row.status < AccountStatus.CANCELLED:
+            await set_halves(road, AccountId(row.account), AccountState.SWITCHED_ON)
         return new
 
 
 @contextlib.asynccontextmanager
 async def _alone(road: Road, address: str) -> AsyncIterator[None]:
-    """No suspension of the account comes between: it would find its halves opened again."""
+    """No other act on the account comes between: halves and directory would be apart."""
     row = await require_account(road, parse_address(address))
     async with PendingAccount(road.layout, parse_address(row.address)).alone():
         yield
-
-
-async def set_halves(road: Road, account: AccountId, state: int) -> None:
-    """Both halves of an account's credentials: keyring, which ends sessions, first to close and last to open."""
-    steps = (("keyring", SetHalfState), ("auth", SetLoginState))
-    for compartment, request in steps if state != OPEN else reversed(steps):
-        await road.ask(compartment, request(stamp(), account, state))
 
 
 def quota(options: argparse.Namespace) -> int:
@@ -137,9 +129,9 @@ async def give_class(road: Road, address: str, name: str) -> AccountRow:
         row = await road.ask("directory", m.SetClass(stamp(), address, name))
         await road.ask("store", OpenAccount(stamp(), AccountId(row.account), row.quota_bytes))
         if row.closed & Service.LOGIN:
-            await set_halves(road, AccountId(row.account), SUSPENDED)
-        elif before.closed & Service.LOGIN and row.status <= AccountStatus.ACTIVE:
-            await set_halves(road, AccountId(row.account), OPEN)
+            await set_halves(road, AccountId(row.account), AccountState.SWITCHED_OFF)
+        elif before.closed & Service.LOGIN and row.status < AccountStatus.CANCELLED:
+            await set_halves(road, AccountId(row.account), AccountState.SWITCHED_ON)
         return row
 
 

@@ -399,7 +399,8 @@ _HOLDER_ROWS: tuple[_Row, ...] = (
     ("directory.postmaster", Kind.TEXT, "", _NONE, ("directory",),
      "The address that gets mail for postmaster of a hosted domain where that is no account of its own (RFC 5321 "
      "section 4.5.1); empty: the tenant's first account."),
-    ("accesses.keep_days", Kind.INTEGER, 180, _between(1, 3650), ("auth", "keyring", "store", "queue"),
+    ("accesses.keep_days", Kind.INTEGER, 180, _between(1, 3650),
+     ("directory", "auth", "keyring", "store", "queue"),
      "How many days access records can be read; then the key of their day is destroyed."),
     ("store.segment_bytes", Kind.INTEGER, 1 << 26, _between(1 << 16, 1 << 32), ("store",),
      "The size at which a segment file is closed and the next one begun."),
@@ -434,9 +435,11 @@ _BACKUP_ROWS: tuple[_Row, ...] = (
      "How long after one backup the next is due, for `backup run --due`; twice that, and it is overdue; 0: never."),
     ("backups.keep_days", Kind.INTEGER, 30, _between(1, 3660), (),
      "How long `backup prune` keeps them."),
-    ("backups.canaries", Kind.INTEGER, 0, _between(0, 16), (),
+    ("backups.canaries", Kind.INTEGER, 2, _between(0, 16), (),
      "How many canaries each day's first backup has that no other copy has, so that whoever uses one says which backup "
      "leaked (docs/canaries.md)."),
+    ("exports.canaries", Kind.INTEGER, 2, _between(0, 16), (),
+     "How many canaries each export of a whole tenant has that no other copy has; an import of it does not open them."),
 )  # fmt: skip
 
 _OUTBOUND_ROWS: tuple[_Row, ...] = (
@@ -498,9 +501,10 @@ SECTIONS: Mapping[str, str] = {
     "log": "What is written about running.",
     "names": "Host names; each belongs to one compartment's certificate and to no other.",
     "pinned": "Public keys that compartments trust from their start.",
-    "accesses": "Records of logins, sessions, openings and deliveries.",
+    "accesses": "Records of logins, sessions, openings, deliveries and acts of staff.",
     "backup": "Where backups and the keys that open them lie.",
     "backups": "When backups are made and how long they are kept.",
+    "exports": "What an export of the whole tenant has.",
     "standby": "A second host that can take over.",
     "custody": "Where the root keys of compartments are kept.",
     "listen": "Where the cell's listeners are bound.",

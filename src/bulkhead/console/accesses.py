@@ -5,27 +5,38 @@ from collections.abc import Mapping
 from typing import Any
 
 from bulkhead.boundary.messages.accesses import ACTS_ALL, ROW_BYTES, AccessCounts, AccessPage, Cursor
-from bulkhead.boundary.messages.registry import RECEIVERS
-from bulkhead.boundary.processes import PROCESSES
+from bulkhead.boundary.messages.registry import RECEIVERS, name_of
+from bulkhead.boundary.processes import GATES
 from bulkhead.boundary.staff import RECORDERS
 from bulkhead.console import answers as a
 from bulkhead.console.staffed import Staffed
 from bulkhead.errors import Error, IntegrityError, Refused
-from bulkhead.records.access import NOBODY, Act, act_text, outcome_text, source_prefix, source_text, unpack_rows
+from bulkhead.records.access import (
+    NOBODY,
+    Act,
+    act_text,
+    actor_octets,
+    actor_text,
+    outcome_text,
+    source_prefix,
+    source_text,
+    unpack_rows,
+)
 
 DAY_MS = 86_400_000
-_GATES = {process.slot: process.name for process in PROCESSES.values()}
+_GATES = {number: name for name, number in GATES.items()}
 
 
 async def list_accesses(staff: Staffed, _: Mapping[str, str], query: a.AccessesQuery, __: None) -> a.AccessesAnswer:
     """A page of one holder's."""
     cursor = Cursor(*(int(part, 16) for part in query.after.split("-"))) if query.after else Cursor()
-    request = RECEIVERS[query.holder].SearchAccesses(**_window(query), cursor=cursor, limit=query.limit)
+    request = RECEIVERS[query.holder].SearchAccesses(**_window(staff, query), cursor=cursor, limit=query.limit)
     page: AccessPage = await staff.ask(query.holder, request)
     items = [
         a.AccessItem(
             one.at, act_text(one.act), outcome_text(one.outcome), _GATES.get(one.gate, ""), one.number,
-            "" if one.account == NOBODY else one.account.hex(), source_text(one.source),
+            "" if one.account == NOBODY else one.account.hex(), source_text(one), actor_text(one),
+            name_of(query.holder, one.number) if one.act == Act.STAFF else "",
         )
         for one in unpack_rows(page.rows)
     ]  # fmt: skip
@@ -37,7 +48,7 @@ async def list_accesses(staff: Staffed, _: Mapping[str, str], query: a.AccessesQ
 
 async def count_accesses(staff: Staffed, _: Mapping[str, str], query: a.AccessQuery, __: None) -> a.AccessCountsAnswer:
     """Each holder's own counts."""
-    window = _window(query)
+    window = _window(staff, query)
 
     async def ask(holder: str) -> AccessCounts | None:
         try:
@@ -59,10 +70,15 @@ async def count_accesses(staff: Staffed, _: Mapping[str, str], query: a.AccessQu
     return a.AccessCountsAnswer(items, [holder for holder, one in counts.items() if one is None])
 
 
-def _window(query: a.AccessQuery) -> dict[str, Any]:
+def _window(staff: Staffed, query: a.AccessQuery) -> dict[str, Any]:
+    source, act = _source(query.source), query.act
+    if query.officer:
+        if source or act not in ("", "staff"):
+            raise Refused("officer goes with no source, and with the act staff alone", code="bad-search")
+        source, act = actor_octets(staff.tenant, query.officer), "staff"
     return {
-        "since": query.since, "until": query.until, "account": bytes.fromhex(query.account),
-        "source": _source(query.source), "acts": 1 << Act[query.act.upper()] if query.act else ACTS_ALL,
+        "since": query.since, "until": query.until, "account": bytes.fromhex(query.account), "source": source,
+        "acts": 1 << Act[act.upper()] if act else ACTS_ALL,
     }  # fmt: skip
 
 

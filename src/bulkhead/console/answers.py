@@ -17,6 +17,8 @@ Address = Annotated[str, Meta(min_length=3, max_length=ADDRESS_MAX, examples=["t
 Reason = Annotated[str, Meta(max_length=200, pattern="^[^@]*$")]
 Base64 = Annotated[str, Meta(max_length=24_000, pattern=r"^[A-Za-z0-9+/]*={0,2}$")]
 Hex16 = Annotated[str, Meta(pattern=r"^[0-9a-f]{32}\Z")]
+Hex32 = Annotated[str, Meta(pattern=r"^[0-9a-f]{64}\Z")]
+RoleName = Literal["partner-admin", "partner-security", "partner-support", "operator-engineer", "operator-security"]
 Cursor = Annotated[str, Meta(pattern=r"^([0-9a-f]{32})?\Z")]
 Limit = Annotated[int, Meta(ge=1, le=PAGE_MAX)]
 Index = Annotated[int, Meta(ge=0, le=2**53 - 1)]
@@ -24,7 +26,7 @@ Octets = Annotated[int, Meta(ge=0, le=2**53 - 1)]
 SERVICE_BITS = {"login": 1, "receive": 2, "send": 4}
 ServiceName = Literal["login", "receive", "send"]
 Millis = Annotated[int, Meta(ge=0, le=2**53 - 1)]
-Recorder = Literal["auth", "keyring", "store", "queue"]
+Recorder = Literal["directory", "auth", "keyring", "store", "queue"]
 ActName = Literal["login", "session_begun", "session_ended", "keys_opened", "delivered", "appended", "queued", "staff"]
 STATUSES = {1: "provisioned", 2: "active", 3: "suspended", 4: "dormant", 5: "cancelled", 6: "purged"}
 
@@ -89,13 +91,17 @@ class ConsistencyQuery(Value, frozen=True):
 
 
 class AccessQuery(Value, frozen=True, kw_only=True):
-    """A window of access records. account: 32 hexadecimal digits. source: an address, or a network of whole octets."""
+    """A window of access records. account: 32 hexadecimal digits. source: an address, or a network of whole octets.
+
+    officer: acts of this member of staff alone; `cli`: of the command line of the host.
+    """
 
     since: Millis
     until: Millis
     account: Annotated[str, Meta(pattern=r"^([0-9a-f]{32})?\Z")] = ""
     source: Annotated[str, Meta(max_length=64)] = ""
     act: ActName | Literal[""] = ""
+    officer: Annotated[str, Meta(max_length=32)] = ""
 
 
 class AccessesQuery(AccessQuery, frozen=True, kw_only=True):
@@ -109,13 +115,24 @@ class AccessesQuery(AccessQuery, frozen=True, kw_only=True):
 # --- bodies ----------------------------------------------------------------------------------------------------------
 
 
+class ChallengeBody(Value, frozen=True):
+    """What a session is to be. token: SHA-256 of 32 octets that the browser drew and keeps. seconds: how long."""
+
+    officer: Annotated[str, Meta(min_length=1, max_length=32)]
+    role: RoleName
+    token: Hex32
+    seconds: Annotated[int, Meta(ge=1, le=8 * 3600)]
+
+
 class OpenSession(Value, frozen=True):
-    """An officer's statement and signature. key: the id of the officer's key."""
+    """An officer's statement and signature. key: the id of the officer's key. The last two: of a passkey alone."""
 
     statement: Base64
     officer: Annotated[str, Meta(max_length=32)]
     key: Hex16
     signature: Base64
+    client_data: Base64 = ""
+    authenticator_data: Base64 = ""
 
 
 class AliasBody(Value, frozen=True):
@@ -192,6 +209,14 @@ class Nonces(Value, frozen=True):
     tenant: str
     audience: str
     nonces: dict[str, str]
+
+
+class Challenge(Value, frozen=True):
+    """statement: to be sent back as it is. challenge: base64url, what the passkey is asked. holders: those named."""
+
+    statement: str
+    challenge: str
+    holders: list[str]
 
 
 class SessionAnswer(Value, frozen=True):
@@ -411,7 +436,10 @@ class CanariesAnswer(Value, frozen=True):
 
 
 class AccessItem(Value, frozen=True):
-    """Who did what from where. number: as docs/access-records.md says. account, source: empty for nobody, nowhere."""
+    """Who did what from where. number: as docs/access-records.md says. account, source: empty for nobody, nowhere.
+
+    actor, action: of the act staff: who, by pseudonym, and the message that was asked for.
+    """
 
     time: int
     act: str
@@ -420,6 +448,8 @@ class AccessItem(Value, frozen=True):
     number: int
     account: str
     source: str
+    actor: str
+    action: str
 
 
 class AccessesAnswer(Value, frozen=True):

@@ -5,6 +5,7 @@ Order: path, session, role, idempotency key, values, call. So a request without 
 
 import asyncio
 import logging
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, cast
@@ -27,7 +28,10 @@ from bulkhead.console.problem import CallError, encode_problem, problem_fields, 
 from bulkhead.console.routing import MethodNotAllowed, Router, body_of, converted, query_of
 from bulkhead.console.staffed import CALL_SECONDS, Staffed
 from bulkhead.errors import Error, Refused, TemporaryFailure
-from bulkhead.records.canonical import require_base64
+from bulkhead.identifiers import TenantId
+from bulkhead.records.canonical import base64_text, require_base64
+from bulkhead.records.officer import Role
+from bulkhead.records.staff import StaffStatement, staff_challenge
 
 KEY_MAX = 128  # characters of an idempotency key
 TOKEN_DIGITS = 64
@@ -52,7 +56,8 @@ class Api:
         self._router: Router[Call | OwnCall] = Router([*CALLS.values(), *OWN_CALLS.values()])
         self._document = document()
         self._own: Mapping[str, Callable[[HttpRequest, Any], Any]] = {
-            "health": self._health, "openapi": self._openapi, "nonces": self._nonces, "openSession": self._open_session,
+            "health": self._health, "openapi": self._openapi, "nonces": self._nonces, "challenge": self._challenge,
+            "openSession": self._open_session,
             "showSession": self._show_session, "endSession": self._end_session, "bulk": self._bulk,
         }  # fmt: skip
 
@@ -133,7 +138,23 @@ class Api:
 
     async def _nonces(self, _: HttpRequest, __: None) -> a.Nonces:
         """Of the holders that are there."""
+        nonces = await self._ask_nonces()
+        return a.Nonces(self._tenant, self._name, {holder: nonce.hex() for holder, nonce in nonces.items()})
 
+    async def _challenge(self, _: HttpRequest, body: a.ChallengeBody) -> a.Challenge:
+        """A statement as the command line makes one; whoever has it signed looks at it, and each holder does."""
+        nonces, now = await self._ask_nonces(), time.time_ns() // 1_000_000
+        token = bytes.fromhex(body.token)
+        try:
+            statement = StaffStatement(
+                TenantId(self._tenant), self._name, body.officer, Role(body.role), nonces, token, now,
+                now + body.seconds * 1000,
+            ).encode()  # fmt: skip
+        except ValueError:
+            raise CallError(400, "body: no officer has that name", "bad-body") from None
+        return a.Challenge(base64_text(statement), staff_challenge(statement), list(nonces))
+
+    async def _ask_nonces(self) -> dict[str, bytes]:
         async def ask(holder: str) -> bytes:
             try:
                 given = await self._exchange.to(holder).call(RECEIVERS[holder].GiveStaffNonce(), timeout=CALL_SECONDS)
@@ -142,7 +163,7 @@ class Api:
             return cast("bytes", given.nonce)
 
         found = zip(EXECUTORS, await asyncio.gather(*map(ask, EXECUTORS)), strict=True)
-        return a.Nonces(self._tenant, self._name, {holder: nonce.hex() for holder, nonce in found if nonce})
+        return {holder: nonce for holder, nonce in found if nonce}
 
     async def _open_session(self, _: HttpRequest, body: a.OpenSession) -> a.SessionAnswer:
         """At every holder, directory first: without it no call is possible."""
@@ -150,7 +171,10 @@ class Api:
         signature = require_base64(body.signature, "signature", 128)
         if len(statement) < 2 or not signature:
             raise CallError(400, "a statement and a signature are not empty", "bad-body")
-        approval = SignedApproval(body.officer, bytes.fromhex(body.key), signature)
+        approval = SignedApproval(
+            body.officer, bytes.fromhex(body.key), signature,
+            require_base64(body.client_data, "client_data"), require_base64(body.authenticator_data, "data", 256),
+        )  # fmt: skip
 
         async def open_at(holder: str) -> StaffSession:
             request: OpenStaffSessionBase = RECEIVERS[holder].OpenStaffSession(

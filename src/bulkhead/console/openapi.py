@@ -48,8 +48,11 @@ _OWN = (
     OwnCall("health", "GET", "/v1/health", "Whether it answers.", a.Health, False),
     OwnCall("openapi", "GET", "/v1/openapi.json", "This document.", None, False),
     OwnCall("nonces", "GET", "/v1/nonces", "What a statement that opens a session names.", a.Nonces, False),
-    OwnCall("openSession", "POST", "/v1/sessions", "Open a staff session by an officer's statement.", a.SessionAnswer,
-            False, a.NoQuery, a.OpenSession),
+    OwnCall("challenge", "POST", "/v1/sessions/challenge", "A statement for a session of this kind, and what a passkey "
+            "is asked for it. Look at the statement before the passkey is: it says who may do what until when.",
+            a.Challenge, False, a.NoQuery, a.ChallengeBody),
+    OwnCall("openSession", "POST", "/v1/sessions", "Open a staff session by a statement that an officer signed, or "
+            "that the officer's passkey approved.", a.SessionAnswer, False, a.NoQuery, a.OpenSession),
     OwnCall("showSession", "GET", "/v1/session", "Whose session this is.", a.SessionAnswer, True),
     OwnCall("endSession", "DELETE", "/v1/session", "End it.", a.Done, True),
     BULK,

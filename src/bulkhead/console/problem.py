@@ -17,7 +17,8 @@ TITLES: Mapping[int, str] = {
 }  # fmt: skip
 _NO_SESSION = (
     "no-session", "other-tenant", "other-audience", "bad-nonce", "not-yet", "expired", "too-long", "unknown-officer",
-    "unknown-key", "other-role", "bad-signature", "no-roster",
+    "unknown-key", "other-role", "bad-signature", "no-roster", "other-challenge", "other-origin", "other-party",
+    "user-not-verified", "passkey-counter",
 )  # fmt: skip
 STATUS_OF: Mapping[str, int] = {
     **dict.fromkeys(_NO_SESSION, 401),
@@ -26,7 +27,7 @@ STATUS_OF: Mapping[str, int] = {
     **dict.fromkeys(("no-such-address", "no-such-domain", "no-such-group", "no-such-class", "no-such-entry"), 404),
     **dict.fromkeys(("no-rehearsal", "bad-cursor", "not-hosted", "bad-search"), 400),
     "key-reused": 422,
-    **dict.fromkeys(("search-cap", "change-cap"), 429),
+    **dict.fromkeys(("search-cap", "change-cap", "call-cap"), 429),
 }  # fmt: skip
 RETRY_SECONDS = {429: "60", 503: "2"}
 

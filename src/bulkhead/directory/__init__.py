@@ -3,7 +3,8 @@
 Duty: hosted domains, addresses and account status of one tenant; answers the gates' look-ups.
 Privileges: its own directory, no socket.   Peers: mx, submit, access, courier and the command line ask it; it tells
 ledger of domains, accounts and status changes, by account id, never by address.
-Holds: addresses and signed mailbox bindings. No verifier, no mail, no officer's key: it can misdirect mail inside
+Holds: addresses and signed mailbox bindings; records of what staff asked here.
+No verifier, no mail, no officer's key: it can misdirect mail inside
 the cell, and cannot put another key under an account, because gates believe a binding only once it verifies.
 Standards: RFC 5321 sections 2.4 (local parts, folded here by decision), 4.1.2 and 4.5.1 (postmaster).
 If it falls: the tenant's addresses; mail misdirected inside the cell.

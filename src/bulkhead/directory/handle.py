@@ -2,7 +2,7 @@
 
 import asyncio
 import sqlite3
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, TypeVar
@@ -39,21 +39,25 @@ from bulkhead.boundary.messages.to_directory import (
     StatusPage,
 )
 from bulkhead.directory import listing, routes, services
-from bulkhead.directory.book import DirectoryBook
+from bulkhead.directory.book import DirectoryBook, find_account
 from bulkhead.directory.card import card
 from bulkhead.directory.check import check_directory
 from bulkhead.directory.guesses import Guesses
 from bulkhead.directory.provision import Provisioning
 from bulkhead.directory.reach import Reach
+from bulkhead.directory.reopening import reopening
 from bulkhead.directory.transitions import Status
-from bulkhead.errors import Refused
-from bulkhead.holder import backup
+from bulkhead.errors import PeerError, Refused
+from bulkhead.holder import backup, staff_records
+from bulkhead.holder.accesses import Accesses
 from bulkhead.holder.cases import OpenedCase
 from bulkhead.holder.order_check import account_of
 from bulkhead.holder.orders import Orders
 from bulkhead.holder.outbox import Outbox
 from bulkhead.holder.shared import shared
 from bulkhead.holder.witness import witness
+from bulkhead.identifiers import AccountId
+from bulkhead.records.access import NOBODY
 from bulkhead.records.order import Order
 
 R = TypeVar("R", bound=Reply)
@@ -69,6 +73,7 @@ class Directory:
     outbox: Outbox
     exchange: Exchange
     guesses: Guesses = field(default_factory=Guesses)
+    accesses: Accesses = field(init=False)
     backups: backup.Backups = field(init=False)
     orders: Orders = field(init=False)
     provisioning: Provisioning = field(init=False)
@@ -142,7 +147,7 @@ async def set_account_status(
     directory: Directory, _: Channel, request: SetAccountStatus, __: BodyReader | None
 ) -> AccountRow:
     """Move an account along TRANSITIONS. What was purged is in no file once this is answered."""
-    row = await _change(directory, request, directory.book.set_status)
+    row = await _reopening_change(directory, request, directory.book.set_status)
     if row.status == Status.PURGED:
         await directory.book.database.truncate_wal()
     return row
@@ -195,11 +200,32 @@ def list_classes(directory: Directory, _: Channel, __: m.ListClasses, ___: BodyR
     return m.ClassList(services.classes(directory.book.database))
 
 
-def _changing(work: Callable[[DirectoryBook, sqlite3.Connection, Any], Any]) -> Handler:
+async def _change(directory: Directory, request: C, work: Callable[[sqlite3.Connection, C], R]) -> R:
+    """What `work` gives for the request, once durable; the ledger hears of it."""
+
+    def change(connection: sqlite3.Connection) -> R:
+        return work(connection, request)
+
+    reply: R = await directory.book.database.mutate(request, change)
+    directory.outbox.wake()
+    return reply
+
+
+async def _reopening_change(directory: Directory, request: C, work: Callable[[sqlite3.Connection, C], R]) -> R:
+    """As _change; what opens again that was closed is in the ledger before."""
+    database = directory.book.database
+    if await database.answered(request) is None and (opened := reopening(database, request)) is not None:
+        await opened.announce(directory.exchange, request.stamp)
+    return await _change(directory, request, work)
+
+
+def _changing(
+    work: Callable[[DirectoryBook, sqlite3.Connection, Any], Any], change: Callable[..., Awaitable[Any]] = _change
+) -> Handler:
     """The handler of a change that one transaction makes."""
 
     async def handle(directory: Directory, _: Channel, request: Any, __: BodyReader | None) -> Any:
-        return await _change(directory, request, partial(work, directory.book))
+        return await change(directory, request, partial(work, directory.book))
 
     return handle
 
@@ -277,15 +303,16 @@ def is_first_status(directory: Directory, request: Request[Any]) -> bool:
     return directory.book.show(request.address).status == Status.PROVISIONED
 
 
-async def _change(directory: Directory, request: C, work: Callable[[sqlite3.Connection, C], R]) -> R:
-    """What `work` gives for the request, once durable; the ledger hears of it."""
-
-    def change(connection: sqlite3.Connection) -> R:
-        return work(connection, request)
-
-    reply: R = await directory.book.database.mutate(request, change)
-    directory.outbox.wake()
-    return reply
+def account_of_request(directory: Directory, request: Any) -> AccountId:
+    """Whom a request is about, by id or by any address; NOBODY where no account has it."""
+    named = staff_records.account_of_request(request)
+    address = getattr(request, "address", "") or getattr(request, "alias", "")
+    if named != NOBODY or not isinstance(address, str) or not address:
+        return named
+    try:
+        return AccountId(find_account(directory.book.database, address)[0].account)
+    except (Refused, PeerError):
+        return NOBODY
 
 
 HANDLERS: Mapping[type[Request[Any]], Handler] = {
@@ -305,11 +332,11 @@ HANDLERS: Mapping[type[Request[Any]], Handler] = {
     m.AddAlias: _changing(routes.add_alias),
     m.RemoveAlias: _changing(routes.remove_alias),
     m.SetForward: set_forward,
-    m.SetServices: _changing(services.set_services),
+    m.SetServices: _changing(services.set_services, _reopening_change),
     m.SetQuota: _changing(services.set_quota),
     m.DefineClass: _changing(services.define_class),
     m.ListClasses: list_classes,
-    m.SetClass: _changing(services.set_class),
+    m.SetClass: _changing(services.set_class, _reopening_change),
     m.AddGroup: _changing(routes.add_group),
     m.SetMember: _changing(routes.set_member),
     m.RemoveGroup: _changing(routes.remove_group),

@@ -9,11 +9,12 @@ from bulkhead.boundary.host import Host, Service
 from bulkhead.directory.book import DirectoryBook
 from bulkhead.directory.create import DECOY, TOMBSTONE
 from bulkhead.directory.guesses import UNKNOWN_PER_MINUTE, Guesses
-from bulkhead.directory.handle import HANDLERS, Directory, check_order, is_first_status
+from bulkhead.directory.handle import HANDLERS, Directory, account_of_request, check_order, is_first_status
 from bulkhead.directory.provision import Provisioning
 from bulkhead.directory.reach import Reach
 from bulkhead.directory.schema import DATABASE, MIGRATIONS
 from bulkhead.errors import ConfigError, PeerError
+from bulkhead.holder.accesses import Accesses
 from bulkhead.holder.database import Database
 from bulkhead.holder.keys import open_key_file
 from bulkhead.holder.orders import Orders
@@ -34,11 +35,13 @@ class DirectoryService:
         quota, postmaster = _settings(settings)
         self._directory.book.default_quota, self._directory.reach.postmaster = quota, postmaster
         self._directory.guesses.limit = _unknown(settings)
+        self._directory.accesses.configure(settings)
 
     async def stop(self) -> None:
         """Write what waits."""
         self._directory.orders.stop()
         self._directory.outbox.stop()
+        await self._directory.accesses.close()
         await self._directory.backups.stop()
         await self._directory.book.database.close()
 
@@ -58,9 +61,11 @@ async def start(host: Host) -> Service:
         Guesses(_unknown(host.settings)),
     )
     directory.backups = of_database(host, database, keys)
+    directory.accesses = Accesses.of(host, database, keys)
     directory.orders = Orders(
         Pinned.of(host.tenant, host.settings), database, directory.outbox, host.exchange,
         check=partial(check_order, directory), exempt=partial(is_first_status, directory),
+        about=partial(account_of_request, directory),
     )  # fmt: skip
     directory.provisioning = Provisioning(book, directory.outbox, host.exchange, directory.orders.local_refused)
     directory.orders.serve(directory, HANDLERS)

@@ -6,9 +6,10 @@ id: who carries the file chooses neither.
 """
 
 import asyncio
+import contextlib
 import hashlib
 import sqlite3
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -19,6 +20,7 @@ from bulkhead.boundary.messages.fields import Stamp
 from bulkhead.boundary.messages.to_directory import BindingRow, ProvisionState, RefusedLine, RefusedLines, Service
 from bulkhead.directory import routes, services
 from bulkhead.directory.book import DirectoryBook, find_account, now_ms
+from bulkhead.directory.reopening import reopening
 from bulkhead.directory.transitions import Status
 from bulkhead.errors import Error, Refused
 from bulkhead.holder import outbox
@@ -44,6 +46,7 @@ KEPT_MS = 60 * 86_400_000  # how long a finished one is known: longer than any o
 REFUSED_MAX = 100_000  # lines of one file that are listed
 _SERVICES = {"login": Service.LOGIN, "receive": Service.RECEIVE, "send": Service.SEND}
 _STATUSES = {"suspend": Status.SUSPENDED, "dormant": Status.DORMANT, "activate": Status.ACTIVE}
+_SWITCHES = ("class", "services", *_STATUSES)
 _STATE = "SELECT root, lines, length(hashes) / 32, chunk, done, refused, begun, changed FROM provision WHERE root = ?"
 
 Details = dict[str, str | int | bool | None]
@@ -131,9 +134,17 @@ class Provisioning:
             await asyncio.sleep(0)
 
     async def _announce(self, file: _File, rows: Sequence[Row]) -> dict[int, dict[str, str] | Error]:
-        """The targets of a slice of forwards, once the ledger has them; or why one is refused."""
+        """The targets of a slice of forwards, once the ledger has them; or why one is refused.
+
+        What a slice opens again is in the ledger, too: it is compared with what is committed, as a slice is one act.
+        """
         found: dict[int, dict[str, str] | Error] = {}
+        opened: list[Awaitable[None]] = []
         for number, line in rows:
+            if isinstance(line, Line) and line.do in _SWITCHES:
+                with contextlib.suppress(Error):  # then the line is refused when its turn comes
+                    if (one := reopening(self._book.database, _switch(file.stamp, line))) is not None:
+                        opened.append(one.announce(self._exchange, _line_stamp(file, number)))
             if isinstance(line, Line) and line.do == "forward":
                 request = _forward(file.stamp, line)
                 try:
@@ -141,11 +152,11 @@ class Provisioning:
                 except Error as error:
                     found[number] = error
                     continue
-                ident = hashlib.sha256(file.root + number.to_bytes(4)).digest()[:16]
-                stamp = Stamp.fresh(file.stamp.actor, request_id=ident)
                 details = routes.forward_details(self._book, request, targets)
+                stamp = _line_stamp(file, number)
                 await witness(self._exchange, stamp, "ForwardChanged", details, account.account)
                 found[number] = targets
+        await asyncio.gather(*opened)
         return found
 
     def _carry_out(
@@ -197,23 +208,21 @@ class Provisioning:
                 routes.set_forward(book, connection, _forward(stamp, line), targets=targets)
             case "quota":
                 services.set_quota(book, connection, m.SetQuota(stamp, address, line.number("octets")))
-            case "class" | "services" | "suspend" | "dormant" | "activate":
+            case do if do in _SWITCHES:
                 self._switch(connection, file, line, address)
 
     def _switch(self, connection: sqlite3.Connection, file: _File, line: Line, address: str) -> None:
         """What may end logins, or open them again: keyring and auth have their part, and take orders of their own."""
         before = find_account(connection, address)[0]
-        book, reason = self._book, line.text("reason")
-        if line.do in _STATUSES:
-            if file.strict and not (line.do == "activate" and before.status == Status.PROVISIONED):
-                raise _needs_order()
-            book.set_status(connection, m.SetAccountStatus(file.stamp, address, _STATUSES[line.do], reason))
-            return
-        if line.do == "class":
-            after = services.set_class(book, connection, m.SetClass(file.stamp, address, line.text("class")))
-        else:
-            closed = sum({_SERVICES[name] for name in line.texts("off")})
-            after = services.set_services(book, connection, m.SetServices(file.stamp, address, closed, reason))
+        match _switch(file.stamp, line):
+            case m.SetAccountStatus() as request:
+                if file.strict and not (line.do == "activate" and before.status == Status.PROVISIONED):
+                    raise _needs_order()
+                after = self._book.set_status(connection, request)
+            case m.SetClass() as request:
+                after = services.set_class(self._book, connection, request)
+            case m.SetServices() as request:
+                after = services.set_services(self._book, connection, request)
         if file.strict and (before.closed ^ after.closed) & Service.LOGIN:
             raise _needs_order()
 
@@ -255,6 +264,22 @@ def _slice(lines: Sequence[bytes], first: int) -> list[Row]:
 
 def _forward(stamp: Stamp, line: Line) -> m.SetForward:
     return m.SetForward(stamp, line.text("address"), line.texts("targets"), line.values.get("keep", True) is True)
+
+
+def _switch(stamp: Stamp, line: Line) -> m.SetAccountStatus | m.SetClass | m.SetServices:
+    """A line of _SWITCHES as the single request."""
+    address, reason = line.text("address"), line.text("reason")
+    if line.do in _STATUSES:
+        return m.SetAccountStatus(stamp, address, _STATUSES[line.do], reason)
+    if line.do == "class":
+        return m.SetClass(stamp, address, line.text("class"))
+    return m.SetServices(stamp, address, sum({_SERVICES[name] for name in line.texts("off")}), reason)
+
+
+def _line_stamp(file: _File, number: int) -> Stamp:
+    """The same at every try, so that the ledger has a line once."""
+    ident = hashlib.sha256(file.root + number.to_bytes(4)).digest()[:16]
+    return Stamp.fresh(file.stamp.actor, request_id=ident)
 
 
 def _needs_order() -> Refused:

@@ -82,4 +82,6 @@ CREATE TABLE refused_line (
 ) WITHOUT ROWID
 """
 
-MIGRATIONS: tuple[str, ...] = (_FIRST, _ROUTES, order_rows.SCHEMA, order_rows.FLOOR, _PROVISION, cases.SCHEMA)
+MIGRATIONS: tuple[str, ...] = (
+    _FIRST, _ROUTES, order_rows.SCHEMA, order_rows.FLOOR, _PROVISION, cases.SCHEMA, order_rows.WAIT
+)  # fmt: skip

@@ -25,8 +25,8 @@ from bulkhead.drill.bare_cell import BareCell, Person, answer, letter, stamp, we
 from bulkhead.drill.in_bare_cell import Finding, SemanticAct, probes_of
 from bulkhead.drill.semantic import Column
 from bulkhead.errors import Error
+from bulkhead.holder.account_states import AccountState
 from bulkhead.identifiers import MailboxId, new_id
-from bulkhead.keyring.schema import AccountState
 from bulkhead.store.grants import Grants
 from bulkhead.store.grants import Session as Granted
 

@@ -1,5 +1,6 @@
 """A console that an attacker runs: without a session, with forged ones, with those that pass through it."""
 
+import asyncio
 import hashlib
 import secrets
 from dataclasses import replace
@@ -18,10 +19,13 @@ from bulkhead.drill.officers import People, now_ms, signed
 from bulkhead.drill.semantic import Column
 from bulkhead.drill.semantic_orders import MODULES, begin
 from bulkhead.identifiers import AccountId, new_id
-from bulkhead.records.officer import Role
-from bulkhead.records.staff import StaffStatement, sign_staff_statement
+from bulkhead.records.canonical import statement_hash
+from bulkhead.records.officer import Approval, Role
+from bulkhead.records.order import order_hash
+from bulkhead.records.staff import LABEL, StaffStatement, sign_staff_statement
 
 BEYOND = 20  # accounts that there are beside those that support may be shown in an hour
+SHORT_MS = 3000  # how long the session lives that is used after its end
 
 
 async def _statement(cell: BareCell, console: Exchange, officer: str, token: bytes) -> StaffStatement:
@@ -45,6 +49,17 @@ async def _open(
         own = sign_staff_statement(data, statement.officer, cell_people.keys[signer])
         approval = SignedApproval(approval.officer, own.key, approval.signature)
     request = MODULES[holder].OpenStaffSession(stamp(), data, approval)
+    return not isinstance(await answer(console, holder, request), str)
+
+
+def _touched(people: People, officer: str, statement: StaffStatement) -> Approval:
+    """What the officer's passkey gives for it."""
+    return people.passkeys[officer].approve(officer, statement_hash(LABEL, statement.encode()))
+
+
+async def _open_by(console: Exchange, holder: str, statement: StaffStatement, approval: Approval) -> bool:
+    """Whether that holder opens a session."""
+    request = MODULES[holder].OpenStaffSession(stamp(), statement.encode(), signed(approval))
     return not isinstance(await answer(console, holder, request), str)
 
 
@@ -79,6 +94,53 @@ async def forge(cell: BareCell) -> Finding:
         asked = [await _ask(console, one, listed, holder) for one in (token, bytes(32), hashlib.sha256(held).digest())]
         reached += sum(opened) + sum(not isinstance(one, str) for one in asked)
         tried += len(opened) + len(asked)
+    return Finding(reached, tried, control)
+
+
+async def outlive(cell: BareCell) -> Finding:
+    """Sessions that passkeys opened: prolonged, raised, opened again, and used after their end and their time."""
+    people = await begin(cell)
+    console, short = cell.worker("console"), secrets.token_bytes(32)
+    brief = await _statement(cell, console, "ada", short)
+    brief = replace(brief, expires=brief.issued + SHORT_MS)
+    brief_touch = _touched(people, "ada", brief)
+    reached = tried = 0
+    control = all([await _open_by(console, holder, brief, brief_touch) for holder in EXECUTORS])
+    for holder in EXECUTORS:
+        listed: ListOrdersBase = MODULES[holder].ListOrders()
+        token, ended = secrets.token_bytes(32), secrets.token_bytes(32)
+        good = await _statement(cell, console, "ada", token)
+        touch = _touched(people, "ada", good)
+        order = people.order("stop-logins").encode()
+        passkey = people.passkeys["ada"]
+        tries = [
+            (replace(good, expires=good.expires + 3_600_000), touch),
+            (replace(good, token=hashlib.sha256(ended).digest()), touch),
+            (replace(good, nonces={**good.nonces, holder: bytes(32)}), touch),
+            (replace(good, officer="sec", role=Role.PARTNER_SECURITY), touch),
+            (good, passkey.approve("ada", order_hash(order))),
+            (good, replace(touch, client_data=b"", authenticator_data=b"")),
+            (good, People(str(cell.tenant)).passkeys["ada"].approve("ada", statement_hash(LABEL, good.encode()))),
+        ]
+        for role in (Role.PARTNER_SECURITY, Role.OPERATOR_SECURITY):
+            raised = replace(good, role=role)
+            tries.append((raised, _touched(people, "ada", raised)))
+        outcomes = [await _open_by(console, holder, *one) for one in tries]
+        control = control and await _open_by(console, holder, good, touch)
+        control = control and not isinstance(await _ask(console, token, listed, holder), str)
+        outcomes.append(await _open_by(console, holder, good, touch))  # once more, when it is open
+        gone = await _statement(cell, console, "ada", ended)
+        control = control and await _open_by(console, holder, gone, _touched(people, "ada", gone))
+        await answer(console, holder, MODULES[holder].EndStaffSession(stamp(), ended))
+        outcomes.append(await _open_by(console, holder, gone, _touched(people, "ada", gone)))
+        outcomes.append(not isinstance(await _ask(console, ended, listed, holder), str))
+        reached += sum(outcomes)
+        tried += len(outcomes)
+    await asyncio.sleep(max(0, brief.expires - now_ms() + 50) / 1000)
+    for holder in EXECUTORS:
+        asked = await _ask(console, short, MODULES[holder].ListOrders(), holder)
+        reached += (not isinstance(asked, str)) + await _open_by(console, holder, brief, brief_touch)
+        tried += 2
     return Finding(reached, tried, control)
 
 
@@ -119,6 +181,12 @@ ACTS = (
         "console-without-officer", "console", (Column.ORDERS, Column.ADDRESSES),
         "sessions by strangers, replayed, longer, of another role, officer, tenant or console; tokens nobody opened",
         "a holder opens one, or answers", "a session that its officer signed", forge,
+    ),
+    SemanticAct(
+        "console-outlives-session", "console", (Column.ORDERS, Column.ADDRESSES),
+        "sessions that passkeys approve: prolonged, raised, for another token, opened by an order's approval or again, "
+        "used after their end and after their time",
+        "a holder opens one, or answers", "the session as approved, while it is open", outlive,
     ),
     SemanticAct(
         "console-enumerates", "console", (Column.ADDRESSES,),

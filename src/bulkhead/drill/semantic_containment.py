@@ -78,6 +78,34 @@ async def pass_login_stop(cell: BareCell) -> Finding:
     return Finding(reached, 10, control)
 
 
+async def pass_reset(cell: BareCell) -> Finding:
+    """A main password has to be replaced: logins cached, waiting and anew by it, a handle, a change by it."""
+    person, other = await cell.add_person(), await cell.add_person()
+    access = cell.exchanges["access"]
+    control = True
+    for one in (person, other):  # twice: the second is cached
+        for _ in range(2):
+            control &= await _redeems(access, one, await _nonce(cell, access, one, Scope.POP), Scope.POP)
+    live = await access.to("keyring").call(
+        RedeemLogin(await _nonce(cell, access, person, Scope.POP) or b"", person.account, Scope.POP)
+    )
+    control &= not isinstance(await answer(access, "store", ListMailboxes(live.handle)), str)
+    waiting = await _nonce(cell, access, person, Scope.POP)
+    await stop(cell, Surface.RESET_MAIN, [person])
+    reached = int(await _redeems(access, person, waiting, Scope.POP))
+    for _ in range(2):
+        reached += await _redeems(access, person, await _nonce(cell, access, person, Scope.POP), Scope.POP)
+    reached += not isinstance(await answer(access, "store", ListMailboxes(live.handle)), str)
+    for one in (person, other):
+        change = to_auth.ChangePassword(stamp(), one.account, bytes(bytearray(one.password)), b"an attacker's own one")
+        changed = not isinstance(await answer(cell.exchanges["cli"], "auth", change), str)
+        if one is person:
+            reached += changed
+        else:
+            control &= changed
+    return Finding(reached, 5, control)
+
+
 async def pass_outbound_stop(cell: BareCell) -> Finding:
     """Outbound is stopped for one person: submit puts more into the queue, courier takes and reads it all the same."""
     person, other = await cell.add_person(), await cell.add_person()
@@ -147,6 +175,11 @@ ACTS = (
         "stop-passed-by-login", "access", (Column.STORED_MAIL,),
         "logins past a stop of surfaces: cached, waiting, under another's nonce, by a handle of before",
         "one is served", "the same for another person, and by a surface that is open", pass_login_stop,
+    ),
+    SemanticAct(
+        "reset-passed", "access", (Column.STORED_MAIL,),
+        "a main password that has to be replaced: cached, waiting, by a handle of before, and to change itself",
+        "one is served", "the same for another person", pass_reset,
     ),
     SemanticAct(
         "stop-passed-by-sending", "submit", (Column.NETWORK,),

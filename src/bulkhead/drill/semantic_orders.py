@@ -19,7 +19,7 @@ from bulkhead.drill.in_bare_cell import Finding, SemanticAct, probes_of
 from bulkhead.drill.officers import People, now_ms, signed
 from bulkhead.drill.semantic import Column
 from bulkhead.holder import order_check
-from bulkhead.holder.orders import DAY_MS
+from bulkhead.holder.orders import DAY_MS, steady_ms
 from bulkhead.identifiers import AccountId, new_id
 from bulkhead.records.officer import Group
 from bulkhead.records.order import Order, order_hash
@@ -168,8 +168,13 @@ async def destroy_early(cell: BareCell) -> Finding:
     ahead = DAY_MS + 60_000
     for one in orders:
         await one.run_due()
+    reached += sum([not await cell.admits("access", person) for person in (kept, lost, third)])  # a clock set forward
+    began = steady_ms()
+    for one in orders:
+        one._steady = lambda: began + ahead
+        await one.run_due()
     reached += sum([not await cell.admits("access", person) for person in (kept, third)])
-    return Finding(reached, 9, not await cell.admits("access", lost))
+    return Finding(reached, 12, not await cell.admits("access", lost))
 
 
 def _orders(cell: BareCell) -> list[Any]:

@@ -1,17 +1,18 @@
 """Finds access records: by window, account, source, act and gate. Runs in a thread, over files that only grow.
 
 A block is skipped by its clear head when its times are outside; else it is decrypted, and whoever is looked for is
-looked for in one column of it with one search of octets. Only what matches is taken apart.
+looked for in one column of it with one search of octets. Only what matches is taken apart. The head is bound: a block
+whose head was changed does not open.
 """
 
 import os
 import struct
 import time
-from array import array
-from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from functools import partial
+from functools import partial, reduce
+from itertools import compress
+from operator import and_
 from typing import Any
 
 from bulkhead.boundary.body import BodyReader
@@ -28,7 +29,9 @@ from bulkhead.boundary.messages.accesses import (
 )
 from bulkhead.boundary.messages.fields import Request
 from bulkhead.errors import IntegrityError, Refused
-from bulkhead.holder.accesses import DAY_MS, Accesses, Frame, frames
+from bulkhead.holder.access_counts import Tally
+from bulkhead.holder.access_frames import Frame
+from bulkhead.holder.accesses import DAY_MS, Accesses
 from bulkhead.records.access import HEAD, Block
 
 SEARCH_SECONDS = 0.5  # of one request; the next goes on
@@ -46,87 +49,81 @@ class Found:
     more: bool = False
 
 
+class Selector:
+    """Which records of a block are asked for, column by column and without a step for each."""
+
+    def __init__(self, asked: Asked) -> None:
+        self._asked = asked
+        self._acts = bytes(asked.acts >> act & 1 for act in range(256)) if asked.acts != ACTS_ALL else b""
+        self._gates = _only(asked.gate) if asked.gate else b""
+        self._account, self._source = _each(asked.account), _each(asked.source)
+
+    def of(self, block: Block, frame: Frame) -> bytes | None:
+        """An octet each, 1 or 0; None for all of them."""
+        asked, parts = self._asked, list[int]()
+        first, last, _ = HEAD.unpack(frame.head)
+        if first < asked.since or last >= asked.until:
+            times = struct.unpack(f">{block.count}Q", block.times)
+            parts.append(int.from_bytes(bytes([asked.since <= at < asked.until for at in times])))
+        if self._account:
+            parts.append(_alike(block.accounts, asked.account, self._account))
+        if self._source:
+            parts.append(_alike(block.sources, asked.source, self._source))
+        if self._acts:
+            parts.append(int.from_bytes(block.acts.translate(self._acts)))
+        if self._gates:
+            parts.append(int.from_bytes(block.gates.translate(self._gates)))
+        return reduce(and_, parts).to_bytes(block.count) if parts else None
+
+
 def search(accesses: Accesses, asked: SearchAccessesBase) -> Found:
     """Up to `limit` records, for half a second at most. Raises Refused (`bad-search`)."""
     _check(asked)
     found, ends, limit = Found(cursor=asked.cursor), time.monotonic() + SEARCH_SECONDS, asked.limit
+    selector = Selector(asked)
     for day, frame, block in _blocks(accesses, asked, found):
         skip = asked.cursor.index if (day, frame.offset) == (asked.cursor.day, asked.cursor.offset) else 0
-        for index in matches(block, asked):
+        wanted = selector.of(block, frame)
+        for index in range(block.count) if wanted is None else compress(range(block.count), wanted):
             if index < skip:
                 continue
             if len(found.rows) >= limit:
                 found.cursor, found.more = Cursor(day, frame.offset, index), True
+                accesses.left_off(day, frame)
                 return found
             found.rows.append(block.row(index))
         if time.monotonic() > ends:
             found.cursor, found.more = Cursor(day, frame.end, 0), True
+            accesses.left_off(day, frame)
             return found
     return found
 
 
 def count(accesses: Accesses, asked: CountAccessesBase) -> AccessCounts:
-    """The whole window. Raises Refused (`bad-search`).
-
-    Accounts are told apart by the first half of their random ids: of 14 million, two are alike once in 200,000 counts.
-    """
+    """The whole window. Raises Refused (`bad-search`)."""
     _check(asked)
-    found, counts, people = Found(), Counter[tuple[int, int]](), set[int]()
-    for _, _, block in _blocks(accesses, asked, found):
-        whole = _inside(block, asked) and not (asked.account or asked.source or asked.gate or asked.acts != ACTS_ALL)
-        if whole:
-            counts.update(_tally(block))
-            people.update(array("Q", block.accounts)[::2])
-            continue
-        for index in matches(block, asked):
-            counts[block.acts[index], block.outcomes[index]] += 1
-            people.update(array("Q", block.accounts[16 * index : 16 * index + 8]))
-    people.discard(0)
-    rows = tuple(AccessCount(act, outcome, many) for (act, outcome), many in sorted(counts.items())[:256])
+    found, tally, selector = Found(), Tally(), Selector(asked)
+    for _, frame, block in _blocks(accesses, asked, found):
+        tally.add(block, selector.of(block, frame))
+    pairs = tally.pairs()
+    rows = tuple(AccessCount(*row) for row in pairs[:256])
     oldest = min(accesses.days(), default=0)
-    return AccessCounts(rows, sum(counts.values()), len(people), found.damaged, oldest)
+    return AccessCounts(rows, sum(many for _, _, many in pairs), tally.accounts(), found.damaged, oldest)
 
 
-def _tally(block: Block) -> dict[tuple[int, int], int]:
-    """Records by act and outcome, without a step for each: both are below 16 and fit one octet together."""
-    both = int.from_bytes(block.acts) << 4 | int.from_bytes(block.outcomes)
-    octets = both.to_bytes(block.count + 1)
-    if max(block.acts) > 15 or max(block.outcomes) > 15:
-        return Counter(zip(block.acts, block.outcomes, strict=True))
-    return {(octet >> 4, octet & 15): octets.count(octet, 1) for octet in set(octets[1:])}
+def _only(octet: int) -> bytes:
+    return bytes(number == octet for number in range(256))
 
 
-def matches(block: Block, asked: Asked) -> Iterator[int]:
-    """Indexes of records that are asked for, ascending."""
-    inside = _inside(block, asked)
-    times = () if inside else struct.unpack(f">{block.count}Q", block.times)
-    for index in _of_someone(block, asked):
-        if not inside and not asked.since <= times[index] < asked.until:
-            continue
-        if not asked.acts >> block.acts[index] & 1 or (asked.gate and block.gates[index] != asked.gate):
-            continue
-        if asked.source and not block.sources.startswith(asked.source, 16 * index):
-            continue
-        yield index
+def _each(prefix: bytes) -> tuple[bytes, ...]:
+    return tuple(map(_only, prefix))
 
 
-def _of_someone(block: Block, asked: Asked) -> Iterator[int]:
-    column, wanted = (block.accounts, asked.account) if asked.account else (block.sources, asked.source)
-    if not wanted:
-        yield from range(block.count)
-        return
-    at = column.find(wanted)
-    while at >= 0:
-        if at % 16 == 0:
-            yield at // 16
-            at = column.find(wanted, at + 16)
-        else:
-            at = column.find(wanted, at + 1)
-
-
-def _inside(block: Block, asked: Asked) -> bool:
-    first, last = block.span()
-    return asked.since <= first and last < asked.until
+def _alike(column: bytes, prefix: bytes, tables: tuple[bytes, ...]) -> int:
+    """An octet, 1 or 0, for each 16 octets of a column: whether they begin so. One search first: most have none."""
+    if prefix not in column:
+        return 0
+    return reduce(and_, (int.from_bytes(column[at::16].translate(table)) for at, table in enumerate(tables)))
 
 
 def _blocks(accesses: Accesses, asked: Asked, found: Found) -> Iterator[tuple[int, Frame, Block]]:
@@ -136,7 +133,7 @@ def _blocks(accesses: Accesses, asked: Asked, found: Found) -> Iterator[tuple[in
         if day < begin.day or (day + 2) * DAY_MS <= asked.since or (day - 1) * DAY_MS > asked.until:
             continue  # a day to either side, as a clock may have been set while a block was gathered
         try:
-            key = accesses.day_key(day)
+            opener = accesses.opener(day)
             descriptor = os.open(accesses.root / str(day), os.O_RDONLY | os.O_CLOEXEC)
         except FileNotFoundError:
             continue
@@ -144,15 +141,12 @@ def _blocks(accesses: Accesses, asked: Asked, found: Found) -> Iterator[tuple[in
             found.damaged += 1
             continue
         try:
-            for frame in frames(descriptor):
-                if day == begin.day and frame.offset < begin.offset:
-                    continue
+            for frame in accesses.frames(descriptor, day, begin.offset if day == begin.day else 0):
                 first, last, _ = HEAD.unpack(frame.head)
                 if last < asked.since or first >= asked.until:
                     continue
                 try:
-                    place = accesses.place(day, frame.number)
-                    yield day, frame, place.open(key, frame.head, os.pread(descriptor, frame.length, frame.at))
+                    yield day, frame, opener.open(frame.number, frame.head, frame.record(descriptor))
                 except IntegrityError:
                     found.damaged += 1
         finally:

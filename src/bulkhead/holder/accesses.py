@@ -1,6 +1,6 @@
 """A holder's own access records: taken on the loop, written in blocks, gone with the key of their day.
 
-    accesses/DAY        blocks: length u32 | first u64, last u64, count u32 | record         appended, synced
+    accesses/DAY        blocks: access_frames.py                                             appended, synced
     accesses/DAY.key    the day's key, sealed under the key `access` of the key file         written before the day's
                         first block; overwritten, synced and unlinked when the day has expired; then DAY is unlinked
 
@@ -17,12 +17,10 @@ import hashlib
 import logging
 import os
 import secrets
-import struct
 import time
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass
 from itertools import takewhile
 from pathlib import Path
 from typing import Any, TypeVar
@@ -32,17 +30,18 @@ from bulkhead.boundary.processes import PROCESSES
 from bulkhead.boundary.terms import Channel
 from bulkhead.durable import sync_folder
 from bulkhead.errors import Error, IntegrityError, Refused, TemporaryFailure
+from bulkhead.holder.access_frames import LEAD, Frame, frames
 from bulkhead.holder.database import Database
 from bulkhead.holder.keys import KEY_FILE, KeyFile, open_key_file
 from bulkhead.identifiers import AccountId
 from bulkhead.records.access import (
     BLOCK_RECORDS_MAX,
-    HEAD,
     NO_SOURCE,
     NOBODY,
     Access,
     Act,
     Block,
+    DayOpener,
     Outcome,
     Place,
     open_day_key,
@@ -56,42 +55,18 @@ KEY = "access"
 DAY_MS = 86_400_000
 FLUSH_SECONDS = 1.0
 WAITING_MAX = 65_536  # records not written yet; what comes beyond is counted
-RECORD_MAX = 512 * 1024  # octets of a block's record
-LENGTH = struct.Struct(">I")
 KEEP_DAYS = 180
 EXPIRE_SECONDS = 3600.0
+JUMP_SECONDS = 3600.0  # that the clock goes ahead of, or behind, one that nobody sets
 SEARCHES_MAX = 8  # that wait
+LEFT_OFF_MAX = 256
 T = TypeVar("T")
 _log = logging.getLogger("bulkhead.accesses")
 
 
-@dataclass(frozen=True, slots=True)
-class Frame:
-    """A block as it lies in its file: its number, where it begins, its head, where its record is."""
-
-    number: int
-    offset: int
-    head: bytes
-    at: int
-    length: int
-
-    @property
-    def end(self) -> int:
-        """Where the next one begins."""
-        return self.at + self.length
-
-
-def frames(descriptor: int, *, number: int = 0, offset: int = 0) -> Iterator[Frame]:
-    """Whole frames of a day's file, from the one at `offset`, whose number is given; a torn one ends it."""
-    size = os.fstat(descriptor).st_size
-    step = LENGTH.size + HEAD.size
-    while offset + step <= size:
-        lead = os.pread(descriptor, step, offset)
-        (length,) = LENGTH.unpack_from(lead)
-        if not 0 < length <= RECORD_MAX or offset + step + length > size:
-            return
-        yield Frame(number, offset, lead[LENGTH.size :], offset + step, length)
-        number, offset = number + 1, offset + step + length
+def steady() -> float:
+    """Seconds of a clock that nobody sets."""
+    return time.monotonic()
 
 
 class Accesses:
@@ -109,7 +84,10 @@ class Accesses:
         self._searches = 0
         self._tasks: set[asyncio.Task[None]] = set()
         self._day, self._key, self._number = -1, b"", 0
+        self._left_off: dict[tuple[int, int], int] = {}  # numbers of blocks at which searches left off, by day, offset
         self._chain, self._blocks, self._noted = bytes(32), 0, 0
+        self._set_at = steady()
+        self._ahead = time.time_ns() / 1e9 - self._set_at
         self.root.mkdir(mode=0o700, exist_ok=True)
         if not keys.versions(KEY):
             keys.add(KEY, 1)
@@ -197,6 +175,17 @@ class Accesses:
         blocks, self._noted = self._blocks - self._noted, self._blocks
         return {"blocks": blocks, "blocks_root": self._chain.hex()} if blocks else {}
 
+    def dated(self) -> bool:
+        """Whether days may be destroyed by today's date: records of the days before bear it out, or a day of running.
+
+        A clock that was set far ahead by mistake would destroy every day at once.
+        """
+        now, today = steady(), time.time_ns() // 1_000_000 // DAY_MS
+        ahead = time.time_ns() / 1e9 - now
+        if abs(ahead - self._ahead) > JUMP_SECONDS:
+            self._set_at, self._ahead = now, ahead
+        return now - self._set_at > DAY_MS / 1000 or any(today - 2 <= day < today for day in self.days())
+
     async def expire(self) -> int:
         """Destroy what is older than keep_days; how many days that were."""
         oldest = time.time_ns() // 1_000_000 // DAY_MS - self.keep_days
@@ -247,19 +236,32 @@ class Accesses:
             raise IntegrityError(f"accesses of day {day}: their key is gone") from None
         return open_day_key(record, by, self.tenant, self.compartment, day)
 
-    def place(self, day: int, number: int) -> Place:
-        """Where a block belongs."""
-        return Place(self.tenant, self.compartment, day, number)
+    def opener(self, day: int) -> DayOpener:
+        """Opens that day's blocks. Raises IntegrityError."""
+        return DayOpener(self.tenant, self.compartment, day, self.day_key(day))
+
+    def left_off(self, day: int, frame: Frame) -> None:
+        """Note that a search goes on behind this block, or in it: it need not be looked for from the day's begin."""
+        if len(self._left_off) >= LEFT_OFF_MAX:
+            self._left_off.clear()
+        self._left_off |= {(day, frame.offset): frame.number, (day, frame.end): frame.number + 1}
+
+    def frames(self, descriptor: int, day: int, offset: int) -> Iterator[Frame]:
+        """Those of a day that begin at `offset` or behind it."""
+        if (number := self._left_off.get((day, offset))) is not None:
+            return frames(descriptor, number=number, offset=offset)
+        return (frame for frame in frames(descriptor) if frame.offset >= offset)
 
     # --- on the writer's thread --------------------------------------------------------------------------------------
 
     def _append(self, day: int, records: list[Access]) -> None:
         if day != self._day:
             self._open_day(day)
-        head, record = self.place(day, self._number).seal(self._key, Block.of(records))
+        place = Place(self.tenant, self.compartment, day, self._number)
+        head, record = place.seal(self._key, Block.of(records))
         descriptor = os.open(self.root / str(day), os.O_WRONLY | os.O_APPEND | os.O_CLOEXEC)
         try:
-            frame = LENGTH.pack(len(record)) + head + record
+            frame = LEAD.pack(len(record), head) + record
             begin = os.fstat(descriptor).st_size
             try:
                 _write_whole(descriptor, frame)
@@ -293,6 +295,7 @@ class Accesses:
             os.close(descriptor)
         sync_folder(self.root)
         self._key, self._number, self._day = opened, number, day
+        self._left_off.clear()  # the file may be another one
 
     def _opened(self, day: int) -> bytes:
         """The day's key; empty where there is none. One that does not open is laid aside with what is under it."""
@@ -331,7 +334,8 @@ class Accesses:
     async def _expire_forever(self) -> None:
         while True:
             try:
-                await self.expire()
+                if self.dated():
+                    await self.expire()
             except (Error, OSError) as error:
                 _log.error("old access records are not destroyed yet: %s", error)
             await asyncio.sleep(EXPIRE_SECONDS)

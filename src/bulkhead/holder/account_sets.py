@@ -121,6 +121,13 @@ def _put(connection: sqlite3.Connection, *, digest: bytes, ids: bytes) -> None:
     )
 
 
+def carry(connection: sqlite3.Connection, before: Database, digest: bytes) -> None:
+    """A set of another database, into this one."""
+    for table, marks in (("account_set", "?, ?"), ("account_set_piece", "?, ?, ?")):
+        rows = before.read(f"SELECT * FROM {table} WHERE digest = ?", (digest,))  # noqa: S608  # a name of our schema
+        connection.executemany(f"INSERT OR REPLACE INTO {table} VALUES ({marks})", rows)  # noqa: S608  # the same
+
+
 def _drop(connection: sqlite3.Connection, *, digests: list[bytes]) -> None:
     for digest in digests:
         connection.execute("DELETE FROM account_set WHERE digest = ?", (digest,))

@@ -156,6 +156,12 @@ class Cases:
                 return OpenedCase(number, AccountId(account), said, officer, role)
         raise Refused("no case of that number is open: open one", code="no-case")
 
+    def account_of(self, request: Any) -> AccountId | None:
+        """The account of the case that a request names, open or not; None where it names none that is known."""
+        number = getattr(request, "case", b"")
+        row = self._database.first("SELECT account FROM support_case WHERE number = ?", (number,)) if number else None
+        return None if row is None else AccountId(row[0])
+
     def _serves(self, name: str, role: str, key: bytes, roster: int) -> bool:
         """Whether the officer may still have it; what a backup brought was closed since, for all that is known."""
         known = self._roster.known

@@ -37,6 +37,11 @@ class Effects:
         """The row's effects here."""
         return tuple(effect for effect in row.effects if effect.executor == self._me)
 
+    def kind(self, effect: Effect) -> type[Request[Any]]:
+        """The request that it is."""
+        found: type[Request[Any]] = getattr(RECEIVERS[self._me], effect.message)
+        return found
+
     def requests(self) -> frozenset[type[Request[Any]]]:
         """Every request here that an order may come to."""
         module = RECEIVERS[self._me]

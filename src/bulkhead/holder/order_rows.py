@@ -32,6 +32,8 @@ INSERT INTO order_clock VALUES (1, 0)
 """
 # floor: the roster from which on more than stops are taken; the one of a backup, and others after it, may be old
 FLOOR = "ALTER TABLE order_clock ADD COLUMN floor INTEGER NOT NULL DEFAULT 0"
+# waited: ms for which the executor has run since it took an order that waits: nobody withdraws one where nobody listens
+WAIT = "CREATE TABLE order_wait (serial BLOB PRIMARY KEY, waited INTEGER NOT NULL) WITHOUT ROWID"
 _COLUMNS = "serial, hash, action, state, due, at, day, forget, officers, data, approvals"
 SHOWN_MAX = 1000
 KEPT_MAX = 20_000  # rows; what could be taken again is never forgotten for it
@@ -119,6 +121,8 @@ def put(connection: sqlite3.Connection, kept: Kept) -> None:
     marks = ", ".join("?" * len(values))
     connection.execute(f"INSERT OR REPLACE INTO officer_order VALUES ({marks})", values)  # noqa: S608  # question marks
     see(connection, kept.at)
+    if kept.state == OrderState.WAITS:
+        connection.execute("INSERT OR IGNORE INTO order_wait VALUES (?, 0)", (kept.serial,))
     connection.execute(
         "DELETE FROM officer_order WHERE forget < ? AND due = 0 AND (SELECT count(*) FROM officer_order) > ?",
         (kept.at, KEPT_MAX),
@@ -147,13 +151,36 @@ def see(connection: sqlite3.Connection, now: int) -> None:
     connection.execute("UPDATE order_clock SET seen = max(seen, ?)", (now,))
 
 
+def wait_on(connection: sqlite3.Connection, elapsed: int) -> None:
+    """The executor ran for `elapsed` ms more; orders that waited before this was counted begin at 0."""
+    waiting = "SELECT serial FROM officer_order WHERE state = ?"
+    connection.execute(f"DELETE FROM order_wait WHERE serial NOT IN ({waiting})", (OrderState.WAITS,))  # noqa: S608  # ours
+    connection.execute("UPDATE order_wait SET waited = waited + ?", (elapsed,))
+    begun = "INSERT OR IGNORE INTO order_wait SELECT serial, 0 FROM officer_order WHERE state = ?"
+    connection.execute(begun, (OrderState.WAITS,))
+
+
+def waited(database: Database, serial: bytes) -> int:
+    """For how many ms the executor has run since it took this order."""
+    row = database.first("SELECT waited FROM order_wait WHERE serial = ?", (serial,))
+    return 0 if row is None else int(row[0])
+
+
 def count_passkey(connection: sqlite3.Connection, key: bytes, counter: int) -> bool:
-    """Whether a passkey's counter went up, and note it. A passkey that counts nothing says 0 always."""
+    """Whether a passkey's counter went up, and note it. A passkey that counts nothing says 0 always.
+
+    Source: W3C Web Authentication level 3, section 6.1.1; a counter that does not rise is refused.
+    """
     row = connection.execute("SELECT counter FROM passkey_counter WHERE key = ?", (key,)).fetchone()
     if row is not None and row[0] >= counter and (row[0] or counter):
         return False
     connection.execute("INSERT OR REPLACE INTO passkey_counter VALUES (?, ?)", (key, counter))
     return True
+
+
+def count_session(connection: sqlite3.Connection, key: bytes, counter: int) -> bool:
+    """As count_passkey, of what opens sessions alone: an order that was approved before one opened is still taken."""
+    return count_passkey(connection, b"session" + key, counter)
 
 
 def _kept(row: Any) -> Kept | None:

@@ -3,7 +3,8 @@
 Whoever carries an order (a console, the command line) can hold it back, and nothing else. States of an order:
 
     executed   a stop or an opening: its row in the transaction of its effect
-    waits      what destroys: due after its wait, by a clock that is never believed to be earlier than it was
+    waits      what destroys: due after its wait, by a clock that is never believed to be earlier than it was, and once
+               the executor has run for so long since: a clock set forward brings nothing forward
     permits    the local command line may do what it names, until it expires; `used` where that was once
     withdrawn  by any one officer, also before the order itself came here
     lapsed     a stop that had an end
@@ -49,7 +50,10 @@ from bulkhead.holder.order_rows import Kept, OrderState
 from bulkhead.holder.outbox import Outbox, note
 from bulkhead.holder.roster import Pinned, RosterInForce
 from bulkhead.holder.staff import Staff
+from bulkhead.holder.staff_records import StaffRecords, account_of_request
 from bulkhead.holder.witness import witness
+from bulkhead.identifiers import AccountId
+from bulkhead.records.access import NOBODY
 from bulkhead.records.officer import Approval
 from bulkhead.records.order import LIFE_MAX_MS, Order, decode_order, order_hash
 
@@ -57,6 +61,11 @@ DAY_MS = 86_400_000
 LOOK_SECONDS = 30.0  # how often what is due is looked for, and the clock written down
 _log = logging.getLogger("bulkhead.orders")
 Details = dict[str, str | int | bool | None]
+
+
+def steady_ms() -> int:
+    """Milliseconds of a clock that nobody sets, and that stands still while the machine sleeps."""
+    return int(time.monotonic() * 1000)
 
 
 def clock_ms() -> int:
@@ -68,7 +77,7 @@ class Orders:
     """The roster in force and the orders, of one compartment. clock: ms since 1970.
 
     check: what this compartment alone can say of an order, before it is taken; raises Refused. exempt: a local request
-    that is refused to nobody.
+    that is refused to nobody. about: the account of a request, for the records of staff.
     """
 
     def __init__(
@@ -81,13 +90,16 @@ class Orders:
         clock: Callable[[], int] = clock_ms,
         check: Callable[[Order], None] = lambda _: None,
         exempt: Callable[[Request[Any]], bool] = lambda _: False,
+        about: Callable[[Any], AccountId] = account_of_request,
     ) -> None:
         self._database, self._outbox, self._exchange = database, outbox, exchange
         self._clock, self._check, self._exempt = clock, check, exempt
+        self._steady, self._counted = steady_ms, steady_ms()
         self._me = exchange.me.compartment
         self.roster = RosterInForce(pinned, database, exchange)
         self.cases = Cases(self.roster, database, outbox, exchange, self.now)
-        self.staff = Staff(self.roster, exchange, pinned.audience, self.now)
+        self.records = StaffRecords(pinned.tenant, self._me, lambda one: self.cases.account_of(one) or about(one))
+        self.staff = Staff(self.roster, exchange, pinned.audience, self.now, self._count_session, self.records)
         self._effects: Effects  # from serve on
         self._busy: dict[bytes, asyncio.Lock] = {}
         self._seen = int(database.first("SELECT seen FROM order_clock")[0])
@@ -102,9 +114,16 @@ class Orders:
         provisioned = PROVISIONED.get(self._me, frozenset())
         guarded = effects.requests() | {kind for kind in handlers if kind.__name__ in provisioned}
         served = {kind: guard.around(handler) if kind in guarded else handler for kind, handler in handlers.items()}
+        self.records.serve(state)
         self.staff.serve(state, served)
-        self._exchange.serve(state, served)
+        recorded = self.records.recorded()
+        self._exchange.serve(
+            state, {kind: self.records.around(one) if kind in recorded else one for kind, one in served.items()}
+        )
         self._task = asyncio.get_running_loop().create_task(self._look_forever())
+
+    async def _count_session(self, approval: Approval) -> bool:
+        return await self._database.write(partial(rows.count_session, key=approval.key, counter=approval.counter))
 
     def stop(self) -> None:
         """What is due comes with the next start."""
@@ -144,7 +163,9 @@ class Orders:
                 order.serial, digest, order.action, OrderState.EXECUTED, 0, now, now // DAY_MS,
                 order.expires + LIFE_MAX_MS, names, request.order, rows.pack(request.approvals),
             )  # fmt: skip
-            return (await self._take(checked, kept, request.approvals)).as_reply()
+            taken = await self._take(checked, kept, request.approvals)
+            self._record(taken, request)
+            return taken.as_reply()
 
     def list(self, request: ListOrdersBase) -> OrderList:
         """The roster in force and the newest orders."""
@@ -160,6 +181,7 @@ class Orders:
             return await self._withdraw(order, kept, approvals)
         if row.kind is OrderKind.DESTROY:
             waiting = replace(kept, state=OrderState.WAITS, due=kept.at + row.wait_ms)
+            await self._count_wait(kept.at)
             await self._write(waiting, "OrderTaken", approvals, row)
             return waiting
         if effects[0].mode is Mode.PERMIT:
@@ -241,6 +263,14 @@ class Orders:
         others = [kept.due for kept in rows.of_state(self._database, OrderState.EXECUTED) if kept.action == row.action]
         return max(until, *others) if any(others) else 0
 
+    def _record(self, kept: Kept, request: SubmitOrderBase | None = None) -> None:
+        """Of each officer who signed: the order, or what it came to here."""
+        effects = self._effects.of(ORDERS[kept.action])
+        done = kept.state == OrderState.EXECUTED and effects
+        kind = type(request) if request is not None and not done else self._effects.kind(effects[0])
+        for officer in kept.officers.split(","):
+            self.records.note(officer, kind, (AccountId(self._account(kept) or NOBODY),))
+
     # --- what the ledger hears ----------------------------------------------------------------------------------------
 
     async def _witness(self, kept: Kept, event: str) -> None:
@@ -272,6 +302,8 @@ class Orders:
     async def run_due(self) -> None:
         """Execute what has waited long enough, and take back the stops that lapse."""
         now = self.now()
+        if rows.of_state(self._database, OrderState.WAITS):
+            await self._count_wait(now)
         waiting = rows.of_state(self._database, OrderState.WAITS, now)
         for kept in (*waiting, *rows.of_state(self._database, OrderState.EXECUTED, now)):
             act = self._execute_due if kept.state == OrderState.WAITS else self._lapse_due
@@ -282,13 +314,24 @@ class Orders:
                 _log.warning("order %s, which is due, waits: %s", kept.serial.hex(), error.public)
             except Exception as error:  # our bug: it stands in the way of no other order
                 log_fault(f"fault in order {kept.serial.hex()}", error)
-        if rows.of_state(self._database, OrderState.WAITS):
-            await self._database.write(lambda connection: rows.see(connection, now))
+
+    async def _count_wait(self, now: int) -> None:
+        """Write down how long the executor has run since the last time, and the clock."""
+        before, self._counted = self._counted, self._steady()
+        elapsed = self._counted - before
+
+        def work(connection: sqlite3.Connection) -> None:
+            rows.wait_on(connection, elapsed)
+            rows.see(connection, now)
+
+        await self._database.write(work)
 
     async def _execute_due(self, found: Kept, now: int) -> None:
         kept, serial = rows.find(self._database, found.serial), found.serial
         if kept is None or kept.state != OrderState.WAITS or self.roster.known is None:
             return
+        if rows.waited(self._database, serial) < kept.due - kept.at:
+            return  # the clock went ahead, or the executor was away meanwhile and nobody could withdraw
         try:
             checked = check_order(
                 kept.data, approvals_of(kept.signed()), self.roster.known, tenant=self.roster.tenant, executor=self._me,
@@ -298,6 +341,7 @@ class Orders:
             await self._witness(done, "OrderExecuted")
             effect = self._effects.of(checked.row)[0]
             await self._effects.do(effect, checked.order, done, partial(rows.put, kept=done))
+            self._record(done)
         except (Refused, IntegrityError) as error:
             _log.error("order %s is not executed: %s", serial.hex(), error.public)
             failed = replace(kept, state=OrderState.FAILED, due=0, at=now)

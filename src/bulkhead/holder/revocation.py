@@ -3,6 +3,7 @@
 A credential keeps when it was set; one that was set at or before its epoch admits nobody. Raising an epoch narrows
 reach, as a stop does: it holds in memory at once, is written with its event in one transaction, and needs no ledger.
 There is no way back: whoever is to log in again gets a new password. It is one row, however many credentials there are.
+A reset of some accounts, or one that can be lifted, is a stop of a surface (surfaces.py) and is asked about here too.
 """
 
 import asyncio
@@ -14,10 +15,12 @@ from typing import TypeVar
 
 from bulkhead.boundary.messages.fields import Mutation, Reply
 from bulkhead.boundary.messages.revocation import RevokedKind
+from bulkhead.boundary.messages.surfaces import Surface
 from bulkhead.errors import Refused
 from bulkhead.holder.database import Database
 from bulkhead.holder.outbox import note
 from bulkhead.holder.stop import EPOCH_AHEAD_MS
+from bulkhead.holder.surfaces import Surfaces
 from bulkhead.holder.witness import ledger_text
 from bulkhead.records.credential import MAIN_PASSWORD
 
@@ -33,17 +36,24 @@ R = TypeVar("R", bound=Reply)
 class Revocation:
     """The epochs of main passwords and of app passwords; in memory never lower than on disk."""
 
-    def __init__(self, database: Database) -> None:
-        self._database = database
+    def __init__(self, database: Database, surfaces: Surfaces) -> None:
+        self._database, self._surfaces = database, surfaces
         self._epochs: dict[int, int] = dict(database.read("SELECT kind, epoch FROM revocation"))
 
-    def covers(self, cred: int, set_at: int) -> bool:
-        """Whether a credential that was set then is revoked."""
-        return set_at <= self._epochs[kind_of(cred)] > 0  # 0: never revoked; what is older than the column has set_at 0
+    def covers(self, cred: int, set_at: int, account: bytes | None) -> bool:
+        """Whether a credential of that account that was set then is revoked. account: None where it is not known."""
+        if set_at <= self._epochs[kind_of(cred)] > 0:  # 0: never revoked; what is older than the column has set_at 0
+            return True
+        return self._surfaces.voids(cred, set_at, account)
+
+    def names_accounts(self) -> bool:
+        """Whether a reset of some accounts holds, so that the answer depends on whose the credential is."""
+        return self._surfaces.any_closed_to_some(Surface.RESET_MAIN | Surface.RESET_APP)
 
     def stamp(self, cred: int) -> int:
         """When a credential that is set now is set, ms: after every revocation known here."""
-        return max(time.time_ns() // 1_000_000, self._epochs[kind_of(cred)] + 1)
+        newest = max(self._epochs[kind_of(cred)], self._surfaces.newest_reset(cred))
+        return max(time.time_ns() // 1_000_000, newest + 1)
 
     async def revoke(self, request: Mutation[R], epoch: int, kind: int, reason: str, effect: Callable[[], R]) -> R:
         """Raise the epoch of `kind`, a RevokedKind; the reply is what `effect` gives, which narrows in memory.

@@ -13,7 +13,7 @@ import inspect
 import secrets
 import struct
 from collections import OrderedDict
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -34,13 +34,15 @@ from bulkhead.boundary.messages.staff import (
     StaffNonce,
     StaffSession,
 )
-from bulkhead.boundary.staff import HOUR_CHANGES, HOUR_ROWS, STAFF_CALLS, Kind, StaffCall
+from bulkhead.boundary.staff import HOUR_CALLS, HOUR_CHANGES, HOUR_ROWS, STAFF_CALLS, Kind, StaffCall
 from bulkhead.boundary.terms import Channel
 from bulkhead.errors import Refused
 from bulkhead.holder.database import REHEARSAL
 from bulkhead.holder.roster import RosterInForce
+from bulkhead.holder.staff_records import StaffRecords, outcome_of
 from bulkhead.holder.witness import witness
-from bulkhead.identifiers import RequestId
+from bulkhead.identifiers import AccountId, RequestId
+from bulkhead.records.access import Outcome
 from bulkhead.records.officer import Approval
 from bulkhead.records.staff import SKEW_MS, check_staff_statement
 
@@ -84,16 +86,28 @@ class Hourly:
 
 
 class Staff:
-    """Of one compartment. clock: ms since 1970. audience: the console's name; empty: nobody opens a session."""
+    """Of one compartment. clock: ms since 1970. audience: the console's name; empty: nobody opens a session.
 
-    def __init__(self, roster: RosterInForce, exchange: Exchange, audience: str, clock: Callable[[], int]) -> None:
+    count: whether a passkey's counter went up here, durably. records: of what is asked.
+    """
+
+    def __init__(
+        self,
+        roster: RosterInForce,
+        exchange: Exchange,
+        audience: str,
+        clock: Callable[[], int],
+        count: Callable[[Approval], Awaitable[bool]],
+        records: StaffRecords,
+    ) -> None:
         self._roster, self._exchange, self._audience, self._clock = roster, exchange, audience, clock
+        self._count, self._records = count, records
         self._me = exchange.me.compartment
         self._nonce_key = secrets.token_bytes(32)
         self._sessions: OrderedDict[bytes, Session] = OrderedDict()
         self._spent: OrderedDict[bytes, None] = OrderedDict()
         self._keys: OrderedDict[bytes, bytes] = OrderedDict()
-        self._rows, self._changes = Hourly(), Hourly()
+        self._rows, self._changes, self._calls = Hourly(), Hourly(), Hourly()
         self._state: Any = None
         self._handlers: Mapping[type[Request[Any]], Handler] = {}
 
@@ -119,6 +133,8 @@ class Staff:
         )
         nonce = statement.nonces.get(self._me, b"")
         self._spend_nonce(nonce, now)
+        if approval.authenticator_data and not await self._count(approval):
+            raise Refused("the passkey counts backwards: it may have a copy", code="passkey-counter")
         stamp = Stamp.fresh(f"officer:{officer.name}", request_id=hashlib.sha256(b"staff" + nonce).digest()[:16])
         details: dict[str, str | int | bool | None] = {
             "officer": officer.name, "role": officer.role.value, "expires": statement.expires,
@@ -126,6 +142,7 @@ class Staff:
         await witness(self._exchange, stamp, "StaffSessionOpened", details)
         self._sessions[statement.token] = Session(officer.name, officer.role.value, approval.key, statement.expires)
         self._make_room(officer.name)
+        self._records.note(officer.name, type(request))
         return self.show(statement.token)
 
     def show(self, ident: bytes) -> StaffSession:
@@ -182,17 +199,34 @@ class Staff:
         session = self._require(hashlib.sha256(request.token).digest())
         inner = decode_with(union_decoder(carried_by(self._me)), request.request)
         row = STAFF_CALLS[self._me, type(inner).__name__]
-        if session.role not in row.roles:
-            raise Refused(f"a {session.role} may not ask for this", code="role")
-        inner = self._prepared(session, row, inner, request)
-        token = REHEARSAL.set(request.rehearse)
+        self._count_call(session)
+        account = self._records.about(inner)
+        try:
+            if session.role not in row.roles:
+                raise Refused(f"a {session.role} may not ask for this", code="role")
+            inner = self._prepared(session, row, inner, request)
+            reply = await self._handle(channel, inner, rehearse=request.rehearse)
+        except Refused as refusal:
+            self._records.note(session.officer, type(inner), (account,), outcome_of(refusal), channel)
+            raise
+        outcome = Outcome.REHEARSED if request.rehearse else Outcome.DONE
+        self._records.note(session.officer, type(inner), _shown(row, account, reply), outcome, channel)
+        return self._answered(session, row, inner, reply)
+
+    async def _handle(self, channel: Channel, inner: Request[Any], *, rehearse: bool) -> Any:
+        token = REHEARSAL.set(rehearse)
         try:
             reply = self._handlers[type(inner)](self._state, channel, inner, None)
-            if inspect.isawaitable(reply):
-                reply = await reply
+            return await reply if inspect.isawaitable(reply) else reply
         finally:
             REHEARSAL.reset(token)
-        return self._answered(session, row, inner, reply)
+
+    def _count_call(self, session: Session) -> None:
+        """Raises Refused (`call-cap`): what is recorded of an officer is bounded, too."""
+        now = self._clock()
+        if not self._calls.left(session.officer, HOUR_CALLS, now):
+            raise Refused(f"{HOUR_CALLS} requests an hour are the most", code="call-cap")
+        self._calls.spend(session.officer, 1, now)
 
     def _prepared(self, session: Session, row: StaffCall, inner: Any, request: AskAsStaffBase) -> Request[Any]:
         """The request as it is made here: in the officer's name, behind the cursor, within the caps."""
@@ -252,6 +286,13 @@ class Staff:
 
     def _left(self, session: Session) -> int:
         return self._rows.left(session.officer, HOUR_ROWS[session.role], self._clock())
+
+
+def _shown(row: StaffCall, account: AccountId, reply: Any) -> tuple[AccountId, ...]:
+    """Whom a record is about: each account of a page that is shown, or the one that was asked for."""
+    if row.kind is Kind.ROWS and hasattr(reply, "rows"):
+        return tuple(AccountId(one.account) for one in reply.rows if hasattr(one, "account")) or (account,)
+    return (account,)
 
 
 def masked_address(address: str) -> str:

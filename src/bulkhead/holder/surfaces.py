@@ -97,9 +97,27 @@ class Surfaces:
         """Whether a login for that scope, by that credential, is."""
         return bool(self._closed) and self.closed(scope | _kind_surface(cred), account)
 
+    def voids(self, cred: int, set_at: int, account: bytes | None) -> bool:
+        """Whether a credential that was set then is to be replaced. account: None where it is not known whose it is."""
+        bit = _reset_surface(cred)
+        return any(
+            surface == bit and set_at <= self._stops[surface, accounts].epoch
+            and (not accounts or (account is not None and self._sets.has(accounts, account)))
+            for surface, accounts in self._closed
+        )  # fmt: skip
+
+    def newest_reset(self, cred: int) -> int:
+        """The newest epoch of a reset of such credentials, of whomever: what is set from now on is set after it."""
+        bit = _reset_surface(cred)
+        return max((stop.epoch for (surface, _), stop in self._stops.items() if surface == bit), default=0)
+
     def any_closed(self, surfaces: int) -> bool:
         """Whether one of these is closed to anybody."""
         return any(surface & surfaces for surface, _ in self._closed)
+
+    def any_closed_to_some(self, surfaces: int) -> bool:
+        """Whether one of these is closed to a set."""
+        return any(accounts and surface & surfaces for surface, accounts in self._closed)
 
     def require_open(self, surface: int, account: bytes) -> None:
         """Raises Refused (`contained`)."""
@@ -263,9 +281,14 @@ def _kind_surface(cred: int) -> int:
     return Surface.MAIN_PASSWORD if cred == MAIN_PASSWORD else Surface.APP_PASSWORD
 
 
+def _reset_surface(cred: int) -> int:
+    """The surface that a credential logs in by as long as none was set since."""
+    return Surface.RESET_MAIN if cred == MAIN_PASSWORD else Surface.RESET_APP
+
+
 def concerns(surfaces: int, scope: int, cred: int) -> bool:
     """Whether a stop of these surfaces ends a session for that scope, by that credential."""
-    return bool(surfaces & (scope | _kind_surface(cred) | Surface.SESSIONS))
+    return bool(surfaces & (scope | _kind_surface(cred) | _reset_surface(cred) | Surface.SESSIONS))
 
 
 @dataclass(frozen=True, slots=True)
@@ -301,6 +324,20 @@ def replay(connection: sqlite3.Connection, stops: Iterable[tuple[int, bytes, int
     )
     for surface, accounts, epoch, closed, until in stops:
         connection.execute(statement, (surface, accounts, epoch, closed and not surface & Surface.SESSIONS, until))
+
+
+def carry_resets(before: Database) -> Callable[[sqlite3.Connection], None]:
+    """What brings the resets in force of an exported database, with their sets, into that of the cell made from it."""
+    resets = before.read(
+        "SELECT * FROM surface WHERE closed AND surface & ?", (Surface.RESET_MAIN | Surface.RESET_APP,)
+    )
+
+    def write(connection: sqlite3.Connection) -> None:
+        connection.executemany("INSERT OR REPLACE INTO surface VALUES (?, ?, ?, ?, ?)", resets)
+        for digest in {row[1] for row in resets if row[1]}:
+            account_sets.carry(connection, before, digest)
+
+    return write
 
 
 def _id(compartment: str, what: bytes) -> bytes:

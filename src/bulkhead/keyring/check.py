@@ -33,15 +33,16 @@ def census(database: Database, keys: Keys, revocation: Revocation, *, signatures
 
     def is_revoked(row: Sequence[Any], account: AccountId | None) -> bool:
         bid, _, _, set_at, mid = row[:5]
-        main, app = revocation.covers(MAIN_PASSWORD, set_at), revocation.covers(MAIN_PASSWORD + 1, set_at)
-        if main == app:
+        main, app = (revocation.covers(cred, set_at, account) for cred in (MAIN_PASSWORD, MAIN_PASSWORD + 1))
+        if main == app and (main or not revocation.names_accounts()):
             return main
         if account is None:  # no row of keyring says whose half it is, nor of which credential: the binding does
             found = database.first("SELECT binding FROM mailbox WHERE mid = ?", (mid,))
             if found is None:
                 return False
             account = AccountId(claims.read(found[0])[1])
-        return main if keys.bid(account, MAIN_PASSWORD) == bid else app
+        is_main = keys.bid(account, MAIN_PASSWORD) == bid
+        return revocation.covers(MAIN_PASSWORD if is_main else MAIN_PASSWORD + 1, set_at, account)
 
     def open_mailbox(row: Sequence[Any], account: AccountId | None) -> tuple[str, int, int]:
         mid, generation, record, binding = row[:4]

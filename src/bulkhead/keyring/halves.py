@@ -12,12 +12,12 @@ from sqlite3 import Connection
 from bulkhead.boundary.messages.fields import Done
 from bulkhead.boundary.messages.to_keyring import AddHalf, DropHalves, HalfAdded
 from bulkhead.errors import Refused, TemporaryFailure
+from bulkhead.holder.account_states import AccountState
 from bulkhead.holder.database import Database
 from bulkhead.holder.revocation import Revocation
 from bulkhead.identifiers import AccountId
 from bulkhead.keyring.keys import Keys
 from bulkhead.keyring.logins import Logins
-from bulkhead.keyring.schema import AccountState
 from bulkhead.keyring.tokens import Tokens
 from bulkhead.records.credential import ALL_SCOPES, MAIN_PASSWORD, Scope, State, Stretched
 from bulkhead.records.halves import KeyringHalf, Wrapped, new_keyring_half
@@ -49,7 +49,7 @@ class Halves:
         release = new_secret()
         wrapped = Wrapped(generation, release, None if scope == Scope.SUBMIT else seed)
         stretched = Stretched(request.tight, request.wrap_key)
-        state = State.SUSPENDED if self._state(mid) == AccountState.SUSPENDED else State.ACTIVE
+        state = State.ACTIVE if self._state(mid) == AccountState.OPEN else State.SUSPENDED
         half = new_keyring_half(keys.tight, stretched, wrapped, keys.tenant, account, cred, g, scope=scope, state=state)
         record = keys.seal_half(half, bid, g)
         reply = HalfAdded(hashlib.sha256(release).digest(), g)

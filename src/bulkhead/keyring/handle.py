@@ -12,6 +12,7 @@ from bulkhead.boundary.messages.fields import Done, Request
 from bulkhead.errors import Refused
 from bulkhead.holder import backup
 from bulkhead.holder.accesses import Accesses
+from bulkhead.holder.account_states import AccountState
 from bulkhead.holder.census import Census
 from bulkhead.holder.database import Database
 from bulkhead.holder.handing import hand_on
@@ -36,7 +37,6 @@ from bulkhead.keyring.mailboxes import Mailboxes
 from bulkhead.keyring.openings import Openings
 from bulkhead.keyring.recovery import Recovery
 from bulkhead.keyring.renewal import Renewal
-from bulkhead.keyring.schema import AccountState
 from bulkhead.keyring.sessions import Sessions
 from bulkhead.keyring.tokens import Tokens
 from bulkhead.records.access import Act
@@ -83,10 +83,9 @@ class Keyring:
         stop, tokens = TenantStop(database, exchange), Tokens()
         failures = Failures(database, settings["failures_per_hour"], settings["failing_accounts_per_hour"])
         grants = Grants(exchange, lambda: stop.ended)
-        revocation = Revocation(database)
         outbox = Outbox(database, exchange)
-
         surfaces = Surfaces(database, outbox, exchange)
+        revocation = Revocation(database, surfaces)
 
         def end(account: AccountId) -> None:
             logins.forget(account)
@@ -252,10 +251,10 @@ async def renew_mailboxes(keyring: Keyring, _: Channel, request: m.RenewMailboxe
 
 
 async def set_half_state(keyring: Keyring, _: Channel, request: m.SetHalfState, __: _Body) -> m.SessionsEnded:
-    """Open, suspended or destroyed."""
+    """One of AccountState."""
     await keyring.mailboxes.set_state(request)
     keyring.outbox.wake()
-    if request.state == AccountState.OPEN:
+    if request.state in (AccountState.OPEN, AccountState.SWITCHED_ON):
         return m.SessionsEnded(0)
     keyring.logins.forget(request.account)
     return m.SessionsEnded(keyring.sessions.end_account(request.account, "closed"))

@@ -1,14 +1,15 @@
 """keyring's keys as it uses them. None of them ever leaves this process."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 
 from bulkhead.errors import IntegrityError, Refused
+from bulkhead.holder.account_states import AccountTable
 from bulkhead.holder.keys import KeyFile
 from bulkhead.identifiers import AccountId, TenantId
-from bulkhead.records.credential import RowKeys
+from bulkhead.records.credential import RowKeys, State
 from bulkhead.records.halves import KeyringHalf, Place
 from bulkhead.records.hpke import load_public_key
 from bulkhead.records.mailbox import MailboxRecord, RecoveryKey
@@ -86,6 +87,17 @@ class Keys:
     def open_half(self, record: bytes, bid: bytes, g: int) -> KeyringHalf:
         """The half in a row. Raises IntegrityError, also where its key version is gone."""
         return KeyringHalf.decode(self.halves.open(record, bid, g)[0])
+
+    @property
+    def accounts(self) -> AccountTable:
+        """The accounts' states."""
+        return AccountTable("mid", 0, ("half", "mailbox", "failure"), self._reseal)
+
+    def _reseal(self, record: bytes, bid: bytes, g: int, admits: bool) -> bytes | None:
+        half = self.open_half(record, bid, g)
+        if half.state is State.REVOKED:
+            return None  # what it wrapped is gone
+        return self.seal_half(replace(half, state=State.ACTIVE if admits else State.SUSPENDED), bid, g)
 
     def open_mailbox(self, record: bytes, mid: bytes, generation: int) -> MailboxRecord:
         """The mailbox record in a row. Raises IntegrityError."""

@@ -16,6 +16,7 @@ from functools import partial
 from bulkhead.boundary.messages.to_auth import Scope
 from bulkhead.boundary.messages.to_keyring import CheckCached, CheckHalf, Release
 from bulkhead.errors import Refused, TemporaryFailure
+from bulkhead.holder.account_states import AccountState
 from bulkhead.holder.database import Database
 from bulkhead.holder.revocation import Revocation, kind_of
 from bulkhead.holder.stop import TenantStop
@@ -24,7 +25,6 @@ from bulkhead.keyring.cache import LoginCache
 from bulkhead.keyring.failures import NO_ACCOUNT, Failures
 from bulkhead.keyring.keys import Keys
 from bulkhead.keyring.renewal import Renewal
-from bulkhead.keyring.schema import AccountState
 from bulkhead.records import credential
 from bulkhead.records.credential import MAIN_PASSWORD, State, Stretched
 from bulkhead.records.halves import KeyringHalf, Wrapped
@@ -118,7 +118,7 @@ class Logins:
         rows = found or [(0, keys.seal_half(self._decoy, place, 0), 0)]  # now: the key in force may be a new one
         halves = [(keys.open_half(record, place, g), g, set_at) for g, record, set_at in rows]
         right = [row for row in halves if _matches(row[0], keys.tight, stretched.tight)]
-        revoked = bool(right) and self._revocation.covers(cred, right[0][2])
+        revoked = bool(right) and self._revocation.covers(cred, right[0][2], account)
         if not right or revoked or not self._admits(mid) or not known or not may(right[0][0]):
             await self._failures.count(mid if known and not self._stop.stopped else NO_ACCOUNT)
             raise bad_credentials()
@@ -134,7 +134,7 @@ class Logins:
         if found is not None:
             g, wrapped = found
             row = self._database.first("SELECT record, set_at FROM half WHERE bid = ? AND g = ?", (bid, g))
-            valid = row is not None and not self._revocation.covers(cred, row[1])
+            valid = row is not None and not self._revocation.covers(cred, row[1], account)
             if valid and _may(keys.open_half(row[0], bid, g), request.scope):
                 return self._keep(request, wrapped)
         raise Refused("no cached login", code="not-cached")

@@ -1,6 +1,6 @@
 """Mailbox keys: made here, signed here, and destroyed here for good.
 
-An account here is open, suspended or destroyed; a destroyed one leaves its row key as a tombstone for ever.
+Of an account that was destroyed its row key stays, as a tombstone for ever.
 """
 
 from functools import partial
@@ -9,14 +9,12 @@ from sqlite3 import Connection
 from bulkhead.boundary.messages.to_directory import BindingRow
 from bulkhead.boundary.messages.to_keyring import CreatedMailboxKeys, CreateMailboxKeys, SetHalfState
 from bulkhead.errors import Refused
+from bulkhead.holder.account_states import AccountState
 from bulkhead.holder.database import Database
 from bulkhead.holder.outbox import note
 from bulkhead.identifiers import AccountId
 from bulkhead.keyring.keys import Keys
-from bulkhead.keyring.schema import AccountState
 from bulkhead.keyring.tokens import Tokens
-from bulkhead.records.credential import State
-from bulkhead.records.halves import KeyringHalf
 from bulkhead.records.mailbox import FIRST_GENERATION, new_mailbox_record, sign_binding
 from bulkhead.records.seed import MailboxSeed, new_secret
 
@@ -56,9 +54,7 @@ class Mailboxes:
         return None if row is None else BindingRow(account, row[0])
 
     async def set_state(self, request: SetHalfState) -> None:
-        """Open, suspend, or destroy in every file. Raises Refused (`no-such-account`, `tombstone`, `bad-state`)."""
-        if request.state not in (AccountState.OPEN, AccountState.SUSPENDED, AccountState.DESTROYED):
-            raise Refused("a state is 1 (open), 2 (suspended) or 3 (destroyed)", code="bad-state")
+        """One of AccountState; destroyed in every file. Raises Refused as AccountTable does."""
         mid = self._keys.mid(request.account)
         await self._database.write(partial(_set_state, keys=self._keys, mid=mid, request=request))
         if request.state == AccountState.DESTROYED:
@@ -67,33 +63,9 @@ class Mailboxes:
 
 
 def _set_state(connection: Connection, *, keys: Keys, mid: bytes, request: SetHalfState) -> None:
-    if set_state(connection, keys=keys, mid=mid, state=request.state):
+    if keys.accounts.set(connection, mid, request.state):
         details = {"version": keys.current_ring()[0]}
         note(connection, "HalfDestroyed", request.stamp.actor, details, request.account)
-
-
-def set_state(connection: Connection, *, keys: Keys, mid: bytes, state: int) -> bool:
-    """Open, suspend or destroy an account here; whether it was destroyed now. Raises Refused."""
-    row = connection.execute("SELECT state FROM account WHERE mid = ?", (mid,)).fetchone()
-    if row is None and state != AccountState.DESTROYED:
-        raise Refused("no such account", code="no-such-account")
-    if row is not None and row[0] == AccountState.DESTROYED and state != AccountState.DESTROYED:
-        raise Refused("the account was destroyed", code="tombstone")
-    connection.execute("INSERT OR REPLACE INTO account VALUES (?, ?)", (mid, state))
-    if state == AccountState.DESTROYED:
-        connection.execute("DELETE FROM half WHERE mid = ?", (mid,))
-        connection.execute("DELETE FROM mailbox WHERE mid = ?", (mid,))
-        connection.execute("DELETE FROM failure WHERE mid = ?", (mid,))
-        return row is not None and row[0] != AccountState.DESTROYED
-    new = State.SUSPENDED if state == AccountState.SUSPENDED else State.ACTIVE
-    for bid, g, record in connection.execute("SELECT bid, g, record FROM half WHERE mid = ?", (mid,)).fetchall():
-        half = keys.open_half(record, bid, g)
-        if half.state is State.REVOKED:
-            continue  # what it wrapped is gone
-        changed = KeyringHalf(half.scope, new, half.tag, half.wrap)
-        sealed = keys.seal_half(changed, bid, g)
-        connection.execute("UPDATE half SET record = ? WHERE bid = ? AND g = ?", (sealed, bid, g))
-    return False
 
 
 def _create(connection: Connection, *, mid: bytes, record: bytes, made: CreatedMailboxKeys) -> CreatedMailboxKeys:

@@ -25,12 +25,12 @@ from bulkhead.boundary.messages.fields import Stamp
 from bulkhead.boundary.messages.to_keyring import RenewalOrdered, RenewMailboxes
 from bulkhead.boundary.messages.to_store import EndGenerations
 from bulkhead.errors import Error, IntegrityError
+from bulkhead.holder.account_states import AccountState
 from bulkhead.holder.database import Database
 from bulkhead.holder.outbox import Outbox, note
 from bulkhead.holder.witness import ledger_text, witness
 from bulkhead.identifiers import AccountId
 from bulkhead.keyring.keys import Keys
-from bulkhead.keyring.schema import AccountState
 from bulkhead.records.credential import MAIN_PASSWORD, Scope, State, Stretched
 from bulkhead.records.halves import Wrapped, new_keyring_half
 from bulkhead.records.mailbox import MailboxRecord, new_mailbox_record, sign_binding

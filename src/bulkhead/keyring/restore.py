@@ -1,18 +1,18 @@
 """keyring's part of a restore, offline: every record opened, and what the ledger says was done since done again."""
 
-from collections.abc import Mapping, Set
+from collections.abc import Mapping, Sequence, Set
 from pathlib import Path
 from sqlite3 import Connection
 
 from bulkhead.errors import Refused
 from bulkhead.holder import revocation, stop
+from bulkhead.holder.account_states import AccountState
 from bulkhead.holder.database import Database
 from bulkhead.holder.keys import KeyFile
 from bulkhead.holder.walk import read_of, walk_rows
 from bulkhead.identifiers import AccountId
 from bulkhead.keyring.keys import Keys
-from bulkhead.keyring.mailboxes import set_state
-from bulkhead.keyring.schema import MIGRATIONS, AccountState
+from bulkhead.keyring.schema import MIGRATIONS
 
 DATABASE = "keyring.sqlite"
 
@@ -52,7 +52,7 @@ class KeyringRestore:
         return found
 
     async def replay(
-        self, states: Mapping[AccountId, int], epochs: Mapping[int, int], stops: stop.Held, renewal: int
+        self, states: Mapping[AccountId, Sequence[int]], epochs: Mapping[int, int], stops: stop.Held, renewal: int
     ) -> None:
         """Do again what was done. stops: epoch and whether it holds, by table.
 
@@ -66,8 +66,8 @@ class KeyringRestore:
             if renewal:
                 connection.execute("UPDATE renewal SET number = number + 1, ordered_at = ?", (renewal,))
             connection.execute("DELETE FROM receipt")
-            for account, state in states.items():
-                self._replay_state(connection, account, state)
+            for account, asked in states.items():
+                self._replay_states(connection, account, asked)
 
         await self._database.write(work)
 
@@ -76,11 +76,12 @@ class KeyringRestore:
         bids = [(self.keys.bid(account, cred),) for account, creds in dead.items() for cred in creds]
         await self._database.write(lambda c: c.executemany("DELETE FROM half WHERE bid = ?", bids))
 
-    def _replay_state(self, connection: Connection, account: AccountId, state: int) -> None:
+    def _replay_states(self, connection: Connection, account: AccountId, asked: Sequence[int]) -> None:
         mid = self.keys.mid(account)
         row = connection.execute("SELECT state FROM account WHERE mid = ?", (mid,)).fetchone()
         if row is not None and row[0] == AccountState.DESTROYED:
             return
-        if row is None and state != AccountState.DESTROYED:
+        if row is None and AccountState.DESTROYED not in asked:
             raise Refused("an account of directory has no row in keyring: take another backup", code="no-such-account")
-        set_state(connection, keys=self.keys, mid=mid, state=state)
+        for state in asked:
+            self.keys.accounts.set(connection, mid, state)

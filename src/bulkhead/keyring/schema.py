@@ -56,12 +56,5 @@ MIGRATIONS = (
     order_rows.FLOOR,
     surfaces.SCHEMA,
     stop.OUTBOUND_SCHEMA,
+    order_rows.WAIT,
 )
-
-
-class AccountState:
-    """Of an account here; the numbers are those of SetHalfState."""
-
-    OPEN = 1
-    SUSPENDED = 2
-    DESTROYED = 3

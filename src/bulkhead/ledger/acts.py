@@ -10,7 +10,7 @@ from bulkhead.ledger.event import Event, Scalar, SubjectId, parse_event
 
 ALL_APP_PASSWORDS = 0
 _SERVICES = {"login": 1, "receive": 2, "send": 4}
-_ENDS = ("cancelled", "purged")  # an account leaves these for no other
+ENDS = ("cancelled", "purged")  # an account leaves these for no other
 
 
 @dataclass(slots=True)
@@ -74,7 +74,7 @@ def _take(acts: Acts, event: Event) -> None:
                 acts.status[subject] = "cancelled" if acts.status.get(subject) != "purged" else "purged"
             case "AccountStatusChanged":
                 status = str(details.get("to", ""))
-                if status in _ENDS or acts.status.get(subject) not in _ENDS:  # directory's entries may come late
+                if status in ENDS or acts.status.get(subject) not in ENDS:  # directory's entries may come late
                     acts.status[subject] = status
             case "PasswordSet":
                 acts.changed.setdefault(subject, set()).add(_number(details.get("cred")))

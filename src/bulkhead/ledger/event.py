@@ -129,6 +129,7 @@ EVENTS: Mapping[str, EventKind] = MappingProxyType(
                 "A compartment opened a session of a member of staff: who, as what, until when.",
             ),
             (78, "DomainRemoved", "A domain in which no address is left is hosted no more."),
+            (79, "AccountReopened", "A closed account is to work again, or services of it that were switched off."),
             (80, "StandbyBegun", "A holder began to ship what it changes to the standby: hash of the stream's lead."),
             (81, "StandbyPromoted", "The standby took over: its term, and how far each stream had come."),
             (90, "AdvisoryOpened", "A component that compartments load has a known flaw: which, how bad, since when."),

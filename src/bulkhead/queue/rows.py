@@ -55,6 +55,7 @@ MIGRATIONS = (
     CREATE INDEX message_due ON message (held, next_due);
     CREATE INDEX message_account ON message (account)
     """,
+    order_rows.WAIT,
 )
 
 _WORK = "queue_id, reverse_path, box, size, header_size, body_size, enqueued, expires, warn_after, warned"

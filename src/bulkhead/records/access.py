@@ -4,16 +4,30 @@ A search decrypts a block and looks for an account's 16 octets in one column of 
 is parsed row by row but what was found. When the day's key is destroyed, so are its records, wherever copies lie.
 """
 
+import hashlib
 import ipaddress
 import struct
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from enum import IntEnum
 
+from cryptography.exceptions import InvalidTag
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+
 from bulkhead.errors import IntegrityError
 from bulkhead.identifiers import AccountId
-from bulkhead.records.derive import u32
-from bulkhead.records.record import Kind, open_, seal
+from bulkhead.records.derive import require_key, u32
+from bulkhead.records.record import (
+    HEADER_BYTES,
+    NONCE_BYTES,
+    Kind,
+    Suite,
+    bind,
+    encode_header,
+    open_,
+    read_header,
+    seal,
+)
 
 BLOCK_RECORDS_MAX = 4096
 ROW_BYTES = 47
@@ -21,6 +35,10 @@ NOBODY = AccountId(bytes(16))
 NO_SOURCE = bytes(16)
 ROW = struct.Struct(">QBBBI16s16s")
 HEAD = struct.Struct(">QQI")  # first and last time, records
+ACTOR_AT = 2  # octets of 0 ahead of an actor
+_WIDTHS = (8, 1, 1, 1, 4, 16, 16)
+_NUMBERED = struct.Struct(">HIH")  # a block's number behind its length, and the length of its head
+_SEALED = HEADER_BYTES + NONCE_BYTES
 _MAPPED = bytes(10) + b"\xff\xff"
 
 
@@ -34,7 +52,7 @@ class Act(IntEnum):
     DELIVERED = 5  # number: octets of the message
     APPENDED = 6  # number: octets of the message
     QUEUED = 7  # number: recipients
-    STAFF = 8  # number: what was looked at
+    STAFF = 8  # number: the tag of the message that was asked for; source: who, by `actor_octets`
 
 
 class Outcome(IntEnum):
@@ -44,6 +62,7 @@ class Outcome(IntEnum):
     REFUSED = 1
     OVER_LIMIT = 2
     ENDED = 3  # a session that we ended
+    REHEARSED = 4  # a change that was taken back as was asked for
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +80,15 @@ class Access:
     def pack(self) -> bytes:
         """As a row of a message."""
         return ROW.pack(self.at, self.act, self.outcome, self.gate, self.number, self.account, self.source)
+
+
+def actor_octets(tenant: str, name: str) -> bytes:
+    """Who acted, where a source stands else: a pseudonym of an officer's name, which lies in no network that is used.
+
+    Whoever has the roster finds the name again; it hides it from nobody else for long, and is no secret.
+    """
+    digest = hashlib.sha256(b"bulkhead/v1/staff-actor\0" + tenant.encode() + b"\0" + name.encode()).digest()
+    return bytes(ACTOR_AT) + digest[: 16 - ACTOR_AT]
 
 
 def source_octets(text: str) -> bytes:
@@ -96,34 +124,32 @@ def outcome_text(number: int) -> str:
     return Outcome(number).name.lower() if number in Outcome.__members__.values() else str(number)
 
 
-def source_text(octets: bytes) -> str:
-    """The address; empty for NO_SOURCE."""
-    if octets == NO_SOURCE:
+def source_text(access: Access) -> str:
+    """The address it came from; empty where none is known."""
+    if access.act == Act.STAFF or access.source == NO_SOURCE:
         return ""
-    address = ipaddress.IPv6Address(octets)
+    address = ipaddress.IPv6Address(access.source)
     return str(address.ipv4_mapped or address)
+
+
+def actor_text(access: Access) -> str:
+    """The pseudonym of the officer whose act it was; empty for acts of others."""
+    return access.source[ACTOR_AT:].hex() if access.act == Act.STAFF else ""
 
 
 @dataclass(frozen=True, slots=True)
 class Block:
-    """Columns of up to 4,096 records in the order of time of writing."""
+    """Columns of up to 4,096 records in the order of time of writing. A column is cut out when it is asked for."""
 
     count: int
-    times: bytes = field(repr=False)
-    acts: bytes = field(repr=False)
-    outcomes: bytes = field(repr=False)
-    gates: bytes = field(repr=False)
-    numbers: bytes = field(repr=False)
-    accounts: bytes = field(repr=False)
-    sources: bytes = field(repr=False)
+    body: bytes = field(repr=False)
 
     @classmethod
     def of(cls, records: Sequence[Access]) -> "Block":
         """The columns of these. Raises ValueError for none, or more than 4,096: our bug."""
         if not 0 < len(records) <= BLOCK_RECORDS_MAX:
             raise ValueError("a block has 1 to 4,096 records")
-        return cls(
-            len(records),
+        columns = (
             struct.pack(f">{len(records)}Q", *(record.at for record in records)),
             bytes(record.act for record in records),
             bytes(record.outcome for record in records),
@@ -132,35 +158,52 @@ class Block:
             b"".join(record.account for record in records),
             b"".join(record.source for record in records),
         )
-
-    def encode(self) -> bytes:
-        """Column behind column."""
-        return b"".join((self.times, self.acts, self.outcomes, self.gates, self.numbers, self.accounts, self.sources))
+        return cls(len(records), b"".join(columns))
 
     @classmethod
     def decode(cls, body: bytes, count: int) -> "Block":
-        """The block of `encode`'s octets. Raises IntegrityError."""
+        """The block of these octets. Raises IntegrityError."""
         if not 0 < count <= BLOCK_RECORDS_MAX or len(body) != count * ROW_BYTES:
             raise IntegrityError("ACCESS_BLOCK record: the layout inside is not known")
-        columns, at = [], 0
-        for width in (8, 1, 1, 1, 4, 16, 16):
-            columns.append(body[at : at + width * count])
-            at += width * count
-        return cls(count, *columns)
+        return cls(count, body)
+
+    @property
+    def times(self) -> bytes:
+        """8 octets each."""
+        return self.body[: 8 * self.count]
+
+    @property
+    def acts(self) -> bytes:
+        """One octet each, as of outcomes and gates."""
+        return self.body[8 * self.count : 9 * self.count]
+
+    @property
+    def outcomes(self) -> bytes:
+        """How each ended."""
+        return self.body[9 * self.count : 10 * self.count]
+
+    @property
+    def gates(self) -> bytes:
+        """Slot of the compartment that asked."""
+        return self.body[10 * self.count : 11 * self.count]
+
+    @property
+    def accounts(self) -> bytes:
+        """16 octets each, as of sources."""
+        return self.body[15 * self.count : 31 * self.count]
+
+    @property
+    def sources(self) -> bytes:
+        """Where each came from."""
+        return self.body[31 * self.count :]
 
     def row(self, index: int) -> bytes:
         """One record, as a row of a message."""
-        return b"".join(
-            (
-                self.times[8 * index : 8 * index + 8],
-                self.acts[index : index + 1],
-                self.outcomes[index : index + 1],
-                self.gates[index : index + 1],
-                self.numbers[4 * index : 4 * index + 4],
-                self.accounts[16 * index : 16 * index + 16],
-                self.sources[16 * index : 16 * index + 16],
-            )
-        )
+        found, at = [], 0
+        for width in _WIDTHS:
+            found.append(self.body[at + width * index : at + width * (index + 1)])
+            at += width * self.count
+        return b"".join(found)
 
     def span(self) -> tuple[int, int]:
         """First and last time, ms."""
@@ -190,17 +233,35 @@ class Place:
     day: int
     number: int
 
-    def _fields(self, head: bytes) -> tuple[bytes, ...]:
-        return self.tenant.encode(), self.compartment.encode(), u32(self.day), u32(self.number), head
-
     def seal(self, key: bytes, block: Block, *, nonce: bytes | None = None) -> tuple[bytes, bytes]:
         """Its clear head (times and count, bound) and its record."""
         head = HEAD.pack(*block.span(), block.count)
-        return head, seal(Kind.ACCESS_BLOCK, 0, key, block.encode(), self._fields(head), nonce=nonce)
+        fields = (self.tenant.encode(), self.compartment.encode(), u32(self.day), u32(self.number), head)
+        return head, seal(Kind.ACCESS_BLOCK, 0, key, block.body, fields, nonce=nonce)
 
-    def open(self, key: bytes, head: bytes, record: bytes) -> Block:
-        """Raises IntegrityError."""
-        return Block.decode(open_(record, Kind.ACCESS_BLOCK, key, self._fields(head)), HEAD.unpack(head)[2])
+
+class DayOpener:
+    """Opens blocks of one day: one cipher, and what they all bind joined once. It holds the key until it is dropped."""
+
+    def __init__(self, tenant: str, compartment: str, day: int, key: bytes) -> None:
+        fields = (tenant.encode(), compartment.encode(), u32(day))
+        self._cipher = AESGCM(require_key(key))
+        self._header = encode_header(Kind.ACCESS_BLOCK, Suite.AES_256_GCM, 0)
+        self._bound = bind(Kind.ACCESS_BLOCK, Suite.AES_256_GCM, 0, fields)
+
+    def open(self, number: int, head: bytes, record: bytes) -> Block:
+        """The block of that number. Raises IntegrityError."""
+        if not record.startswith(self._header) or len(head) != HEAD.size:
+            read_header(record, Kind.ACCESS_BLOCK)
+            raise IntegrityError("ACCESS_BLOCK record does not open: no block of a day")
+        bound = self._bound + _NUMBERED.pack(4, number, len(head)) + head
+        try:
+            body = self._cipher.decrypt(record[HEADER_BYTES:_SEALED], record[_SEALED:], bound)
+        except (InvalidTag, ValueError):  # ValueError: shorter than a nonce
+            raise IntegrityError(
+                "ACCESS_BLOCK record does not open: wrong key, wrong place, or changed bytes"
+            ) from None
+        return Block.decode(body, HEAD.unpack(head)[2])
 
 
 def seal_day_key(

@@ -1,8 +1,9 @@
 """Officers' keys and what they sign with them: Ed25519 keys of the command line, and passkeys of a browser.
 
-A passkey signs no order as such but a challenge, which is the order's hash (W3C Web Authentication level 3, section
-7.2). Of that verification there is here what an order needs: type, challenge, origin, relying party, both flags, and
-the signature. Whoever stores the counter compares it.
+A passkey signs no statement as such but a challenge, which is the hash of an order, a case or a session's statement,
+each under a label of its own (W3C Web Authentication level 3, section 7.2). Of that verification there is here what
+these need: type, challenge, origin, relying party, both flags, and the signature. Whoever stores the counter compares
+it.
 """
 
 import hashlib
@@ -166,7 +167,7 @@ def _check_client_data(key: OfficerKey, client_data: bytes, challenge: bytes) ->
         raise Refused("a passkey's client data are not those of an approval", code="bad-signature")
     said = data["challenge"]
     if not isinstance(said, str) or not hmac.compare_digest(said.encode("utf-8", "replace"), challenge_text(challenge)):
-        raise Refused("the passkey approved another order than this one", code="other-challenge")
+        raise Refused("the passkey approved another statement than this one", code="other-challenge")
     if data["origin"] != key.origin:
         raise Refused("the passkey was used at another origin", code="other-origin")
 

@@ -1,6 +1,7 @@
 """The statement that opens a staff session: signed by an officer, good for one token at one console of one tenant.
 
-It holds no secret: the token is its officer's own, and the statement names the token's hash.
+It holds no secret: the token is its officer's own, and the statement names the token's hash. A key of the command line
+signs it; a passkey is asked for its hash, and so approves this session and nothing else.
 """
 
 from collections.abc import Mapping
@@ -20,7 +21,7 @@ from bulkhead.records.canonical import (
     signed_octets,
     statement_hash,
 )
-from bulkhead.records.officer import Approval, KeyType, OfficerKey, Role, check_approval
+from bulkhead.records.officer import Approval, KeyType, OfficerKey, Role, challenge_text, check_approval
 from bulkhead.records.roster import Officer, Roster
 
 STATEMENT_MAX = 4096  # octets
@@ -83,13 +84,19 @@ def sign_staff_statement(data: bytes, officer: str, key: Ed25519PrivateKey) -> A
     return Approval(officer, public.id, key.sign(signed_octets(LABEL, data)))
 
 
+def staff_challenge(data: bytes) -> str:
+    """What a browser's passkey is asked for this statement, as client data have it (base64url without padding)."""
+    return challenge_text(statement_hash(LABEL, data)).decode("ascii")
+
+
 def check_staff_statement(
     data: bytes, approval: Approval, roster: Roster, *, tenant: str, audience: str, now: int
 ) -> tuple[StaffStatement, Officer]:
-    """The statement and its officer, if it holds under this roster now; its nonce is the caller's to check.
+    """The statement and its officer, if it holds under this roster now.
 
+    Its nonce, and that a passkey's counter went up, are the caller's to check.
     Raises IntegrityError on what is no statement, Refused: `other-tenant`, `other-audience`, `not-yet`, `expired`,
-    `too-long`, `unknown-officer`, `other-role`, `unknown-key`, `bad-signature`.
+    `too-long`, `unknown-officer`, `other-role`, `unknown-key`, and those of check_approval.
     """
     statement = decode_staff_statement(data)
     if statement.tenant != tenant:
@@ -108,7 +115,7 @@ def check_staff_statement(
     if officer.role is not statement.role or officer.role is Role.AUTOMATIC:
         raise Refused("the officer has another role in the roster", code="other-role")
     key = officer.key(approval.key)
-    if key is None or key.is_passkey:
-        raise Refused("that is no Ed25519 key of this officer", code="unknown-key")
+    if key is None:
+        raise Refused("that is no key of this officer", code="unknown-key")
     check_approval(key, approval, signed_octets(LABEL, data), statement_hash(LABEL, data))
     return statement, officer

@@ -178,6 +178,7 @@ MIGRATIONS = (
     order_rows.FLOOR,
     surfaces.SCHEMA,
     cases.SCHEMA,
+    order_rows.WAIT,
 )
 
 DATABASE = "store.sqlite"

@@ -1,5 +1,6 @@
 """Finds the message types that PEERS names."""
 
+from functools import cache
 from types import ModuleType
 from typing import Any
 
@@ -40,6 +41,26 @@ def carried_by(server: str) -> tuple[type[Request[Any]], ...]:
     """What a session may have carried to this server. Raises ValueError as requests_of."""
     names = dict.fromkeys(name for peering in PEERS if peering.server == server for name in peering.carries)
     return tuple(_find(RECEIVERS[server], name, Request) for name in names)
+
+
+def tag_of(kind: type[Request[Any]]) -> int:
+    """The number that its messages bear: never another's at the same receiver."""
+    return int(kind.__struct_config__.tag)  # type: ignore[arg-type]  # each of ours is an integer
+
+
+def name_of(server: str, tag: int) -> str:
+    """The name of the request with this tag; the tag where this version knows none."""
+    return _names(server).get(tag, str(tag))
+
+
+@cache
+def _names(server: str) -> dict[int, str]:
+    found = vars(RECEIVERS[server]).values() if server in RECEIVERS else ()
+    return {
+        tag_of(kind): kind.__name__
+        for kind in found
+        if isinstance(kind, type) and issubclass(kind, Request) and kind.__struct_config__.tag is not None
+    }
 
 
 def facts_of(names: tuple[str, ...]) -> tuple[type[Fact], ...]:

@@ -45,7 +45,8 @@ class OpenStaffSessionBase(Mutation[StaffSession], frozen=True):
     """Open the session that an officer's statement asks for, once the ledger has it (docs/console.md).
 
     Refused: `no-roster`, `other-tenant`, `other-audience`, `bad-nonce`, `not-yet`, `expired`, `too-long`,
-    `unknown-officer`, `unknown-key`, `other-role`, `bad-signature`.
+    `unknown-officer`, `unknown-key`, `other-role`, `bad-signature`; of a passkey `other-challenge`, `other-origin`,
+    `other-party`, `user-not-verified`, `passkey-counter`.
     """
 
     statement: Annotated[bytes, Meta(min_length=2, max_length=4096)]

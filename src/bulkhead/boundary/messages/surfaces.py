@@ -26,9 +26,11 @@ class Surface:
     INBOUND = 1 << 11  # mail is taken for an account
     CHANGES = 1 << 12  # a session changes a mailbox
     SESSIONS = 1 << 13  # live sessions end, once: never kept closed
+    RESET_MAIN = 1 << 14  # logins by main passwords that were set at or before the stop's epoch
+    RESET_APP = 1 << 15
     LOGINS = IMAP | POP | SUBMIT
     FREEZE = SUBMIT | OUTBOUND | INBOUND | CHANGES
-    ALL = LOGINS | MAIN_PASSWORD | APP_PASSWORD | OUTBOUND | INBOUND | CHANGES | SESSIONS
+    ALL = LOGINS | MAIN_PASSWORD | APP_PASSWORD | OUTBOUND | INBOUND | CHANGES | SESSIONS | RESET_MAIN | RESET_APP
 
 
 class AccountsStaged(Reply, frozen=True):

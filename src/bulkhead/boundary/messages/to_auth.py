@@ -106,7 +106,7 @@ class LiftTenantStop(Mutation[Done], frozen=True, tag=12):
 
 
 class SetLoginState(Mutation[Done], frozen=True, tag=13):
-    """Open (1), suspend (2) or destroy (3) this half of an account's credentials."""
+    """One of AccountState for this half of an account's credentials. Refused: `bad-state`, `tombstone`."""
 
     leased: ClassVar[bool] = False
     account: AccountId

@@ -4,6 +4,7 @@ from typing import Annotated, ClassVar
 
 from msgspec import Meta
 
+from bulkhead.boundary.messages.accesses import CountAccessesBase, SearchAccessesBase
 from bulkhead.boundary.messages.backup import BeginBackupBase, EscrowKeysBase, ReadBackupBase
 from bulkhead.boundary.messages.fields import (
     U8,
@@ -611,3 +612,11 @@ class EndStaffSession(EndStaffSessionBase, frozen=True, tag=99):
 
 class ShowStaffSession(ShowStaffSessionBase, frozen=True, tag=100):
     """Whose session it is."""
+
+
+class SearchAccesses(SearchAccessesBase, frozen=True, tag=101):
+    """`directory`'s own access records of a window."""
+
+
+class CountAccesses(CountAccessesBase, frozen=True, tag=102):
+    """How many there are."""

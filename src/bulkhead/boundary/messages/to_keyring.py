@@ -372,9 +372,10 @@ class LiftSessionStop(Mutation[Done], frozen=True, tag=34):
 
 
 class SetHalfState(Mutation[SessionsEnded], frozen=True, tag=35):
-    """Open (1), suspend (2) or destroy (3) this half of an account; 2 and 3 end its sessions.
+    """One of AccountState for this half of an account; what closes it ends its sessions.
 
-    Destroying removes verifier and mailbox key and leaves a tombstone.
+    Destroying removes verifier and mailbox key and leaves a tombstone. Refused: `bad-state`, `no-such-account`,
+    `tombstone`.
     """
 
     leased: ClassVar[bool] = False

@@ -1,12 +1,12 @@
-"""Canaries of one backup: accounts that exist while it is made, so that a use of their name says which copy leaked.
+"""Canaries of one backup or export: accounts that exist while it is made; a use of a name says which copy leaked.
 
     noted      their addresses in a private file of this host, before the first exists
-    planted    incident knows them under the backup's id, then they are made as any account is
+    planted    incident knows them under the copy's id, then they are made as any account is
     carried    the holders' snapshots have them
     withdrawn  destroyed in the live cell like a cancelled account, their names purged; then the file goes
 
-A run that is killed leaves the file, and the next one withdraws what is in it. One set a day at most: incident keeps
-400 copies.
+A run that is killed leaves the file, and the next one, backup or export, withdraws what is in it. Who makes a copy
+holds the lock of backups meanwhile.
 """
 
 import contextlib
@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from bulkhead.cli.account_steps import find_account, forget_address, withdraw_account
-from bulkhead.cli.backup_notes import FOLDER, change_notes, read_notes
+from bulkhead.cli.backup_notes import FOLDER
 from bulkhead.cli.canaries import Canary, make_canary, plant_in_copy
 from bulkhead.cli.output import say
 from bulkhead.cli.road import Road
@@ -24,37 +24,40 @@ from bulkhead.errors import ConfigError, Error
 from bulkhead.identifiers import parse_address
 from bulkhead.supervisor.layout import Layout
 
-DAY = 86_400_000  # ms
 GUESSABLE = 0.5  # the share with a password from the top of lists
 FILE_MAX = 1 << 16
 
 
 @dataclass(slots=True)
-class BackupCanaries:
-    """Those of one backup."""
+class CopyCanaries:
+    """Those of one copy. copy: the id of the backup or export."""
 
     road: Road
-    backup: str
+    copy: str
+    made: int = 0
     _planted: list[str] = field(default_factory=list)
 
-    async def plant(self, now: int) -> None:
-        """Plant as many as the settings say, where none were planted within a day. now: ms.
+    async def plant(self, count: int) -> bool:
+        """Plant so many; whether they are in the copy that is made now.
 
-        What keeps them from being planted is said, and does not keep the backup from being made.
+        What keeps them from being planted is said, and does not keep the copy from being made.
         """
         await self.withdraw()  # of a run that was killed
-        count = self.road.tenant.settings.integer("backups.canaries")
-        layout = self.road.layout
-        if not count or now - read_notes(layout).planted_at < DAY or _path(layout).exists():
-            return
+        tenant = self.road.tenant.id
+        if not count or _path(self.road.layout).exists():
+            return False
         try:
-            await plant_in_copy(self.road, self.backup.lower(), count, GUESSABLE, self._make)
-            change_notes(layout, planted_at=now)
+            await plant_in_copy(self.road, self.copy.lower(), count, GUESSABLE, self._make)
         except Error as error:
-            say(f"{layout.tenant}: {self.backup} has no canaries, or fewer: {error.public}")
+            say(f"{tenant}: {self.copy} has no canaries, or fewer: {error.public}")
+            return False
+        return True
 
-    async def withdraw(self) -> None:
-        """Destroy them in the live cell, and forget their names. What fails is said, and the next run tries again."""
+    async def withdraw(self) -> bool:
+        """Destroy them in the live cell, and forget their names; whether none is left.
+
+        What fails is said, and the next run tries again.
+        """
         path = _path(self.road.layout)
         try:
             for address in _read(path):
@@ -62,8 +65,10 @@ class BackupCanaries:
                 if await find_account(self.road, parse_address(address)) is not None:
                     await forget_address(self.road, parse_address(address), "")
             path.unlink(missing_ok=True)
+            return True
         except Error as error:
-            say(f"{self.road.tenant.id}: canaries of a backup are not withdrawn yet: {error.public}")
+            say(f"{self.road.tenant.id}: canaries of a copy are not withdrawn yet: {error.public}")
+            return False
 
     async def _make(self, canary: Canary) -> None:
         self._planted.append(str(canary.address))
@@ -71,6 +76,7 @@ class BackupCanaries:
         path.parent.mkdir(mode=0o700, exist_ok=True)
         write_file(path, json.dumps(self._planted), replace=True, mode=0o600)
         await make_canary(self.road, canary)
+        self.made += 1
 
 
 def _path(layout: Layout) -> Path:
