@@ -3,7 +3,7 @@
 import asyncio
 from pathlib import Path
 
-from tests.keyring.two_halves import TwoHalves, files_of, refused, run, stamp
+from tests.keyring.two_halves import TwoHalves, files_of, refused, run, settled, stamp
 from tests.records.legacy_vectors import VECTORS
 
 from bulkhead.boundary.messages.to_auth import CountLogins, Scope, SetLoginState, SetPassword
@@ -85,11 +85,7 @@ def test_a_digest_gives_way_to_the_password_itself_at_the_first_login(tmp_path: 
         assert not await cell.admits(account, b"not the password")
         assert schemes(cell) == {"sha1"}
         assert await cell.admits(account, password)
-        for _ in range(200):
-            if schemes(cell) == {""}:
-                break
-            await asyncio.sleep(0.01)
-        assert schemes(cell) == {""}
+        await settled(lambda: schemes(cell) == {""})
         for name in ("keyring", "auth"):
             await cell.restart(name)
         assert await cell.admits(account, password)

@@ -44,8 +44,8 @@ def idle(edge: Edge) -> bool:
 
 
 async def settle(*edges: Edge) -> None:
-    """Wait until every edge is idle, 2 s at most."""
-    for _ in range(200):
+    """Wait until every edge is idle, a minute at most."""
+    for _ in range(6000):
         if all(map(idle, edges)):
             return
         await asyncio.sleep(0.01)

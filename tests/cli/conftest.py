@@ -98,7 +98,7 @@ def live() -> Iterator[Live]:
             raise AssertionError(f"run printed {first!r}\n{logs}")
         yield Live(directory, process, people)
         process.send_signal(signal.SIGTERM)
-        with _deadline(process, 10):
+        with _deadline(process, READY_SECONDS):
             rest = process.stdout.read()
         assert (rest, process.wait()) == ("", 0)
     finally:

@@ -41,7 +41,7 @@ def test_every_published_digest_logs_in_over_imap_and_is_replaced(live: Live, tm
             for _ in range(2):
                 with live.imap(Mailbox("t0", address, password.decode())):
                     pass
-    for _ in range(50):
+    for _ in range(300):
         if sum("(" in scheme.partition(")")[2] for scheme in schemes(live)) <= 1:
             break
         time.sleep(0.2)

@@ -131,11 +131,10 @@ def test_the_partner_follows_the_runbook_and_serves_the_mail_of_a_site_that_is_g
     ours, theirs = networks
     live, copies, there = tmp_path / "operator", tmp_path / "partner" / "copies", tmp_path / "partner" / "site"
     copies.mkdir(parents=True)
-    number = free_number()
     settings = PORTS | {"resolver.zone_file": "example.zone"}
     tenant = NewTenant(TenantId("t0"), 0, DomainName("t0.example"), ours.address, "Tenant", settings)
     make_installation(live, "Test carrier", [tenant])
-    set_value(live, "bulkhead.toml", "uid_base", uid_base_of(number))
+    set_value(live, "bulkhead.toml", "uid_base", uid_base_of(free_number()))
     keys = {f"{party.upper()}_KEY": str(tmp_path / f"{party}.key") for party in ("partner", "operator")}
     names = {"TENANT": "t0", "COPIES": str(copies), "LIVE": str(live), "SITE": str(there), "ADDRESS": theirs.address,
              "LOG_KEY": "", **keys}  # fmt: skip
@@ -172,7 +171,7 @@ def test_the_partner_follows_the_runbook_and_serves_the_mail_of_a_site_that_is_g
             printed = run(command, theirs, **names)
             assert expected in printed, f"{command}: {printed}"
             if command.startswith("bulkhead init"):  # what tests alone need: other user ids, and a zone of their own
-                set_value(there, "bulkhead.toml", "uid_base", uid_base_of(number + 1))
+                set_value(there, "bulkhead.toml", "uid_base", uid_base_of(free_number()))
                 (there / "example.zone").write_bytes(zone)
         with imap(theirs.address, there, "anna@t0.example") as client:
             assert hashes(client) == before and len(before) == 6
@@ -180,7 +179,7 @@ def test_the_partner_follows_the_runbook_and_serves_the_mail_of_a_site_that_is_g
             pass
         with smtplib.SMTP(theirs.address, int(str(PORTS["listen.mx"])), "client.example", timeout=30) as mx:
             mx.sendmail("a@elsewhere.example", ["anna@t0.example"], b"Subject: after\r\n\r\nit goes on\r\n")
-        end = time.monotonic() + 30
+        end = time.monotonic() + SECONDS
         while True:
             with imap(theirs.address, there, "anna@t0.example") as client:
                 if len(hashes(client)) == len(before) + 1:

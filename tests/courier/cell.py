@@ -132,7 +132,7 @@ class Cell:
 
     async def attempted(self) -> None:
         """Wait until no attempt is under way and nothing is due."""
-        for _ in range(1000):
+        for _ in range(6000):
             await asyncio.sleep(0.01)
             queue = self.queue.service.queue
             row = queue.database.first("SELECT count(*) FROM message WHERE next_due <= ?", (self.queue.clock,))

@@ -197,7 +197,7 @@ def test_events_name_the_account_by_id_and_hold_no_address(with_directory: With)
         await _status(directory, "secret.name@kddi.example", AccountStatus.ACTIVE, "first password")
         with pytest.raises(Refused):
             await _status(directory, "secret.name@kddi.example", AccountStatus.SUSPENDED, "asked by x@y.example")
-        for _ in range(100):
+        for _ in range(6000):
             if len(directory.events) == 3:
                 break
             await asyncio.sleep(0.01)

@@ -73,7 +73,7 @@ class Cell:
 
     async def logged(self, count: int) -> list[Event]:
         """The log once it has so many entries."""
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             while len(found := await self.entries()) < count:
                 await asyncio.sleep(0.01)
         return found

@@ -342,7 +342,7 @@ def test_withdrawals_that_name_each_other_or_themselves_hold_nothing_up(tmp_path
         people = ordered.people
         one, other = bytes([1]) * 16, bytes([2]) * 16
         itself = people.order("withdraw", {"serial": one.hex()}, executors=("keyring",), serial=one)
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(60):
             assert await ordered.refusal("keyring", itself, "ada") == "serial-used"
             crossed = [
                 people.order("withdraw", {"serial": named.hex()}, executors=("keyring",), serial=serial)

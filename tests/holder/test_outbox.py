@@ -69,7 +69,7 @@ def waiting(database: Database) -> int:
 
 
 async def emptied(database: Database) -> None:
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         while waiting(database):
             await asyncio.sleep(0.01)
 

@@ -75,7 +75,7 @@ def test_a_name_cracked_from_a_copy_and_tried_live_names_the_copy_without_any_li
             assert Reach(book.database).resolve(NAME).verdict == RecipientVerdict.NO_SUCH_ADDRESS
             assert book.find_login(NAME) == decoy != canary
             assert not await live.admits(book.find_login(NAME), word)
-            for _ in range(150):  # auth tells of refused logins once a second
+            for _ in range(2500):  # auth tells of refused logins once a second
                 if (await copies_of(live))["backup-1"].wrong:
                     break
                 await asyncio.sleep(0.02)

@@ -59,7 +59,7 @@ def test_a_wrong_password_for_a_canary_is_heard_of_and_a_known_network_is_not(tm
         await settled(lambda: bool(heard))
         assert [login.account for fact in heard for login in fact.logins] == [canary]
         real(heard[0])
-        for _ in range(100):
+        for _ in range(3000):
             if (await copies_of(cell))["live"].wrong:
                 break
             await asyncio.sleep(0.02)

@@ -53,7 +53,7 @@ async def rotate(cell: TwoHalves, name: str, *, emergency: bool = False, keep: i
 
 
 async def rotated(cell: TwoHalves, name: str) -> RotationReport:
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         while (report := await cell.ask("cli", name, MODULES[name].ReadRotation())).step:
             await asyncio.sleep(0.005)
     return report

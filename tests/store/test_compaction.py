@@ -180,7 +180,7 @@ def test_a_segment_that_is_expunged_whole_while_it_is_compacted_is_no_damage(run
 
         def slowly(*what):
             began.set()
-            assert go_on.wait(10)
+            assert go_on.wait(60)
             return look(*what)
 
         monkeypatch.setattr(module, "_read_records", slowly)

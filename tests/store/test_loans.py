@@ -28,7 +28,7 @@ def begin(client, count):
 
 
 async def answered(calls, count):
-    for _ in range(400):
+    for _ in range(12_000):
         await asyncio.sleep(0.005)
         if sum(call.done() for call in calls) >= count:
             break

@@ -260,7 +260,7 @@ def test_what_changed_long_ago_is_looked_for_beside_other_work_and_is_of_one_mom
 
         def slowly(modseqs, since):
             began.set()
-            assert go_on.wait(10)
+            assert go_on.wait(60)
             return places_above(modseqs, since)
 
         monkeypatch.setattr("bulkhead.store.handle_read.places_above", slowly)

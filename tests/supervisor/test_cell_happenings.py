@@ -39,7 +39,7 @@ async def entries(cell: Cell) -> list[Event]:
 
 async def logged(cell: Cell, kind: str, **details: Any) -> Event:
     """The entry of that kind with these details, once it is there."""
-    async with asyncio.timeout(15):
+    async with asyncio.timeout(60):
         while True:
             for event in await entries(cell):
                 if event.kind.name == kind and details.items() <= event.details.items():
