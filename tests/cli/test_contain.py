@@ -52,6 +52,11 @@ def test_a_stop_is_held_against_users_and_hours(tmp_path: Path) -> None:
         read_rules(tmp_path)
 
 
+def access_pids(live: Live) -> set[int]:
+    rows = live("status", "--json").json["processes"]
+    return {row["pid"] for row in rows if (row["tenant"], row["compartment"]) == ("stnet", "access") and row["pid"]}
+
+
 def test_an_evicted_compartment_is_other_processes_afterwards(live: Live) -> None:
     def pids() -> set[int]:
         rows = live("status", "--json").json["processes"]
@@ -147,6 +152,22 @@ def test_a_set_is_kept_out_by_one_surface_while_others_and_the_other_tenant_go_o
         thawed = imap("stnet", "kept")
         assert thawed.create("new")[0] == "OK"
         thawed.logout()
+
+        session, before = imap("stnet", "kept"), access_pids(live)
+        evict = ("evict", "stnet", "access", "--accounts", str(path))
+        preview = live(*evict, "--preview", "--json").json
+        assert (preview["accounts"], preview["sessions"], preview["processes"], preview["ended"]) == (1, 1, 1, 0)
+        session.noop()
+        assert live(*evict, "--json").json["ended"] == 1 and live("evict", "stnet", "mx", "--preview").status == 2
+        with pytest.raises((imaplib.IMAP4.abort, imaplib.IMAP4.error, OSError)):
+            for _ in range(3):
+                session.noop()
+        assert live("evict", "stnet", "mx", "--accounts", str(path)).status == 2
+        deadline = time.monotonic() + 20
+        while len(before - access_pids(live)) != 1 or len(access_pids(live)) < len(before):
+            assert time.monotonic() < deadline
+            time.sleep(0.1)
+        imap("stnet", "kept").logout()
 
         words = ("contain", "stnet", "reset-passwords", "--accounts", str(path))
         preview = live(*words, "--preview", "--json").json

@@ -383,6 +383,7 @@ def test_every_json_key_that_is_documented_is_printed(live: Live, tmp_path: Path
         "stop": ["stop", "stnet", "--sessions"], "queue list": ["queue", "kddi", "list"],
         "contain": ["contain", "stnet", "pop3", "--accounts", str(tmp_path / "nobody")],
         "containment": ["containment", "stnet"],
+        "evict": ["evict", "stnet", "access", "--address", "keys@stnet.example", "--preview"],
         "ledger list": ["ledger", "kddi", "list"], "ledger verify": ["ledger", "kddi", "verify"],
         "ledger prove": ["ledger", "kddi", "prove", "1"], **_ledger_words(live, tmp_path),
         "incident canaries": ["incident", "canaries", "kddi"],

@@ -14,7 +14,6 @@ from typing import Any
 from bulkhead.boundary.messages.fields import Request
 from bulkhead.boundary.messages.surfaces import ID_BYTES, Surface
 from bulkhead.boundary.messages.to_directory import STATUS_BYTES, CountAccounts, ListStatuses
-from bulkhead.boundary.processes import PROCESSES
 from bulkhead.cli.accidents import judge, read_rules
 from bulkhead.cli.account_ids import GUARDS, read_accounts, set_of, stage
 from bulkhead.cli.containments import ALL_GUARDS, CONTAINMENTS, Containment
@@ -24,7 +23,6 @@ from bulkhead.cli.road import Road, open_road, stamp, wait_for
 from bulkhead.cli.stop import timed
 from bulkhead.directory.transitions import Status
 from bulkhead.errors import ConfigError, Error
-from bulkhead.supervisor.door import Ask, knock
 
 HOUR_MS = 3_600_000
 HOURS_MAX = 8760.0
@@ -117,17 +115,6 @@ async def _of_status(road: Road, status: str) -> bytes:
         return set_of(found)
     except ValueError as error:
         raise ConfigError(f"{status}: {error}") from None
-
-
-def evict(options: argparse.Namespace) -> int:
-    """Have the supervisor end every process of a compartment, and begin it afresh."""
-    process = PROCESSES.get(options.compartment)
-    if process is None:
-        raise ConfigError(f"no compartment {options.compartment!r}; there are: {', '.join(PROCESSES)}")
-    road = open_road(options.directory, options.tenant)
-    ended, _ = knock(str(road.layout.socket), Ask.EVICT, process.slot)
-    print(f"{options.tenant}: {process.name}: {ended} ended, and begun afresh")
-    return 0
 
 
 def list_stopped(options: argparse.Namespace) -> int:

@@ -54,10 +54,31 @@ CONTAIN_COMMANDS = (
     "is compromised does not pass it. Exits with 0 when all of them have it on disk. docs/containment.md.",
 ),
     Command(
-        ("evict",), "End every process of one compartment of a cell; each is begun afresh, from its image.",
-        "bulkhead.cli.contain:evict", (TENANT, positional("compartment", "Its name, such as access.")), exits=LIVE,
-        text="The local act of whoever runs the cell: no order binds it. Sessions outlive the restart of every "
-        "compartment but `keyring`, unless the gate that has them is evicted.",
+        ("evict",), "End processes of one compartment of a cell; each is begun afresh, from its image.",
+        "bulkhead.cli.evict:evict",
+        (
+            TENANT, positional("compartment", "Its name, such as access."),
+            option("--accounts", "FILE", "Only workers with sessions of these accounts: ids, one a line.", default=""),
+            option("--address", "ADDRESS", "Only workers with sessions of this account.", default=""),
+            flag("--preview", "Do nothing: say which sessions end, also of others at the same workers."),
+            REASON,
+        ),
+        exits=LIVE,
+        json_keys={
+            "tenant": "the tenant's id",
+            "compartment": "whose processes",
+            "preview": "whether nothing was done",
+            "accounts": "accounts of the set; 0: it was not about accounts",
+            "set": "SHA-256 of the set's ids in a row, or empty",
+            "sessions": "live sessions of these accounts there",
+            "others": "sessions of others at the same workers, which end too",
+            "processes": "how many processes are meant",
+            "ended": "how many were ended",
+        },
+        text="The local act of whoever runs the cell: no order binds it. With accounts their sessions end everywhere "
+        "first, as by `contain TENANT sessions`, which a roster may refuse without an order; then the workers that had "
+        "one die. Sessions outlive the restart of every compartment but `keyring`, unless the gate that has them is "
+        "evicted.",
     ),
     Command(
         ("containment",), "List what of a tenant is stopped, at each compartment that guards it.",

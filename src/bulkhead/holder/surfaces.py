@@ -10,6 +10,7 @@ import hashlib
 import logging
 import sqlite3
 import time
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
@@ -20,6 +21,7 @@ from bulkhead.boundary.exchange import Exchange, Handler
 from bulkhead.boundary.faults import log_fault
 from bulkhead.boundary.messages.fields import Done, Request, Stamp
 from bulkhead.boundary.messages.surfaces import (
+    WORKERS_MAX,
     AccountsStaged,
     LiftSurfacesBase,
     ReadSurfacesBase,
@@ -29,6 +31,7 @@ from bulkhead.boundary.messages.surfaces import (
     Surface,
     SurfacesStopped,
     SurfaceState,
+    WorkerSessions,
 )
 from bulkhead.boundary.terms import Channel
 from bulkhead.errors import Error, Refused
@@ -80,6 +83,7 @@ class Surfaces:
     ) -> None:
         self._database, self._outbox, self._exchange = database, outbox, exchange
         self.reach, self._changed = reach, changed
+        self.workers: Callable[[int, Callable[[bytes], bool]], tuple[WorkerSessions, ...]] = lambda *_: ()
         rows = database.read("SELECT surface, accounts, epoch, closed, until FROM surface")
         self._stops = {(row[0], row[1]): _Stop(row[2], bool(row[3]), row[4]) for row in rows}
         self._durable = {key: stop.epoch for key, stop in self._stops.items()}
@@ -176,7 +180,10 @@ class Surfaces:
             for (surface, accounts), stop in sorted(self._stops.items())
             if stop.closed
         )
-        return SurfaceState(stopped, *self.reach(request.surfaces, partial(self._sets.has, request.accounts), False))
+        member = partial(self._sets.has, request.accounts)
+        return SurfaceState(
+            stopped, *self.reach(request.surfaces, member, False), self.workers(request.surfaces, member)
+        )
 
     # --- durable ------------------------------------------------------------------------------------------------------
 
@@ -305,6 +312,16 @@ class SessionReach:
             return len(found), 0
         self.void(lambda one: concerns(surfaces, one.scope, one.cred) and member(one.account))
         return self.sessions.end(found, "stopped"), 0
+
+    def workers(self, surfaces: int, member: Callable[[bytes], bool]) -> tuple[WorkerSessions, ...]:
+        """Processes that have sessions that it concerns, the most first."""
+        found, all_of = Counter[tuple[str, int]](), Counter[tuple[str, int]]()
+        for one in self.sessions.all() if surfaces else ():
+            at = (one.channel.compartment, one.channel.worker)
+            all_of[at] += 1
+            found[at] += concerns(surfaces, one.scope, one.cred) and member(one.account)
+        rows = found.most_common(WORKERS_MAX)
+        return tuple(WorkerSessions(*at, mine, all_of[at] - mine) for at, mine in rows if mine)
 
 
 def _bits(surfaces: int) -> Iterator[int]:

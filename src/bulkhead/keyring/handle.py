@@ -93,7 +93,8 @@ class Keyring:
 
         renewal = Renewal(database, keys, exchange, outbox, end)
         logins = Logins(database, keys, failures, stop, revocation, cache, renewal, surfaces.closed_to_login)
-        surfaces.reach = SessionReach(grants.sessions, logins.void)
+        surfaces.reach = reach = SessionReach(grants.sessions, logins.void)
+        surfaces.workers = reach.workers
         return cls(
             database, keys, outbox, stop, TenantStop(database, exchange, OUTBOUND, OUTBOUND_TABLE), revocation,
             failures, logins, grants, grants.sessions,

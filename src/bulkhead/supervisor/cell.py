@@ -295,9 +295,13 @@ class Cell:
             if not image.channel.send(Op.KILL, control.pack_child(child)):
                 self._kill(image)
 
-    def evict(self, slot: int) -> int:
-        """End every process of a compartment, whatever it does; each is begun afresh. How many. Raises Refused."""
+    def evict(self, slot: int, worker: int | None = None) -> int:
+        """End every process of a compartment, or one worker, whatever it does; each is begun afresh. How many.
+
+        Raises Refused where there is none.
+        """
         units = [unit for unit in self.units if unit.process.slot == slot and not unit.twin]
+        units = [unit for unit in units if worker in (None, unit.worker)]
         if not units:
             raise Refused("no such compartment")
         ended = [unit for unit in units if unit.state != "stopped"]

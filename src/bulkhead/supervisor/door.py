@@ -35,6 +35,7 @@ class Ask(IntEnum):
     TWIN = 5  # fork a twin of that compartment for the drill, where the installation allows it
     TWIN_EDGE = 6  # a stream to a twin, by worker
     EVICT = 7  # end every process of that compartment, which are then begun afresh; the number says how many
+    EVICT_WORKER = 8  # end that worker of it alone
 
 
 Answer = tuple[int, socket.socket | bytes | None]

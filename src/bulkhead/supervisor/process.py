@@ -107,6 +107,8 @@ class CellProcess:
             return 0, None
         if ask is Ask.EVICT:
             return self.cell.evict(slot), None
+        if ask is Ask.EVICT_WORKER:
+            return self.cell.evict(slot, worker), None
         settings = self.cell.installation.settings
         if settings.boolean("production") and not settings.boolean("allow_live_drill"):
             raise Refused(

@@ -7,10 +7,11 @@ from typing import Annotated, ClassVar
 
 from msgspec import Meta
 
-from bulkhead.boundary.messages.fields import U32, U63, Digest32, Done, Millis, Mutation, Reply, Request, Text
+from bulkhead.boundary.messages.fields import U32, U63, Digest32, Done, Millis, Mutation, Name, Reply, Request, Text
 
 SET_ACCOUNTS_MAX = 1 << 22  # accounts of one set
 ID_BYTES = 16
+WORKERS_MAX = 1024
 SetDigest = Annotated[bytes, Meta(max_length=32)]  # SHA-256 of the sorted ids in a row; empty: every account
 
 
@@ -91,12 +92,25 @@ class StoppedSurface(Reply, frozen=True):
     until: Millis
 
 
+class WorkerSessions(Reply, frozen=True):
+    """One gate's process that has sessions of a set. sessions: those of the set; others: of whoever is not in it."""
+
+    compartment: Name
+    worker: U32
+    sessions: U32
+    others: U32
+
+
 class SurfaceState(Reply, frozen=True):
-    """What is closed here, and what a stop would reach now: live sessions, messages that would wait."""
+    """What is closed here, and what a stop would reach now: live sessions, messages that would wait.
+
+    workers: who has those sessions, at the holder that keeps them, the most first.
+    """
 
     stopped: Annotated[tuple[StoppedSurface, ...], Meta(max_length=1024)]
     sessions: U63
     messages: U63
+    workers: Annotated[tuple[WorkerSessions, ...], Meta(max_length=WORKERS_MAX)] = ()
 
 
 class ReadSurfacesBase(Request[SurfaceState], frozen=True):
