@@ -101,7 +101,7 @@ docs: $(RUNTIME)
 	@$(BIN)/python -m bulkhead.boundary.reference docs
 	@$(BIN)/python -m bulkhead.cli.reference docs/cli.md
 	@$(BIN)/python -m bulkhead.console.openapi docs/openapi.json
-	@$(BIN)/python -m bulkhead.cli.metrics_table docs/metrics.md
+	@$(BIN)/python -m bulkhead.boundary.metrics docs/metrics.md
 
 # `build` is the back-end that `pip install -e .` runs; locked as well, so that set-up fetches nothing unhashed.
 lock:

@@ -1,5 +1,6 @@
 """The text format of Prometheus, the table of metrics, and what of a tenant stands in whose file."""
 
+import asyncio
 import re
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -9,17 +10,20 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from bulkhead.boundary.exposition import Buckets, Family, Kind, escaped, exposition, number
+from bulkhead.boundary.messages.latency import BOUNDS, Latencies
 from bulkhead.boundary.messages.to_auth import LoginCounts
 from bulkhead.boundary.messages.to_directory import AccountCounts, StatusCount
 from bulkhead.boundary.messages.to_incident import ContractState, TermRow
 from bulkhead.boundary.messages.to_keyring import KeyringCounts
 from bulkhead.boundary.messages.to_queue import QueueCounts
 from bulkhead.boundary.messages.to_store import StoreCounts
+from bulkhead.boundary.metrics import ANSWERED, CELL, LEDGER, METRICS, REQUESTS, SCRAPED, main
 from bulkhead.cli.account_steps import STATUS_NAMES
-from bulkhead.cli.exposition import Family, Kind, escaped, exposition, number
 from bulkhead.cli.ledger_state import LedgerState
 from bulkhead.cli.metrics import families
-from bulkhead.cli.metrics_table import ANSWERED, CELL, LEDGER, METRICS, REQUESTS, SCRAPED, main
+from bulkhead.errors import Refused
+from bulkhead.holder.latency import Latency, timed
 
 DOCS = Path(__file__).parents[2] / "docs"
 _SAMPLE = re.compile(r'([a-zA-Z_:][a-zA-Z0-9_:]*)\{((?:[a-z_]+="(?:[^"\\\n]|\\.)*",?)*)\} (\S+)')
@@ -50,8 +54,10 @@ def read(text: str) -> Read:
             labels = tuple((name, _plain(value)) for name, value in _LABEL.findall(match[2]))
             assert (match[1], labels) not in found.samples
             found.samples[match[1], labels] = float(match[3])
-            if found.order[-1:] != [match[1]]:
-                found.order.append(match[1])
+            family = re.sub(r"_(bucket|sum|count)$", "", match[1])
+            name = family if found.kinds.get(family) == "histogram" else match[1]
+            if found.order[-1:] != [name]:
+                found.order.append(name)
     assert len(set(found.order)) == len(found.order), "samples of a metric stand together"
     return found
 
@@ -60,6 +66,7 @@ def _plain(text: str) -> str:
     return re.sub(r"\\(.)", lambda match: {"n": "\n"}.get(match[1], match[1]), text)
 
 
+TOOK = Latencies((*range(len(BOUNDS)), 100), 2_500_000)
 CELLS: dict[str, Any] = {
     "up": True, "started": 1_700_000_000_000,
     "gates": [{"gate": "mx", "workers": 2, "accepting": 1, "connections": 5, "sessions": 4}],
@@ -73,11 +80,11 @@ CELLS: dict[str, Any] = {
 SAID: dict[str, Any] = {
     CELL: CELLS,
     LEDGER: LedgerState(7, 1_700_000_000_000, 5, 1_700_000_100),
-    "auth": LoginCounts(3, 2, 1, 0, 0, 0, 0, 0, 4, True, 1, 250, 0),
+    "auth": LoginCounts(3, 2, 1, 0, 0, 0, 0, 0, 4, True, 1, 250, 0, TOOK),
     "keyring": KeyringCounts(9, 8, 0, 2, 30, 4, 5, 1, False, 0),
     "directory": AccountCounts((StatusCount(2, 6),), 7, 1),
-    "store": StoreCounts(1, 2, 3, 4, 5, 6, 7, 8),
-    "queue": QueueCounts(1, 2, 3, 4, 5, 1_700_000_000_500),
+    "store": StoreCounts(1, 2, 3, 4, 5, 6, 7, 8, TOOK, TOOK),
+    "queue": QueueCounts(1, 2, 3, 4, 5, 1_700_000_000_500, TOOK),
     "incident": ContractState("", 0, 0, b"", (TermRow("patch.days", 7, 9, 2, 1, ""), TermRow("x.y", 1, -1, 3, -1, ""))),
 }
 
@@ -116,6 +123,39 @@ def test_every_metric_has_a_sample_the_right_kind_and_its_tenant_first() -> None
         assert re.fullmatch(r"bulkhead_[a-z_]+", name)
 
 
+def test_a_histogram_is_cumulative_and_ends_with_everything() -> None:
+    found = read(exposition(families([("kddi", SAID)], 1.5))).samples
+    name, tenant = "bulkhead_delivery_seconds", ("tenant", "kddi")
+    rising = [found[f"{name}_bucket", (tenant, ("le", number(bound)))] for bound in (*BOUNDS, float("inf"))]
+    assert rising == [sum(range(end + 1)) for end in range(len(BOUNDS))] + [sum(range(len(BOUNDS))) + 100]
+    assert (found[f"{name}_count", (tenant,)], found[f"{name}_sum", (tenant,)]) == (rising[-1], 2.5)
+    with pytest.raises(ValueError, match="bounds"):
+        exposition([Family("x", Kind.HISTOGRAM, "", (({}, Buckets((1.0,), (1,), 1.0)),))])
+    unmeasured: dict[str, Any] = {"store": StoreCounts(1, 2, 3, 4, 5, 6, 7, 8)}
+    assert "bulkhead_fetch_seconds" not in exposition(families([("kddi", unmeasured)], 1.5))
+
+
+def test_what_is_answered_is_timed_and_what_is_refused_is_not() -> None:
+    latency = Latency()
+
+    async def later(*_: object) -> str:
+        return "later"
+
+    def refuse(*_: object) -> str:
+        raise Refused("no")
+
+    def ask(handler: Any) -> Any:
+        return timed(handler, lambda _: latency)(None, None, None, None)  # type: ignore[arg-type]  # unread here
+
+    assert (ask(lambda *_: "now"), asyncio.run(ask(later))) == ("now", "later")
+    with pytest.raises(Refused):
+        ask(refuse)
+    latency.observe(BOUNDS[3])
+    latency.observe(1e6)
+    said = latency.said()
+    assert (sum(said.counts), said.counts[3], said.counts[-1]) == (4, 1, 1) and said.micros >= 10**12
+
+
 def test_who_does_not_answer_has_no_samples_and_is_named() -> None:
     found = read(exposition(families([("kddi", {CELL: CELLS | {"up": False, "started": None, "gates": []}})], 1.5)))
     assert found.samples["bulkhead_cell_up", (("tenant", "kddi"),)] == 0
@@ -135,8 +175,8 @@ def test_values_of_labels_come_from_lists_of_ours() -> None:
     found = read(exposition(families([("kddi", SAID)], 1.5)))
     for _, labels in found.samples:
         for name, value in labels:
-            assert name in {"tenant", "compartment", "gate", "outcome", "limit", "what", "status", "term"}
-            assert re.fullmatch(r"[a-z0-9_.-]{1,64}", value)
+            assert name in {"tenant", "compartment", "gate", "outcome", "limit", "what", "status", "term", "le"}
+            assert re.fullmatch(r"[a-z0-9_.-]{1,64}", value) or (name, value) == ("le", "+Inf")
     assert all(re.fullmatch(r"[a-z-]+", name) for name in STATUS_NAMES.values())
 
 

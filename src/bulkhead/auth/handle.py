@@ -27,6 +27,7 @@ from bulkhead.holder.account_states import AccountState
 from bulkhead.holder.database import Database
 from bulkhead.holder.desk import Desk
 from bulkhead.holder.handing import hand_on
+from bulkhead.holder.latency import Latency, timed
 from bulkhead.holder.orders import Orders
 from bulkhead.holder.outbox import Outbox, note
 from bulkhead.holder.revocation import Revocation
@@ -57,6 +58,7 @@ class Auth:
     passwords: Passwords
     rotation: Rotation
     surfaces: Surfaces
+    granting: Latency = field(default_factory=Latency)
     backups: backup.Backups = field(init=False)
     accesses: Accesses = field(init=False)
     orders: Orders = field(init=False)
@@ -161,6 +163,7 @@ def count_logins(auth: Auth, _: Channel, __: m.CountLogins, ___: _Body) -> m.Log
         episodes=spread.episodes,
         failure_ms=round(1000 * max(logins.failure_seconds, floor)),
         failure_floor_ms=round(1000 * floor),
+        granting=auth.granting.said(),
     )
 
 
@@ -171,7 +174,7 @@ def _set_state(connection: Connection, *, keys: Keys, owner: bytes, request: m.S
 
 
 HANDLERS: Mapping[type[Request[Any]], Handler] = {
-    m.Authenticate: authenticate,
+    m.Authenticate: timed(authenticate, lambda auth: auth.granting),
     m.SetPassword: hand_on(lambda auth, request: auth.passwords.set(request), wake=True),
     m.ChangePassword: change_password,
     m.AddAppPassword: add_app_password,

@@ -7,12 +7,12 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from bulkhead.boundary.exposition import Family, exposition
+from bulkhead.boundary.metrics import ANSWERED, CELL, LEDGER, METRICS, REQUESTS, SCRAPED, family_of
 from bulkhead.cli.backup_schedule import metrics_of, standing_of
 from bulkhead.cli.exit_codes import ExitCode
-from bulkhead.cli.exposition import Family, Labels, exposition
 from bulkhead.cli.ledger_state import LedgerState, ledger_states
 from bulkhead.cli.many import ask_all, chosen_tenants
-from bulkhead.cli.metrics_table import ANSWERED, CELL, LEDGER, METRICS, REQUESTS, SCRAPED, Metric
 from bulkhead.cli.road import wait_for
 from bulkhead.cli.status import status_rows
 from bulkhead.config import Installation, Tenant, write_file
@@ -70,7 +70,7 @@ def page(installation: Installation, tenants: Sequence[Tenant], said: Mapping[st
 
 def families(said: Sequence[tuple[str, Said]], now: float) -> list[Family]:
     """Every metric with the samples of these tenants. now: seconds since 1970."""
-    found = [_family(row, said) for row in METRICS]
+    found = [family_of(row, said) for row in METRICS]
     sources = (*REQUESTS, LEDGER)
     answered = [
         ({"tenant": tenant, "compartment": name}, float(name in one)) for tenant, one in said for name in sources
@@ -78,12 +78,3 @@ def families(said: Sequence[tuple[str, Said]], now: float) -> list[Family]:
     found.append(Family(ANSWERED.name, ANSWERED.kind, ANSWERED.sentence, tuple(answered)))
     times = tuple(({"tenant": tenant}, now) for tenant, _ in said)
     return [*found, Family(SCRAPED.name, SCRAPED.kind, SCRAPED.sentence, times)]
-
-
-def _family(row: Metric, said: Sequence[tuple[str, Said]]) -> Family:
-    samples: list[tuple[Labels, float]] = []
-    for tenant, one in said:
-        if row.source in one:
-            for values, value in row.read(one[row.source]):
-                samples.append(({"tenant": tenant, **dict(zip(row.labels, values, strict=True))}, float(value)))
-    return Family(row.name, row.kind, row.sentence, tuple(samples))

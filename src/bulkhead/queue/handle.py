@@ -36,6 +36,7 @@ from bulkhead.boundary.messages.to_queue import (
 )
 from bulkhead.errors import Error, PeerError, Refused, TemporaryFailure
 from bulkhead.holder import stop
+from bulkhead.holder.latency import timed
 from bulkhead.holder.shared import shared
 from bulkhead.identifiers import AccountId, parse_address
 from bulkhead.queue import rows
@@ -282,7 +283,7 @@ def count_queue(queue: Queue, _: Channel, __: CountQueue, ___: BodyReader | None
         "delivered, failed, unknown FROM tally",
         (rows.WAITING,),
     )
-    return QueueCounts(queue.messages, recipients, delivered, failed, unknown, oldest or 0)
+    return QueueCounts(queue.messages, recipients, delivered, failed, unknown, oldest or 0, queue.accepting.said())
 
 
 def check_queue(queue: Queue, _: Channel, __: CheckQueue, ___: BodyReader | None) -> QueueReport:
@@ -292,7 +293,7 @@ def check_queue(queue: Queue, _: Channel, __: CheckQueue, ___: BodyReader | None
 
 
 HANDLERS: Mapping[type[Request[Any]], Handler] = {
-    Enqueue: enqueue,
+    Enqueue: timed(enqueue, lambda queue: queue.accepting),
     TakeWork: take_work,
     ReadQueued: read_queued,
     ReportAttempt: report_attempt,

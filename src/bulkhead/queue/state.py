@@ -17,6 +17,7 @@ from bulkhead.errors import Error
 from bulkhead.holder.accesses import Accesses
 from bulkhead.holder.backup import Backups
 from bulkhead.holder.database import Database
+from bulkhead.holder.latency import Latency
 from bulkhead.holder.lease import Lease
 from bulkhead.holder.orders import Orders
 from bulkhead.holder.outbox import Outbox
@@ -63,6 +64,7 @@ class Queue:
         self.exchange, self.database, self.files = exchange, database, files
         self.schedule, self.messages_max, self.allowance = schedule, messages_max, allowance
         self.now, self.jitter = now, jitter
+        self.accepting = Latency()
         self.backups: Backups | None = None
         self.accesses: Accesses | None = None
         self.outbox, self.outbound = Outbox(database, exchange), TenantStop(database, exchange, OUTBOUND)

@@ -6,6 +6,7 @@ from typing import Any
 from bulkhead.boundary.exchange import Handler
 from bulkhead.boundary.messages import to_store
 from bulkhead.boundary.messages.fields import Request
+from bulkhead.holder.latency import timed
 from bulkhead.holder.shared import shared
 from bulkhead.store.handle_admin import check_store, count_store, destroy_account, open_account, show_usage
 from bulkhead.store.handle_delivery import append_message, append_messages, check_room, deliver_mail
@@ -48,7 +49,7 @@ from bulkhead.store.handle_undeleting import list_deleted, undelete_messages
 
 HANDLERS: Mapping[type[Request[Any]], Handler] = {
     to_store.CheckRoom: check_room,
-    to_store.DeliverMail: deliver_mail,
+    to_store.DeliverMail: timed(deliver_mail, lambda state: state.delivering),
     to_store.GrantSessions: grant_sessions,
     to_store.RevokeSessions: revoke_sessions,
     to_store.ListMailboxes: list_mailboxes,
@@ -63,8 +64,8 @@ HANDLERS: Mapping[type[Request[Any]], Handler] = {
     to_store.ReadChanges: read_changes,
     to_store.ReadRows: read_rows,
     to_store.ReadPlaces: read_places,
-    to_store.ReadPart: read_part,
-    to_store.ReadParts: read_parts,
+    to_store.ReadPart: timed(read_part, lambda state: state.fetching),
+    to_store.ReadParts: timed(read_parts, lambda state: state.fetching),
     to_store.ReadPages: read_pages,
     to_store.PlanFiling: plan_filing,
     to_store.FileMessages: file_messages,
@@ -79,7 +80,7 @@ HANDLERS: Mapping[type[Request[Any]], Handler] = {
     to_store.UnlockMaildrop: unlock_maildrop,
     to_store.UpdateMaildrop: update_maildrop,
     to_store.ReadUidls: read_uidls,
-    to_store.ReadMessages: read_messages,
+    to_store.ReadMessages: timed(read_messages, lambda state: state.fetching),
     to_store.OpenAccount: open_account,
     to_store.DestroyAccount: destroy_account,
     to_store.CountStore: count_store,

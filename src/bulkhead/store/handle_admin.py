@@ -111,7 +111,7 @@ def count_store(state: State, peer: Channel, request: CountStore, body: BodyRead
     transactions = state.database.transactions
     return StoreCounts(
         accounts, mailboxes, messages, stored, segments, state.segments.reads, state.segments.syncs + transactions,
-        transactions,
+        transactions, state.delivering.said(), state.fetching.said(),
     )  # fmt: skip
 
 

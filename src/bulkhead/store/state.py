@@ -18,6 +18,7 @@ from bulkhead.errors import Refused
 from bulkhead.holder.accesses import Accesses
 from bulkhead.holder.backup import Backups
 from bulkhead.holder.database import RECEIPT_SECONDS, Database, receipt_key
+from bulkhead.holder.latency import Latency
 from bulkhead.holder.lease import Lease
 from bulkhead.holder.orders import Orders
 from bulkhead.holder.outbox import Outbox
@@ -102,6 +103,7 @@ class State:
         self.outbox = Outbox(database, exchange)
         self.surfaces = Surfaces(database, self.outbox, exchange)
         self.orders = Orders(pinned, database, self.outbox, exchange)
+        self.delivering, self.fetching = Latency(), Latency()
         self.checking = 0  # running checks, during which no segment is removed
         self._committed: deque[Effects] = deque()
         self._emptied = False

@@ -23,6 +23,7 @@ from bulkhead.boundary.messages.fields import (
     Tag16,
     Text,
 )  # fmt: skip
+from bulkhead.boundary.messages.latency import NOTHING, Latencies
 from bulkhead.boundary.messages.orders import InstallRosterBase, ListOrdersBase, SubmitOrderBase
 from bulkhead.boundary.messages.rotation import DestroyKeyBase, ReadRotationBase, RotateKeyBase
 from bulkhead.boundary.messages.staff import (
@@ -221,6 +222,7 @@ class LoginCounts(Reply, frozen=True):
 
     failing: accounts that strangers fail for, in this minute. stuffing: whether that is over its ceiling, now or in the
     minute before. failure_ms: when failures are answered. failure_floor_ms: what imported digests ask for; 0: nothing.
+    granting: how long those took that were granted.
     """
 
     granted: U63
@@ -236,6 +238,7 @@ class LoginCounts(Reply, frozen=True):
     episodes: U32
     failure_ms: U32
     failure_floor_ms: U32
+    granting: Latencies = NOTHING
 
 
 class CountLogins(Request[LoginCounts], frozen=True, tag=33):

@@ -22,6 +22,7 @@ from bulkhead.boundary.messages.fields import (
     Request,
     Text,
 )  # fmt: skip
+from bulkhead.boundary.messages.latency import NOTHING, Latencies
 from bulkhead.boundary.messages.orders import InstallRosterBase, ListOrdersBase, SubmitOrderBase
 from bulkhead.boundary.messages.staff import (
     AskAsStaffBase,
@@ -193,7 +194,10 @@ class DestroyQueued(Mutation[QueuedDestroyed], frozen=True, tag=14):
 
 
 class QueueCounts(Reply, frozen=True):
-    """What waits, and what was done since the queue was made. unknown: tries at a recipient that may have arrived."""
+    """What waits, and what was done since the queue was made. unknown: tries at a recipient that may have arrived.
+
+    accepting: how long submitted messages took until they were durable, since queue started.
+    """
 
     messages: U63
     recipients: U63
@@ -201,6 +205,7 @@ class QueueCounts(Reply, frozen=True):
     failed: U63
     unknown: U63
     oldest: Millis
+    accepting: Latencies = NOTHING
 
 
 class CountQueue(Request[QueueCounts], frozen=True, tag=12):

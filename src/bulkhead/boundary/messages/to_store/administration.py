@@ -7,6 +7,7 @@ from msgspec import Meta
 from bulkhead.boundary.messages.accesses import CountAccessesBase, SearchAccessesBase
 from bulkhead.boundary.messages.backup import BeginBackupBase, EscrowKeysBase, ReadBackupBase
 from bulkhead.boundary.messages.fields import U63, AccountId, Done, Mutation, Reply, Request, Tag16, Text
+from bulkhead.boundary.messages.latency import NOTHING, Latencies
 from bulkhead.boundary.messages.orders import InstallRosterBase, ListOrdersBase, SubmitOrderBase
 from bulkhead.boundary.messages.staff import (
     AskAsStaffBase,
@@ -39,7 +40,7 @@ class DestroyAccount(Mutation[Done], frozen=True, tag=51):
 
 
 class StoreCounts(Reply, frozen=True):
-    """What is stored."""
+    """What is stored. delivering: how long deliveries took until they were durable. fetching: reads of parts."""
 
     accounts: U63
     mailboxes: U63
@@ -49,6 +50,8 @@ class StoreCounts(Reply, frozen=True):
     reads: U63  # parts and pages read from segments since start
     syncs: U63  # fdatasync and commit syncs since start
     transactions: U63
+    delivering: Latencies = NOTHING
+    fetching: Latencies = NOTHING
 
 
 class CountStore(Request[StoreCounts], frozen=True, tag=52):

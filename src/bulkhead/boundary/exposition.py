@@ -20,16 +20,26 @@ class Kind(Enum):
 
     COUNTER = "counter"
     GAUGE = "gauge"
+    HISTOGRAM = "histogram"
+
+
+@dataclass(frozen=True, slots=True)
+class Buckets:
+    """A histogram's value. bounds: rising. counts: of each bucket alone, one more than bounds. total: the sum seen."""
+
+    bounds: tuple[float, ...]
+    counts: tuple[int, ...]
+    total: float
 
 
 @dataclass(frozen=True, slots=True)
 class Family:
-    """One metric. sentence: its HELP. samples: labels and value of each."""
+    """One metric. sentence: its HELP. samples: labels and value of each; of a histogram Buckets."""
 
     name: str
     kind: Kind
     sentence: str
-    samples: tuple[tuple[Labels, float], ...]
+    samples: tuple[tuple[Labels, float | Buckets], ...]
 
 
 def exposition(families: Iterable[Family]) -> str:
@@ -46,8 +56,27 @@ def _lines(family: Family) -> Iterable[str]:
         for label in labels:
             if not _LABEL.fullmatch(label) or label.startswith("__"):
                 raise ValueError(f"{label!r} is no name of a label")
-        inside = ",".join(f'{label}="{escaped(text, quote=True)}"' for label, text in labels.items())
-        yield f"{family.name}{{{inside}}} {number(value)}\n"
+        if isinstance(value, Buckets):
+            yield from _buckets(family.name, labels, value)
+        else:
+            yield _line(family.name, labels, value)
+
+
+def _buckets(name: str, labels: Labels, value: Buckets) -> Iterable[str]:
+    """Cumulative, the last for +Inf; then sum and count."""
+    if len(value.counts) != len(value.bounds) + 1:
+        raise ValueError(f"{name}: a histogram counts once more than it has bounds")
+    seen = 0
+    for bound, count in zip((*value.bounds, math.inf), value.counts, strict=True):
+        seen += count
+        yield _line(f"{name}_bucket", {**labels, "le": number(bound)}, seen)
+    yield _line(f"{name}_sum", labels, value.total)
+    yield _line(f"{name}_count", labels, seen)
+
+
+def _line(name: str, labels: Labels, value: float) -> str:
+    inside = ",".join(f'{label}="{escaped(text, quote=True)}"' for label, text in labels.items())
+    return f"{name}{{{inside}}} {number(value)}\n"
 
 
 def escaped(text: str, *, quote: bool = False) -> str:

@@ -1,6 +1,6 @@
 """METRICS: every metric as a row: name, kind, labels, sentence, and what it is read from.
 
-The table of docs/metrics.md is made from it: `python -m bulkhead.cli.metrics_table [--check] docs/metrics.md`.
+The table of docs/metrics.md is made from it: `python -m bulkhead.boundary.metrics [--check] docs/metrics.md`.
 
 Nothing of an account and no address is a label: a label's values come from lists of ours; the tenant's id
 is the operator's.
@@ -13,24 +13,25 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from bulkhead.boundary.exposition import Buckets, Family, Kind, Labels
+from bulkhead.boundary.messages.latency import BOUNDS, Latencies
 from bulkhead.boundary.messages.to_auth import CountLogins
 from bulkhead.boundary.messages.to_directory import CountAccounts
 from bulkhead.boundary.messages.to_incident import ReadContract
 from bulkhead.boundary.messages.to_keyring import CountKeyring
 from bulkhead.boundary.messages.to_queue import CountQueue
 from bulkhead.boundary.messages.to_store import CountStore
-from bulkhead.cli.account_steps import STATUS_NAMES
-from bulkhead.cli.exposition import Kind
-from bulkhead.cli.logins import LIMITS
 from bulkhead.config.reference import write_page
 
-COUNTER, GAUGE = Kind.COUNTER, Kind.GAUGE
+COUNTER, GAUGE, HISTOGRAM = Kind.COUNTER, Kind.GAUGE, Kind.HISTOGRAM
+STATUSES = {1: "provisioned", 2: "active", 3: "suspended", 4: "dormant", 5: "cancelled", 6: "purged"}
+LIMITS = ("over_source", "over_account", "over_accounts", "over_gate", "over_network", "delayed")
 CELL, LEDGER = "the cell's supervisor", "ledger"  # what is not one request
 REQUESTS: dict[str, Any] = {
     "auth": CountLogins(), "keyring": CountKeyring(), "directory": CountAccounts(), "store": CountStore(),
     "queue": CountQueue(), "incident": ReadContract(),
 }  # fmt: skip
-Samples = Iterable[tuple[tuple[str, ...], float]]  # values of the labels, and of the metric
+Samples = Iterable[tuple[tuple[str, ...], float | Buckets]]  # values of the labels, and of the metric
 BROKEN = 2
 
 
@@ -56,6 +57,16 @@ def _fields(name: str, kind: Kind, sentence: str, source: str, label: str, field
         name, kind, sentence, source, lambda said: [((value,), getattr(said, of)) for value, of in fields.items()],
         (label,),
     )  # fmt: skip
+
+
+def _seconds(name: str, sentence: str, source: str, field: str) -> Metric:
+    """A histogram, where anything is measured."""
+
+    def read(said: Any) -> Samples:
+        found: Latencies = getattr(said, field)
+        return [((), Buckets(BOUNDS, found.counts, found.micros / 1_000_000))] if found.counts else []
+
+    return Metric(name, HISTOGRAM, sentence, source, read)
 
 
 def _gates(field: str) -> Callable[[Any], Samples]:
@@ -97,6 +108,7 @@ METRICS: Sequence[Metric] = (
             {"granted": "granted", "refused": "refused"}),
     _fields("bulkhead_logins_refused_unread_total", COUNTER, "Of the refused, those that a limit refused unread.",
             "auth", "limit", {name: name for name in LIMITS}),
+    _seconds("bulkhead_login_seconds", "How long logins took that were granted, at auth.", "auth", "granting"),
     _one("bulkhead_login_failing_accounts", GAUGE, "Accounts that strangers fail for, in this minute.", "auth",
          lambda said: said.failing),
     _one("bulkhead_login_stuffing", GAUGE, "1 while that is over its ceiling.", "auth", lambda said: said.stuffing),
@@ -109,7 +121,7 @@ METRICS: Sequence[Metric] = (
     _fields("bulkhead_key_openings_total", COUNTER, "What keyring opened since it started.", "keyring", "what",
             {"message": "messages_opened", "page": "pages_opened", "queued": "queued_opened"}),
     Metric("bulkhead_accounts", GAUGE, "Accounts.", "directory",
-           lambda said: [((STATUS_NAMES[row.status],), row.accounts) for row in said.rows], ("status",)),
+           lambda said: [((STATUSES.get(row.status, "unknown"),), row.accounts) for row in said.rows], ("status",)),
     _one("bulkhead_addresses", GAUGE, "Addresses.", "directory", lambda said: said.addresses),
     _one("bulkhead_domains", GAUGE, "Domains.", "directory", lambda said: said.domains),
     _one("bulkhead_store_messages", GAUGE, "Stored messages.", "store", lambda said: said.messages),
@@ -118,10 +130,16 @@ METRICS: Sequence[Metric] = (
     _one("bulkhead_store_transactions_total", COUNTER, "Transactions since store started.", "store",
          lambda said: said.transactions),
     _one("bulkhead_store_syncs_total", COUNTER, "Syncs to disk since store started.", "store", lambda said: said.syncs),
+    _seconds("bulkhead_delivery_seconds", "From a delivery's arrival at store until it is durable.", "store",
+             "delivering"),
+    _seconds("bulkhead_fetch_seconds", "How long store took to find parts of messages for a session.", "store",
+             "fetching"),
     _one("bulkhead_queue_messages", GAUGE, "Messages that wait to leave.", "queue", lambda said: said.messages),
     _one("bulkhead_queue_recipients", GAUGE, "Their recipients that are left.", "queue", lambda said: said.recipients),
     _one("bulkhead_queue_oldest_timestamp_seconds", GAUGE, "Since when the oldest waits; 0: none does.", "queue",
          lambda said: said.oldest / 1000),
+    _seconds("bulkhead_submission_seconds", "From a submitted message's arrival at queue until it is durable.", "queue",
+             "accepting"),
     _fields("bulkhead_queue_recipients_done_total", COUNTER, "Recipients since the queue was made.", "queue", "outcome",
             {"delivered": "delivered", "failed": "failed", "unknown": "unknown"}),
     _one("bulkhead_ledger_entries", GAUGE, "Entries, by a checkpoint that verified.", LEDGER, lambda said: said.size),
@@ -149,6 +167,17 @@ SCRAPED = Metric(
 )  # fmt: skip
 
 
+def family_of(row: Metric, said: Iterable[tuple[str, Any]]) -> Family:
+    """One metric with its samples. said: of each tenant what each source said, by source."""
+    samples: list[tuple[Labels, float | Buckets]] = []
+    for tenant, one in said:
+        if row.source in one:
+            for values, value in row.read(one[row.source]):
+                labels = {"tenant": tenant, **dict(zip(row.labels, values, strict=True))}
+                samples.append((labels, value if isinstance(value, Buckets) else float(value)))
+    return Family(row.name, row.kind, row.sentence, tuple(samples))
+
+
 def metrics_table() -> str:
     """Markdown."""
     lines = ["| metric | kind | labels | from | what |", "|---|---|---|---|---|"]
@@ -163,7 +192,7 @@ def main(arguments: list[str]) -> int:
     page = Path(arguments[-1]).read_text(encoding="utf-8")
     made = "<!-- made: metrics -->\n" + metrics_table() + "\n<!-- end -->"
     page = re.sub(r"<!-- made: metrics -->\n.*?<!-- end -->", lambda _: made, page, flags=re.DOTALL)
-    return write_page(arguments, "bulkhead.cli.metrics_table", page)
+    return write_page(arguments, "bulkhead.boundary.metrics", page)
 
 
 if __name__ == "__main__":
