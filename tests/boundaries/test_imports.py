@@ -103,6 +103,7 @@ def test_what_the_supervisor_runs_on_imports_only_the_standard_library_and_our_o
                         "boundary.peers",
                         "boundary.processes",
                         "boundary.staff",
+                        "boundary.support",
                     }
                     assert rest in pure, f"{path} imports {module}"
             else:

@@ -30,7 +30,7 @@ def sides_of(message: type[Fact]) -> list[tuple[str, str]]:
 
 @pytest.mark.parametrize(("receiver", "request_type"), REQUESTS, ids=NAMES)
 def test_every_request_has_sender_handler_and_row(receiver: str, request_type: type[Request[Any]]) -> None:
-    senders = [p.client for p in PEERS if p.server == receiver and request_type.__name__ in p.requests]
+    senders = [p.client for p in PEERS if p.server == receiver and request_type.__name__ in (*p.requests, *p.carries)]
     assert senders, "nobody in PEERS may send it"
     handlers = importlib.import_module(f"bulkhead.{receiver}.handle").HANDLERS
     assert request_type in handlers, "its receiver has no handler for it"

@@ -176,6 +176,37 @@ def the_console_of_the_cell_answers_an_officer_and_nobody_else(live: Live, peopl
     assert ran.status == 0 and json.loads(ran.out)["verified"]["differ"] == [], ran
     assert live("api", "kddi", "GET", "/v1/status", *with_key, "--ledger-key", log_key).status == 2
     assert len(json.loads(live("api", "kddi", "GET", "/v1/orders", *with_key).out)["rosters"]) == 5
+    (folder / "body").write_text(json.dumps({"octets": 4096}))
+    assert live("api", "kddi", "PUT", f"{path}/quota", *with_key, "--data", str(folder / "body")).status == 0
+    assert json.loads(live("api", "kddi", "GET", f"{path}/quota", *with_key).out)["limit_bytes"] == 4096
     stranger = ("--key", str(folder / "stranger"), "--passphrase-file", str(folder / "pass"))
     ran = live("api", "kddi", "GET", "/v1/status", *stranger)
     assert ran.status == 4 and "key" in ran.err
+    _a_case_is_worked_by_the_console(live, people, folder)
+
+
+def _a_case_is_worked_by_the_console(live: Live, people: People, folder: Path) -> None:
+    """From a machine that has the officer's key alone: terms, signature, case, a look, its end."""
+    sealed = seal_officer_key(OfficerPrivateKey("sup", "partner-support", people.keys["sup"]), PASSPHRASE.encode())
+    (folder / "sup").write_text(sealed)
+    (folder / "sup").chmod(0o600)
+    address, data = "by-console@kddi.example", str(folder / "data")
+    with_key = ("--key", str(folder / "sup"), "--passphrase-file", str(folder / "pass"))
+    (folder / "data").write_text(live("api", "kddi", "GET", f"/v1/support/terms?address={address}", *with_key).out)
+    signed = live("support", "case", "sign", data, address, "--reason", "ticket 1", *with_key)
+    assert signed.status == 0, signed
+    assert live("support", "case", "sign", str(folder / "sup"), address, "--reason", "x", *with_key).status == 2
+    (folder / "data").write_text(signed.out)
+    ran = live("api", "kddi", "POST", "/v1/support/cases", *with_key, "--data", data)
+    assert ran.status == 0, ran
+    case = f"/v1/support/cases/{json.loads(ran.out)['case']}"
+    (folder / "data").write_text(json.dumps({"address": address}))
+    ran = live("api", "kddi", "POST", f"{case}/looks", *with_key, "--data", data)
+    card = json.loads(ran.out)
+    assert (card["address"], card["quota_bytes"], card["aliases"]) == (address, 4096, 1)
+    assert live("api", "kddi", "DELETE", case, *with_key).status == 0
+    assert live("api", "kddi", "POST", f"{case}/looks", *with_key, "--data", data).status == 4
+    actions = [json.loads(line)["action"] for line in live(
+        "audit", "list", "kddi", "--officer", "sup", "--compartment", "directory", "--format", "json", "--limit", "0"
+    ).out.splitlines()]  # fmt: skip
+    assert {"ShowAccount", "OpenCase", "ShowCard", "CloseCase"} <= set(actions)

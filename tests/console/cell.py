@@ -18,11 +18,12 @@ from tests.gate.cell import authority, client_context, listening
 from bulkhead.boundary.body import BodyReader
 from bulkhead.boundary.exchange import Exchange
 from bulkhead.boundary.host import Host
-from bulkhead.boundary.messages import to_incident, to_ledger
-from bulkhead.boundary.messages.fields import Stamp
+from bulkhead.boundary.messages import to_auth, to_incident, to_ledger, to_store
+from bulkhead.boundary.messages.fields import Done, Stamp
 from bulkhead.boundary.messages.registry import RECEIVERS
 from bulkhead.boundary.messages.to_directory import AddAccount, AddDomain, BindingRow, SetAccountStatus
 from bulkhead.boundary.staff import EXECUTORS, RECORDERS
+from bulkhead.boundary.support import CASE_HOLDERS
 from bulkhead.boundary.terms import Channel
 from bulkhead.cli.api_client import ApiClient
 from bulkhead.cli.certificates import issue
@@ -30,7 +31,8 @@ from bulkhead.console import process as console_process
 from bulkhead.directory import process as directory_process
 from bulkhead.directory.create import create_keys
 from bulkhead.drill.officers import People
-from bulkhead.holder import access_search, order_rows, orders, outbox, staff
+from bulkhead.errors import Refused
+from bulkhead.holder import access_search, cases, order_rows, orders, outbox, staff
 from bulkhead.holder.accesses import Accesses
 from bulkhead.holder.database import Database
 from bulkhead.holder.keys import KeyFile
@@ -158,12 +160,15 @@ class ConsoleCell:
             self.services.append(await console_process.start(host))
 
     def _executor(self, name: str, settings: dict[str, Any]) -> None:
-        database = Database(self.root / f"{name}.sqlite", [f"{outbox.SCHEMA}; {order_rows.SCHEMA}", order_rows.FLOOR])
+        schema = [f"{outbox.SCHEMA}; {order_rows.SCHEMA}", order_rows.FLOOR, cases.SCHEMA]
+        database = Database(self.root / f"{name}.sqlite", schema)
         exchange, module = self.exchanges[name], RECEIVERS[name]
         state = SimpleNamespace(database=database)
         pinned = Pinned.of(self.tenant, settings)
         state.orders = orders.Orders(pinned, database, outbox.Outbox(database, exchange), exchange)
         served = {**orders.handlers(module), **staff.handlers(module)}
+        if name in CASE_HOLDERS:
+            served |= {**cases.handlers(module), **_DESK[name]}
         if name in RECORDERS:
             (self.root / f"{name}.keys").write_bytes(KeySet().seal(self.tenant, name, 1, ROOT))
             keys = KeyFile(self.root / f"{name}.keys", self.tenant, name, KeySet(), 1, ROOT)
@@ -199,6 +204,29 @@ class ConsoleCell:
 
     def _fail(self, *what: object) -> None:
         raise AssertionError(what)
+
+
+async def _usage(state: Any, _: Channel, request: to_store.ShowUsage, __: Any) -> to_store.UsageCard:
+    return await state.orders.cases.look(request, request.case, lambda _: to_store.UsageCard(5, 10))
+
+
+async def _logins(state: Any, _: Channel, request: to_auth.ShowLoginCard, __: Any) -> to_auth.LoginCard:
+    return await state.orders.cases.look(request, request.case, lambda _: to_auth.LoginCard(1, 0, ""))
+
+
+def _act(state: Any, _: Channel, request: to_auth.ActInCase, __: Any) -> Done:
+    state.orders.cases.require(request.case)
+    raise Refused("no such code", code="bad-consent")
+
+
+_DESK: dict[str, dict[Any, Any]] = {
+    "auth": {to_auth.ShowLoginCard: _logins, to_auth.ActInCase: _act},
+    "store": {
+        to_store.ShowUsage: _usage,
+        to_store.LimitAccount: lambda *_: Done(),
+        to_store.ReadUsage: lambda *_: to_store.UsageCard(5, 10),
+    },
+}
 
 
 @contextlib.contextmanager

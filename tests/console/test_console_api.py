@@ -31,7 +31,13 @@ from bulkhead.records.signed_file import OrderFile
 from bulkhead.records.staff import LIFE_MAX_MS, StaffStatement, sign_staff_statement
 
 TARO = f"/v1/accounts/taro@{DOMAIN}"
-PATHS = {"address": f"taro@{DOMAIN}", "alias": f"t@{DOMAIN}", "group": f"g@{DOMAIN}"}
+PATHS = {
+    "address": f"taro@{DOMAIN}",
+    "alias": f"t@{DOMAIN}",
+    "group": f"g@{DOMAIN}",
+    "case": "ab" * 16,
+    "class": "plain",
+}
 EVERY: list[Call | OwnCall] = [*CALLS.values(), *(row for row in OWN_CALLS.values() if row.session)]
 PERSON = {"partner-admin": "ada", "partner-security": "sec", "partner-support": "sup", "operator-security": "ops",
           "operator-engineer": "eng"}  # fmt: skip

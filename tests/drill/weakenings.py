@@ -628,6 +628,15 @@ ORDERS = (
         "        self._make_room(officer.name)\n        self._rows = Hourly()\n", "console/console-enumerates",
     ),
     _one(
+        "cases-of-others", "holder/staff.py", '        if officer not in ("", session.officer) and not closes:\n',
+        "        if False:\n", "console/console-works-cases",
+    ),
+    _one(
+        "sessions-switch-logins", "directory/services.py",
+        "    if actor.startswith(STAFF_ACTOR) and (before ^ after) & Service.LOGIN:\n", "    if False:\n",
+        "console/console-allows",
+    ),
+    _one(
         "support-sees-all", "holder/staff.py", "        if session.role in row.masked:\n", "        if False:\n",
         "console/console-enumerates",
     ),

@@ -264,6 +264,7 @@ PROVISIONED: Mapping[str, frozenset[str]] = {
         }
     ),
     "keyring": frozenset({"CreateMailboxKeys"}),  # with a token for a first password
+    "store": frozenset({"LimitAccount"}),
 }  # fmt: skip
 
 

@@ -121,7 +121,7 @@ PEERS: tuple[Peering, ...] = (
     ),
     Peering(
         "cli", "store",
-        ("OpenAccount", "DestroyAccount", "CountStore", "CheckStore",
+        ("OpenAccount", "LimitAccount", "DestroyAccount", "CountStore", "CheckStore",
          "ExportMailboxes", "ExportNames", "ExportRows", "ExportParts", "ListDeleted", "UndeleteMessages",
          "FindMessages", "RestoreMailbox", "RestoreMessages", "ImportMailbox", "ImportName", "ImportMessages",
          *_ACCESSES, *_SURFACES, *_CASES, "ShowUsage", *_ORDERS, *_BACKUP),

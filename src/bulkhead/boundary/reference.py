@@ -130,7 +130,9 @@ def _requests(receiver: str, module: ModuleType) -> Iterator[str]:
     yield "| tag | request | fields | answer | changes | body | asked by | meaning |"
     yield "|---|---|---|---|---|---|---|---|"
     for request in messages_of(module, Request):
-        senders = ", ".join(f"`{p.client}`" for p in PEERS if p.server == receiver and request.__name__ in p.requests)
+        senders = ", ".join(
+            f"`{p.client}`" for p in PEERS if p.server == receiver and request.__name__ in (*p.requests, *p.carries)
+        )
         body = f"up to {_size(request.body_max)}" if request.body_max else ""
         if request.reply_body_max:
             body = f"of the answer, up to {_size(request.reply_body_max)}"

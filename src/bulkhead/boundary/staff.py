@@ -7,6 +7,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import Enum
 
+from bulkhead.boundary.support import CASE_HOLDERS, CASE_ROLES
+
 HOUR_ROWS: Mapping[str, int] = {
     "partner-admin": 2000, "partner-security": 1000, "partner-support": 200, "operator-security": 0,
     "operator-engineer": 0,
@@ -33,6 +35,8 @@ class Kind(Enum):
     ROWS = "shows accounts; counted"
     CHANGE = "changes; can be rehearsed"
     ORDER = "carries what officers signed"
+    CASE = "in a case that the officer signed; never rehearsed"
+    LOOK = "shows the card of such a case; counted, never rehearsed"
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,9 +64,21 @@ _ROWS = (
     StaffCall("directory", "RemoveAlias", Kind.CHANGE, _ADMIN),
     StaffCall("directory", "SetForward", Kind.CHANGE, _ADMIN),
     StaffCall("directory", "SetServices", Kind.CHANGE, _SECURITY),
+    StaffCall("directory", "SetQuota", Kind.CHANGE, _ADMIN),
+    StaffCall("directory", "SetClass", Kind.CHANGE, _ADMIN),
+    StaffCall("directory", "DefineClass", Kind.CHANGE, _ADMIN),
+    StaffCall("store", "LimitAccount", Kind.CHANGE, _ADMIN),
+    StaffCall("store", "ReadUsage", Kind.ROWS, _SECURITY),
     StaffCall("directory", "AddGroup", Kind.CHANGE, _ADMIN),
     StaffCall("directory", "SetMember", Kind.CHANGE, _ADMIN),
     StaffCall("directory", "RemoveGroup", Kind.CHANGE, _ADMIN),
+    *(StaffCall(name, "OpenCase", Kind.CASE, CASE_ROLES) for name in CASE_HOLDERS),
+    *(StaffCall(name, "CloseCase", Kind.CASE, CASE_ROLES) for name in CASE_HOLDERS),
+    StaffCall("directory", "ListCases", Kind.READ, CASE_ROLES),
+    StaffCall("directory", "ShowCard", Kind.LOOK, CASE_ROLES),
+    StaffCall("store", "ShowUsage", Kind.LOOK, CASE_ROLES),
+    StaffCall("auth", "ShowLoginCard", Kind.LOOK, CASE_ROLES),
+    StaffCall("auth", "ActInCase", Kind.CASE, CASE_ROLES),
     *(StaffCall(name, "SearchAccesses", Kind.READ, _SECURITY) for name in RECORDERS),
     *(StaffCall(name, "CountAccesses", Kind.READ, _NOT_SUPPORT) for name in RECORDERS),
     *(StaffCall(name, "SubmitOrder", Kind.ORDER, _ALL) for name in EXECUTORS),

@@ -7,7 +7,7 @@ from typing import Any
 
 from bulkhead.boundary.messages import to_directory as m
 from bulkhead.boundary.messages.to_directory import AccountRow, AccountStatus, Service
-from bulkhead.boundary.messages.to_store import OpenAccount
+from bulkhead.boundary.messages.to_store import LimitAccount
 from bulkhead.cli.account_steps import STATUS_NAMES, require_account, set_halves
 from bulkhead.cli.output import print_json, print_table, say, size_text, time_text
 from bulkhead.cli.pending import PendingAccount
@@ -111,7 +111,7 @@ def quota(options: argparse.Namespace) -> int:
 
 async def _set_quota(road: Road, address: str, octets: int) -> AccountRow:
     row = await require_account(road, parse_address(address))
-    await road.ask("store", OpenAccount(stamp(), AccountId(row.account), octets))
+    await road.ask("store", LimitAccount(stamp(), AccountId(row.account), octets))
     return await road.ask("directory", m.SetQuota(stamp(), address, octets))
 
 
@@ -127,7 +127,7 @@ async def give_class(road: Road, address: str, name: str) -> AccountRow:
     async with _alone(road, address):
         before = await require_account(road, parse_address(address))
         row = await road.ask("directory", m.SetClass(stamp(), address, name))
-        await road.ask("store", OpenAccount(stamp(), AccountId(row.account), row.quota_bytes))
+        await road.ask("store", LimitAccount(stamp(), AccountId(row.account), row.quota_bytes))
         if row.closed & Service.LOGIN:
             await set_halves(road, AccountId(row.account), AccountState.SWITCHED_OFF)
         elif before.closed & Service.LOGIN and row.status < AccountStatus.CANCELLED:

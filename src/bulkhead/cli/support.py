@@ -2,6 +2,7 @@
 
 import argparse
 import getpass
+import json
 import secrets
 import sys
 import time
@@ -22,12 +23,14 @@ from bulkhead.cli.road import Road, open_road, stamp, wait_for
 from bulkhead.cli.routes import SERVICES
 from bulkhead.config import write_file
 from bulkhead.errors import ConfigError, Error, TemporaryFailure
-from bulkhead.identifiers import AccountId, format_id, new_id, parse_address, parse_id
+from bulkhead.identifiers import AccountId, TenantId, format_id, new_id, parse_address, parse_id
+from bulkhead.records.canonical import base64_text
 from bulkhead.records.case import LOCAL, Case, about, sign_case
 from bulkhead.records.order import SERIAL_BYTES, Order
 from bulkhead.records.signed_file import OrderFile
 
 HOURS_MAX = 8
+TERMS_MAX = 4096  # octets
 RECOVERY_HOURS = 24
 _MODULES: dict[str, Any] = {"directory": to_directory, "store": to_store, "auth": to_auth}
 _HEAD = ("CASE", "OFFICER", "ROLE", "OPENED", "EXPIRES", "CLOSED")
@@ -67,6 +70,32 @@ def open_case(options: argparse.Namespace) -> int:
     else:
         print(format_id("case", row.case))
         say(f"{options.tenant}: open until {time_text(row.expires)}; officer {row.officer}")
+    return 0
+
+
+def sign(options: argparse.Namespace) -> int:
+    """Sign a case by what the API answered, without a cell: the body of the call that opens it."""
+    if not 0 < options.hours <= HOURS_MAX:
+        raise ConfigError(f"--hours is 1 to {HOURS_MAX}")
+    terms, address, key = _terms(options.terms), parse_address(options.address), read_officer_key(options)
+    number, now = new_id(), int(time.time() * 1000)
+    try:
+        statement = Case(
+            TenantId(str(terms["tenant"])), number, key.name, AccountId(bytes.fromhex(terms["account"])),
+            about(number, address), options.reason, now, now + options.hours * HOUR_MS, int(terms["roster"]),
+            bytes.fromhex(terms["roster_hash"]),
+        ).encode()  # fmt: skip
+    except (ValueError, KeyError, TypeError) as error:
+        raise ConfigError(f"{options.terms} is no answer of GET /v1/support/terms: {error}") from None
+    approval = sign_case(statement, key.name, key.private_key)
+    body = {
+        "statement": statement.decode(),
+        "approval": {
+            "officer": approval.officer, "key": approval.key.hex(), "signature": base64_text(approval.signature),
+        },
+    }  # fmt: skip
+    print(json.dumps(body))
+    say(f"case {number.hex()} about {address}, of {key.name}, for {options.hours} h: POST it to /v1/support/cases")
     return 0
 
 
@@ -204,6 +233,20 @@ async def _recovery(road: Road, options: argparse.Namespace) -> bytes:
         road.tenant.id, executors, "recover-mailbox", {"account": account.hex()}, secrets.token_bytes(SERIAL_BYTES),
         f"support case {options.case}", now, now + RECOVERY_HOURS * HOUR_MS, roster.version, roster.hash,
     ).encode()  # fmt: skip
+
+
+def _terms(name: str) -> Any:
+    """A small file's JSON object; `-` is standard input. Raises ConfigError."""
+    try:
+        data = sys.stdin.buffer.read(TERMS_MAX) if name == "-" else Path(name).read_bytes()[:TERMS_MAX]
+        found = json.loads(data)
+    except OSError as error:
+        raise ConfigError(f"{name} cannot be read: {error.strerror}") from None
+    except (ValueError, RecursionError):
+        found = None
+    if not isinstance(found, dict):
+        raise ConfigError(f"{name} is no answer of GET /v1/support/terms")
+    return found
 
 
 def _case(options: argparse.Namespace) -> bytes:

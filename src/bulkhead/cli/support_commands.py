@@ -31,6 +31,21 @@ SUPPORT_COMMANDS = (
         "does something in it verifies that itself. docs/support.md says who may do what.",
     ),
     Command(
+        ("support", "case", "sign"), "Sign a support case for the console's API, without an installation.",
+        "bulkhead.cli.support:sign",
+        (
+            positional("terms", "What GET /v1/support/terms answered; `-` is standard input."),
+            positional("address", "The address, whole, as the subscriber says it."),
+            option("--reason", "TEXT", "Why, for the ledger; no address in it.", required=True),
+            option("--hours", "N", "How long it stays open, 8 at most (default 1).", type=int, default=1),
+            option("--key", "FILE", "The officer's private key.", required=True),
+            option("--passphrase-file", "FILE", "The passphrase, its first line; asked for where it is missing.",
+                   default=""),
+        ),
+        text="Prints the body of POST /v1/support/cases. What the statement names is compared by each compartment "
+        "that takes the case with what it knows itself, so that a console that lies gets a refusal.",
+    ),
+    Command(
         ("support", "case", "show"), "Show the masked card of the account that a case is about.",
         "bulkhead.cli.support:show", (TENANT, _CASE, ADDRESS), exits=LIVE,
         json_keys={

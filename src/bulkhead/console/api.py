@@ -225,7 +225,7 @@ class Api:
     async def _operate(self, staff: Staffed, index: int, operation: a.Operation) -> a.Result:
         try:
             row = CALLS.get(operation.call)
-            if row is None or not row.change:
+            if row is None or not row.bulk:
                 raise CallError(400, "no such call, or none that a bulk call may make", "no-such-call")
             if staff.session.role not in row.roles:
                 raise Refused(f"a {staff.session.role} may not make this call", code="role")

@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, Literal, cast
+from typing import Any, Literal
 
 from bulkhead.boundary.messages import to_directory as d
 from bulkhead.boundary.messages.orders import ListOrdersBase, SignedApproval, SubmitOrderBase
@@ -11,8 +11,22 @@ from bulkhead.boundary.messages.registry import RECEIVERS
 from bulkhead.boundary.messages.to_incident import ListCanaries, ReadContract
 from bulkhead.boundary.messages.to_ledger import ProveConsistency, ProveInclusion, ReadCheckpoint, ReadEntries
 from bulkhead.boundary.staff import EXECUTORS, RECORDERS, STAFF_CALLS, VOUCHED
+from bulkhead.boundary.support import CASE_HOLDERS
 from bulkhead.console import answers as a
+from bulkhead.console import cases
 from bulkhead.console.accesses import count_accesses, list_accesses
+from bulkhead.console.allowances import (
+    ClassBody,
+    QuotaAnswer,
+    QuotaBody,
+    SetClassBody,
+    account_answer,
+    define_class,
+    off_names,
+    set_class,
+    set_quota,
+    show_quota,
+)
 from bulkhead.console.staffed import Staffed
 from bulkhead.errors import Error, IntegrityError
 from bulkhead.identifiers import parse_address
@@ -30,7 +44,7 @@ Needs = tuple[tuple[str, str], ...]
 class Call:
     """One row of CALLS. needs: requests to holders that it makes, from which follows who may. change: of its holders.
 
-    bulk: whether it may be an operation of a bulk call.
+    alone: a change that is no operation of a bulk call and cannot be rehearsed.
     """
 
     name: str
@@ -43,6 +57,12 @@ class Call:
     query: type[a.Value] = a.NoQuery
     body: type[a.Value] | None = None
     change: bool = False
+    alone: bool = False
+
+    @property
+    def bulk(self) -> bool:
+        """Whether it may be an operation of a bulk call."""
+        return self.change and not self.alone
 
     @property
     def roles(self) -> tuple[str, ...]:
@@ -54,17 +74,6 @@ class Call:
     def parameters(self) -> tuple[str, ...]:
         """Names in braces of its path."""
         return tuple(part[1:-1] for part in self.path.split("/") if part.startswith("{"))
-
-
-def _off(closed: int) -> list[a.ServiceName]:
-    return cast("list[a.ServiceName]", [name for name, bit in a.SERVICE_BITS.items() if closed & bit])
-
-
-def _account(row: d.AccountRow) -> a.Account:
-    status = a.STATUSES.get(row.status, "unknown")
-    return a.Account(
-        row.account.hex(), row.address, status, row.quota_bytes, row.created, _off(row.closed), row.class_name
-    )
 
 
 async def show_status(staff: Staffed, _: Path, __: a.NoQuery, ___: None) -> a.StatusAnswer:
@@ -83,19 +92,19 @@ async def list_domains(staff: Staffed, _: Path, query: a.PageQuery, __: None) ->
 async def list_accounts(staff: Staffed, _: Path, query: a.AccountsQuery, __: None) -> a.AccountPage:
     """A page, masked."""
     page, following = await staff.page("directory", d.ListAccounts(query.domain, "", query.limit), query.after)
-    return a.AccountPage([_account(row) for row in page.rows], following, staff.rows)
+    return a.AccountPage([account_answer(row) for row in page.rows], following, staff.rows)
 
 
 async def search_accounts(staff: Staffed, _: Path, query: a.SearchQuery, __: None) -> a.AccountPage:
     """By prefix."""
     request = d.SearchAccounts(query.prefix, "", query.limit)
     page, following = await staff.page("directory", request, query.after)
-    return a.AccountPage([_account(row) for row in page.rows], following, staff.rows)
+    return a.AccountPage([account_answer(row) for row in page.rows], following, staff.rows)
 
 
 async def show_account(staff: Staffed, path: Path, _: a.NoQuery, __: None) -> a.Account:
     """One."""
-    return _account(await staff.ask("directory", d.ShowAccount(path["address"])))
+    return account_answer(await staff.ask("directory", d.ShowAccount(path["address"])))
 
 
 async def show_routes(staff: Staffed, path: Path, _: a.NoQuery, __: None) -> a.RoutesAnswer:
@@ -133,7 +142,9 @@ async def set_services(staff: Staffed, path: Path, _: a.Rehearsal, body: a.Servi
     closed = row.closed & a.SERVICE_BITS["login"]
     closed |= 0 if body.receive else a.SERVICE_BITS["receive"]
     closed |= 0 if body.send else a.SERVICE_BITS["send"]
-    return _account(await staff.ask("directory", d.SetServices(staff.stamp(), path["address"], closed, body.reason)))
+    return account_answer(
+        await staff.ask("directory", d.SetServices(staff.stamp(), path["address"], closed, body.reason))
+    )
 
 
 async def list_classes(staff: Staffed, _: Path, __: a.NoQuery, ___: None) -> a.ClassesAnswer:
@@ -141,7 +152,7 @@ async def list_classes(staff: Staffed, _: Path, __: a.NoQuery, ___: None) -> a.C
     rows = (await staff.ask("directory", d.ListClasses())).rows
     return a.ClassesAnswer(
         [
-            a.ClassItem(row.name, row.quota_bytes, _off(row.closed), row.aliases, row.forwards, row.accounts)
+            a.ClassItem(row.name, row.quota_bytes, off_names(row.closed), row.aliases, row.forwards, row.accounts)
             for row in rows
         ]
     )
@@ -293,7 +304,7 @@ def _of(holder: str, *messages: str) -> Needs:
     return tuple((holder, message) for message in messages)
 
 
-_ACCOUNT, _GROUP = "/v1/accounts/{address}", "/v1/groups/{group}"
+_ACCOUNT, _GROUP, _CASE = "/v1/accounts/{address}", "/v1/groups/{group}", "/v1/support/cases/{case}"
 _ROWS = (
     Call("showStatus", "GET", "/v1/status", "How many accounts of each status.", show_status, a.StatusAnswer,
          _of("directory", "CountAccounts")),
@@ -317,6 +328,18 @@ _ROWS = (
     Call("setServices", "PUT", _ACCOUNT + "/services", "Switch receiving and sending. Logins are stopped and accounts "
          "suspended, activated and cancelled by signed orders.", set_services, a.Account,
          _of("directory", "SetServices", "ShowAccount"), query=a.Rehearsal, body=a.ServicesBody, change=True),
+    Call("showQuota", "GET", _ACCOUNT + "/quota", "Quota and use of an account.", show_quota, QuotaAnswer,
+         (*_of("directory", "ShowAccount"), *_of("store", "ReadUsage"))),
+    Call("setQuota", "PUT", _ACCOUNT + "/quota", "How much an account may keep.", set_quota, a.Account,
+         (*_of("directory", "SetQuota"), *_of("store", "LimitAccount")), query=a.Rehearsal, body=QuotaBody,
+         change=True),
+    Call("setClass", "PUT", _ACCOUNT + "/class", "Give an account a class of service: quota and switches follow, but "
+         "for the switch for logins, which takes a signed order.", set_class, a.Account,
+         (*_of("directory", "SetClass"), *_of("store", "LimitAccount")), query=a.Rehearsal, body=SetClassBody,
+         change=True),
+    Call("defineClass", "PUT", "/v1/classes/{class}", "Make a class of service, or change it; accounts follow when "
+         "they are given it again.", define_class, a.Done, _of("directory", "DefineClass"), query=a.Rehearsal,
+         body=ClassBody, change=True),
     Call("listClasses", "GET", "/v1/classes", "Classes of service.", list_classes, a.ClassesAnswer,
          _of("directory", "ListClasses")),
     Call("listGroups", "GET", "/v1/groups", "Groups in order of address.", list_groups, a.GroupPage,
@@ -335,6 +358,24 @@ _ROWS = (
     Call("submitOrder", "POST", "/v1/orders", "Carry a signed order to the holders that execute it, each of which "
          "verifies it; a withdrawal is an order, too.", submit_order, a.OrderAnswer,
          tuple((name, "SubmitOrder") for name in EXECUTORS), body=a.OrderBody),
+    Call("supportTerms", "GET", "/v1/support/terms", "What an officer's statement names that opens a support case "
+         "about this address.", cases.show_terms, cases.TermsAnswer, _of("directory", "ShowAccount", "ListCases"),
+         query=cases.TermsQuery),
+    Call("listCases", "GET", "/v1/support/cases", "Support cases of the last day, the newest first, 256 at most.",
+         cases.list_cases, cases.CasesAnswer, _of("directory", "ListCases")),
+    Call("openCase", "POST", "/v1/support/cases", "Open a support case by an officer's signed statement, which each "
+         "of three holders verifies.", cases.open_case, cases.CaseAnswer,
+         tuple((name, "OpenCase") for name in CASE_HOLDERS), body=cases.CaseBody, change=True, alone=True),
+    Call("closeCase", "DELETE", _CASE, "Nothing more is shown or done in the case.", cases.close_case, a.Done,
+         tuple((name, "CloseCase") for name in CASE_HOLDERS), change=True, alone=True),
+    Call("lookInCase", "POST", _CASE + "/looks", "Show the masked card of the account that a case is about; each "
+         "look is an entry of the ledger before it is answered.", cases.look, cases.CardAnswer,
+         (*_of("directory", "ShowCard"), *_of("store", "ShowUsage"), *_of("auth", "ShowLoginCard")),
+         body=cases.LookBody, change=True, alone=True),
+    Call("actInCase", "POST", _CASE + "/acts", "Act in a case, with the code that the subscriber made; "
+         "`request-recovery` takes none, changes nothing, and answers an order for officers to sign.", cases.act,
+         cases.ActAnswer, (*_of("auth", "ActInCase"), *_of("directory", "ShowAccount", "ListCases")),
+         body=cases.ActBody, change=True, alone=True),
     Call("listAccesses", "GET", "/v1/access-records", "Access records of one holder: who did what from where, "
          "by account id.", list_accesses, a.AccessesAnswer, tuple((name, "SearchAccesses") for name in RECORDERS),
          query=a.AccessesQuery),

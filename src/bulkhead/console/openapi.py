@@ -26,6 +26,10 @@ _PROBLEMS: Mapping[str, str] = {
 }  # fmt: skip
 
 
+_PATTERNS: Mapping[str, str] = {"case": "^[0-9a-f]{32}$", "class": "^[a-z0-9][a-z0-9-]{0,31}$"}
+"""Of parameters of paths that are no addresses."""
+
+
 @dataclass(frozen=True, slots=True)
 class OwnCall:
     """A call that the console answers itself, or that is about sessions. session: whether it needs one."""
@@ -129,7 +133,7 @@ def _operation(row: Call | OwnCall, schemas: Mapping[str, Any]) -> dict[str, Any
         masked = {role for need in row.needs if need in STAFF_CALLS for role in STAFF_CALLS[need].masked}
         if masked:
             operation["x-masked"] = [role for role in row.roles if role in masked]
-        operation["x-bulk"] = row.change
+        operation["x-bulk"] = row.bulk
         operation["x-requests"] = [f"{holder}.{message}" for holder, message in row.needs]
     elif own and session:
         operation["x-roles"] = list(HOUR_ROWS)
@@ -139,8 +143,11 @@ def _operation(row: Call | OwnCall, schemas: Mapping[str, Any]) -> dict[str, Any
 def _path_parameters(row: Call | OwnCall) -> Iterator[dict[str, Any]]:
     for part in row.path.split("/"):
         if part.startswith("{"):
-            schema = {"type": "string", "minLength": 1, "maxLength": a.ADDRESS_MAX}
-            yield {"name": part[1:-1], "in": "path", "required": True, "schema": schema}
+            name = part[1:-1]
+            schema: dict[str, Any] = {"type": "string", "minLength": 1, "maxLength": a.ADDRESS_MAX}
+            if name in _PATTERNS:
+                schema = {"type": "string", "pattern": _PATTERNS[name]}
+            yield {"name": name, "in": "path", "required": True, "schema": schema}
 
 
 def _query_parameters(schema: Mapping[str, Any]) -> Iterator[dict[str, Any]]:

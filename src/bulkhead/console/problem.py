@@ -20,14 +20,18 @@ _NO_SESSION = (
     "unknown-key", "other-role", "bad-signature", "no-roster", "other-challenge", "other-origin", "other-party",
     "user-not-verified", "passkey-counter",
 )  # fmt: skip
+_NOT_THERE = (
+    "no-such-address", "no-such-domain", "no-such-group", "no-such-class", "no-such-entry", "no-such-account",
+    "no-such-case", "no-case",
+)  # fmt: skip
 STATUS_OF: Mapping[str, int] = {
     **dict.fromkeys(_NO_SESSION, 401),
     "role": 403,
     "order-required": 403,
-    **dict.fromkeys(("no-such-address", "no-such-domain", "no-such-group", "no-such-class", "no-such-entry"), 404),
+    **dict.fromkeys(_NOT_THERE, 404),
     **dict.fromkeys(("no-rehearsal", "bad-cursor", "not-hosted", "bad-search"), 400),
-    "key-reused": 422,
-    **dict.fromkeys(("search-cap", "change-cap", "call-cap"), 429),
+    **dict.fromkeys(("key-reused", "bad-consent"), 422),
+    **dict.fromkeys(("search-cap", "change-cap", "call-cap", "case-cap", "look-cap"), 429),
 }  # fmt: skip
 RETRY_SECONDS = {429: "60", 503: "2"}
 

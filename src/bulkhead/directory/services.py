@@ -18,6 +18,7 @@ from bulkhead.directory.book import DirectoryBook, find_account, find_living, no
 from bulkhead.errors import Refused
 from bulkhead.holder import outbox
 from bulkhead.holder.database import Database
+from bulkhead.holder.staff import STAFF_ACTOR
 
 _NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,31}")
 
@@ -29,6 +30,7 @@ def set_services(_: DirectoryBook, connection: sqlite3.Connection, request: SetS
     if "@" in request.reason:
         raise Refused("a reason goes into the ledger, which takes no address: leave out the @", code="bad-reason")
     account, number = find_living(connection, request.address)
+    _require_order(request.stamp.actor, account.closed, request.closed)
     if account.closed != request.closed:
         _set(connection, number, closed=request.closed)
         details = {**_said(request.closed), "reason": request.reason}
@@ -69,6 +71,7 @@ def set_class(_: DirectoryBook, connection: sqlite3.Connection, request: SetClas
     row = connection.execute("SELECT quota, closed FROM class WHERE name = ?", (request.class_name,)).fetchone()
     if row is None:
         raise Refused(f"there is no class {request.class_name!r}", code="no-such-class")
+    _require_order(request.stamp.actor, account.closed, row[1])
     if (account.class_name, account.quota_bytes, account.closed) != (request.class_name, *row):
         _set(connection, number, quota=row[0], closed=row[1], class_name=request.class_name)
         details = {"class": request.class_name, **_said(row[1])}
@@ -98,6 +101,17 @@ def _set(
         "changed = ? WHERE number = ?",
         (quota, closed, class_name, now_ms(), number),
     )
+
+
+def _require_order(actor: str, before: int, after: int) -> None:
+    """Keyring and auth have their part in ending and opening logins, and take orders for it, account by account.
+
+    Raises Refused (`order-required`) for a session of staff.
+    """
+    if actor.startswith(STAFF_ACTOR) and (before ^ after) & Service.LOGIN:
+        raise Refused(
+            "logins are ended and opened by an officer's signed order, not by a session", code="order-required"
+        )
 
 
 def _said(closed: int) -> dict[str, str | int | bool | None]:

@@ -52,6 +52,12 @@ async def _open(
     return not isinstance(await answer(console, holder, request), str)
 
 
+async def open_session(cell: BareCell, console: Exchange, officer: str, token: bytes) -> bool:
+    """Whether every holder opens one for the officer, who signed for it."""
+    statement, people = await _statement(cell, console, officer, token), cell.people
+    return all([await _open(people, console, statement, people, officer, name) for name in EXECUTORS])
+
+
 def _touched(people: People, officer: str, statement: StaffStatement) -> Approval:
     """What the officer's passkey gives for it."""
     return people.passkeys[officer].approve(officer, statement_hash(LABEL, statement.encode()))

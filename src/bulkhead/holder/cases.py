@@ -124,7 +124,8 @@ class Cases:
     def rows(self) -> CaseRows:
         """The newest first."""
         query = f"SELECT {_ROW} FROM support_case ORDER BY opened DESC LIMIT ?"  # noqa: S608  # our own columns
-        return CaseRows(tuple(CaseRow(*row) for row in self._database.read(query, (CASES_LISTED_MAX,))))
+        rows, state = self._database.read(query, (CASES_LISTED_MAX,)), self._roster.state()
+        return CaseRows(tuple(CaseRow(*row) for row in rows), state.version, state.hash)
 
     async def look(self, request: Mutation[R], number: bytes, reply: Callable[[OpenedCase], R]) -> R:
         """What is shown in a case, once the ledger has it, within the officer's hour. Raises Refused, TemporaryFailure.
@@ -155,6 +156,13 @@ class Cases:
             if not closed and self._clock() < expires and self._serves(officer, role, key, roster):
                 return OpenedCase(number, AccountId(account), said, officer, role)
         raise Refused("no case of that number is open: open one", code="no-case")
+
+    def officer_of(self, request: Any) -> str:
+        """Whose case a request opens or names; empty for one that is not known here. Raises IntegrityError."""
+        if isinstance(request, OpenCaseBase):
+            return decode_case(request.statement).officer
+        row = self._database.first("SELECT officer FROM support_case WHERE number = ?", (request.case,))
+        return "" if row is None else str(row[0])
 
     def account_of(self, request: Any) -> AccountId | None:
         """The account of the case that a request names, open or not; None where it names none that is known."""

@@ -99,7 +99,9 @@ class Orders:
         self.roster = RosterInForce(pinned, database, exchange)
         self.cases = Cases(self.roster, database, outbox, exchange, self.now)
         self.records = StaffRecords(pinned.tenant, self._me, lambda one: self.cases.account_of(one) or about(one))
-        self.staff = Staff(self.roster, exchange, pinned.audience, self.now, self._count_session, self.records)
+        self.staff = Staff(
+            self.roster, exchange, pinned.audience, self.now, self._count_session, self.records, self.cases.officer_of
+        )
         self._effects: Effects  # from serve on
         self._busy: dict[bytes, asyncio.Lock] = {}
         self._seen = int(database.first("SELECT seen FROM order_clock")[0])

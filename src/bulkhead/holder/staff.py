@@ -43,9 +43,10 @@ from bulkhead.holder.staff_records import StaffRecords, outcome_of
 from bulkhead.holder.witness import witness
 from bulkhead.identifiers import AccountId, RequestId
 from bulkhead.records.access import Outcome
-from bulkhead.records.officer import Approval
+from bulkhead.records.officer import Approval, Role
 from bulkhead.records.staff import SKEW_MS, check_staff_statement
 
+STAFF_ACTOR = "officer:"  # what the actor of a request begins with that a session makes, and no other
 SESSIONS_MAX = 256
 SESSIONS_OF_ONE = 8  # of one officer; the oldest ends
 CURSORS_MAX = 64  # of one session; the oldest is forgotten
@@ -88,7 +89,8 @@ class Hourly:
 class Staff:
     """Of one compartment. clock: ms since 1970. audience: the console's name; empty: nobody opens a session.
 
-    count: whether a passkey's counter went up here, durably. records: of what is asked.
+    count: whether a passkey's counter went up here, durably. records: of what is asked. officer_of: whose case a
+    request names; empty for one that is not known.
     """
 
     def __init__(
@@ -99,9 +101,10 @@ class Staff:
         clock: Callable[[], int],
         count: Callable[[Approval], Awaitable[bool]],
         records: StaffRecords,
+        officer_of: Callable[[Any], str],
     ) -> None:
         self._roster, self._exchange, self._audience, self._clock = roster, exchange, audience, clock
-        self._count, self._records = count, records
+        self._count, self._records, self._officer_of = count, records, officer_of
         self._me = exchange.me.compartment
         self._nonce_key = secrets.token_bytes(32)
         self._sessions: OrderedDict[bytes, Session] = OrderedDict()
@@ -135,7 +138,7 @@ class Staff:
         self._spend_nonce(nonce, now)
         if approval.authenticator_data and not await self._count(approval):
             raise Refused("the passkey counts backwards: it may have a copy", code="passkey-counter")
-        stamp = Stamp.fresh(f"officer:{officer.name}", request_id=hashlib.sha256(b"staff" + nonce).digest()[:16])
+        stamp = Stamp.fresh(f"{STAFF_ACTOR}{officer.name}", request_id=hashlib.sha256(b"staff" + nonce).digest()[:16])
         details: dict[str, str | int | bool | None] = {
             "officer": officer.name, "role": officer.role.value, "expires": statement.expires,
         }  # fmt: skip
@@ -240,11 +243,13 @@ class Staff:
             inner = msgspec.structs.replace(inner, after=after)
         if isinstance(inner, Mutation):
             inner = self._stamped(session, inner)
-        if row.kind is Kind.CHANGE:
+        if row.kind in (Kind.CASE, Kind.LOOK):
+            self._require_own(session, inner)
+        if row.kind in (Kind.CHANGE, Kind.CASE):
             if not self._changes.left(session.officer, HOUR_CHANGES, now):
                 raise Refused(f"{HOUR_CHANGES} changes an hour are the most", code="change-cap")
             self._changes.spend(session.officer, 1, now)
-        elif row.kind is Kind.ROWS:
+        elif row.kind in (Kind.ROWS, Kind.LOOK):
             left = self._left(session)
             if not left:
                 raise Refused(
@@ -257,6 +262,13 @@ class Staff:
         made: Request[Any] = inner
         return made
 
+    def _require_own(self, session: Session, inner: Request[Any]) -> None:
+        """A case is of who signed it; security may close any. Raises Refused (`no-case`), IntegrityError."""
+        officer = self._officer_of(inner)
+        closes = type(inner).__name__ == "CloseCase" and session.role == Role.PARTNER_SECURITY.value
+        if officer not in ("", session.officer) and not closes:
+            raise Refused("no case of that number is this officer's: open one", code="no-case")
+
     def _stamped(self, session: Session, inner: Mutation[Any]) -> Mutation[Any]:
         """Under a request id of this officer alone. Raises Refused (`key-reused`) where it named another request."""
         name = session.officer.encode()
@@ -267,7 +279,7 @@ class Staff:
             raise Refused("the idempotency key named another request before", code="key-reused")
         if len(self._keys) > SPENT_MAX:
             self._keys.popitem(last=False)
-        stamp = Stamp(f"officer:{session.officer}", RequestId(ident), inner.stamp.deadline)
+        stamp = Stamp(f"{STAFF_ACTOR}{session.officer}", RequestId(ident), inner.stamp.deadline)
         return msgspec.structs.replace(inner, stamp=stamp)
 
     def _answered(self, session: Session, row: StaffCall, inner: Any, reply: Any) -> StaffAnswer:

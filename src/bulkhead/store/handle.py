@@ -8,7 +8,15 @@ from bulkhead.boundary.messages import to_store
 from bulkhead.boundary.messages.fields import Request
 from bulkhead.holder.latency import timed
 from bulkhead.holder.shared import shared
-from bulkhead.store.handle_admin import check_store, count_store, destroy_account, open_account, show_usage
+from bulkhead.store.handle_admin import (
+    check_store,
+    count_store,
+    destroy_account,
+    limit_account,
+    open_account,
+    read_usage,
+    show_usage,
+)
 from bulkhead.store.handle_delivery import append_message, append_messages, check_room, deliver_mail
 from bulkhead.store.handle_exporting import export_mailboxes, export_names, export_parts, export_rows
 from bulkhead.store.handle_filing import file_messages, find_old_page, list_sparse_pages, plan_filing, rewrite_page
@@ -82,6 +90,8 @@ HANDLERS: Mapping[type[Request[Any]], Handler] = {
     to_store.ReadUidls: read_uidls,
     to_store.ReadMessages: timed(read_messages, lambda state: state.fetching),
     to_store.OpenAccount: open_account,
+    to_store.LimitAccount: limit_account,
+    to_store.ReadUsage: read_usage,
     to_store.DestroyAccount: destroy_account,
     to_store.CountStore: count_store,
     to_store.CheckStore: check_store,

@@ -10,7 +10,9 @@ from bulkhead.boundary.messages.to_store import (
     CheckStore,
     CountStore,
     DestroyAccount,
+    LimitAccount,
     OpenAccount,
+    ReadUsage,
     Role,
     ShowUsage,
     StoreCounts,
@@ -18,6 +20,7 @@ from bulkhead.boundary.messages.to_store import (
     UsageCard,
 )  # fmt: skip
 from bulkhead.boundary.terms import Channel
+from bulkhead.errors import Refused
 from bulkhead.holder.cases import OpenedCase
 from bulkhead.identifiers import new_id
 from bulkhead.store.changes import Effects, MailboxChange
@@ -51,6 +54,30 @@ async def open_account(state: State, peer: Channel, request: OpenAccount, body: 
         return Done()
 
     return await state.commit(request, work)
+
+
+async def limit_account(state: State, peer: Channel, request: LimitAccount, body: BodyReader | None) -> Done:
+    """A new quota, from the next message on."""
+
+    def work(connection: sqlite3.Connection, effects: Effects) -> Done:
+        change = "UPDATE account SET quota = ? WHERE account = ?"
+        if not connection.execute(change, (request.quota_bytes, request.account)).rowcount:
+            raise _unknown()
+        return Done()
+
+    return await state.commit(request, work)
+
+
+def read_usage(state: State, peer: Channel, request: ReadUsage, body: BodyReader | None) -> UsageCard:
+    """How full it is."""
+    row = state.database.first("SELECT used, quota FROM account WHERE account = ?", (request.account,))
+    if row is None:
+        raise _unknown()
+    return UsageCard(*row)
+
+
+def _unknown() -> Refused:
+    return Refused("store has no such account", code="no-such-account")
 
 
 async def show_usage(state: State, peer: Channel, request: ShowUsage, body: BodyReader | None) -> UsageCard:

@@ -4,7 +4,7 @@ from typing import Annotated, ClassVar
 
 from msgspec import Meta
 
-from bulkhead.boundary.messages.fields import Done, Millis, Mutation, Name, Reply, Request, Tag16
+from bulkhead.boundary.messages.fields import U32, Done, Millis, Mutation, Name, Reply, Request, Tag16
 from bulkhead.boundary.messages.orders import SignedApproval
 
 CASES_LISTED_MAX = 256
@@ -23,9 +23,11 @@ class CaseRow(Reply, frozen=True):
 
 
 class CaseRows(Reply, frozen=True):
-    """Cases of the last day, the newest first."""
+    """Cases of the last day, the newest first. roster, roster_hash: in force here, which a new case names; 0: none."""
 
     rows: Annotated[tuple[CaseRow, ...], Meta(max_length=CASES_LISTED_MAX)]
+    roster: U32 = 0
+    roster_hash: Annotated[bytes, Meta(max_length=32)] = b""
 
 
 class OpenCaseBase(Mutation[CaseRow], frozen=True):

@@ -32,6 +32,13 @@ class OpenAccount(Mutation[Done], frozen=True, tag=50):
     quota_bytes: U63
 
 
+class LimitAccount(Mutation[Done], frozen=True, tag=66):
+    """Set the quota of an account that is there (octets, 0: no limit). Refused: `no-such-account`."""
+
+    account: AccountId
+    quota_bytes: U63
+
+
 class DestroyAccount(Mutation[Done], frozen=True, tag=51):
     """Remove every row, page and part of an account."""
 
@@ -156,6 +163,12 @@ class ShowUsage(Mutation[UsageCard], frozen=True, tag=65):
     """How full the account is that a case is about, once the ledger has the look. Refused: `no-case`, `look-cap`."""
 
     case: Tag16
+
+
+class ReadUsage(Request[UsageCard], frozen=True, tag=67):
+    """How full an account is, for staff that sees accounts. Refused: `no-such-account`."""
+
+    account: AccountId
 
 
 class GiveStaffNonce(GiveStaffNonceBase, frozen=True, tag=104):
