@@ -1,6 +1,7 @@
 """`init`, `tenant` and `config`, without a running cell."""
 
 import json
+import re
 import stat
 from pathlib import Path
 
@@ -10,6 +11,7 @@ from bulkhead.boundary.processes import PROCESSES, Disk
 from bulkhead.cli.main import main
 from bulkhead.config import check_files, load_installation
 from bulkhead.config.load import read_zone
+from bulkhead.contract.terms import TERMS
 from bulkhead.errors import Refused
 from bulkhead.holder.keys import KEY_FILE
 from bulkhead.identifiers import TenantId
@@ -118,11 +120,24 @@ def test_a_wrong_word_makes_nothing(
     assert not (tmp_path / "new").exists()
 
 
+def parse_terms(text: str) -> set[str]:
+    """Terms of a contract's template, all of which stand in comments."""
+    found, section = set(), ""
+    for line in text.splitlines():
+        section = line[3:-1] if line.startswith("# [") else section
+        if re.fullmatch(r"# [a-z_]+ = \d+", line):
+            found.add(f"{section}.{line[2:].partition(' ')[0]}")
+    return found
+
+
 def test_a_tenant_is_added_in_a_free_slot_and_only_once(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     directory = tmp_path / "new"
     assert main(["init", str(directory)]) == 0
     words = ["tenant", "add", "au", "--domain", "au.example", "--address", "127.0.1.20", "-C", str(directory)]
     assert main(words) == 0
+    template = directory / "contracts/au.toml"
+    assert parse_terms(template.read_text()) == set(TERMS)
+    assert str(template) in capsys.readouterr().err
     assert main(words) == 2
     again = ["tenant", "add", "uq", "--domain", "uq.example", "--address", "127.0.1.20", "-C", str(directory)]
     assert main(again) == 2

@@ -110,7 +110,7 @@ def test_upgrade_makes_what_is_missing_and_then_finds_all_there(upgraded: Upgrad
     first, second, third, fourth = upgraded.steps
     assert first[("t1", "keys of incident")] == first[("t1", "pinned.recovery_partner")] == "made"
     assert first[("t0", "keys")] == "there"
-    assert first[("t0", "certificate of console")] == "made"
+    assert first[("t0", "certificate of console")] == first[("t0", "contract template")] == "made"
     assert {state for (_, matter), state in second.items() if matter != "receipts"} == {"there"}
     assert second[("t0", "receipts")] == "missing", "no cell runs"
     assert third[("t0", "sealed keys")] == third[("t0", "backups")] == "made"

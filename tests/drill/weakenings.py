@@ -326,6 +326,11 @@ PEERS = (
         "incident/incident-refuses-logins",
     ),
     _one(
+        "request-added-console-records-components", "boundary/peers.py",
+        'Peering("console", "incident", (', 'Peering("console", "incident", ("RecordComponents", ',
+        "console/console-hides-flaws",
+    ),
+    _one(
         "use-of-a-canary-not-noted", "incident/handle.py",
         "    incident.seeds.hit(copy, request.network, right=True)\n", "", "auth/auth-tells-canaries",
     ),

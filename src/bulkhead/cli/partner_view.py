@@ -8,6 +8,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+from bulkhead.cli.contract import SETTINGS
 from bulkhead.cli.exit_codes import ExitCode
 from bulkhead.cli.ledger_offline import named, public_key
 from bulkhead.cli.output import print_json, print_table, say, time_text
@@ -77,8 +78,7 @@ def verify_contract(options: argparse.Namespace) -> int:
         raise ConfigError(f"{options.file} {error}") from None
     facts, _ = learn(options)
     now = time.time_ns() // 1_000_000
-    settings = {promise.term.name: NOT_IN_LOG for promise in promises}
-    rows = [_document(one) for one in measure(promises, facts, settings, now)]
+    rows = [_document(one) for one in measure(promises, facts, dict.fromkeys(SETTINGS, NOT_IN_LOG), now)]
     if options.json:
         print_json(options.command, {"entries": facts.read, "as_of": now, "terms": rows})
     else:

@@ -6,12 +6,15 @@ from bulkhead.auth.watch import CANARIES_PER_HOUR
 from bulkhead.boundary.messages import to_keyring, to_queue
 from bulkhead.boundary.messages.fields import Done
 from bulkhead.boundary.messages.to_incident import (
+    AdvisoryRow,
     Canary,
     CheckIncident,
     ConfirmLogin,
     ListCanaries,
     LoginConfirmed,
     PlantCanaries,
+    ReadComponents,
+    RecordComponents,
 )
 from bulkhead.boundary.orders import AUTOMATIC_DAILY
 from bulkhead.boundary.peers import between
@@ -24,6 +27,7 @@ from bulkhead.identifiers import AccountId, new_id
 
 PEOPLE = 8
 NETWORK = b"\xc0\x00\x02"
+FLAWS = 3
 OVER = 4  # more than incident may have refused
 
 
@@ -103,7 +107,31 @@ async def order_more(cell: BareCell) -> Finding:
     )
 
 
+async def hide_flaws(cell: BareCell) -> Finding:
+    """A gate that a component's flaw let somebody into has incident believe that the flaw is gone."""
+
+    def compared(checked: int, *rows: AdvisoryRow) -> RecordComponents:
+        return RecordComponents(stamp(), checked, len(rows), bytes(32), len(rows), checked, 0, 0, rows)
+
+    async def known() -> int:
+        return sum(not row.closed for row in (await cell.ask("cli", "incident", ReadComponents())).rows)
+
+    flaws = tuple(AdvisoryRow(f"F-{n}", "h11", "1", 4, 1, 1, bytes(32), "console") for n in range(FLAWS))
+    await cell.ask("cli", "incident", compared(1, *flaws))
+    forbidden = (compared(2), compared(1 << 62, *flaws), ReadComponents())
+    asking = [(name, request) for name in ("console", "auth") for request in forbidden]
+    served = sum([await violates(cell.worker(name), "incident", request) for name, request in asking])
+    hidden = FLAWS - await known()
+    await cell.ask("cli", "incident", compared(3))
+    return Finding(served + hidden, len(asking) + FLAWS, await known() == 0, "the command line alone says what is gone")
+
+
 ACTS = (
+    SemanticAct(
+        "console-hides-flaws", "console", (Column.ORDERS,),
+        "have incident record that no component has a known flaw; ask which have one; auth tries it too",
+        "one is served, or a flaw is closed", "asked by the command line, all of them close", hide_flaws,
+    ),
     SemanticAct(
         "incident-orders-more", "incident", (Column.ORDERS,),
         "every action under its own key, stops without end, and as many stops as it likes",
