@@ -116,6 +116,16 @@ def test_an_older_comparison_is_refused(tmp_path: Path) -> None:
     _run(tmp_path, work)
 
 
+def test_a_comparison_of_a_time_to_come_does_not_stand_in_the_way_of_later_ones(tmp_path: Path) -> None:
+    async def work(kept: Kept) -> None:
+        await kept.record(1 << 50, row("A-1"))
+        await kept.record(5, row("A-2"))
+        state = await kept.state()
+        assert (state.checked, [one.advisory for one in state.rows if not one.closed]) == (5, ["A-2"])
+
+    _run(tmp_path, work)
+
+
 def test_closed_ones_are_kept_up_to_a_limit_and_open_ones_always(tmp_path: Path) -> None:
     async def work(kept: Kept) -> None:
         for batch in range(CLOSED_MAX // 100 + 2):

@@ -3,6 +3,7 @@
 The command line compares; what is kept here is its word, and every change of it is an entry of the ledger.
 """
 
+import time
 from functools import partial
 from sqlite3 import Connection
 
@@ -53,7 +54,7 @@ class Advisories:
 
 def _record(connection: Connection, *, request: RecordComponents) -> Done:
     kept = connection.execute("SELECT checked, inventory, records, unsure, beyond, told FROM compared").fetchone()
-    if kept is not None and request.checked < kept[0]:
+    if kept is not None and request.checked < kept[0] <= time.time_ns() // 1_000_000:  # else the clock was set back
         raise Refused("a newer comparison is kept already", code="stale")
     known = {(row[0], row[1]): AdvisoryRow(*row) for row in connection.execute(f"SELECT {_COLUMNS} FROM advisory")}  # noqa: S608  # columns named above
     open_ = {(row.advisory, row.component): row for row in request.rows if not row.why}
@@ -74,7 +75,7 @@ def _record(connection: Connection, *, request: RecordComponents) -> Done:
         (CLOSED_MAX,),
     )
     numbers = (request.inventory, request.records, request.unsure, request.left)
-    tell = changed or kept is None or kept[1:5] != numbers or request.checked - kept[5] >= AGAIN_MS
+    tell = changed or kept is None or kept[1:5] != numbers or abs(request.checked - kept[5]) >= AGAIN_MS
     values = (request.checked, request.components, request.inventory, request.records, request.newest,
               request.unsure, request.left, request.checked if tell else kept[5])  # fmt: skip
     connection.execute("INSERT OR REPLACE INTO compared VALUES (1, ?, ?, ?, ?, ?, ?, ?, ?)", values)
