@@ -3,7 +3,6 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import partial
-from sqlite3 import Connection
 from typing import Any
 
 from bulkhead.auth.app_passwords import AppPasswords
@@ -29,7 +28,8 @@ from bulkhead.holder.desk import Desk
 from bulkhead.holder.handing import hand_on
 from bulkhead.holder.latency import Latency, timed
 from bulkhead.holder.orders import Orders
-from bulkhead.holder.outbox import Outbox, note
+from bulkhead.holder.outbox import Outbox
+from bulkhead.holder.provision import Files
 from bulkhead.holder.revocation import Revocation
 from bulkhead.holder.rotation import Part, Rotation
 from bulkhead.holder.shared import shared
@@ -62,6 +62,7 @@ class Auth:
     backups: backup.Backups = field(init=False)
     accesses: Accesses = field(init=False)
     orders: Orders = field(init=False)
+    files: Files = field(init=False)
     desk: Desk = field(init=False)
 
     @classmethod
@@ -136,7 +137,7 @@ async def stop_tenant_logins(auth: Auth, _: Channel, request: m.StopTenantLogins
 async def set_login_state(auth: Auth, _: Channel, request: m.SetLoginState, __: _Body) -> Done:
     """One of AccountState; what is destroyed is so in every file."""
     owner = auth.rows.owner(request.account)
-    await auth.database.write(partial(_set_state, keys=auth.rows.keys, owner=owner, request=request))
+    await auth.database.write(partial(auth.rows.keys.accounts.ask, owner=owner, request=request))
     if request.state == AccountState.DESTROYED:
         auth.outbox.wake()
         auth.known.forget(request.account)
@@ -165,12 +166,6 @@ def count_logins(auth: Auth, _: Channel, __: m.CountLogins, ___: _Body) -> m.Log
         failure_floor_ms=round(1000 * floor),
         granting=auth.granting.said(),
     )
-
-
-def _set_state(connection: Connection, *, keys: Keys, owner: bytes, request: m.SetLoginState) -> None:
-    if keys.accounts.set(connection, owner, request.state):
-        details = {"version": keys.keys.current(AUTH)[0]}
-        note(connection, "HalfDestroyed", request.stamp.actor, details, request.account)
 
 
 HANDLERS: Mapping[type[Request[Any]], Handler] = {

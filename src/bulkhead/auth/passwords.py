@@ -37,6 +37,7 @@ from bulkhead.auth.rows import Keys, Rows
 from bulkhead.auth.stretching import BEHIND, Stretching
 from bulkhead.boundary.exchange import Exchange
 from bulkhead.boundary.messages.fields import Done, Mutation, Reply, Stamp
+from bulkhead.boundary.messages.provision import FirstPassword
 from bulkhead.boundary.messages.to_auth import ChangePassword, SetPassword
 from bulkhead.boundary.messages.to_keyring import AddHalf, DropHalves, HalfAdded, ReadHalfStates
 from bulkhead.config.rules import LEGACY_SECONDS
@@ -82,6 +83,7 @@ class NewHalf:
     main: Stretched | None = None
     same_password: bool = False
     legacy: Legacy | None = None
+    actor: str = ""  # of who asks by no request, and waits for no answer of his own
     reply: Reply = field(default_factory=Done)
     also: Callable[[Connection], object] = lambda _: None  # in the transaction that commits it
 
@@ -115,6 +117,12 @@ class Passwords:
         scope = Scope(request.scope)
         new = NewHalf(request.account, MAIN_PASSWORD, request.password, scope, request.token, legacy=legacy)
         return await self.make(new, request)
+
+    async def set_first(self, account: AccountId, password: FirstPassword, actor: str) -> None:
+        """Set the main password that a signed file brings, where there never was one. Raises Refused."""
+        if self._rows.g(account, MAIN_PASSWORD) == 0:
+            legacy = require_legacy(password.scheme, password.salt, len(password.digest))
+            await self.make(NewHalf(account, MAIN_PASSWORD, password.digest, ALL_SCOPES, legacy=legacy, actor=actor))
 
     def check_new(self, password: bytes) -> None:
         """Passes what may be set. Raises Refused (`weak-password`, `breached-password`)."""
@@ -225,7 +233,7 @@ class Passwords:
             state = State.ACTIVE if self._rows.state(account) == AccountState.OPEN else State.SUSPENDED
             half = AuthHalf(new.scope, state, salt, cost, added.release_digest, new.legacy)
             record, owner = self._rows.keys.seal(half, bid, add.g), self._rows.owner(account)
-            actor = "auth" if request is None else ledger_text(request.stamp.actor) or "cell"
+            actor = new.actor or "auth" if request is None else ledger_text(request.stamp.actor) or "cell"
             row = (bid, add.g, owner, record, set_at, _digest_ms(new.legacy))
             commit = partial(_commit, new=new, actor=actor, row=row)
             return await (self._database.write(commit) if request is None else self._database.mutate(request, commit))
@@ -245,7 +253,7 @@ class Passwords:
         salt, cost, asker = (
             secrets.token_bytes(SALT_BYTES),
             self._rows.default,
-            BEHIND if new.same_password else "change",
+            BEHIND if new.same_password or new.actor else "change",
         )
         return salt, cost, await self._stretching.stretch(new.password, salt, cost, asker)
 

@@ -23,6 +23,7 @@ from bulkhead.holder.desk import Desk
 from bulkhead.holder.keys import open_key_file
 from bulkhead.holder.orders import Orders
 from bulkhead.holder.outbox import note
+from bulkhead.holder.provision import Files, Part
 from bulkhead.holder.roster import Pinned
 from bulkhead.holder.standby import of_database
 from bulkhead.records.credential import StretchParameters
@@ -134,5 +135,7 @@ async def start(host: Host, *, parameters: StretchParameters | None = None) -> S
     auth.accesses = Accesses.of(host, database, keys.keys)
     auth.orders = Orders(Pinned.of(host.tenant, host.settings), database, auth.outbox, host.exchange)
     auth.desk = Desk(auth, Codes(host.tenant, keys.index), host.exchange)
+    part = Part(keys.accounts, auth.rows.owner, first=auth.passwords.set_first)
+    auth.files = Files(database, host.exchange, auth.orders, host.tenant, part)
     auth.orders.serve(auth, HANDLERS)
     return AuthService(auth, host.files)

@@ -61,7 +61,8 @@ class Keys:
     @property
     def accounts(self) -> AccountTable:
         """The accounts' states."""
-        return AccountTable("owner", AccountState.OPEN, ("half", "app_password", "known"), self._reseal)
+        ends = "half", "app_password", "known"
+        return AccountTable("owner", AccountState.OPEN, ends, self._reseal, lambda: self.keys.current(AUTH))
 
     def _reseal(self, record: bytes, bid: bytes, g: int, admits: bool) -> bytes:
         half = self.open(record, bid, g)

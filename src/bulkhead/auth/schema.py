@@ -3,7 +3,7 @@
 Row keys are HMACs under auth's own index key, so that its rows and keyring's cannot be joined without both.
 """
 
-from bulkhead.holder import cases, consent, order_rows, outbox, revocation, rotation, stop, surfaces
+from bulkhead.holder import cases, consent, order_rows, outbox, provision, revocation, rotation, stop, surfaces
 
 MIGRATIONS = (
     f"""
@@ -61,4 +61,5 @@ MIGRATIONS = (
     surfaces.SCHEMA,
     f"{cases.SCHEMA}; {consent.SCHEMA}",
     order_rows.WAIT,
+    provision.SCHEMA,
 )

@@ -226,11 +226,13 @@ _ROWS: tuple[OrderRow, ...] = (
     ),
     OrderRow(
         "provision", OrderKind.OPEN, "A file of accounts, addresses and switches is carried out, line by line.",
-        (
-            Effect(
-                "directory", "BeginProvision", {"root": Of("root"), "lines": Of("lines")}, Mode.PERMIT
-            ),
-            Effect("directory", "ProvisionChunk", {"root": Of("root")}, Mode.PERMIT),
+        tuple(
+            effect
+            for name in ("keyring", "auth", "directory")
+            for effect in (
+                Effect(name, "BeginProvision", {"root": Of("root"), "lines": Of("lines")}, Mode.PERMIT),
+                Effect(name, "ProvisionChunk", {"root": Of("root")}, Mode.PERMIT),
+            )
         ),
         {"root": Form.DIGEST, "lines": Form.LINES}, partner=1,
     ),

@@ -7,17 +7,21 @@ auth and store have to do for a chunk comes before it, and may be done again.
 import argparse
 import asyncio
 import stat
-from collections import Counter, deque
+from collections import deque
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
-from typing import BinaryIO
 
+from bulkhead.boundary.messages import to_auth, to_keyring
 from bulkhead.boundary.messages import to_directory as m
+from bulkhead.boundary.messages.provision import FirstPassword
 from bulkhead.cli.exit_codes import ExitCode
 from bulkhead.cli.order import add_signature, make_order, submit_request
 from bulkhead.cli.output import print_json, print_table, say, time_text
 from bulkhead.cli.progress import ProgressBar
+from bulkhead.cli.provision_file import Plan, file_lines, plan_of
+from bulkhead.cli.provision_passwords import read_secrets
 from bulkhead.cli.provision_steps import CHANGE_SECONDS, Steps
 from bulkhead.cli.road import Road, open_road, stamp, wait_for
 from bulkhead.cli.roster import read_text
@@ -25,43 +29,15 @@ from bulkhead.cli.secret_file import write_secret
 from bulkhead.config import write_file
 from bulkhead.errors import ConfigError, Refused
 from bulkhead.records.order import decode_order
-from bulkhead.records.provision import (
-    LINE_MAX,
-    Chunk,
-    account_of_line,
-    chunk_hash,
-    chunks_of,
-    parse_header,
-    parse_line,
-    root_of,
-)
+from bulkhead.records.provision import Chunk, Line, account_of_line, chunks_of, parse_line
 from bulkhead.records.signed_file import OrderFile, read_order_file
 
 AHEAD = 3  # chunks whose accounts are made while one is carried out
-SHOWN_MAX = 20  # bad lines that `check` shows
-
-
-@dataclass(slots=True)
-class Plan:
-    """What a file comes to. bad: lines that directory would refuse by their form, the first ones."""
-
-    tenant: str = ""
-    name: str = ""
-    lines: int = 0
-    hashes: bytearray = field(default_factory=bytearray)
-    verbs: Counter[str] = field(default_factory=Counter)
-    bad: list[tuple[int, str]] = field(default_factory=list)
-    refused: int = 0
-
-    @property
-    def root(self) -> bytes:
-        """What is signed."""
-        return root_of(self.lines, bytes(self.hashes))
 
 
 def check(options: argparse.Namespace) -> int:
     """Read a file as directory will, and say what it comes to."""
-    plan = _plan(Path(options.file), options.tenant, parse=True)
+    plan = plan_of(Path(options.file), options.tenant, parse=True)
     document = {
         "tenant": plan.tenant, "name": plan.name, "root": plan.root.hex(), "lines": plan.lines,
         "chunks": len(plan.hashes) // 32, "refused": plan.refused,
@@ -79,7 +55,7 @@ def check(options: argparse.Namespace) -> int:
 
 def sign(options: argparse.Namespace) -> int:
     """Read the file here, and sign an order for what it is: the first officer makes the order."""
-    plan, path = _plan(Path(options.file), options.tenant, parse=True), Path(options.order)
+    plan, path = plan_of(Path(options.file), options.tenant, parse=True), Path(options.order)
     if plan.refused:
         raise ConfigError(f"{plan.refused} lines would be refused: provision check {options.tenant} {options.file}")
     if path.exists():
@@ -101,12 +77,13 @@ def apply(options: argparse.Namespace) -> int:
     path = Path(options.file)
     if not stat.S_ISREG(path.stat().st_mode):
         raise ConfigError(f"{path} is no ordinary file: it is read twice, and again when the command is given again")
-    plan = _plan(path, options.tenant, parse=False)
+    plan = plan_of(path, options.tenant, parse=False)
     order = read_order_file(read_text(Path(options.order))) if options.order else None
     if order is not None:
         _check_fits(plan, order)
     errors = Path(options.errors or f"{path}.errors")
-    run = _Run(open_road(options.directory, options.tenant), plan, path, ProgressBar(path.stat().st_size))
+    given = read_secrets(Path(options.passwords)) if options.passwords else None
+    run = _Run(open_road(options.directory, options.tenant), plan, path, ProgressBar(path.stat().st_size), given)
     state = wait_for(run.run(order, errors))
     _tell_state(options, plan, state, run.bar.seconds)
     if state.refused:
@@ -116,7 +93,7 @@ def apply(options: argparse.Namespace) -> int:
 
 def status(options: argparse.Namespace) -> int:
     """How far a file has come."""
-    plan = _plan(Path(options.file), options.tenant, parse=False)
+    plan = plan_of(Path(options.file), options.tenant, parse=False)
     road = open_road(options.directory, options.tenant)
 
     async def ask() -> m.ProvisionState:
@@ -135,22 +112,34 @@ class _Run:
     plan: Plan
     path: Path
     bar: ProgressBar
+    given: Iterator[tuple[bytes, FirstPassword]] | None  # first passwords, in the order of the lines
 
     async def run(self, order: OrderFile | None, errors: Path) -> m.ProvisionState:
         """Every chunk that is not done yet, in order."""
         plan = self.plan
         async with self.road as road:
+            executors = ("keyring", "auth", "directory") if plan.halves else ("directory",)
             if order is not None:
-                await road.ask("directory", submit_request("directory", order), timeout=CHANGE_SECONDS)
+                for compartment in executors:
+                    await road.ask(compartment, submit_request(compartment, order), timeout=CHANGE_SECONDS)
             steps = await Steps.of(road, plan.root)
-            begin = m.BeginProvision(stamp(), plan.root, plan.lines, bytes(plan.hashes))
-            state = await road.ask("directory", begin)
+            fields = plan.root, plan.lines, bytes(plan.hashes)
+            halves = plan.lines
+            if plan.halves:
+                keyring = await road.ask("keyring", to_keyring.BeginProvision(stamp(), *fields))
+                auth = await road.ask("auth", to_auth.BeginProvision(stamp(), *fields))
+                halves = min(keyring.chunk, auth.chunk)
+            state = await road.ask("directory", m.BeginProvision(stamp(), *fields))
             ahead: deque[tuple[Chunk, asyncio.Task[tuple[m.BindingRow, ...]]]] = deque()
             try:
                 with self.path.open("rb") as stream:
-                    for chunk in chunks_of(_lines(stream)):
+                    for chunk in chunks_of(file_lines(stream)):
                         if chunk.number >= state.chunk:
-                            ahead.append((chunk, asyncio.create_task(steps.make_accounts(chunk))))
+                            ahead.append((chunk, asyncio.create_task(steps.make_accounts(chunk, promised=False))))
+                        elif plan.halves:
+                            self._passwords(chunk)  # which are set
+                            if chunk.number >= halves:  # as after `import cell`: only directory came along
+                                await steps.hold(chunk)
                         if len(ahead) > AHEAD:
                             state = await self._send(steps, *ahead.popleft())
                     while ahead:
@@ -166,6 +155,9 @@ class _Run:
         self, steps: Steps, chunk: Chunk, made: "asyncio.Task[tuple[m.BindingRow, ...]]"
     ) -> m.ProvisionState:
         bindings = await made
+        if self.plan.halves:
+            await steps.ask_halves(chunk, self._passwords(chunk))
+            bindings += await steps.make_accounts(chunk, promised=True)
         made_now = {binding.account for binding in bindings}
         await steps.prepare(chunk)
         request = m.ProvisionChunk(stamp(CHANGE_SECONDS), self.plan.root, chunk.number, chunk.data, bindings)
@@ -175,6 +167,14 @@ class _Run:
             await steps.clear({account_of_line(self.plan.root, row.line) for row in refused.rows} & made_now)
         self.bar.show(self.path.stat().st_size * state.done // self.plan.lines, state.done)
         return state
+
+    def _passwords(self, chunk: Chunk) -> tuple[FirstPassword, ...]:
+        """Those of a chunk's lines, the next ones. Raises ConfigError where they are another file's."""
+        names = [line.password for line in map(_parsed, chunk.lines) if line is not None and line.password is not None]
+        found = list(islice(self.given or (), len(names)))
+        if [name for name, _ in found] != names:
+            raise ConfigError("--passwords FILE is the secrets that `provision passwords` wrote with this very file")
+        return tuple(password for _, password in found)
 
     async def _tell_refused(self, state: m.ProvisionState, errors: Path) -> None:
         """The file with the refused lines: number, word, verb."""
@@ -188,47 +188,20 @@ class _Run:
         with self.path.open("rb") as stream:
             texts = [
                 f"{number}\t{codes[number]}\t{line.decode('utf-8', 'replace').rstrip()}\n"
-                for number, line in enumerate(_lines(stream), 1)
+                for number, line in enumerate(file_lines(stream), 1)
                 if number in codes
             ]
         errors.unlink(missing_ok=True)
         write_secret(errors, "".join(texts).encode(), mode=0o600)
 
 
-def _plan(path: Path, tenant: str, *, parse: bool) -> Plan:
-    """Read a file. Raises ConfigError where it is none of this tenant."""
-    plan = Plan()
+def _parsed(octets: bytes) -> Line | None:
+    if b'"password"' not in octets:
+        return None  # which is quicker found so
     try:
-        with path.open("rb") as stream:
-            for chunk in chunks_of(_lines(stream)):
-                plan.hashes += chunk_hash(chunk.data)
-                lines = chunk.lines
-                if not chunk.number:
-                    plan.tenant, plan.name = parse_header(lines[0])
-                if parse:
-                    _count(plan, chunk.first, lines)
-                plan.lines = chunk.first + len(lines) - 1
-    except Refused as error:
-        raise ConfigError(f"{path}: {error.public}") from None
-    if plan.tenant != tenant:
-        raise ConfigError(f"{path} is a file for {plan.tenant or 'nobody'}, not for {tenant}")
-    return plan
-
-
-def _count(plan: Plan, first: int, lines: list[bytes]) -> None:
-    for number, octets in enumerate(lines, first):
-        try:
-            plan.verbs[parse_line(octets).do] += 1
-        except Refused as error:
-            plan.refused += 1
-            if len(plan.bad) < SHOWN_MAX:
-                plan.bad.append((number, error.public))
-
-
-def _lines(stream: BinaryIO) -> Iterator[bytes]:
-    """Lines with their LF; one without end is cut where it is too long."""
-    while line := stream.readline(LINE_MAX + 2):
-        yield line
+        return parse_line(octets)
+    except Refused:
+        return None
 
 
 def _check_fits(plan: Plan, file: OrderFile) -> None:

@@ -34,6 +34,30 @@ PROVISION_COMMANDS = (
         text="Nothing is asked of a cell. Standard error names the first lines that are wrong.",
     ),
     Command(
+        ("provision", "passwords"), "Give the accounts of a file their first passwords, before it is signed.",
+        "bulkhead.cli.provision_passwords:passwords",
+        (
+            positional("tenant", "The tenant's id."), _FILE,
+            option("--to", "FILE", "The file with what its passwords are known by: this one is signed.", required=True),
+            option("--secrets", "FILE", "What auth is shown: digests, for `apply`; no password.", required=True),
+            option("--letters", "FILE", "Addresses and random passwords, sealed to the partner's key.", default=""),
+            option("--partner", "KEY", "With --letters: the tenant's pinned.recovery_partner.", default=""),
+            option("--digests", "FILE", "Instead: ADDRESS, tab, digest as other servers write it, a line each.",
+                   default=""),
+        ),
+        in_installation=False,
+        text="Give it where the partner is. Accounts that have a password in the file keep it; without a digest, none.",
+    ),
+    Command(
+        ("provision", "letters"), "Open the letters: address and first password, with a tab between.",
+        "bulkhead.cli.provision_passwords:letters",
+        (
+            positional("tenant", "The tenant's id."), positional("file", "The letters."),
+            option("--partner-key", "FILE", "The partner's private recovery key.", required=True),
+        ),
+        in_installation=False, exits=(ExitCode.INTEGRITY,),
+    ),
+    Command(
         ("provision", "sign"), "Read a provisioning file, and sign the order for it and no other.",
         "bulkhead.cli.provision:sign",
         (
@@ -55,6 +79,7 @@ PROVISION_COMMANDS = (
             TENANT, _FILE,
             option("--order", "FILE", "The signed order; needed where the roster's policy refuses local powers.",
                    default=""),
+            option("--passwords", "FILE", "The secrets that `provision passwords` wrote with this file.", default=""),
             option("--errors", "FILE", "Where refused lines go (default FILE.errors).", default=""),
         ),
         exits=(ExitCode.FINDING, *LIVE), json_keys=_STATE,

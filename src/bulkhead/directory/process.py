@@ -67,7 +67,7 @@ async def start(host: Host) -> Service:
         check=partial(check_order, directory), exempt=partial(is_first_status, directory),
         about=partial(account_of_request, directory),
     )  # fmt: skip
-    directory.provisioning = Provisioning(book, directory.outbox, host.exchange, directory.orders.local_refused)
+    directory.provisioning = Provisioning(book, directory.outbox, host.exchange, directory.orders)
     directory.orders.serve(directory, HANDLERS)
     return DirectoryService(directory)
 

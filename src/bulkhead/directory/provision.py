@@ -9,7 +9,7 @@ import asyncio
 import contextlib
 import hashlib
 import sqlite3
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -24,7 +24,9 @@ from bulkhead.directory.reopening import reopening
 from bulkhead.directory.transitions import Status
 from bulkhead.errors import Error, Refused
 from bulkhead.holder import outbox
+from bulkhead.holder.orders import Orders
 from bulkhead.holder.outbox import Outbox
+from bulkhead.holder.provision import NARROWS, WIDENS
 from bulkhead.holder.witness import witness
 from bulkhead.identifiers import AccountId
 from bulkhead.records.provision import (
@@ -60,14 +62,15 @@ class _File:
     root: bytes
     stamp: Stamp
     bindings: Mapping[AccountId, bytes]
-    strict: bool  # whether what ends or opens logins needs an order of its own
+    strict: bool  # whether lines that end or open logins need the signatures of such an order
+    signed: Mapping[str, bool]  # by the action of that order: whether they are there
 
 
 class Provisioning:
-    """The files of one directory. strict: whether the policy in force refuses local powers."""
+    """The files of one directory."""
 
-    def __init__(self, book: DirectoryBook, box: Outbox, exchange: Exchange, strict: Callable[[], bool]) -> None:
-        self._book, self._outbox, self._exchange, self._strict = book, box, exchange, strict
+    def __init__(self, book: DirectoryBook, box: Outbox, exchange: Exchange, orders: Orders) -> None:
+        self._book, self._outbox, self._exchange, self._orders = book, box, exchange, orders
         self._alone = asyncio.Lock()
 
     async def begin(self, request: m.BeginProvision) -> ProvisionState:
@@ -124,7 +127,8 @@ class Provisioning:
         actor = f"provision:{request.root.hex()[:16]}"
         stamp = Stamp(actor, request.stamp.request_id, request.stamp.deadline)
         bindings = {row.account: row.record for row in request.bindings}
-        file = _File(request.root, stamp, bindings, self._strict())
+        signed = {action: self._orders.signed_for(action, request.root) for action in (NARROWS, WIDENS)}
+        file = _File(request.root, stamp, bindings, self._orders.local_refused(), signed)
         while (at := done - (first - 1)) < len(lines):
             rows = _slice(lines[at : at + SLICE], done + 1)
             targets = await self._announce(file, rows)
@@ -193,6 +197,8 @@ class Provisioning:
             case "add-account":
                 binding = self._binding(file, account_of_line(file.root, number))
                 book.add_account(connection, m.AddAccount(stamp, address, binding, line.number("quota")))
+                if line.password is not None:
+                    book.set_status(connection, m.SetAccountStatus(stamp, address, Status.ACTIVE, "first password"))
             case "alias":
                 routes.add_alias(book, connection, m.AddAlias(stamp, address, line.text("alias")))
             case "unalias":
@@ -212,19 +218,24 @@ class Provisioning:
                 self._switch(connection, file, line, address)
 
     def _switch(self, connection: sqlite3.Connection, file: _File, line: Line, address: str) -> None:
-        """What may end logins, or open them again: keyring and auth have their part, and take orders of their own."""
-        before = find_account(connection, address)[0]
+        """What may end logins, or open them again: keyring and auth have their part of it, by the account's id."""
+        before, named = find_account(connection, address)[0], line.account(file.root)
+        if named is not None and named != before.account:
+            raise Refused("that address is of another account than the line names", code="other-account")
         match _switch(file.stamp, line):
             case m.SetAccountStatus() as request:
-                if file.strict and not (line.do == "activate" and before.status == Status.PROVISIONED):
-                    raise _needs_order()
                 after = self._book.set_status(connection, request)
             case m.SetClass() as request:
                 after = services.set_class(self._book, connection, request)
             case m.SetServices() as request:
                 after = services.set_services(self._book, connection, request)
-        if file.strict and (before.closed ^ after.closed) & Service.LOGIN:
-            raise _needs_order()
+        turned = (before.closed ^ after.closed) & Service.LOGIN or before.status != after.status
+        if not file.strict or not turned or (before.status, after.status) == (Status.PROVISIONED, Status.ACTIVE):
+            return
+        if named is None or not file.signed[WIDENS if line.opens else NARROWS]:
+            raise Refused(
+                "the line names no account id, or the file has too few signatures for it", code="order-required"
+            )
 
     def _binding(self, file: _File, account: AccountId) -> BindingRow:
         """The binding of a new account, verified. Raises Refused (`no-binding`, `bad-binding`)."""
@@ -280,10 +291,6 @@ def _line_stamp(file: _File, number: int) -> Stamp:
     """The same at every try, so that the ledger has a line once."""
     ident = hashlib.sha256(file.root + number.to_bytes(4)).digest()[:16]
     return Stamp.fresh(file.stamp.actor, request_id=ident)
-
-
-def _needs_order() -> Refused:
-    return Refused("ending or opening logins needs an order for the account here", code="order-required")
 
 
 def _begin(connection: sqlite3.Connection, *, request: m.BeginProvision) -> ProvisionState:

@@ -39,24 +39,29 @@ def page_of(entries: Iterable[BindingEntry]) -> bytes:
     return b"".join(json.dumps(_row(entry), sort_keys=True).encode() + b"\n" for entry in entries)
 
 
-def read_rows(path: Path, tenant: TenantId, key: RecoveryPrivateKey) -> Iterator[Row]:
-    """Rows of a list, in order. Raises IntegrityError: another file, another key, changed octets, out of order."""
-    last = (False, "")
+def pages_of(path: Path, tenant: TenantId, key: RecoveryPrivateKey, content: str) -> Iterator[bytes]:
+    """Pages of a stream for the partner's key. Raises IntegrityError: another file, another key, changed octets."""
     with path.open("rb") as stream:
         sealed = read_lead(stream.read(LEAD_MAX))
         head = sealed.head
-        if (head.tenant, head.compartment, head.content) != (tenant, COMPARTMENT, CONTENT):
-            raise IntegrityError(f"{path} is no list of {tenant}'s bindings")
+        if (head.tenant, head.compartment, head.content) != (tenant, COMPARTMENT, content):
+            raise IntegrityError(f"{path} is no file of {tenant}'s {content}")
         stream.seek(sealed.length)
         opener = StreamOpener(sealed, PrivateKeys(key.private_key, key.private_key))
-        for page in whole_files(opener.files(iter(lambda: stream.read(PIECE), b""))):
-            for line in page.splitlines():
-                row = json.loads(line)
-                place = place_of(row)
-                if place <= last:
-                    raise IntegrityError(f"{path} is not in order")
-                last = place
-                yield row
+        yield from whole_files(opener.files(iter(lambda: stream.read(PIECE), b"")))
+
+
+def read_rows(path: Path, tenant: TenantId, key: RecoveryPrivateKey) -> Iterator[Row]:
+    """Rows of a list, in order. Raises IntegrityError as pages_of does, and where it is out of order."""
+    last = (False, "")
+    for page in pages_of(path, tenant, key, CONTENT):
+        for line in page.splitlines():
+            row = json.loads(line)
+            place = place_of(row)
+            if place <= last:
+                raise IntegrityError(f"{path} is not in order")
+            last = place
+            yield row
 
 
 def place_of(row: Row) -> tuple[bool, str]:

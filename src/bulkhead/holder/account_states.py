@@ -7,8 +7,12 @@ as it is. So an order that activates an account does not open a login that is sw
 from collections.abc import Callable
 from dataclasses import dataclass
 from sqlite3 import Connection
+from typing import Protocol
 
+from bulkhead.boundary.messages.fields import Stamp
 from bulkhead.errors import Refused
+from bulkhead.holder.outbox import note
+from bulkhead.identifiers import AccountId
 
 
 class AccountState:
@@ -48,18 +52,41 @@ def next_state(kept: int, asked: int) -> int:
     return bits or AccountState.OPEN
 
 
+class StateRequest(Protocol):
+    """SetHalfState, SetLoginState."""
+
+    @property
+    def stamp(self) -> Stamp:
+        """Who asks."""
+
+    @property
+    def account(self) -> AccountId:
+        """Of whom."""
+
+    @property
+    def state(self) -> int:
+        """One of AccountState."""
+
+
 @dataclass(frozen=True, slots=True)
 class AccountTable:
     """`account` of one holder. key: its column. absent: the state of who has no row, 0: there is no such account.
 
     ends: tables whose rows of a destroyed account go. reseal: a half's record (record, bid, g) as one that admits
-    somebody, or nobody; None: it stays as it is.
+    somebody, or nobody; None: it stays as it is. current: version and key that halves are sealed under.
     """
 
     key: str
     absent: int
     ends: tuple[str, ...]
     reseal: Callable[[bytes, bytes, int, bool], bytes | None]
+    current: Callable[[], tuple[int, bytes]]
+
+    def ask(self, connection: Connection, owner: bytes, request: StateRequest) -> None:
+        """Bring an account to what is asked; the ledger hears of one that is destroyed. Raises as `set`."""
+        if self.set(connection, owner, request.state):
+            details: dict[str, str | int | bool | None] = {"version": self.current()[0]}
+            note(connection, "HalfDestroyed", request.stamp.actor, details, request.account)
 
     def set(self, connection: Connection, owner: bytes, asked: int) -> bool:
         """Bring an account to what is asked; whether it was destroyed now.

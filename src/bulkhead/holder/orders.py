@@ -43,7 +43,7 @@ from bulkhead.errors import Error, IntegrityError, Refused
 from bulkhead.holder import order_rows as rows
 from bulkhead.holder.cases import Cases
 from bulkhead.holder.database import Database
-from bulkhead.holder.order_check import Checked, account_of, by_machine, check_order, daily_of
+from bulkhead.holder.order_check import Checked, account_of, by_machine, check_order, daily_of, quorum_of
 from bulkhead.holder.order_effects import Effects
 from bulkhead.holder.order_guard import Guard
 from bulkhead.holder.order_rows import Kept, OrderState
@@ -55,7 +55,7 @@ from bulkhead.holder.witness import witness
 from bulkhead.identifiers import AccountId
 from bulkhead.records.access import NOBODY
 from bulkhead.records.officer import Approval
-from bulkhead.records.order import LIFE_MAX_MS, Order, decode_order, order_hash
+from bulkhead.records.order import LIFE_MAX_MS, Order, check_quorum, decode_order, order_hash
 
 DAY_MS = 86_400_000
 LOOK_SECONDS = 30.0  # how often what is due is looked for, and the clock written down
@@ -372,6 +372,27 @@ class Orders:
     def local_refused(self) -> bool:
         """Whether the roster in force refuses the local command line what needs an order."""
         return self.roster.state().local_refused
+
+    def signed_for(self, action: str, root: bytes) -> bool:
+        """Whether lines of the provisioning file `root` may do what `action` orders: not refused to the command line,
+        or the file's order has, by today's roster, the signatures of both; and no cap of a day counts `action` here.
+        """
+        known, now = self.roster.known, self.now()
+        if not self.local_refused() or known is None:
+            return True
+        row, file = ORDERS[action], ORDERS["provision"]
+        for kept in rows.of_state(self._database, OrderState.PERMITS):
+            order = decode_order(kept.data)
+            if kept.due <= now or order.action != file.action or order.parameters.get("root") != root.hex():
+                continue
+            approvals = approvals_of(kept.signed())
+            with contextlib.suppress(Refused, IntegrityError):
+                for needed in (file, row):
+                    check_quorum(
+                        kept.data, approvals, known.roster, quorum_of(needed, known.roster), now, passkeys=file.passkey
+                    )
+                return not daily_of(row, known.roster)
+        return False
 
     def _alone(self, serial: bytes) -> asyncio.Lock:
         if len(self._busy) > 1024:

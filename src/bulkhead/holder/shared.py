@@ -5,7 +5,8 @@ from typing import Any
 
 from bulkhead.boundary.exchange import Handler
 from bulkhead.boundary.messages.fields import Request
-from bulkhead.holder import access_search, backup, cases, desk, orders, rotation, staff, standby, surfaces
+from bulkhead.boundary.messages.provision import FileChunkBase
+from bulkhead.holder import access_search, backup, cases, desk, orders, provision, rotation, staff, standby, surfaces
 
 
 def shared(module: Any) -> Mapping[type[Request[Any]], Handler]:
@@ -24,6 +25,8 @@ def shared(module: Any) -> Mapping[type[Request[Any]], Handler]:
         found |= desk.handlers(module)
     if hasattr(module, "RotateKey"):
         found |= rotation.handlers(module.RotateKey, module.ReadRotation, module.DestroyKey)
+    if hasattr(module, "ProvisionChunk") and issubclass(module.ProvisionChunk, FileChunkBase):  # directory has its own
+        found |= provision.handlers(module)
     if hasattr(module, "SearchAccesses"):
         found |= access_search.handlers(module.SearchAccesses, module.CountAccesses)
     return found

@@ -18,9 +18,11 @@ from bulkhead.holder.revocation import Revocation
 from bulkhead.identifiers import AccountId
 from bulkhead.keyring.keys import Keys
 from bulkhead.keyring.logins import Logins
+from bulkhead.keyring.mailboxes import NewMailbox, new_mailbox
 from bulkhead.keyring.tokens import Tokens
 from bulkhead.records.credential import ALL_SCOPES, MAIN_PASSWORD, Scope, State, Stretched
 from bulkhead.records.halves import KeyringHalf, Wrapped, new_keyring_half
+from bulkhead.records.mailbox import FIRST_GENERATION
 from bulkhead.records.seed import new_secret
 
 HALVES_MAX = 4  # of one credential at once: old and new, and what a lost change may leave
@@ -44,7 +46,8 @@ class Halves:
         if not 0 < request.scope <= ALL_SCOPES:
             raise Refused("a credential has at least one scope, and known ones only", code="bad-scope")
         bid, mid, scope = keys.bid(account, cred), keys.mid(account), Scope(request.scope)
-        generation, seed = await self._allowed(request, scope)
+        new = self._first(request, mid)
+        generation, seed = (FIRST_GENERATION, new.seed.secret) if new else await self._allowed(request, scope)
         set_at = self._revocation.stamp(cred)
         release = new_secret()
         wrapped = Wrapped(generation, release, None if scope == Scope.SUBMIT else seed)
@@ -53,8 +56,15 @@ class Halves:
         half = new_keyring_half(keys.tight, stretched, wrapped, keys.tenant, account, cred, g, scope=scope, state=state)
         record = keys.seal_half(half, bid, g)
         reply = HalfAdded(hashlib.sha256(release).digest(), g)
-        add = partial(_add, row=(bid, g, mid, record, set_at), cred=cred, generation=wrapped.generation, reply=reply)
+        add = partial(_add, (bid, g, mid, record, set_at), cred, generation, reply, new)
         return await self._database.mutate(request, add)
+
+    def _first(self, request: AddHalf, mid: bytes) -> NewMailbox | None:
+        """The mailbox key of an account to which a signed file promised a first password, that is not set yet."""
+        asked = request.token is None and request.main_tight is None and (request.cred, request.g) == (MAIN_PASSWORD, 1)
+        if not asked or self._database.first("SELECT 1 FROM promised WHERE mid = ?", (mid,)) is None:
+            return None
+        return new_mailbox(self._keys, request.account)
 
     async def _allowed(self, request: AddHalf, scope: Scope) -> tuple[int, bytes | None]:
         """(generation, seed) that this half may wrap, by what the request brings."""
@@ -75,7 +85,8 @@ class Halves:
         bid = self._keys.bid(request.account, request.cred)
         others = "SELECT 1 FROM half WHERE bid = ? AND g <> ?"
         had = self._database.first(others, (bid, request.keep_g)) is not None
-        await self._database.mutate(request, partial(_drop, bid=bid, keep_g=request.keep_g))
+        kept = self._keys.mid(request.account) if request.cred == MAIN_PASSWORD and request.keep_g else b""
+        await self._database.mutate(request, partial(_drop, bid=bid, keep_g=request.keep_g, kept=kept))
         self._unfolded |= had
         if request.cred == MAIN_PASSWORD:
             self._tokens.spend(request.account, request.keep_g)
@@ -105,14 +116,14 @@ def _is_active(half: KeyringHalf) -> bool:
 
 
 def _add(
+    row: tuple[bytes, int, bytes, bytes, int], cred: int, generation: int, reply: HalfAdded, new: NewMailbox | None,
     connection: Connection,
-    *,
-    row: tuple[bytes, int, bytes, bytes, int],
-    cred: int,
-    generation: int,
-    reply: HalfAdded,
-) -> HalfAdded:
+) -> HalfAdded:  # fmt: skip
     bid, g, mid, *_ = row
+    if new is not None:
+        if connection.execute("SELECT 1 FROM promised WHERE mid = ?", (mid,)).fetchone() is None:
+            raise Refused("that account has its first password", code="bad-token")
+        new.put(connection, mid)
     (state,) = connection.execute("SELECT state FROM account WHERE mid = ?", (mid,)).fetchone()
     (halves,) = connection.execute("SELECT count(*) FROM half WHERE bid = ? AND g <> ?", (bid, g)).fetchone()
     (all_halves,) = connection.execute("SELECT count(*) FROM half WHERE mid = ?", (mid,)).fetchone()
@@ -126,6 +137,7 @@ def _add(
     return reply
 
 
-def _drop(connection: Connection, *, bid: bytes, keep_g: int) -> Done:
+def _drop(connection: Connection, *, bid: bytes, keep_g: int, kept: bytes) -> Done:
+    connection.execute("DELETE FROM promised WHERE mid = ?", (kept,))  # whose main password is set
     connection.execute("DELETE FROM half WHERE bid = ? AND g <> ?", (bid, keep_g))
     return Done()

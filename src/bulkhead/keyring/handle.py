@@ -18,6 +18,7 @@ from bulkhead.holder.database import Database
 from bulkhead.holder.handing import hand_on
 from bulkhead.holder.orders import Orders
 from bulkhead.holder.outbox import Outbox
+from bulkhead.holder.provision import Files
 from bulkhead.holder.revocation import Revocation, kind_of
 from bulkhead.holder.rotation import Part, Rotation
 from bulkhead.holder.shared import shared
@@ -74,6 +75,7 @@ class Keyring:
     backups: backup.Backups = field(init=False)
     accesses: Accesses = field(init=False)
     orders: Orders = field(init=False)
+    files: Files = field(init=False)
 
     @classmethod
     def opened(
@@ -103,6 +105,11 @@ class Keyring:
             Recovery(database, keys, tokens, exchange), settings["session_seconds"],
             Rotation(database, keys.ring, RING, SEALED, outbox, exchange), exchange, renewal, surfaces,
         )  # fmt: skip
+
+    def close(self, account: AccountId) -> int:
+        """End what an account has here; how many sessions."""
+        self.logins.forget(account)
+        return self.sessions.end_account(account, "closed")
 
 
 # --- from auth -----------------------------------------------------------------------------------------------------
@@ -257,8 +264,7 @@ async def set_half_state(keyring: Keyring, _: Channel, request: m.SetHalfState, 
     keyring.outbox.wake()
     if request.state in (AccountState.OPEN, AccountState.SWITCHED_ON):
         return m.SessionsEnded(0)
-    keyring.logins.forget(request.account)
-    return m.SessionsEnded(keyring.sessions.end_account(request.account, "closed"))
+    return m.SessionsEnded(keyring.close(request.account))
 
 
 async def count_keyring(keyring: Keyring, _: Channel, __: m.CountKeyring, ___: _Body) -> m.KeyringCounts:

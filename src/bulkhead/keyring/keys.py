@@ -91,7 +91,8 @@ class Keys:
     @property
     def accounts(self) -> AccountTable:
         """The accounts' states."""
-        return AccountTable("mid", 0, ("half", "mailbox", "failure"), self._reseal)
+        ends = "half", "mailbox", "failure", "promised"
+        return AccountTable("mid", 0, ends, self._reseal, self.current_ring)
 
     def _reseal(self, record: bytes, bid: bytes, g: int, admits: bool) -> bytes | None:
         half = self.open_half(record, bid, g)

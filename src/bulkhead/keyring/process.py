@@ -4,6 +4,7 @@ import asyncio
 import dataclasses
 import logging
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,11 +15,13 @@ from bulkhead.holder.database import Database
 from bulkhead.holder.keys import open_key_file
 from bulkhead.holder.orders import Orders
 from bulkhead.holder.outbox import note
+from bulkhead.holder.provision import Files, Part
 from bulkhead.holder.roster import Pinned
 from bulkhead.holder.standby import of_database
 from bulkhead.keyring.cache import LoginCache
 from bulkhead.keyring.handle import HANDLERS, Keyring
 from bulkhead.keyring.keys import Keys
+from bulkhead.keyring.mailboxes import promise
 from bulkhead.keyring.openings import Opened
 from bulkhead.keyring.schema import MIGRATIONS
 from bulkhead.keyring.sessions import Session
@@ -112,5 +115,7 @@ async def start(host: Host) -> Service:
     keyring.backups = of_database(host, database, keys.ring, keyring.rotation.needed)
     keyring.accesses = Accesses.of(host, database, keys.ring)
     keyring.orders = Orders(Pinned.of(host.tenant, host.settings), database, keyring.outbox, host.exchange)
+    part = Part(keys.accounts, keys.mid, partial(promise, keys), closed=keyring.close)
+    keyring.files = Files(database, host.exchange, keyring.orders, host.tenant, part)
     keyring.orders.serve(keyring, HANDLERS)
     return KeyringService(keyring)

@@ -3,7 +3,7 @@
 Row keys bid and mid are HMACs (docs/formats.md); records are sealed under K_ring; bindings are public.
 """
 
-from bulkhead.holder import order_rows, outbox, revocation, rotation, stop, surfaces
+from bulkhead.holder import order_rows, outbox, provision, revocation, rotation, stop, surfaces
 
 MIGRATIONS = (
     f"""
@@ -57,4 +57,7 @@ MIGRATIONS = (
     surfaces.SCHEMA,
     stop.OUTBOUND_SCHEMA,
     order_rows.WAIT,
+    provision.SCHEMA,
+    # accounts for which a signed file brings a first password that is not set yet
+    "CREATE TABLE promised (mid BLOB PRIMARY KEY) WITHOUT ROWID",
 )

@@ -27,7 +27,7 @@ _NUMBER_MAX = 1 << 50
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:/-]{0,63}")
 _COUNT = struct.Struct(">I")
 
-Value = str | int | bool | tuple[str, ...]
+Value = str | int | bool | bytes | tuple[str, ...]
 
 
 class Kind(Enum):
@@ -40,14 +40,23 @@ class Kind(Enum):
     REASON = "at most 200 characters, without an @"
     SERVICES = "a list of login, receive, send"
     FLAG = "true or false"
+    ACCOUNT = "an account's id: 32 hexadecimal digits"
+    DIGEST = "SHA-256 in 64 hexadecimal digits"
 
 
+_DIGITS = {Kind.ACCOUNT: re.compile(r"[0-9a-f]{32}"), Kind.DIGEST: re.compile(r"[0-9a-f]{64}")}
 _A, _R = Kind.ADDRESS, Kind.REASON
+_WHOSE = {"account": Kind.ACCOUNT, "line": Kind.NUMBER}  # for auth and keyring, which know no addresses
+_LIFE: tuple[Mapping[str, Kind], frozenset[str]] = (
+    {"address": _A, "reason": _R, **_WHOSE}, frozenset({"reason", *_WHOSE})
+)  # fmt: skip
 # By verb: fields, and those of them that may be left out.
 FORMS: Mapping[str, tuple[Mapping[str, Kind], frozenset[str]]] = MappingProxyType(
     {
         HEADER: ({"tenant": Kind.NAME, "name": Kind.NAME}, frozenset()),
-        "add-account": ({"address": _A, "quota": Kind.NUMBER}, frozenset({"quota"})),
+        "add-account": (
+            {"address": _A, "quota": Kind.NUMBER, "password": Kind.DIGEST}, frozenset({"quota", "password"})
+        ),
         "alias": ({"address": _A, "alias": _A}, frozenset()),
         "unalias": ({"alias": _A}, frozenset()),
         "group-add": ({"group": _A}, frozenset()),
@@ -57,12 +66,12 @@ FORMS: Mapping[str, tuple[Mapping[str, Kind], frozenset[str]]] = MappingProxyTyp
         "forward": ({"address": _A, "targets": Kind.ADDRESSES, "keep": Kind.FLAG}, frozenset({"keep"})),
         "quota": ({"address": _A, "octets": Kind.NUMBER}, frozenset()),
         "class": ({"address": _A, "class": Kind.NAME}, frozenset()),
-        "services": ({"address": _A, "off": Kind.SERVICES, "reason": _R}, frozenset({"reason"})),
-        "suspend": ({"address": _A, "reason": _R}, frozenset({"reason"})),
-        "dormant": ({"address": _A, "reason": _R}, frozenset({"reason"})),
-        "activate": ({"address": _A, "reason": _R}, frozenset({"reason"})),
+        "services": ({**_LIFE[0], "off": Kind.SERVICES}, _LIFE[1]),
+        "suspend": _LIFE,
+        "dormant": _LIFE,
+        "activate": _LIFE,
     }
-)
+)  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,6 +96,29 @@ class Line:
         value = self.values.get(name, ())
         return value if isinstance(value, tuple) else ()
 
+    @property
+    def password(self) -> bytes | None:
+        """What the first password that the file brings is known by; None: it brings none."""
+        return self._octets("password")
+
+    def account(self, root: bytes) -> AccountId | None:
+        """The account that the line names by its id, or by the line of this file that makes it; None: neither."""
+        if "line" in self.values:
+            return account_of_line(root, self.number("line"))
+        octets = self._octets("account")
+        return None if octets is None else AccountId(octets)
+
+    @property
+    def opens(self) -> bool | None:
+        """Whether it opens logins (True) or ends them (False) where auth and keyring keep it; None: neither."""
+        if self.do == "services":
+            return "login" not in self.texts("off")
+        return self.do == "activate" if self.do in ("suspend", "dormant", "activate") else None
+
+    def _octets(self, name: str) -> bytes | None:
+        value = self.values.get(name)
+        return value if isinstance(value, bytes) else None
+
 
 def parse_line(octets: bytes) -> Line:
     """Raises Refused (`bad-line`)."""
@@ -102,7 +134,10 @@ def parse_line(octets: bytes) -> Line:
     fields, optional = FORMS[do]
     if not set(fields) - optional <= set(row) <= set(fields):
         raise _bad(f"the fields of {do} are: {', '.join(fields)}")
-    return Line(do, {name: _value(name, fields[name], value) for name, value in row.items()})
+    line = Line(do, {name: _value(name, fields[name], value) for name, value in row.items()})
+    if set(_WHOSE) <= set(line.values) or line.number("line") > LINES_MAX:
+        raise _bad("an account is named by its id, or by the number of the line that makes it")
+    return line
 
 
 def parse_header(octets: bytes) -> tuple[str, str]:
@@ -169,6 +204,13 @@ def account_of_line(root: bytes, line: int) -> AccountId:
     return AccountId(hashlib.sha256(b"bulkhead provision account 1" + root + _COUNT.pack(line)).digest()[:ID_BYTES])
 
 
+def password_name(nonce: bytes, scheme: str, salt: bytes, digest: bytes) -> bytes:
+    """What a first password is known by in a file: says nothing of it to whoever has not the 16 octets of nonce."""
+    parts = (scheme.encode(), salt, digest)
+    packed = b"".join(_COUNT.pack(len(part)) + part for part in parts)
+    return hashlib.sha256(b"bulkhead first password 1" + nonce + packed).digest()
+
+
 def _value(name: str, kind: Kind, value: object) -> Value:
     match kind, value:
         case Kind.ADDRESS, str():
@@ -186,6 +228,8 @@ def _value(name: str, kind: Kind, value: object) -> Value:
             return value
         case Kind.FLAG, bool():
             return value
+        case ((Kind.ACCOUNT | Kind.DIGEST), str()) if _DIGITS[kind].fullmatch(value):
+            return bytes.fromhex(value)
     raise _bad(f"{name} is {kind.value}")
 
 

@@ -25,6 +25,7 @@ from bulkhead.boundary.messages.fields import (
 )  # fmt: skip
 from bulkhead.boundary.messages.latency import NOTHING, Latencies
 from bulkhead.boundary.messages.orders import InstallRosterBase, ListOrdersBase, SubmitOrderBase
+from bulkhead.boundary.messages.provision import CHUNK_LINES_MAX, BeginFileBase, FileChunkBase, FirstPassword
 from bulkhead.boundary.messages.rotation import DestroyKeyBase, ReadRotationBase, RotateKeyBase
 from bulkhead.boundary.messages.staff import (
     AskAsStaffBase,
@@ -403,3 +404,13 @@ class AskAsStaff(AskAsStaffBase, frozen=True, tag=98):
 
 class EndStaffSession(EndStaffSessionBase, frozen=True, tag=99):
     """The session at `auth` is over."""
+
+
+class BeginProvision(BeginFileBase, frozen=True, tag=120):
+    """A provisioning file, for `auth`'s part of it: first passwords, and who may log in."""
+
+
+class ProvisionChunk(FileChunkBase, frozen=True, tag=121):
+    """Its next lines, for `auth`. passwords: of lines that bring one, by which they are known there."""
+
+    passwords: Annotated[tuple[FirstPassword, ...], Meta(max_length=CHUNK_LINES_MAX)] = ()

@@ -28,6 +28,7 @@ from bulkhead.boundary.messages.fields import (
     Text,
 )  # fmt: skip
 from bulkhead.boundary.messages.orders import InstallRosterBase, ListOrdersBase, SubmitOrderBase
+from bulkhead.boundary.messages.provision import BeginFileBase, FileChunkBase
 from bulkhead.boundary.messages.rotation import DestroyKeyBase, ReadRotationBase, RotateKeyBase
 from bulkhead.boundary.messages.staff import (
     AskAsStaffBase,
@@ -94,7 +95,8 @@ class AddHalf(Mutation[HalfAdded], frozen=True, tag=2):
     """Add half `g` of a credential. Refused: `bad-token`, `bad-credentials`, `bad-scope`, `too-many`.
 
     What allows it is one of: token, one-time, from CreateMailboxKeys or a recovery, for the main password alone; or
-    main_tight and main_wrap_key, what the main password now set becomes: checked, and counted, as a login is.
+    main_tight and main_wrap_key, what the main password now set becomes: checked, and counted, as a login is; or, with
+    none of these, that a signed file promises a first password to this account: its mailbox key is made here.
     """
 
     secrets: ClassVar[tuple[str, ...]] = ("tight", "wrap_key", "main_tight", "main_wrap_key")
@@ -577,3 +579,11 @@ class AskAsStaff(AskAsStaffBase, frozen=True, tag=98):
 
 class EndStaffSession(EndStaffSessionBase, frozen=True, tag=99):
     """The session at `keyring` is over."""
+
+
+class BeginProvision(BeginFileBase, frozen=True, tag=125):
+    """A provisioning file, for `keyring`'s part of it: first passwords, and who may log in."""
+
+
+class ProvisionChunk(FileChunkBase, frozen=True, tag=126):
+    """Its next lines, for `keyring`."""
