@@ -1,9 +1,12 @@
 """Provisioning files against a running cell, and signed on a machine without an installation."""
 
+import base64
+import hashlib
 import json
 import subprocess
 import sys
 import time
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -82,3 +85,57 @@ def test_an_order_is_for_one_file_and_officers_sign_what_they_read(tmp_path: Pat
     _write(file, "live/3", _add("b"))
     assert main(sign) == 4
     assert main(["provision", "sign", "stnet", str(file), *words, "--reason", "x"]) == 2
+
+
+def test_first_passwords_are_made_for_the_partner_alone_and_open_the_accounts(
+    live: Live, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pinned = tomllib.loads((live.directory / "tenants" / "kddi.toml").read_text())["pinned"]["recovery_partner"]
+    plain = _write(tmp_path / "plain", "live/4", _add("prov-first"), _add("prov-second"))
+    file, secrets, letters = (str(tmp_path / name) for name in ("file", "secrets", "letters"))
+    words = ["provision", "passwords", "kddi", str(plain), "--to", file, "--secrets", secrets]
+    assert main(words) == 2
+    made = [*words, "--letters", letters, "--partner", pinned]
+    assert main(made) == 0
+    assert main(made) == 2  # what is there stays
+    written = b"".join(Path(name).read_bytes() for name in (file, secrets, letters))
+    assert live("provision", "apply", "kddi", file).status == 2  # without the secrets
+    assert live("provision", "apply", "kddi", file, "--passwords", secrets).status == 0
+    key = live.directory / "recovery" / "kddi" / "partner.key"
+    capsys.readouterr()
+    assert main(["provision", "letters", "kddi", letters, "--partner-key", str(key)]) == 0
+    told = dict(line.split("\t") for line in capsys.readouterr().out.splitlines())
+    assert main(["provision", "letters", "kddi", letters, "--partner-key", str(key.with_name("operator.key"))]) == 2
+    assert list(told) == ["prov-first@kddi.example", "prov-second@kddi.example"]
+    assert not any(password.encode() in written for password in told.values())
+    first, second = told.values()
+    assert live("account", "show", "kddi", "prov-first@kddi.example", "--json").json["status"] == "active"
+    change = ("account", "passwd", "kddi", "prov-first@kddi.example", "--password-stdin", "--change")
+    assert live(*change, stdin=f"{second}\n{PASSWORD}\n").status != 0
+    assert live(*change, stdin=f"{first}\n{PASSWORD}\n").status == 0
+    assert live("provision", "apply", "kddi", file, "--passwords", secrets).status == 0
+    assert live(*change, stdin=f"{PASSWORD}\n{PASSWORD} 2\n").status == 0  # which the file did not set again
+    assert live("fsck", "kddi").status == 0
+
+
+def test_digests_of_another_server_are_first_passwords_too(live: Live, tmp_path: Path) -> None:
+    plain = _write(tmp_path / "plain", "live/5", _add("prov-digest"), _add("prov-none"))
+    digest = base64.b64encode(hashlib.sha512(PASSWORD.encode() + b"salt").digest() + b"salt").decode()
+    digests = tmp_path / "digests"
+    digests.write_text(f"Prov-Digest@kddi.example\t{{SSHA512}}{digest}\n")
+    file, secrets = str(tmp_path / "file"), str(tmp_path / "secrets")
+    words = ["provision", "passwords", "kddi", str(plain), "--to", file, "--secrets", secrets]
+    assert main([*words, "--digests", str(digests)]) == 0
+    assert live("provision", "apply", "kddi", file, "--passwords", secrets).status == 0
+    change = ("account", "passwd", "kddi", "prov-digest@kddi.example", "--password-stdin", "--change")
+    assert live(*change, stdin=f"{PASSWORD}\n{PASSWORD} 3\n").status == 0
+    assert live("account", "show", "kddi", "prov-none@kddi.example", "--json").json["status"] == "provisioned"
+
+
+@pytest.mark.parametrize("line", ["", "a@b.example\t", "a@b.example {SHA}x", "a@b.example\t{PLAIN}secret"])
+def test_a_line_without_a_digest_is_refused_and_nothing_is_written(tmp_path: Path, line: str) -> None:
+    plain, digests = _write(tmp_path / "plain", "live/6", _add("a")), tmp_path / "digests"
+    digests.write_text(line + "\n")
+    words = ["provision", "passwords", "kddi", str(plain), "--to", str(tmp_path / "to")]
+    assert main([*words, "--secrets", str(tmp_path / "secrets"), "--digests", str(digests)]) == 2
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["digests", "plain"]

@@ -665,6 +665,10 @@ ORDERS = (
         "lines-as-they-come", "directory/provision.py", "            if chunk_hash(request.data) != hashes",
         '            if False and b"" != hashes', "directory/provision-changed",
     ),
+    _one(
+        "first-passwords-as-they-come", "holder/provision.py", "            if chunk_hash(request.data) != hashes",
+        '            if False and b"" != hashes', "auth/first-password-forged",
+    ),
 )  # fmt: skip
 
 CELLS += IMAGES + MEMORY

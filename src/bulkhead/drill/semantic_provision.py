@@ -4,13 +4,17 @@ import json
 from dataclasses import dataclass
 from typing import Any
 
+from bulkhead.boundary.messages import to_auth, to_keyring
 from bulkhead.boundary.messages import to_directory as m
+from bulkhead.boundary.messages.provision import FirstPassword
 from bulkhead.boundary.messages.to_keyring import CreateMailboxKeys
 from bulkhead.drill.bare_cell import BareCell, answer, stamp
 from bulkhead.drill.in_bare_cell import Finding, SemanticAct, probes_of
 from bulkhead.drill.semantic import Column
 from bulkhead.drill.semantic_orders import begin, by, install
-from bulkhead.records.provision import Chunk, account_of_line, chunk_hash, chunks_of, root_of
+from bulkhead.records.legacy import Recipe, Scheme
+from bulkhead.records.legacy_digest import legacy_digest
+from bulkhead.records.provision import Chunk, account_of_line, chunk_hash, chunks_of, password_name, root_of
 from bulkhead.records.roster import Policy
 
 
@@ -87,11 +91,93 @@ async def change_lines(cell: BareCell) -> Finding:
     return Finding(reached, tried, control and not isinstance(shown, str) and len(shown.aliases) == 1)
 
 
+def _first(number: int, typed: bytes) -> FirstPassword:
+    recipe = Recipe(Scheme.SHA512, bytes([number]) * 16)
+    return FirstPassword(bytes([number]) * 16, "sha512", recipe.legacy().salt, legacy_digest(recipe, typed))
+
+
+async def forge_first_passwords(cell: BareCell) -> Finding:
+    """A first password over the subscriber's own, for an account that no file makes, or another than the file's."""
+    victim, typed, guess = await cell.add_person(), b"of the letter", b"of the attacker"
+    people = await begin(cell)
+    strict = people.roster(Policy(local_refused=True))
+    await install(cell, strict)
+    people.use(strict)
+    given, forged = _first(1, typed), _first(2, guess)
+    name = password_name(given.nonce, given.scheme, given.salt, given.digest).hex()
+    other = password_name(forged.nonce, forged.scheme, forged.salt, forged.digest).hex()
+    new, stray = f"new@{cell.domain}", f"stray@{cell.domain}"
+    signed = _File.of(cell, "drill", {"do": "add-account", "address": new, "password": name})
+    order = people.order("provision", {"root": signed.root.hex(), "lines": signed.lines})
+    for executor in ("keyring", "auth", "directory"):
+        await by(cell, executor, order, "ada")
+    unsigned = _File.of(cell, "drill", {"do": "add-account", "address": new, "password": other})
+    over = _File.of(cell, "drill", {"do": "add-account", "address": victim.address, "password": other})
+    more = _File.of(cell, "drill", *(
+        {"do": "add-account", "address": one, "password": each} for one, each in ((new, name), (stray, other))
+    ))  # fmt: skip
+    tried = reached = 0
+    for executor, module in (("keyring", to_keyring), ("auth", to_auth)):
+        start: Any = module.BeginProvision(stamp(), signed.root, signed.lines, signed.hashes)
+        await answer(cell.exchanges["cli"], executor, start)
+    for file in (unsigned, over, more):
+        for root in (file.root, signed.root):
+            tried += 2
+            for said in await _halves(cell, file, root, (forged,)):
+                reached += not isinstance(said, str)
+    for account in (victim.account, account_of_line(signed.root, 2)):
+        tried += 2
+        reached += not isinstance(await answer(
+            cell.exchanges["cli"], "keyring", CreateMailboxKeys(stamp(), account)
+        ), str)  # fmt: skip
+        token = to_auth.SetPassword(stamp(), account, guess, bytes(16), to_auth.Scope.ALL)
+        reached += not isinstance(await answer(cell.exchanges["cli"], "auth", token), str)
+    await _halves(cell, signed, signed.root, (forged,))  # which the file does not name: it is left out
+    made = await answer(
+        cell.exchanges["cli"], "keyring", CreateMailboxKeys(stamp(), account_of_line(signed.root, 2), False)
+    )
+    reached += not isinstance(made, str)
+    again = await _halves(cell, signed, signed.root, (forged, given))
+    reached += await cell.admits("access", victim, guess)
+    tried += 2
+
+    second = _File.of(cell, "drill-2", {"do": "add-account", "address": stray, "password": name})
+    order = people.order("provision", {"root": second.root.hex(), "lines": second.lines})
+    for executor in ("keyring", "auth", "directory"):
+        await by(cell, executor, order, "ada")
+    done = await _halves(cell, second, second.root, (given,))
+    made = await answer(
+        cell.exchanges["cli"], "keyring", CreateMailboxKeys(stamp(), account_of_line(second.root, 2), False)
+    )
+    control = not any(isinstance(said, str) for said in (*again, *done, made))
+    if not isinstance(made, str):
+        await second.send(cell, second.root, (made.binding,))
+    reached += await cell.admits("access", stray, guess)
+    control = control and await cell.admits("access", stray, typed) and await cell.admits("access", victim)
+    return Finding(reached, tried, control)
+
+
+async def _halves(cell: BareCell, file: _File, root: bytes, passwords: tuple[FirstPassword, ...]) -> list[Any]:
+    """What keyring and auth say to a file under that root: to its beginning, and to its lines."""
+    said: list[Any] = []
+    for name, module, more in (("keyring", to_keyring, ()), ("auth", to_auth, (passwords,))):
+        start: Any = module.BeginProvision(stamp(), root, file.lines, file.hashes)
+        await answer(cell.exchanges["cli"], name, start)
+        chunk: Any = module.ProvisionChunk(stamp(), root, 0, file.chunk.data, (), *more)
+        said.append(await answer(cell.exchanges["cli"], name, chunk))
+    return said
+
+
 ACTS = (
     SemanticAct(
         "provision-changed", "directory", (Column.ORDERS,),
         "a signed provisioning file with lines changed, added, left out; files that nobody signed",
         "one line of it is carried out", "the file as it was signed", change_lines,
+    ),
+    SemanticAct(
+        "first-password-forged", "auth", (Column.ORDERS,),
+        "first passwords of files that nobody signed, over the subscriber's own, for accounts of no file",
+        "one of them is set", "the password that the signed file names", forge_first_passwords,
     ),
 )  # fmt: skip
 PROBES = probes_of(ACTS)
