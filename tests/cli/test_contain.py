@@ -52,6 +52,21 @@ def test_a_stop_is_held_against_users_and_hours(tmp_path: Path) -> None:
         read_rules(tmp_path)
 
 
+def test_what_a_rule_stopped_is_confirmed_and_lifted_by_its_digest(live: Live) -> None:
+    digest = hashlib.sha256(b"a subject of this test").hexdigest()
+    assert live("contain", "stnet", "rule-sender").status == 2
+    assert live("contain", "stnet", "rule-sender", "--set", "00").status == 2
+    assert live("contain", "stnet", "rule-sender", "--set", digest, "--json").json["effects"][0]["done"]
+    (row,) = [one for one in live("containment", "stnet", "--json").json["stopped"] if one["set"] == digest]
+    assert (row["compartment"], row["surface"], row["until"]) == ("queue", "rule-sender", 0)
+    (found,) = [
+        one for one in live("doctor", "--json").json["findings"] if (one["tenant"], one["matter"]) == ("stnet", "rules")
+    ]
+    assert found["state"] == "warning" and "by queue" in found["text"]
+    assert live("contain", "stnet", "rule-sender", "--set", digest, "--lift").status == 0
+    assert all(one["set"] != digest for one in live("containment", "stnet", "--json").json["stopped"])
+
+
 def access_pids(live: Live) -> set[int]:
     rows = live("status", "--json").json["processes"]
     return {row["pid"] for row in rows if (row["tenant"], row["compartment"]) == ("stnet", "access") and row["pid"]}

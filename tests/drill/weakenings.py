@@ -500,6 +500,10 @@ NEIGHBOURS = (
         "            surface < 0 and set_at <=", "access/reset-passed",
     ),
     _one(
+        "openings-not-counted", "keyring/openings.py", "        self.rate.add(session.channel, opened)\n", "",
+        "access/keys-by-the-million",
+    ),
+    _one(
         "history-not-compared", "ledger/verify.py",
         "if self._previous is not None and frontier.root() != self._previous.root:", "if self._previous is None:",
         "ledger/ledger-rewrites",

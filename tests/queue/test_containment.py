@@ -6,7 +6,7 @@ from pathlib import Path
 
 from bulkhead.boundary.messages import to_auth, to_keyring, to_queue, to_store
 from bulkhead.boundary.messages.surfaces import Surface
-from bulkhead.boundary.messages.to_queue import LiftSurfaces, ListQueue, ReadSurfaces, TakeWork
+from bulkhead.boundary.messages.to_queue import CountQueue, LiftSurfaces, ListQueue, ReadSurfaces, TakeWork
 from bulkhead.drill.bare_cell import BareCell, Person, letter, opened, stamp
 from bulkhead.drill.officers import now_ms
 from bulkhead.drill.semantic_orders import MODULES
@@ -53,6 +53,37 @@ async def check(directory: Path) -> None:
         await cell.ask("cli", "queue", LiftSurfaces(stamp(), now_ms(), Surface.OUTBOUND, digest, "over"))
         await asyncio.sleep(0.05)
         assert await taken(cell) == [person.address] * 2
+
+
+async def burst(directory: Path) -> None:
+    async with opened(directory, settings={"queue": {"burst_recipients_max": 2, "rule_minutes": 60}}) as cell:
+        person, other = await cell.add_person(), await cell.add_person()
+        for sender in (person, other, person, other):
+            await send(cell, sender)
+        assert await taken(cell) == [person.address, other.address, person.address, other.address]
+        await send(cell, person)  # the third
+        state = await cell.ask("cli", "queue", ReadSurfaces())
+        while not state.stopped:
+            await asyncio.sleep(0.01)
+            state = await cell.ask("cli", "queue", ReadSurfaces())
+        await send(cell, person)
+        assert await taken(cell) == []
+        (stopped,) = state.stopped
+        assert stopped.surface == Surface.RULE_SENDER
+        assert (await cell.ask("cli", "queue", CountQueue())).rule_stops == 1
+        lift = LiftSurfaces(stamp(), now_ms() + 1, Surface.RULE_SENDER, stopped.accounts, "a newsletter")
+        await cell.ask("cli", "queue", lift)
+        found: list[str] = []
+        while len(found) < 2:
+            await asyncio.sleep(0.01)
+            found += await taken(cell)
+        assert found == [person.address] * 2
+
+
+def test_more_recipients_in_ten_minutes_than_is_usual_hold_what_that_account_sends_and_nobody_elses(
+    tmp_path: Path,
+) -> None:
+    asyncio.run(burst(tmp_path / "cell"))
 
 
 def test_a_signed_stop_holds_what_a_set_sent_before_and_sends_after_and_nothing_of_others(tmp_path: Path) -> None:

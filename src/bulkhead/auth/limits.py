@@ -21,6 +21,7 @@ from typing import Any
 from bulkhead.auth.known import Known
 from bulkhead.errors import Error, Refused
 from bulkhead.holder.levels import Levels, Spread
+from bulkhead.holder.rules import Tried
 from bulkhead.holder.sources import Source
 from bulkhead.holder.waits import Waits, delay
 from bulkhead.identifiers import AccountId
@@ -59,9 +60,13 @@ class Limits:
     """refused: by limit, since start."""
 
     def __init__(
-        self, known: Known, settings: Mapping[str, Mapping[str, Any]], clock: Callable[[], float] = time.monotonic
+        self,
+        known: Known,
+        settings: Mapping[str, Mapping[str, Any]],
+        clock: Callable[[], float] = time.monotonic,
+        tried: Tried | None = None,
     ) -> None:
-        self._known, self.refused = known, Counter[Limit]()
+        self._known, self.refused, self.tried = known, Counter[Limit](), tried or Tried()
         self._sources, self._networks, self._gates = Levels(1, 1, clock), Levels(1, 1, clock), Levels(1, 1, clock)
         self._by_strangers, self._by_known = Levels(1, 1, clock, ACCOUNTS_MAX), Levels(1, 1, clock, ACCOUNTS_MAX)
         self._crowded, self._tenant = Levels(CROWD, CROWD / HOUR, clock), Levels(1, 1, clock)
@@ -84,6 +89,7 @@ class Limits:
         self._longest, self._waits.longest = auth["delay_seconds_max"], auth["delay_network_seconds_max"]
         self.spread.ceiling = auth["failing_accounts_per_minute"]
         self._known.days = auth["known_days"]
+        self.tried.set(auth)
 
     @contextmanager
     def attempt(self, account: AccountId, source: str, gate: str) -> Iterator[Attempt]:
@@ -103,6 +109,7 @@ class Limits:
         except Refused:
             if not attempt.known:
                 self.spread.note(account)
+                self.tried.note(attempt.source, attempt.gate, account)
             raise
         except Error:  # not answered
             _take_back(levels)
@@ -138,7 +145,7 @@ class Limits:
         ready = self._waits.is_ready(who + source.network, source.region, self._longest if crowd else hold)
         if self.spread.over:
             self.spread.note(account)  # refused or not: the ceiling holds as long as it is tried
-        if self._sources.is_full(source.host):
+        if self._sources.is_full(source.host) or self.tried.stops(source, attempt.gate):
             return Limit.SOURCE
         if not ready:
             return crowd or Limit.DELAY

@@ -114,6 +114,14 @@ METRICS: Sequence[Metric] = (
     _one("bulkhead_login_stuffing", GAUGE, "1 while that is over its ceiling.", "auth", lambda said: said.stuffing),
     _one("bulkhead_login_stuffing_episodes_total", COUNTER, "How often that began.", "auth",
          lambda said: said.episodes),
+    *(
+        _one(f"bulkhead_rule_stops_{what}", GAUGE, f"{words} that a rule stopped, while they are.",
+             source, lambda said: said.rule_stops)
+        for what, words, source in (
+            ("networks", "Networks at a gate", "auth"), ("workers", "Processes of gates", "keyring"),
+            ("senders", "Accounts' outgoing mail", "queue"),
+        )
+    ),
     _one("bulkhead_sessions", GAUGE, "Live sessions.", "keyring", lambda said: said.sessions),
     _one("bulkhead_logins_stopped", GAUGE, "1 while logins are stopped.", "keyring", lambda said: said.stopped),
     _one("bulkhead_credentials", GAUGE, "Credentials: main and app passwords.", "keyring",

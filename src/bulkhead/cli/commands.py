@@ -143,6 +143,7 @@ _INSTALLATION = (
             "tenants[].logins.over_network": "from one network",
             "tenants[].logins.delayed": "before the wait of its network was over",
             "tenants[].logins.failing": "accounts that strangers fail for, this minute",
+            "tenants[].logins.rule_stops": "networks that a rule stopped at a gate (docs/containment.md, Rules)",
             "tenants[].logins.stuffing": "whether that is over its ceiling, in this minute or the last",
             "tenants[].logins.episodes": "how often that began",
             "tenants[].logins.failure_ms": "when a failed login is answered, ms after it came",

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from bulkhead.boundary.messages.fields import Request
-from bulkhead.boundary.messages.surfaces import ID_BYTES, Surface
+from bulkhead.boundary.messages.surfaces import ID_BYTES, StoppedSurface, Surface
 from bulkhead.boundary.messages.to_directory import STATUS_BYTES, CountAccounts, ListStatuses
 from bulkhead.cli.accidents import judge, read_rules
 from bulkhead.cli.account_ids import GUARDS, read_accounts, set_of, stage
@@ -26,6 +26,7 @@ from bulkhead.errors import ConfigError, Error
 
 HOUR_MS = 3_600_000
 HOURS_MAX = 8760.0
+DIGEST_DIGITS = 64
 Document = dict[str, Any]
 
 
@@ -34,8 +35,9 @@ def contain(options: argparse.Namespace) -> int:
     begin = time.monotonic()
     row, hours = CONTAINMENTS[options.surface], _hours(options)
     ids = read_accounts(Path(options.accounts)) if options.accounts else b""
-    if options.accounts and options.status:
-        raise ConfigError("--accounts or --status, not both")
+    if sum(map(bool, (options.accounts, options.status, options.digest))) > 1:
+        raise ConfigError("one of --accounts, --status and --set")
+    _require_subject(options, row)
     if options.order:
         return _write_order(options, row, ids, hours)
     if "@" in options.reason:
@@ -55,7 +57,9 @@ async def _run(
     async with road:
         if options.status:
             ids = await _of_status(road, options.status)
-        digest = await stage(road, row.guards, ids) if not options.lift else hashlib.sha256(ids).digest() * bool(ids)
+        digest = bytes.fromhex(options.digest) or hashlib.sha256(ids).digest() * bool(ids)
+        if ids and not options.lift:
+            await stage(road, row.guards, ids)
         document: Document = {
             "tenant": options.tenant, "surface": row.name, "preview": options.preview, "lifted": options.lift,
             "accounts": len(ids) // ID_BYTES, "set": digest.hex(), "until": _until(hours), "sessions": 0,
@@ -146,7 +150,7 @@ async def _list(options: argparse.Namespace) -> int:
         ("EXECUTOR", "SURFACE", "ACCOUNTS", "SINCE", "UNTIL", "SET"),
         [
             (
-                name, names.get(one.surface, str(one.surface)), str(one.members or "all"), time_text(one.epoch),
+                name, names.get(one.surface, str(one.surface)), _who(one), time_text(one.epoch),
                 time_text(one.until) if one.until else "lifted", one.accounts.hex()[:16],
             )
             for name, one in rows
@@ -155,14 +159,18 @@ async def _list(options: argparse.Namespace) -> int:
     return 0
 
 
+def _who(one: StoppedSurface) -> str:
+    return "one subject" if one.surface & Surface.SUBJECTS else str(one.members or "all")
+
+
 def _write_order(options: argparse.Namespace, row: Containment, ids: bytes, hours: float | None) -> int:
     """The order's file, for officers to sign."""
     if options.status:
         raise ConfigError("an order names a set: list the accounts into a file, and give it with --accounts")
     options.action = "lift-surfaces" if options.lift else "stop-surfaces"
     options.parameters = [f"surfaces={row.bits}"]
-    if ids:
-        options.parameters.append(f"accounts={hashlib.sha256(ids).hexdigest()}")
+    if ids or options.digest:
+        options.parameters.append(f"accounts={options.digest or hashlib.sha256(ids).hexdigest()}")
     if hours is not None and not options.lift:
         options.parameters.append(f"until={_until(hours)}")
     if not options.roster:
@@ -172,6 +180,14 @@ def _write_order(options: argparse.Namespace, row: Containment, ids: bytes, hour
     who = f"{len(ids) // ID_BYTES:,} accounts" if ids else "every account"
     say(f"{row.name}, {who}: {row.effect}. Stays alive: {row.alive}")
     return status
+
+
+def _require_subject(options: argparse.Namespace, row: Containment) -> None:
+    """Raises ConfigError where --set is no digest, or a rule's surface names none."""
+    if options.digest and (len(options.digest) != DIGEST_DIGITS or not set(options.digest) <= set("0123456789abcdef")):
+        raise ConfigError("--set is 64 hexadecimal digits, as `containment --json` shows them")
+    if row.bits & Surface.SUBJECTS and not options.digest:
+        raise ConfigError(f"{row.name} names one subject, by --set: `containment --json` has those that rules stopped")
 
 
 def _hours(options: argparse.Namespace) -> float | None:

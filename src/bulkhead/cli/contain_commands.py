@@ -4,7 +4,7 @@ from bulkhead.cli.tree import LIVE, REASON, TENANT, Command, flag, option, posit
 
 SURFACES = (
     "logins", "imap", "pop3", "submission", "main-passwords", "app-passwords", "reset-passwords",
-    "revoke-app-passwords", "sessions", "outbound", "inbound", "freeze",
+    "revoke-app-passwords", "sessions", "outbound", "inbound", "freeze", "rule-source", "rule-worker", "rule-sender",
 )  # fmt: skip
 _STATUSES = ("provisioned", "active", "suspended", "dormant")
 
@@ -17,6 +17,7 @@ CONTAIN_COMMANDS = (
         positional("surface", "What to stop.", choices=SURFACES),
         option("--accounts", "FILE", "For these accounts alone: their ids, one a line.", default=""),
         option("--status", "STATUS", "For the accounts of this status alone.", default="", choices=("", *_STATUSES)),
+        option("--set", "DIGEST", "For a set or a rule's subject, by `containment --json`.", default="", dest="digest"),
         option("--for", "HOURS", "It lapses by itself then, once the ledger has it.", type=float, dest="for_hours"),
         flag("--preview", "Do nothing: say whom it reaches, what stays alive, and whether it may have to be reported."),
         flag("--lift", "Open the surface again, to the same accounts; waits for the ledger."),
@@ -89,7 +90,7 @@ CONTAIN_COMMANDS = (
             "stopped[].compartment": "who guards it",
             "stopped[].surface": "its name",
             "stopped[].accounts": "accounts of the set; 0: every account",
-            "stopped[].set": "SHA-256 of the set's ids in a row; empty: every account",
+            "stopped[].set": "SHA-256 of the set's ids in a row, or of a rule's subject; empty: every account",
             "stopped[].epoch": "since when, ms since 1970",
             "stopped[].until": "when it lapses, ms since 1970; 0: it does not",
         },

@@ -77,6 +77,20 @@ _ROWS = (
         "mailboxes are read and stay as they are: no change, no arrival (4yz), no sending, nothing leaves",
         "logins and reading by IMAP and POP3; \\Seen is not set; deleted mail whose time is over still goes",
     ),
+    Containment(
+        "rule-source", Surface.RULE_SOURCE, ("auth",),
+        "a gate takes nobody new from one network",
+        "whoever logged in from there before; other networks; the other gate",
+    ),
+    Containment(
+        "rule-worker", Surface.RULE_WORKER, ("keyring",),
+        "one process of a gate opens no message key, and gets no session",
+        "every other process; the one that takes its place when it is evicted",
+    ),
+    Containment(
+        "rule-sender", Surface.RULE_SENDER, ("queue",), "what one account sent waits in the queue",
+        "its logins, reading, sending into the queue, mail within the tenant",
+    ),
 )  # fmt: skip
 
 CONTAINMENTS: Mapping[str, Containment] = {row.name: row for row in _ROWS}

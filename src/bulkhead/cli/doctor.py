@@ -19,6 +19,7 @@ from bulkhead.cli.backup_target import has_target
 from bulkhead.cli.backup_verify import TRIED, last_tried
 from bulkhead.cli.certificates import CA_CERTIFICATE, CA_KEY, FOLDER, GATES, expiry
 from bulkhead.cli.doctor_contract import advisories_finding, contract_finding
+from bulkhead.cli.doctor_rules import rules_finding
 from bulkhead.cli.exit_codes import ExitCode
 from bulkhead.cli.finding import Finding, State
 from bulkhead.cli.ledger_state import COSIGNED_SECONDS, STALE_SECONDS, LedgerState, ledger_states, witness_fault
@@ -79,6 +80,7 @@ def examine(installation: Installation) -> Iterator[Finding]:
             yield from _ledger(tenant, ledger_states(installation, [tenant])[0])
             yield contract_finding(installation, tenant)
             yield advisories_finding(installation, tenant)
+            yield rules_finding(installation, tenant)
             yield from _standby(installation, tenant)
         if not tenant.disabled:
             yield _backups(installation, tenant)

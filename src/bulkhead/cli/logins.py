@@ -45,5 +45,7 @@ def login_lines(tenant: str, counts: Counts) -> Iterator[str]:
             f"{tenant}: {counts['granted']:,} logins granted and {counts['refused']:,} refused since auth started; "
             f"refused unread by limit: {over}"
         )
+    if counts["rule_stops"]:
+        yield f"{tenant}: {counts['rule_stops']} networks are stopped by a rule: bulkhead containment {tenant}"
     if counts["stuffing"]:
         yield f"{tenant}: STUFFING: strangers try accounts beyond the ceiling; those without a known network wait"

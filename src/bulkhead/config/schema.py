@@ -363,6 +363,12 @@ _HOLDER_ROWS: tuple[_Row, ...] = (
     ("auth.failing_accounts_per_minute", Kind.INTEGER, 1000, _between(1, 65_536), ("auth",),
      "Accounts for which wrong passwords come in a minute from networks that are new to them; past it whoever is new "
      "waits auth.delay_seconds_max, and the ledger gets the event Stuffing."),
+    ("auth.failing_accounts_per_network_hour", Kind.INTEGER, 200, _between(0, 65_536), ("auth",),
+     "Accounts for which wrong passwords come from one IPv4 /24 or IPv6 /56 by one gate within an hour before that "
+     "gate takes nobody new from there (docs/containment.md, Rules); who came from there before is taken; 0: off."),
+    ("auth.rule_minutes", Kind.INTEGER, 60, _between(0, 60), ("auth",),
+     "For how many minutes that stop of a network holds, until it lapses by itself or officers confirm it; 0: the "
+     "rule stops nothing."),
     ("auth.delay_seconds_max", Kind.INTEGER, 900, _between(1, 86_400), ("auth",),
      "How long, from the first attempt, somebody waits at most from a network that is new to the account, while "
      "strangers guess at it; networks where its password was right before never wait."),
@@ -384,6 +390,13 @@ _HOLDER_ROWS: tuple[_Row, ...] = (
      "credential as breached in `credentials audit`; `refuse` answers as to a wrong one, until a new one is set."),
     ("keyring.session_seconds", Kind.INTEGER, 86_400, _between(60, 604_800), ("keyring",),
      "How long a session may open message keys before its client must log in again."),
+    ("keyring.keys_per_worker_minute", Kind.INTEGER, 400_000, _between(0, 1_000_000_000), ("keyring",),
+     "Message keys that one process of a gate may open in a minute, or ten times the mean of its compartment's busy "
+     "minutes where that is more, up to ten times this; then its sessions end, and it gets none (docs/containment.md, "
+     "Rules); 0: no limit."),
+    ("keyring.rule_minutes", Kind.INTEGER, 60, _between(0, 60), ("keyring",),
+     "For how many minutes that stop of a process holds, until it lapses by itself or officers confirm it; 0: the "
+     "rule stops nothing."),
     ("keyring.failures_per_hour", Kind.INTEGER, 1200, _between(400, 1_000_000), ("auth", "keyring"),
      "Wrong passwords for one account in an hour before keyring answers none; its own count, kept across restarts, so "
      "that it also holds against a compromised auth. auth spends at most half on strangers and half on networks where "
@@ -460,6 +473,12 @@ _OUTBOUND_ROWS: tuple[_Row, ...] = (
      "Recipients elsewhere to whom one account may send in an hour, then 450; 0: no limit."),
     ("queue.recipients_per_account_day", Kind.INTEGER, 10_000, _between(0, 10_000_000), ("queue",),
      "Recipients elsewhere to whom one account may send in a day, then 450; 0: no limit."),
+    ("queue.burst_recipients_max", Kind.INTEGER, 1000, _between(0, 10_000_000), ("queue",),
+     "Recipients elsewhere to whom one account may send within ten minutes; what it sends beyond waits in the queue "
+     "(docs/containment.md, Rules); 0: no limit."),
+    ("queue.rule_minutes", Kind.INTEGER, 60, _between(0, 60), ("queue",),
+     "For how many minutes that stop of one account's mail holds, until it lapses by itself or officers confirm it; 0: "
+     "the rule stops nothing."),
     ("courier.port", Kind.INTEGER, 25, _between(1, 65_535), ("courier", "dialer"),
      "The port of other servers' MX."),
     ("courier.allow_networks", Kind.NETWORKS, (), _NONE, ("dialer",),

@@ -36,6 +36,12 @@ def _of_ipv4(octets: bytes) -> Source:
     return Source(octets, octets[:3], octets[:2])
 
 
+def network_text(network: bytes) -> str:
+    """A Source's network as text."""
+    width = 4 if len(network) < 4 else 16
+    return str(ipaddress.ip_network((network.ljust(width, b"\0"), 8 * len(network))))
+
+
 def source_network(source: str) -> str:
     """The network of a source as text, no narrower than IPv4 /24 and IPv6 /48; empty for text that is no address."""
     try:

@@ -115,6 +115,15 @@ class Surfaces:
         bit = _reset_surface(cred)
         return max((stop.epoch for (surface, _), stop in self._stops.items() if surface == bit), default=0)
 
+    def closed_to_subject(self, surface: int, digest: bytes) -> bool:
+        """Whether that surface is closed to the subject of this digest (rules.py)."""
+        stop = self._stops.get((surface, digest))
+        return stop is not None and stop.closed
+
+    def count_closed(self, surface: int) -> int:
+        """How many stops of it are in force."""
+        return sum(one == surface for one, _ in self._closed)
+
     def any_closed(self, surfaces: int) -> bool:
         """Whether one of these is closed to anybody."""
         return any(surface & surfaces for surface, _ in self._closed)
@@ -174,7 +183,8 @@ class Surfaces:
 
     def state(self, request: ReadSurfacesBase) -> SurfaceState:
         """What is closed, and what a stop would reach. Raises Refused (`no-such-set`)."""
-        self._sets.require(request.accounts)
+        if not request.surfaces & Surface.SUBJECTS:
+            self._sets.require(request.accounts)
         stopped = tuple(
             StoppedSurface(surface, accounts, self._sets.count(accounts), stop.epoch, stop.until)
             for (surface, accounts), stop in sorted(self._stops.items())
@@ -244,8 +254,12 @@ class Surfaces:
                 if self._stops[key] != stop:
                     continue  # another one came
                 ended = replace(stop, closed=False, until=0)
-                await self._database.write(partial(_put, key=key, stop=ended))
-                self._stops[key] = ended
+                if key[0] & Surface.SUBJECTS:  # there are many, one after the other: nothing of it is kept
+                    await self._database.write(partial(_drop, key=key))
+                    del self._stops[key]
+                else:
+                    await self._database.write(partial(_put, key=key, stop=ended))
+                    self._stops[key] = ended
             self._order()
             self._changed()
 
@@ -255,7 +269,10 @@ class Surfaces:
         """Raises Refused (`bad-surface`, `no-such-set`, `too-many-stops`)."""
         if not request.surfaces or request.surfaces & ~Surface.ALL or len(request.accounts) not in (0, 32):
             raise Refused("no such surfaces, or no digest of a set", code="bad-surface")
-        if isinstance(request, StopSurfacesBase):
+        of_subject = request.surfaces & Surface.SUBJECTS
+        if of_subject and (of_subject != request.surfaces or not request.accounts):
+            raise Refused("a rule's surface is closed to one subject, and none beside it", code="bad-surface")
+        if isinstance(request, StopSurfacesBase) and not of_subject:
             self._sets.require(request.accounts)
         keys = [(bit, request.accounts) for bit in _bits(request.surfaces)]
         if len(self._stops.keys() | keys) > STOPS_MAX:
@@ -313,6 +330,11 @@ class SessionReach:
         self.void(lambda one: concerns(surfaces, one.scope, one.cred) and member(one.account))
         return self.sessions.end(found, "stopped"), 0
 
+    def end_channel(self, channel: Channel) -> int:
+        """End every session of one process."""
+        ended: int = self.sessions.end([one for one in self.sessions.all() if one.channel == channel], "stopped")
+        return ended
+
     def workers(self, surfaces: int, member: Callable[[bytes], bool]) -> tuple[WorkerSessions, ...]:
         """Processes that have sessions that it concerns, the most first."""
         found, all_of = Counter[tuple[str, int]](), Counter[tuple[str, int]]()
@@ -364,6 +386,10 @@ def _id(compartment: str, what: bytes) -> bytes:
 def _put(connection: sqlite3.Connection, key: _Key, stop: _Stop) -> None:
     values = (*key, stop.epoch, stop.closed, stop.until)
     connection.execute("INSERT OR REPLACE INTO surface VALUES (?, ?, ?, ?, ?)", values)
+
+
+def _drop(connection: sqlite3.Connection, *, key: _Key) -> None:
+    connection.execute("DELETE FROM surface WHERE surface = ? AND accounts = ?", key)
 
 
 def _open(connection: sqlite3.Connection, *, opened: Mapping[_Key, _Stop]) -> Done:

@@ -9,6 +9,7 @@ from bulkhead.boundary.edge import Channel
 from bulkhead.boundary.exchange import Exchange, Handler
 from bulkhead.boundary.messages import to_keyring as m
 from bulkhead.boundary.messages.fields import Done, Request
+from bulkhead.boundary.messages.surfaces import Surface
 from bulkhead.errors import Refused
 from bulkhead.holder import backup
 from bulkhead.holder.accesses import Accesses
@@ -21,6 +22,7 @@ from bulkhead.holder.outbox import Outbox
 from bulkhead.holder.provision import Files
 from bulkhead.holder.revocation import Revocation, kind_of
 from bulkhead.holder.rotation import Part, Rotation
+from bulkhead.holder.rules import watch_workers
 from bulkhead.holder.shared import shared
 from bulkhead.holder.stop import OUTBOUND, OUTBOUND_TABLE, TenantStop, outbound_handlers
 from bulkhead.holder.surfaces import SessionReach, Surfaces
@@ -95,12 +97,11 @@ class Keyring:
 
         renewal = Renewal(database, keys, exchange, outbox, end)
         logins = Logins(database, keys, failures, stop, revocation, cache, renewal, surfaces.closed_to_login)
-        surfaces.reach = reach = SessionReach(grants.sessions, logins.void)
-        surfaces.workers = reach.workers
+        rate = watch_workers(surfaces, exchange, SessionReach(grants.sessions, logins.void), settings)
         return cls(
             database, keys, outbox, stop, TenantStop(database, exchange, OUTBOUND, OUTBOUND_TABLE), revocation,
             failures, logins, grants, grants.sessions,
-            Openings(keys.tenant, grants.sessions, renewal.previous),
+            Openings(keys.tenant, grants.sessions, renewal.previous, rate),
             Halves(database, keys, tokens, logins, revocation), Mailboxes(database, keys, tokens),
             Recovery(database, keys, tokens, exchange), settings["session_seconds"],
             Rotation(database, keys.ring, RING, SEALED, outbox, exchange), exchange, renewal, surfaces,
@@ -150,6 +151,7 @@ def read_half_states(keyring: Keyring, _: Channel, request: m.ReadHalfStates, __
 
 async def redeem_login(keyring: Keyring, channel: Channel, request: m.RedeemLogin, _: _Body) -> m.Session:
     """A session of this channel; store has its grant before the gate has its handle."""
+    keyring.openings.rate.require_open(channel)
     checked = keyring.logins.take(request.nonce, request.account, request.scope, channel.compartment)
     session = keyring.sessions.begin(channel, checked, keyring.session_seconds)
     keyring.accesses.of_session(Act.SESSION_BEGUN, session.account, channel, session.scope)
@@ -289,6 +291,7 @@ async def count_keyring(keyring: Keyring, _: Channel, __: m.CountKeyring, ___: _
         renewed=keyring.renewal.renewed(),
         old_boxes=opened.old_boxes,
         old_pages=opened.old_pages,
+        rule_stops=keyring.surfaces.count_closed(Surface.RULE_WORKER),
     )
 
 

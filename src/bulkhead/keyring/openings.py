@@ -11,6 +11,7 @@ from typing import TypeVar
 
 from bulkhead.boundary.messages.to_keyring import ArrivedKey, OpenedKey, SlottedKey
 from bulkhead.errors import IntegrityError, Refused
+from bulkhead.holder.rules import WorkerRate
 from bulkhead.identifiers import EmailId, TenantId
 from bulkhead.keyring.sessions import Session, Sessions
 from bulkhead.records.message import open_key_box
@@ -43,10 +44,14 @@ class Openings:
     """Opens keys with the seeds of live sessions."""
 
     def __init__(
-        self, tenant: TenantId, sessions: Sessions, previous: Callable[[MailboxSeed], MailboxSeed | None]
+        self,
+        tenant: TenantId,
+        sessions: Sessions,
+        previous: Callable[[MailboxSeed], MailboxSeed | None],
+        rate: WorkerRate,
     ) -> None:
-        """previous: the seed of the generation before, which the newer one opens."""
-        self._tenant, self._sessions, self._previous = tenant, sessions, previous
+        """previous: the seed of the generation before, which the newer one opens. rate: what is usual for a process."""
+        self._tenant, self._sessions, self._previous, self.rate = tenant, sessions, previous, rate
         self.opened = Opened()
 
     async def arrived(self, session: Session, items: Sequence[ArrivedKey]) -> tuple[OpenedKey | None, ...]:
@@ -93,9 +98,8 @@ class Openings:
             part = pages[start : start + SLICE]
             keys += [seed.page_key(page) for page in part]
             self.opened.pages += len(part)
-            session.keys += len(part) * PAGE_ENTRIES_MAX
             self.opened.old_pages += len(part) * (by is not newest)
-            await self._pause(session)
+            await self._pause(session, len(part) * PAGE_ENTRIES_MAX)
         return tuple(keys)
 
     def _open(self, session: Session, kind: Kind, email: EmailId, record: bytes) -> bytes:
@@ -130,9 +134,8 @@ class Openings:
         for start in range(0, len(items), SLICE):
             part = [self._try(open_one, item) for item in items[start : start + SLICE]]
             self.opened.messages += len(part) - part.count(None)
-            session.keys += len(part) - part.count(None)
             keys += part
-            await self._pause(session)
+            await self._pause(session, len(part) - part.count(None))
         return tuple(keys)
 
     def _try(self, open_one: Callable[[Item], Key], item: Item) -> Key | None:
@@ -142,7 +145,9 @@ class Openings:
             self.opened.failed += 1
             return None
 
-    async def _pause(self, session: Session) -> None:
+    async def _pause(self, session: Session, opened: int) -> None:
+        session.keys += opened
+        self.rate.add(session.channel, opened)
         await asyncio.sleep(0)
         if not self._sessions.is_live(session):
             raise Refused("the session has ended", code="no-session")

@@ -47,6 +47,7 @@ class KeyringService:
         self._keyring.failures.limit = section["failures_per_hour"]
         self._keyring.failures.accounts_max = section["failing_accounts_per_hour"]
         self._keyring.session_seconds = section["session_seconds"]
+        self._keyring.openings.rate.set(section)
         cache = self._keyring.logins.cache
         cache.seconds = settings["auth"]["cache_minutes"] * MINUTE
         cache.end_old()

@@ -70,6 +70,8 @@ async def enqueue(queue: Queue, channel: Channel, request: Enqueue, body: BodyRe
     finally:
         del queue.receiving[request.queue_id]
         receiving.set_result(None)
+    if request.account is not None:
+        queue.burst.note(request.account, len(request.recipients))
     if queue.accesses is not None:
         account = NOBODY if request.account is None else AccountId(request.account)
         queue.accesses.of_session(Act.QUEUED, account, channel, len(request.recipients))
@@ -149,7 +151,7 @@ async def take_work(queue: Queue, channel: Channel, request: TakeWork, _: BodyRe
     if queue.lease is not None and queue.lease.failure() is not None:
         limit = 0  # the standby may be sending it
     works = rows.due(queue.database, now, limit, set(queue.leases)) if limit else []
-    if queue.surfaces.any_closed(Surface.OUTBOUND):  # a stop comes to the rows a moment later
+    if queue.surfaces.any_closed(Surface.OUTBOUND | Surface.RULE_SENDER):  # a stop comes to the rows a moment later
         works = [work for work in works if not queue.is_held(rows.sender(queue.database, work.queue_id))]
     for work in works:
         queue.leases[work.queue_id] = channel
@@ -283,7 +285,8 @@ def count_queue(queue: Queue, _: Channel, __: CountQueue, ___: BodyReader | None
         "delivered, failed, unknown FROM tally",
         (rows.WAITING,),
     )
-    return QueueCounts(queue.messages, recipients, delivered, failed, unknown, oldest or 0, queue.accepting.said())
+    timings, stops = queue.accepting.said(), queue.surfaces.count_closed(Surface.RULE_SENDER)
+    return QueueCounts(queue.messages, recipients, delivered, failed, unknown, oldest or 0, timings, stops)
 
 
 def check_queue(queue: Queue, _: Channel, __: CheckQueue, ___: BodyReader | None) -> QueueReport:

@@ -35,6 +35,7 @@ class QueueService:
         section = settings["queue"]
         self.queue.schedule, self.queue.messages_max = Schedule.configured(section), int(section["messages_max"])
         self.queue.allowance = Allowance.configured(section)
+        self.queue.burst.set(section)
         if self.queue.accesses is not None:
             self.queue.accesses.configure(settings)
 
@@ -74,6 +75,7 @@ def open_queue(
     sweep(database, files)
     schedule, allowance = Schedule.configured(section), Allowance.configured(section)
     queue = Queue(exchange, database, files, schedule, int(section["messages_max"]), allowance, pinned, now=now)
+    queue.burst.set(section)
     exchange.on_departure(queue.depart)
     queue.orders.serve(queue, HANDLERS)
     return QueueService(queue)

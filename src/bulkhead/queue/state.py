@@ -22,6 +22,7 @@ from bulkhead.holder.lease import Lease
 from bulkhead.holder.orders import Orders
 from bulkhead.holder.outbox import Outbox
 from bulkhead.holder.roster import Pinned
+from bulkhead.holder.rules import Rule, SenderBurst
 from bulkhead.holder.stop import OUTBOUND, TenantStop
 from bulkhead.holder.surfaces import Surfaces
 from bulkhead.identifiers import format_id
@@ -69,6 +70,7 @@ class Queue:
         self.accesses: Accesses | None = None
         self.outbox, self.outbound = Outbox(database, exchange), TenantStop(database, exchange, OUTBOUND)
         self.surfaces = Surfaces(database, self.outbox, exchange, reach=self._reach, changed=self._hold_later)
+        self.burst = SenderBurst(Rule("burst", Surface.RULE_SENDER, self.surfaces, exchange))
         self.orders = Orders(pinned, database, self.outbox, exchange)
         self.lease: Lease | None = None  # without one in force nothing is lent, where the tenant has a standby
         self.syncing = ThreadPoolExecutor(max_workers=SYNC_THREADS, thread_name_prefix="sync")
@@ -110,7 +112,7 @@ class Queue:
 
     def is_held(self, account: bytes) -> bool:
         """Whether what this account sent stays here."""
-        return bool(account) and self.surfaces.closed(Surface.OUTBOUND, account)
+        return bool(account) and (self.surfaces.closed(Surface.OUTBOUND, account) or self.burst.rule.stops(account))
 
     async def hold(self) -> None:
         """Bring the rows in step with the stops: what is lent is asked for at is_held before, so this may come late."""

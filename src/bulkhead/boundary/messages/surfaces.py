@@ -12,7 +12,7 @@ from bulkhead.boundary.messages.fields import U32, U63, Digest32, Done, Millis, 
 SET_ACCOUNTS_MAX = 1 << 22  # accounts of one set
 ID_BYTES = 16
 WORKERS_MAX = 1024
-SetDigest = Annotated[bytes, Meta(max_length=32)]  # SHA-256 of the sorted ids in a row; empty: every account
+SetDigest = Annotated[bytes, Meta(max_length=32)]  # SHA-256 of the sorted ids in a row, or of a subject; empty: all
 
 
 class Surface:
@@ -29,9 +29,13 @@ class Surface:
     SESSIONS = 1 << 13  # live sessions end, once: never kept closed
     RESET_MAIN = 1 << 14  # logins by main passwords that were set at or before the stop's epoch
     RESET_APP = 1 << 15
+    RULE_SOURCE = 1 << 16  # logins of whoever is new, from one network by one gate; these name a subject, not a set
+    RULE_WORKER = 1 << 17  # sessions of one process of a gate
+    RULE_SENDER = 1 << 18  # what one account sent leaves the cell
+    SUBJECTS = RULE_SOURCE | RULE_WORKER | RULE_SENDER
     LOGINS = IMAP | POP | SUBMIT
     FREEZE = SUBMIT | OUTBOUND | INBOUND | CHANGES
-    ALL = LOGINS | MAIN_PASSWORD | APP_PASSWORD | OUTBOUND | INBOUND | CHANGES | SESSIONS | RESET_MAIN | RESET_APP
+    ALL = (1 << 19) - 1 & ~(0x1F << 3)  # bits 3 to 7 are other scopes
 
 
 class AccountsStaged(Reply, frozen=True):

@@ -240,6 +240,7 @@ class LoginCounts(Reply, frozen=True):
     failure_ms: U32
     failure_floor_ms: U32
     granting: Latencies = NOTHING
+    rule_stops: U32 = 0  # networks that a rule stopped at a gate
 
 
 class CountLogins(Request[LoginCounts], frozen=True, tag=33):

@@ -442,6 +442,7 @@ class KeyringCounts(Reply, frozen=True):
     renewed: U63 = 0
     old_boxes: U63 = 0
     old_pages: U63 = 0
+    rule_stops: U32 = 0  # processes of gates that a rule stopped
 
 
 class CountKeyring(Request[KeyringCounts], frozen=True, tag=36):

@@ -206,6 +206,7 @@ class QueueCounts(Reply, frozen=True):
     unknown: U63
     oldest: Millis
     accepting: Latencies = NOTHING
+    rule_stops: U32 = 0  # accounts whose outgoing mail a rule stopped
 
 
 class CountQueue(Request[QueueCounts], frozen=True, tag=12):
