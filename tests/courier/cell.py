@@ -25,12 +25,12 @@ from bulkhead.courier.process import Courier
 from bulkhead.dialer.handle import HANDLERS, Dialer
 from bulkhead.dialer.routes import Routes
 from bulkhead.errors import Error
+from bulkhead.gate.outbound import OutboundSealer
 from bulkhead.identifiers import AccountId, EmailId, TenantId, new_id, parse_address
 from bulkhead.records.mailbox import QUEUE_ACCOUNT, sign_binding
 from bulkhead.records.message import open_body, open_header, open_key_box
 from bulkhead.records.queued import open_queue_key_box
 from bulkhead.records.seed import MailboxSeed, new_secret
-from bulkhead.submit.outbound import OutboundSealer
 
 TENANT = TenantId("kddi")
 OWN = "mx.kddi.example"
@@ -40,7 +40,7 @@ TEXT = b"From: s@kddi.example\r\nSubject: hello\r\n\r\nhello\r\n.dotted\r\n"
 class Cell:
     """What courier sees. Script: hosts by domain, failures of directory and store."""
 
-    def __init__(self, folder: Path, port: int, networks: tuple[str, ...] = ("127.0.0.0/8",), **queue: int) -> None:
+    def __init__(self, folder: Path, port: int, networks: tuple[str, ...] = ("127.0.0.0/8",), **queue: Any) -> None:
         self.queue = QueueHost(folder, **queue)
         self.exchange = self.queue.peers["courier"]
         self.port, self.networks = port, networks

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from tests.directory.conftest import SETTINGS, Running, running
+from tests.directory.conftest import SETTINGS, TENANT, Running, running
 
 from bulkhead.boundary.messages import to_directory as m
 from bulkhead.boundary.messages.fields import Stamp
@@ -27,6 +27,7 @@ from bulkhead.boundary.messages.to_directory import (
     ListDomains,
     RecipientVerdict,
     ResolveRecipient,
+    Reverse,
     Service,
     SetAccountStatus,
     SetServices,
@@ -34,6 +35,7 @@ from bulkhead.boundary.messages.to_directory import (
 )
 from bulkhead.boundary.peers import PEERS
 from bulkhead.directory.book import DirectoryBook
+from bulkhead.directory.elsewhere import Elsewhere
 from bulkhead.directory.handle import HANDLERS
 from bulkhead.directory.reach import Reach
 from bulkhead.directory.transitions import TRANSITIONS, Status
@@ -369,7 +371,8 @@ def test_a_decoy_is_the_same_after_a_restart(tmp_path: Path, monkeypatch: pytest
 @given(st.text(max_size=300))
 def test_no_text_of_a_client_breaks_a_look_up(text: str) -> None:
     book = DirectoryBook(_Empty(), b"d" * 32, b"t" * 32, 0)  # type: ignore[arg-type]
-    assert Reach(_Empty()).resolve(text).verdict in {  # type: ignore[arg-type]  # as above
+    elsewhere = Elsewhere(_Empty(), b"t" * 32, TENANT, lambda: 0, 5)  # type: ignore[arg-type]  # as above
+    assert Reach(_Empty(), elsewhere).resolve(text, Reverse.NULL).verdict in {  # type: ignore[arg-type]  # as above
         RecipientVerdict.NO_SUCH_ADDRESS, RecipientVerdict.NOT_OURS,
     }  # fmt: skip
     assert len(book.find_login(text)) == 16

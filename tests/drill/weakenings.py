@@ -435,6 +435,16 @@ MAIL = (
         "queue/queue-asks-keys",
     ),
     _one(
+        "queue-believes-any-forward", "records/forward.py", "            pinned.verify(",
+        "            max(",
+        "mx/mx-sends-elsewhere",
+    ),
+    _one(
+        "a-forward-is-good-for-ever", "queue/forwards.py",
+        "        if not now < forward.expires <= now + GOOD_MS_MAX:\n",
+        "        if not forward.expires:\n", "mx/mx-sends-elsewhere",
+    ),
+    _one(
         "anyone-reads-what-is-queued", "queue/handle.py", "    if not rows.exists(queue.database, request.queue_id):\n",
         "    if not request.queue_id:\n", "queue/queue-asks-keys",
     ),

@@ -13,10 +13,11 @@ from bulkhead.boundary.messages.fields import Done
 from bulkhead.boundary.messages.to_directory import AddAccount, AddDomain, BindingRow, RecipientVerdict
 from bulkhead.boundary.messages.to_incident import Canary, PlantCanaries
 from bulkhead.directory.book import DirectoryBook
+from bulkhead.directory.elsewhere import Elsewhere
 from bulkhead.directory.reach import Reach
 from bulkhead.directory.schema import MIGRATIONS
 from bulkhead.holder.database import Database
-from bulkhead.identifiers import AccountId, new_id
+from bulkhead.identifiers import AccountId, TenantId, new_id
 
 NAME = "sato.hiroshi82@stnet.example"
 DECOY_KEY, TOMBSTONE_KEY = bytes([1]) * 32, bytes([2]) * 32
@@ -72,7 +73,8 @@ def test_a_name_cracked_from_a_copy_and_tried_live_names_the_copy_without_any_li
 
             cracked, word = await _write_copy(live, book, tmp_path / "copy", canary)
             assert cracked == canary
-            assert Reach(book.database).resolve(NAME).verdict == RecipientVerdict.NO_SUCH_ADDRESS
+            reach = Reach(book.database, Elsewhere(book.database, TOMBSTONE_KEY, TenantId("stnet"), lambda: 0))
+            assert reach.resolve(NAME).verdict == RecipientVerdict.NO_SUCH_ADDRESS
             assert book.find_login(NAME) == decoy != canary
             assert not await live.admits(book.find_login(NAME), word)
             for _ in range(2500):  # auth tells of refused logins once a second

@@ -11,6 +11,7 @@ from bulkhead.boundary.exchange import Exchange
 from bulkhead.boundary.messages.fields import Done, Stamp
 from bulkhead.boundary.messages.to_queue import CheckQueue, Enqueue, QueueReport
 from bulkhead.identifiers import new_id
+from bulkhead.queue.forwards import Forwards
 from bulkhead.queue.process import QueueService, open_queue
 
 SECTION = {
@@ -22,6 +23,8 @@ SECTION = {
     "messages_per_account_hour": 0,
     "recipients_per_account_hour": 0,
     "recipients_per_account_day": 0,
+    "forwards_per_account_day": 0,
+    "forwards_per_tenant_day": 0,
 }
 
 
@@ -44,21 +47,23 @@ def body_of(queue_id: bytes, size: int = 500) -> bytes:
 
 
 class QueueHost:
-    """The folder's queue. `clock` is its time in ms, moved by the test."""
+    """The folder's queue. `clock` is its time in ms, moved by the test. forward_key: pinned, base64."""
 
-    def __init__(self, folder: Path, **section: int) -> None:
+    def __init__(self, folder: Path, *, forward_key: str = "", **section: int) -> None:
         self.folder, self.section = folder, {**SECTION, **section}
+        self.forward_key = forward_key
         self.clock = 1_800_000_000_000
         self.generation = 0
         self.service: QueueService
         self.exchange: Exchange
-        self.peers = {name: Exchange(Channel(name, 0, 1), fail) for name in ("submit", "courier", "cli")}  # type: dict[str, Exchange]
+        self.peers = {name: Exchange(Channel(name, 0, 1), fail) for name in ("mx", "submit", "courier", "cli")}
 
     def open(self) -> "QueueHost":
         """Start, or start again, and attach every peer."""
         self.generation += 1
         self.exchange = Exchange(Channel("queue", 0, self.generation), fail)
-        self.service = open_queue(self.exchange, self.section, self.folder, now=lambda: self.clock)
+        forwards = Forwards.configured("kddi", {"queue": self.section, "pinned": {"forward_key": self.forward_key}})
+        self.service = open_queue(self.exchange, self.section, self.folder, now=lambda: self.clock, forwards=forwards)
         for peer in self.peers.values():
             join(self.exchange, peer, self.generation)
         return self

@@ -235,7 +235,7 @@ def test_a_full_local_mailbox_keeps_a_mixed_message_out_of_the_queue(run: Run) -
 def test_a_store_that_fails_once_the_queue_has_the_message_is_waited_for(
     run: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("bulkhead.submit.policy.PATIENCE_STEP_SECONDS", 0.05)
+    monkeypatch.setattr("bulkhead.gate.delivery.PATIENCE_STEP_SECONDS", 0.05)
 
     async def test(cell: Cell) -> None:
         client = await logged_in(cell)

@@ -50,13 +50,14 @@ _BY_HANDLE = (
 PEERS: tuple[Peering, ...] = (
     Peering("mx", "directory", ("ResolveRecipient",)),
     Peering("mx", "store", _LOOK_UP_AND_APPEND),
+    Peering("mx", "queue", ("EnqueueForward",)),
     Peering(
         "submit", "directory", ("ResolveRecipient", "FindLogin", "CheckSender", "RenewBinding")
     ),
     Peering("submit", "auth", ("Authenticate",)),
     Peering("submit", "keyring", ("RedeemLogin", "EndSession"), announces=("SessionEnded",)),
     Peering("submit", "store", _LOOK_UP_AND_APPEND),
-    Peering("submit", "queue", ("Enqueue",)),
+    Peering("submit", "queue", ("Enqueue", "EnqueueForward")),
     Peering("access", "directory", ("FindLogin", "RenewBinding")),
     Peering("access", "auth", ("Authenticate",)),
     Peering(

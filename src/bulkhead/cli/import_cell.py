@@ -31,7 +31,7 @@ from bulkhead.cli.exit_codes import ExitCode
 from bulkhead.cli.import_halves import Move, move_auth, move_keyring, put_bindings, take_directory, write_database
 from bulkhead.cli.import_mail import Counts, Done, MailImport
 from bulkhead.cli.init import parse_listen_address
-from bulkhead.cli.make_tenant import create_keys_of
+from bulkhead.cli.make_tenant import create_keys_of, forward_key
 from bulkhead.cli.output import print_json, say
 from bulkhead.cli.recovery import read_recovery_keys
 from bulkhead.cli.restore import certify
@@ -198,6 +198,7 @@ class _Importing:
         values: dict[str, Value] = {
             "pinned.binding_key": _base64(keyring.binding_key), "pinned.queue_key": _base64(keyring.queue_key),
             "pinned.ledger_key": _base64(ledger_create.public_key(ledger)),
+            "pinned.forward_key": forward_key(sets["directory"], self._layout.tenant),
         }  # fmt: skip
         for party, key in parties.items():
             values[f"pinned.recovery_{party}"] = _base64(key.public_key.public_bytes_raw())

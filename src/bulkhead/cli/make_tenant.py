@@ -23,6 +23,7 @@ from bulkhead.cli.secret_file import make_private_folder, write_secret
 from bulkhead.config import load_installation, render_tenant, write_file
 from bulkhead.config.schema import TENANTS_FOLDER
 from bulkhead.config.values import Value
+from bulkhead.directory import create as directory_create
 from bulkhead.directory.book import DirectoryBook
 from bulkhead.directory.schema import DATABASE, MIGRATIONS
 from bulkhead.errors import ConfigError
@@ -31,6 +32,7 @@ from bulkhead.holder.keys import KEY_FILE
 from bulkhead.identifiers import DomainName, TenantId
 from bulkhead.keyring import create as keyring_create
 from bulkhead.ledger import create as ledger_create
+from bulkhead.records.forward import public_key
 from bulkhead.records.keyfile import KeySet
 from bulkhead.records.mailbox import Holder
 from bulkhead.records.recovery_file import RecoveryPrivateKey, write_recovery_private
@@ -87,7 +89,8 @@ def _write_keys(layout: Layout, recovery: Mapping[Holder, RecoveryPrivateKey]) -
     """Root keys and sealed key files of every holder; gives the public keys that the tenant's file pins."""
     keyring = keyring_create.create_keys(recovery[Holder.PARTNER].public(), recovery[Holder.OPERATOR].public())
     ledger = ledger_create.create_keys()
-    made = {"keyring": keyring.keys, "ledger": ledger}
+    directory = directory_create.create_keys()
+    made = {"keyring": keyring.keys, "ledger": ledger, "directory": directory}
     for process in PROCESSES.values():
         if process.disk is not Disk.DATA:
             continue
@@ -100,10 +103,16 @@ def _write_keys(layout: Layout, recovery: Mapping[Holder, RecoveryPrivateKey]) -
     return {
         "pinned.binding_key": _base64(keyring.binding_key),
         "pinned.queue_key": _base64(keyring.queue_key),
+        "pinned.forward_key": forward_key(directory, layout.tenant),
         "pinned.ledger_key": _base64(ledger_create.public_key(ledger)),
         "pinned.recovery_partner": _base64(recovery[Holder.PARTNER].public().public_key.public_bytes_raw()),
         "pinned.recovery_operator": _base64(recovery[Holder.OPERATOR].public().public_key.public_bytes_raw()),
     }
+
+
+def forward_key(directory: KeySet, tenant: TenantId) -> str:
+    """What queue believes forwards to other servers by: base64 of the public half of directory's key for them."""
+    return _base64(public_key(directory.current(directory_create.TOMBSTONE)[1], tenant))
 
 
 def create_keys_of(compartment: str) -> KeySet:

@@ -24,10 +24,12 @@ from bulkhead.cli.output import say
 from bulkhead.cli.restore_log import walk_log
 from bulkhead.config import Installation, Tenant, parse_tenant
 from bulkhead.config.schema import FILE_BYTES_MAX, TENANTS_FOLDER
+from bulkhead.directory.create import TOMBSTONE
 from bulkhead.errors import ConfigError, IntegrityError
 from bulkhead.ledger.create import origin_of, signer_of
 from bulkhead.ledger.note import parse_verifier_key
 from bulkhead.records.backup import PrivateKeys
+from bulkhead.records.forward import public_key as forward_public
 from bulkhead.records.keyfile import KeySet
 
 HOLDERS = tuple(name for name, process in PROCESSES.items() if process.disk is Disk.DATA)
@@ -79,6 +81,8 @@ def check_pinned(tenant: Tenant, sets: Mapping[str, KeySet], keys: PrivateKeys) 
         "ledger_key": ledger.public_bytes_raw(), "recovery_partner": keys.partner.public_key().public_bytes_raw(),
         "recovery_operator": keys.operator.public_key().public_bytes_raw(),
     }  # fmt: skip
+    if tenant.settings.text("pinned.forward_key"):  # one that is older has none until `bulkhead upgrade`
+        pinned["forward_key"] = forward_public(sets["directory"].current(TOMBSTONE)[1], tenant.id)
     for name, key in pinned.items():
         if base64.b64decode(tenant.settings.text(f"pinned.{name}")) != key:
             raise IntegrityError(

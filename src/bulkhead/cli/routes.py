@@ -41,7 +41,7 @@ def remove_alias(options: argparse.Namespace) -> int:
 
 
 def forward(options: argparse.Namespace) -> int:
-    """Have an account's mail go on to others of the tenant, or no more."""
+    """Have an account's mail go on to others, or no more."""
     if options.none == bool(options.target):
         raise ConfigError("name addresses to forward to, or --none to end it")
     targets = tuple(str(parse_address(target)) for target in options.target)
@@ -210,9 +210,15 @@ def define_class(options: argparse.Namespace) -> int:
     """Make a class of service, or change it."""
     if not 0 <= options.quota_bytes <= QUOTA_MAX:
         raise ConfigError(f"--quota-bytes is 0 (no limit) to {QUOTA_MAX}")
-    if not (0 <= options.aliases <= m.ALIASES_MAX and 0 <= options.forwards <= m.FORWARDS_MAX):
-        raise ConfigError(f"--aliases is 0 to {m.ALIASES_MAX}, --forwards 0 to {m.FORWARDS_MAX}")
-    row = m.ClassRow(options.name, options.quota_bytes, _bits(options.off), options.aliases, options.forwards)
+    most = (options.forwards, options.forwards_elsewhere)
+    if not (0 <= options.aliases <= m.ALIASES_MAX and all(0 <= number <= m.FORWARDS_MAX for number in most)):
+        raise ConfigError(
+            f"--aliases is 0 to {m.ALIASES_MAX}, --forwards and --forwards-elsewhere 0 to {m.FORWARDS_MAX}"
+        )
+    elsewhere = min(options.forwards, options.forwards_elsewhere)
+    row = m.ClassRow(
+        options.name, options.quota_bytes, _bits(options.off), options.aliases, options.forwards, elsewhere=elsewhere
+    )
     _act(options, lambda road: road.ask("directory", m.DefineClass(stamp(), row)))
     say(f"{options.tenant}: accounts follow when they are given the class {options.name} again")
     return 0
@@ -225,14 +231,17 @@ def list_classes(options: argparse.Namespace) -> int:
         found = [
             {
                 "name": row.name, "quota_bytes": row.quota_bytes, "off": _names(row.closed), "aliases": row.aliases,
-                "forwards": row.forwards, "accounts": row.accounts,
+                "forwards": row.forwards, "forwards_elsewhere": row.elsewhere, "accounts": row.accounts,
             }
             for row in rows
         ]  # fmt: skip
         print_json(options.command, {"tenant": options.tenant, "classes": found})
         return 0
-    print_table(("CLASS", "QUOTA", "OFF", "ALIASES", "FORWARDS", "ACCOUNTS"), [
-        (row.name, size_text(row.quota_bytes), closed_text(row.closed), row.aliases, row.forwards, row.accounts)
+    print_table(("CLASS", "QUOTA", "OFF", "ALIASES", "FORWARDS", "ELSEWHERE", "ACCOUNTS"), [
+        (
+            row.name, size_text(row.quota_bytes), closed_text(row.closed), row.aliases, row.forwards, row.elsewhere,
+            row.accounts,
+        )
         for row in rows
     ])  # fmt: skip
     return 0

@@ -33,17 +33,18 @@ ROUTES_COMMANDS = (
         "bulkhead.cli.routes:remove_alias", (TENANT, _ALIAS), exits=LIVE,
     ),
     Command(
-        ("account", "forward"), "Have an account's mail go on to other accounts of the tenant, or no more.",
+        ("account", "forward"), "Have an account's mail go on to other accounts or to other servers, or no more.",
         "bulkhead.cli.routes:forward",
         (
             TENANT, ADDRESS,
-            positional("target", "Addresses of this tenant, 20 at most.", nargs="*"),
+            positional("target", "Addresses, 20 at most.", nargs="*"),
             flag("--no-copy", "Keep no copy. What no target takes stays all the same."),
             flag("--none", "Forward no more."),
         ),
         exits=LIVE,
-        text="It is in the ledger before it takes effect. A target's own forwards are not followed. Addresses of "
-        "others are refused: docs/directory.md says why.",
+        text="It is in the ledger before it takes effect. A target's own forwards are not followed. Addresses at "
+        "other servers are refused unless `directory.forwards_elsewhere_max` and the account's class allow some. Ask "
+        "the subscriber first; docs/directory.md says what a forward does to mail.",
     ),
     Command(
         ("account", "routes"), "Show by which addresses mail reaches an account, and where it goes on to.",
@@ -113,6 +114,10 @@ ROUTES_COMMANDS = (
             _OFF,
             option("--aliases", "N", "How many aliases at most (default 20).", type=int, default=20),
             option("--forwards", "N", "To how many addresses it may forward (default 5).", type=int, default=5),
+            option(
+                "--forwards-elsewhere", "N", "How many of them may be at other servers (default: as many as "
+                "`directory.forwards_elsewhere_max` says).", type=int, default=20,
+            ),
         ),
         exits=LIVE,
     ),
@@ -126,6 +131,7 @@ ROUTES_COMMANDS = (
             "classes[].off": "services that are off",
             "classes[].aliases": "how many aliases at most",
             "classes[].forwards": "to how many addresses at most",
+            "classes[].forwards_elsewhere": "how many of them at other servers, if the tenant's settings allow as many",
             "classes[].accounts": "how many accounts have it",
         },
     ),

@@ -26,7 +26,7 @@ from bulkhead.cli.escrow import escrow_folder, missing_escrow, receipt_file
 from bulkhead.cli.escrow_keys import escrow_keys
 from bulkhead.cli.exit_codes import ExitCode
 from bulkhead.cli.ledger import read_checkpoint, read_entries
-from bulkhead.cli.make_tenant import ROOT_KEY_BYTES, create_keys_of
+from bulkhead.cli.make_tenant import ROOT_KEY_BYTES, create_keys_of, forward_key
 from bulkhead.cli.many import chosen_tenants
 from bulkhead.cli.output import print_json, print_table
 from bulkhead.cli.restore_proof import digest_of
@@ -38,6 +38,7 @@ from bulkhead.config.schema import TENANT_SETTINGS
 from bulkhead.errors import ConfigError, TemporaryFailure
 from bulkhead.holder.keys import KEY_FILE
 from bulkhead.ledger.event import parse_event
+from bulkhead.records.keyfile import KeySet
 from bulkhead.records.mailbox import Holder
 from bulkhead.records.recovery_file import read_recovery_private, read_recovery_public
 from bulkhead.supervisor.custody import Custody
@@ -74,7 +75,8 @@ def upgrade(options: argparse.Namespace) -> int:
     steps: list[Step] = []
     for tenant in tenants:
         steps += [*_keys(installation, tenant), *_gates(installation, tenant)]
-        steps += [*_recovery(installation, tenant, given), _contract(installation, tenant)]
+        steps += [*_recovery(installation, tenant, given), _forwards(installation, tenant)]
+        steps += [_contract(installation, tenant)]
         steps += wait_for(_noted(installation, tenant))
     if options.json:
         rows = [{"tenant": s.tenant, "matter": s.matter, "state": s.state.value, "text": s.text} for s in steps]
@@ -157,6 +159,21 @@ def _recovery(installation: Installation, tenant: Tenant, given: Mapping[str, st
         value = base64.b64encode(_public_half(path, tenant, Holder[party.upper()])).decode("ascii")
         set_value(installation.directory, tenant.file, key, value)
         yield Step(tenant.id, key, Came.MADE, f"from {path}; the cell has it with its next start")
+
+
+def _forwards(installation: Installation, tenant: Tenant) -> Step:
+    """The public half of directory's key for forwards to other servers, in the tenant's file."""
+    key = "pinned.forward_key"
+    if tenant.settings.text(key):
+        return Step(tenant.id, key, Came.THERE, "queue takes no other's forwards")
+    layout = Layout(installation.directory, tenant.id)
+    path = layout.home("directory") / KEY_FILE
+    if not path.exists():
+        return Step(tenant.id, key, Came.MISSING, f"{path} is missing: restore it from your copy")
+    root = Custody(layout, tenant).read("directory")[0]
+    value = forward_key(KeySet.open(path.read_bytes(), tenant.id, "directory", root), tenant.id)
+    set_value(installation.directory, tenant.file, key, value)
+    return Step(tenant.id, key, Came.MADE, "from directory's own keys; the cell has it with its next start")
 
 
 def _public_half(path: Path, tenant: Tenant, holder: Holder) -> bytes:

@@ -163,8 +163,11 @@ _IDENTITY: tuple[_Row, ...] = (
     ("pinned.ledger_witness", Kind.TEXT, "", _NONE, ("ledger",),
      "The partner's witness, whose cosignatures alone the ledger carries: `name+keyid+base64`, as `bulkhead ledger "
      "TENANT witness-key` prints it; empty for none."),
-    ("pinned.queue_key", Kind.KEY, "", _NONE, ("submit",),
+    ("pinned.queue_key", Kind.KEY, "", _NONE, ("mx", "submit"),
      "The X25519 public key to which outbound messages are sealed; written by `bulkhead tenant add`."),
+    ("pinned.forward_key", Kind.KEY, "", _NONE, ("queue",),
+     "The Ed25519 public key under which directory must have signed a forward to another server before queue takes it; "
+     "written by `bulkhead tenant add`, of an older tenant by `bulkhead upgrade`; empty: none is taken."),
     ("pinned.recovery_partner", Kind.KEY, "", _NONE, _HOLDERS,
      "The partner's X25519 public recovery key, to which every backup is sealed beside the operator's; written by "
      "`bulkhead tenant add`."),
@@ -412,6 +415,9 @@ _HOLDER_ROWS: tuple[_Row, ...] = (
     ("directory.postmaster", Kind.TEXT, "", _NONE, ("directory",),
      "The address that gets mail for postmaster of a hosted domain where that is no account of its own (RFC 5321 "
      "section 4.5.1); empty: the tenant's first account."),
+    ("directory.forwards_elsewhere_max", Kind.INTEGER, 0, _between(0, 20), ("directory",),
+     "To how many addresses at other servers one account may forward (docs/directory.md); 0: to none, and what was "
+     "set before sends nothing on from the next reload."),
     ("accesses.keep_days", Kind.INTEGER, 180, _between(1, 3650),
      ("directory", "auth", "keyring", "store", "queue"),
      "How many days access records can be read; then the key of their day is destroyed."),
@@ -479,6 +485,12 @@ _OUTBOUND_ROWS: tuple[_Row, ...] = (
     ("queue.rule_minutes", Kind.INTEGER, 60, _between(0, 60), ("queue",),
      "For how many minutes that stop of one account's mail holds, until it lapses by itself or officers confirm it; 0: "
      "the rule stops nothing."),
+    ("queue.forwards_per_account_day", Kind.INTEGER, 2000, _between(0, 10_000_000), ("queue",),
+     "Messages that the forwards of one account may send to other servers in a day; what is more stays in its mailbox; "
+     "0: no limit."),
+    ("queue.forwards_per_tenant_day", Kind.INTEGER, 20_000, _between(0, 100_000_000), ("queue",),
+     "Messages that all forwards of the tenant may send to other servers in a day; what is more stays in mailboxes; 0: "
+     "no limit."),
     ("courier.port", Kind.INTEGER, 25, _between(1, 65_535), ("courier", "dialer"),
      "The port of other servers' MX."),
     ("courier.allow_networks", Kind.NETWORKS, (), _NONE, ("dialer",),

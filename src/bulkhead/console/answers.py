@@ -297,6 +297,7 @@ class ClassItem(Value, frozen=True):
     off: list[ServiceName]
     aliases: int
     forwards: int
+    forwards_elsewhere: int
     accounts: int
 
 

@@ -152,7 +152,9 @@ async def list_classes(staff: Staffed, _: Path, __: a.NoQuery, ___: None) -> a.C
     rows = (await staff.ask("directory", d.ListClasses())).rows
     return a.ClassesAnswer(
         [
-            a.ClassItem(row.name, row.quota_bytes, off_names(row.closed), row.aliases, row.forwards, row.accounts)
+            a.ClassItem(
+                row.name, row.quota_bytes, off_names(row.closed), row.aliases, row.forwards, row.elsewhere, row.accounts
+            )
             for row in rows
         ]
     )
@@ -323,7 +325,8 @@ _ROWS = (
          _of("directory", "AddAlias"), query=a.Rehearsal, body=a.AliasBody, change=True),
     Call("removeAlias", "DELETE", "/v1/aliases/{alias}", "The address reaches nobody from now on; it stays reserved.",
          remove_alias, a.Done, _of("directory", "RemoveAlias"), query=a.Rehearsal, change=True),
-    Call("setForward", "PUT", _ACCOUNT + "/forward", "Where mail goes on to within the tenant; in the ledger first.",
+    Call("setForward", "PUT", _ACCOUNT + "/forward", "Where mail goes on to within the tenant; in the ledger first. "
+         "Addresses at other servers are set on the command line or by a signed file.",
          set_forward, a.Done, _of("directory", "SetForward"), query=a.Rehearsal, body=a.ForwardBody, change=True),
     Call("setServices", "PUT", _ACCOUNT + "/services", "Switch receiving and sending. Logins are stopped and accounts "
          "suspended, activated and cancelled by signed orders.", set_services, a.Account,

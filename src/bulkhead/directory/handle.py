@@ -84,7 +84,7 @@ def resolve_recipient(
 ) -> Recipient:
     """Where mail goes."""
     directory.guesses.require(peer)
-    found = directory.reach.resolve(request.address)
+    found = directory.reach.resolve(request.address, request.reverse)
     if found.verdict == RecipientVerdict.NO_SUCH_ADDRESS:
         directory.guesses.count(peer)
     return found
@@ -159,13 +159,14 @@ def search_accounts(directory: Directory, _: Channel, request: m.SearchAccounts,
     return AccountPage(directory.book.search(request.prefix, request.after, limit))
 
 
-async def set_forward(directory: Directory, _: Channel, request: m.SetForward, __: BodyReader | None) -> Done:
+async def set_forward(directory: Directory, peer: Channel, request: m.SetForward, __: BodyReader | None) -> Done:
     """Mail goes on to others once the ledger has it."""
     book = directory.book
     earlier = await book.database.answered(request)
     if earlier is not None:
         return earlier
-    account, targets = routes.check_forward(book.database, request)
+    staff = peer.compartment == "console"
+    account, targets = routes.check_forward(book.database, directory.reach.elsewhere, request, staff=staff)
     details = routes.forward_details(book, request, targets)
     await witness(directory.exchange, request.stamp, "ForwardChanged", details, account.account)
     return await _change(directory, request, partial(routes.set_forward, book, targets=targets))

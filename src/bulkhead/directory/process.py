@@ -6,8 +6,9 @@ from pathlib import Path
 from typing import Any
 
 from bulkhead.boundary.host import Host, Service
-from bulkhead.directory.book import DirectoryBook
+from bulkhead.directory.book import DirectoryBook, now_ms
 from bulkhead.directory.create import DECOY, TOMBSTONE
+from bulkhead.directory.elsewhere import Elsewhere
 from bulkhead.directory.guesses import UNKNOWN_PER_MINUTE, Guesses
 from bulkhead.directory.handle import HANDLERS, Directory, account_of_request, check_order, is_first_status
 from bulkhead.directory.provision import Provisioning
@@ -35,6 +36,7 @@ class DirectoryService:
         quota, postmaster = _settings(settings)
         self._directory.book.default_quota, self._directory.reach.postmaster = quota, postmaster
         self._directory.guesses.limit = _unknown(settings)
+        self._directory.reach.elsewhere.most = _elsewhere(settings)
         self._directory.accesses.configure(settings)
 
     async def stop(self) -> None:
@@ -53,9 +55,10 @@ async def start(host: Host) -> Service:
     database = Database(Path(DATABASE), MIGRATIONS, secure_delete=True)
     pinned = host.settings.get("pinned", {}).get("binding_key", "")
     book = DirectoryBook(database, keys.current(DECOY)[1], keys.current(TOMBSTONE)[1], quota, host.tenant, pinned)
+    elsewhere = Elsewhere(database, keys.current(TOMBSTONE)[1], host.tenant, now_ms, _elsewhere(host.settings))
     directory = Directory(
         book,
-        Reach(database, postmaster),
+        Reach(database, elsewhere, postmaster),
         Outbox(database, host.exchange),
         host.exchange,
         Guesses(_unknown(host.settings)),
@@ -67,13 +70,17 @@ async def start(host: Host) -> Service:
         check=partial(check_order, directory), exempt=partial(is_first_status, directory),
         about=partial(account_of_request, directory),
     )  # fmt: skip
-    directory.provisioning = Provisioning(book, directory.outbox, host.exchange, directory.orders)
+    directory.provisioning = Provisioning(book, elsewhere, directory.outbox, host.exchange, directory.orders)
     directory.orders.serve(directory, HANDLERS)
     return DirectoryService(directory)
 
 
 def _unknown(settings: Mapping[str, Any]) -> int:
     return int(settings["directory"].get("unknown_per_worker_minute", UNKNOWN_PER_MINUTE))
+
+
+def _elsewhere(settings: Mapping[str, Any]) -> int:
+    return int(settings["directory"].get("forwards_elsewhere_max", 0))
 
 
 def _settings(settings: Mapping[str, Any]) -> tuple[int, str]:

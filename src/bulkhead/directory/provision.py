@@ -20,7 +20,9 @@ from bulkhead.boundary.messages.fields import Stamp
 from bulkhead.boundary.messages.to_directory import BindingRow, ProvisionState, RefusedLine, RefusedLines, Service
 from bulkhead.directory import routes, services
 from bulkhead.directory.book import DirectoryBook, find_account, now_ms
+from bulkhead.directory.elsewhere import Elsewhere
 from bulkhead.directory.reopening import reopening
+from bulkhead.directory.routes import Targets
 from bulkhead.directory.transitions import Status
 from bulkhead.errors import Error, Refused
 from bulkhead.holder import outbox
@@ -69,8 +71,11 @@ class _File:
 class Provisioning:
     """The files of one directory."""
 
-    def __init__(self, book: DirectoryBook, box: Outbox, exchange: Exchange, orders: Orders) -> None:
-        self._book, self._outbox, self._exchange, self._orders = book, box, exchange, orders
+    def __init__(
+        self, book: DirectoryBook, elsewhere: Elsewhere, box: Outbox, exchange: Exchange, orders: Orders
+    ) -> None:
+        self._book, self._elsewhere, self._outbox, self._exchange = book, elsewhere, box, exchange
+        self._orders = orders
         self._alone = asyncio.Lock()
 
     async def begin(self, request: m.BeginProvision) -> ProvisionState:
@@ -137,12 +142,12 @@ class Provisioning:
             self._outbox.wake()
             await asyncio.sleep(0)
 
-    async def _announce(self, file: _File, rows: Sequence[Row]) -> dict[int, dict[str, str] | Error]:
+    async def _announce(self, file: _File, rows: Sequence[Row]) -> dict[int, Targets | Error]:
         """The targets of a slice of forwards, once the ledger has them; or why one is refused.
 
         What a slice opens again is in the ledger, too: it is compared with what is committed, as a slice is one act.
         """
-        found: dict[int, dict[str, str] | Error] = {}
+        found: dict[int, Targets | Error] = {}
         opened: list[Awaitable[None]] = []
         for number, line in rows:
             if isinstance(line, Line) and line.do in _SWITCHES:
@@ -152,7 +157,7 @@ class Provisioning:
             if isinstance(line, Line) and line.do == "forward":
                 request = _forward(file.stamp, line)
                 try:
-                    account, targets = routes.check_forward(self._book.database, request)
+                    account, targets = routes.check_forward(self._book.database, self._elsewhere, request)
                 except Error as error:
                     found[number] = error
                     continue
@@ -169,7 +174,7 @@ class Provisioning:
         *,
         file: _File,
         rows: Sequence[Row],
-        targets: Mapping[int, dict[str, str] | Error],
+        targets: Mapping[int, Targets | Error],
     ) -> int:
         """A slice, and how far the file has come with it. Each line is done, or refused and undone."""
         refused = 0

@@ -1,12 +1,13 @@
 """Aliases, groups and forwards: the other ways by which mail reaches an account.
 
 An address belongs to one account or one group for ever: an alias that is removed stays its account's, and a group's
-address is buried. Members and targets are accounts of this tenant; what leads on from a target is not followed.
-Changes run on the writer's connection.
+address is buried. Members are accounts of this tenant; what leads on from a target is not followed. Targets at other
+servers are elsewhere.py's to allow. Changes run on the writer's connection.
 """
 
 import sqlite3
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from typing import NamedTuple
 
 from bulkhead.boundary.messages.fields import Done
 from bulkhead.boundary.messages.to_directory import (
@@ -35,6 +36,7 @@ from bulkhead.directory.book import (
     key_behind,
     now_ms,
 )
+from bulkhead.directory.elsewhere import Elsewhere
 from bulkhead.directory.reach import BY_KEY
 from bulkhead.directory.schema import AddressKind, Forwarding
 from bulkhead.directory.transitions import Status
@@ -94,21 +96,47 @@ def remove_team(book: DirectoryBook, connection: sqlite3.Connection, key: str) -
     book.bury_address(connection, key)
 
 
-def check_forward(database: Database, request: SetForward) -> tuple[AccountRow, dict[str, str]]:
-    """The account and its targets by key, before the ledger is told. Raises PeerError, Refused."""
-    targets = {parse_address(target).key: str(parse_address(target)) for target in request.targets}
+class Target(NamedTuple):
+    """Where a forward leads. elsewhere: to another server."""
+
+    shown: str
+    elsewhere: bool
+
+
+Targets = Mapping[str, Target]  # by key
+
+
+def check_forward(
+    database: Database, elsewhere: Elsewhere, request: SetForward, *, staff: bool = False
+) -> tuple[AccountRow, Targets]:
+    """The account and its targets by key, before the ledger is told. Raises PeerError, Refused.
+
+    staff: asked by way of the console, which sets none that lead to other servers.
+    """
+    addresses = {address.key: address for address in map(parse_address, request.targets)}
     account, number = find_living(database, request.address)
-    row = database.first("SELECT forwards FROM class WHERE name = ?", (account.class_name,))
-    most = FORWARDS_MAX if row is None else row[0]
-    if len(targets) > most:
+    row = database.first("SELECT forwards, elsewhere FROM class WHERE name = ?", (account.class_name,))
+    most, most_elsewhere = (FORWARDS_MAX, FORWARDS_MAX) if row is None else row
+    if len(addresses) > most:
         raise Refused(f"the account may forward to {most} addresses", code="full")
-    for key, shown in targets.items():
+    others = []
+    for key, address in addresses.items():
+        if database.first("SELECT 1 FROM domain WHERE name = ?", (address.domain,)) is None:
+            others.append(address)
+            continue
         target = database.first(BY_KEY, (key,))
         if target is None or target[7] == AddressKind.RETIRED or target[1] >= Status.CANCELLED:
-            raise Refused(f"{shown} is no account of this tenant", code="not-ours")
+            raise Refused(f"{address} is no account of this tenant", code="not-ours")
         if target[6] == number:
-            raise Refused(f"{shown} is the account itself", code="not-ours")
-    return account, targets
+            raise Refused(f"{address} is the account itself", code="not-ours")
+    if others:
+        elsewhere.check(others, most_elsewhere, parse_address(account.address))
+        if staff:
+            raise Refused(
+                "forwards to other servers are set on the command line of the host or by a signed file",
+                code="not-staff",
+            )
+    return account, {key: Target(str(address), address in others) for key, address in addresses.items()}
 
 
 def forward_digest(book: DirectoryBook, keys: Iterable[str]) -> str:
@@ -116,16 +144,19 @@ def forward_digest(book: DirectoryBook, keys: Iterable[str]) -> str:
     return book.digest("\n".join(sorted(keys))).hex()
 
 
-def forward_details(book: DirectoryBook, request: SetForward, keys: Collection[str]) -> Details:
+def forward_details(book: DirectoryBook, request: SetForward, targets: Targets) -> Details:
     """What the ledger hears before a forward takes effect."""
-    return {"targets": len(keys), "keep": request.keep, "digest": forward_digest(book, keys)}
+    others = sum(target.elsewhere for target in targets.values())
+    digest = forward_digest(book, targets)
+    return {"targets": len(targets), "elsewhere": others, "keep": request.keep, "digest": digest}
 
 
-def set_forward(_: DirectoryBook, connection: sqlite3.Connection, request: SetForward, targets: dict[str, str]) -> Done:
+def set_forward(_: DirectoryBook, connection: sqlite3.Connection, request: SetForward, targets: Targets) -> Done:
     """The targets that check_forward gave."""
     number = find_living(connection, request.address)[1]
     connection.execute("DELETE FROM forward WHERE account = ?", (number,))
-    connection.executemany("INSERT INTO forward VALUES (?, ?, ?)", [(number, *target) for target in targets.items()])
+    rows = [(number, key, target.shown, target.elsewhere) for key, target in targets.items()]
+    connection.executemany("INSERT INTO forward (account, key, shown, elsewhere) VALUES (?, ?, ?, ?)", rows)
     how = Forwarding.NONE if not targets else Forwarding.WITH_COPY if request.keep else Forwarding.WITHOUT_COPY
     connection.execute("UPDATE account SET forwards = ?, changed = ? WHERE number = ?", (how, now_ms(), number))
     return Done()

@@ -2,6 +2,7 @@
 
 from enum import IntEnum
 
+from bulkhead.boundary.messages.to_directory import FORWARDS_MAX
 from bulkhead.holder import cases, order_rows, outbox
 
 DATABASE = "directory.sqlite"
@@ -82,6 +83,13 @@ CREATE TABLE refused_line (
 ) WITHOUT ROWID
 """
 
+_ELSEWHERE = f"""
+ALTER TABLE forward ADD COLUMN elsewhere INTEGER NOT NULL DEFAULT 0;     -- 1: the target is another server's
+ALTER TABLE class ADD COLUMN elsewhere INTEGER NOT NULL DEFAULT {FORWARDS_MAX};
+"""
+# class.elsewhere: how many of the forwards may lead to other servers.
+
 MIGRATIONS: tuple[str, ...] = (
-    _FIRST, _ROUTES, order_rows.SCHEMA, order_rows.FLOOR, _PROVISION, cases.SCHEMA, order_rows.WAIT
+    _FIRST, _ROUTES, order_rows.SCHEMA, order_rows.FLOOR, _PROVISION, cases.SCHEMA, order_rows.WAIT,
+    _ELSEWHERE,
 )  # fmt: skip

@@ -57,9 +57,10 @@ def define_class(_: DirectoryBook, connection: sqlite3.Connection, request: Defi
     if classes >= CLASSES_MAX:
         raise Refused(f"a tenant has {CLASSES_MAX} classes at most", code="full")
     connection.execute(
-        "INSERT INTO class VALUES (?, ?, ?, ?, ?) ON CONFLICT (name) DO UPDATE SET quota = excluded.quota, "
-        "closed = excluded.closed, aliases = excluded.aliases, forwards = excluded.forwards",
-        (row.name, row.quota_bytes, row.closed, row.aliases, row.forwards),
+        "INSERT INTO class VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT (name) DO UPDATE SET quota = excluded.quota, "
+        "closed = excluded.closed, aliases = excluded.aliases, forwards = excluded.forwards, "
+        "elsewhere = excluded.elsewhere",
+        (row.name, row.quota_bytes, row.closed, row.aliases, row.forwards, row.elsewhere),
     )
     outbox.note(connection, "ClassDefined", request.stamp.actor, {"class": row.name, **_said(row.closed)})
     return Done()
@@ -82,8 +83,8 @@ def set_class(_: DirectoryBook, connection: sqlite3.Connection, request: SetClas
 def classes(database: Database) -> tuple[ClassRow, ...]:
     """All of them."""
     rows = database.read(
-        "SELECT name, quota, closed, aliases, forwards, (SELECT count(*) FROM account WHERE class = name) FROM class "
-        "ORDER BY name"
+        "SELECT name, quota, closed, aliases, forwards, (SELECT count(*) FROM account WHERE class = name), elsewhere "
+        "FROM class ORDER BY name"
     )
     return tuple(ClassRow(*row) for row in rows)
 

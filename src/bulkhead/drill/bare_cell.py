@@ -36,10 +36,12 @@ from bulkhead.boundary.peers import PEERS, between
 from bulkhead.config.schema import SETTINGS, Required
 from bulkhead.directory import create as create_directory
 from bulkhead.directory import process as directory_process
+from bulkhead.directory.create import TOMBSTONE
 from bulkhead.drill.officers import People
 from bulkhead.errors import BoundaryViolation, Error, TemporaryFailure
 from bulkhead.gate.delivery import Sealer, deliver
 from bulkhead.gate.login import log_in
+from bulkhead.gate.outbound import OutboundSealer
 from bulkhead.holder.backup import Backups
 from bulkhead.holder.roster import Pinned
 from bulkhead.identifiers import AccountId, TenantId, new_id
@@ -52,10 +54,11 @@ from bulkhead.ledger import process as ledger_process
 from bulkhead.ledger.note import NoteSigner, SignatureType
 from bulkhead.queue import process as queue_process
 from bulkhead.queue.backup import take as take_queue
+from bulkhead.queue.forwards import Forwards
 from bulkhead.records.credential import StretchParameters
+from bulkhead.records.forward import public_key
 from bulkhead.records.mailbox import RecoveryKey
 from bulkhead.store import process as store_process
-from bulkhead.submit.outbound import OutboundSealer
 
 HOLDERS = ("ledger", "incident", "store", "keyring", "auth", "directory", "queue")  # in the order in which they start
 SERVICES: Mapping[str, Any] = {
@@ -116,8 +119,9 @@ class BareCell:
         self.recovery = tuple(X25519PrivateKey.generate() for _ in range(2))
         keys = create_keyring.create_keys(*(RecoveryKey(1, key.public_key()) for key in self.recovery))
         self.ledger_keys = create_ledger.create_keys()
+        directory = create_directory.create_keys()
         sets = {
-            "auth": create_auth.create_keys(), "directory": create_directory.create_keys(), "keyring": keys.keys,
+            "auth": create_auth.create_keys(), "directory": directory, "keyring": keys.keys,
             "ledger": self.ledger_keys, "incident": create_incident.create_keys(),
         }  # fmt: skip
         for name in HOLDERS:
@@ -137,6 +141,7 @@ class BareCell:
             "pinned": {
                 "binding_key": base64.b64encode(keys.binding_key).decode(),
                 "queue_key": base64.b64encode(keys.queue_key).decode(),
+                "forward_key": base64.b64encode(public_key(directory.current(TOMBSTONE)[1], self.tenant)).decode(),
                 "ledger_witness": str(WITNESS.verifier),
                 **{
                     f"recovery_{party}": base64.b64encode(key.public_key().public_bytes_raw()).decode()
@@ -172,7 +177,10 @@ class BareCell:
                 self.services[name] = await auth_process.start(host, parameters=_CHEAP)
             elif name == "queue":
                 pinned = Pinned.of(self.tenant, self.settings)
-                service = queue_process.open_queue(exchange, self.settings["queue"], self.root / "queue", pinned=pinned)
+                forwards = Forwards.configured(self.tenant, self.settings)
+                service = queue_process.open_queue(
+                    exchange, self.settings["queue"], self.root / "queue", pinned=pinned, forwards=forwards
+                )
                 service.queue.backups = Backups(host, partial(take_queue, service.queue))
                 self.services[name] = service
             else:

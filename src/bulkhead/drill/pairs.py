@@ -88,6 +88,9 @@ RULES: tuple[Rule, ...] = (
           ("mx", "store", "DeliverMail")),
     _rule("directory", "mx", (Column.MAIL_IN_TRANSIT,),
           "which addresses exist, and their mail as it arrives", ("mx", "directory", "ResolveRecipient")),
+    _rule("directory", "mx", (),
+          "directory signs forwards to anybody, mx hands their mail over: mail of their own making leaves in the "
+          "tenant's name, as much a day as queue allows", ("mx", "queue", "EnqueueForward")),
 )  # fmt: skip
 WEIGHTS: Mapping[Column, int] = {
     Column.OTHER_TENANTS: 100, Column.VERIFIERS: 40, Column.STORED_MAIL: 30, Column.TYPED_PASSWORDS: 15,

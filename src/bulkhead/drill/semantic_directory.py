@@ -60,10 +60,10 @@ async def arrives(cell: BareCell, gate: str, address: str, sealer: Sealer) -> bo
     exchange = cell.exchanges[gate]
     domestic = Domestic(exchange, sealer, parse_domain(f"mx.{cell.domain}"))
     try:
-        bindings = await find_recipients(domestic, parse_address(address), 100)
-        if not bindings:
+        reached = await find_recipients(domestic, parse_address(address), 100)
+        if reached is None:
             return False
-        await deliver(exchange, sealer, bindings, letter(), int(time.time()), actor=gate)
+        await deliver(exchange, sealer, reached.bindings, letter(), int(time.time()), actor=gate)
     except (Error, ValueError):
         return False
     return True

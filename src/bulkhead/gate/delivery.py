@@ -10,6 +10,7 @@ import secrets
 from collections import OrderedDict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from time import monotonic
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from msgspec import structs
@@ -18,7 +19,7 @@ from bulkhead.boundary.exchange import Exchange
 from bulkhead.boundary.messages.fields import CHUNK_MAX, Stamp
 from bulkhead.boundary.messages.to_directory import BindingRow
 from bulkhead.boundary.messages.to_store import COPIES_MAX, Copy, DeliverMail
-from bulkhead.errors import ConfigError
+from bulkhead.errors import ConfigError, TemporaryFailure
 from bulkhead.gate.lease import require_time
 from bulkhead.gate.message import INLINE_MAX, PIECE, run_aside
 from bulkhead.identifiers import AccountId, EmailId, RequestId, TenantId, new_id
@@ -30,6 +31,8 @@ BINDINGS_KEPT = 10_000
 SUMMARY_BYTES_MAX = 512 * 1024
 CALL_SECONDS = 30.0  # for store's answer, and for the sealed octets besides:
 OCTETS_A_SECOND = 10_000_000  # what store can be expected to write
+PATIENCE_SECONDS = 60.0  # how long a store that is away is waited for once the queue has the message
+PATIENCE_STEP_SECONDS = 1.0
 CALL_SECONDS_MAX = 300.0  # clients wait 600 for the answer to the final dot (RFC 5321 section 4.5.3.2.6)
 
 
@@ -171,3 +174,26 @@ async def deliver(
     small = octets <= CHUNK_MAX
     done = await exchange.to("store").call(request, b"".join(body()) if small else body, timeout=seconds)
     require_time(done.until)
+
+
+async def deliver_patiently(
+    exchange: Exchange,
+    sealer: Sealer,
+    bindings: Sequence[BindingRow],
+    message: bytes,
+    date: int,
+    *,
+    actor: str,
+    queued: bool,
+) -> None:
+    """As deliver. Where the queue has the message already, a store that is away is waited for: who is told to try
+    again would send the queue's recipients a second copy.
+    """
+    request_id, until = new_id(), monotonic() + (PATIENCE_SECONDS if queued else 0.0)
+    while True:
+        try:
+            return await deliver(exchange, sealer, bindings, message, date, actor=actor, request_id=request_id)
+        except TemporaryFailure:
+            if monotonic() >= until:
+                raise
+        await asyncio.sleep(PATIENCE_STEP_SECONDS)

@@ -1,22 +1,24 @@
 """What a server decides about a recipient: ours and open, ours and not, or someone else's; and the loop check."""
 
 import ipaddress
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import lru_cache
 from time import time
 
 from bulkhead.boundary.exchange import Exchange
-from bulkhead.boundary.messages.to_directory import BindingRow, RecipientVerdict, ResolveRecipient
-from bulkhead.boundary.messages.to_store import COPIES_MAX, CheckRoom
+from bulkhead.boundary.messages.to_directory import BindingRow, RecipientVerdict, ResolveRecipient, Reverse
+from bulkhead.boundary.messages.to_store import CheckRoom
 from bulkhead.errors import IntegrityError, Refused
 from bulkhead.gate.connection import Connection
 from bulkhead.gate.delivery import Sealer
+from bulkhead.gate.forwards import Onward, Reached
 from bulkhead.gate.pace import SourceRates
 from bulkhead.gate.smtp import Rejection
 from bulkhead.identifiers import Address, DomainName
-from bulkhead.wire.smtp_codes import TOO_MANY_RECIPIENTS, Code, Reply, Status, reply
+from bulkhead.records.forward import Forward
+from bulkhead.wire.smtp_codes import Code, Reply, Status, reply
 from bulkhead.wire.trace import received_field, transmission_type
 
 HOPS_MAX = 50  # Received fields before a message is taken for a loop (RFC 5321 section 6.3)
@@ -40,28 +42,34 @@ class Domestic:
     rates: SourceRates = field(default_factory=SourceRates)
 
 
-async def find_recipients(domestic: Domestic, address: Address | None, size: int) -> tuple[BindingRow, ...]:
-    """The mailboxes of a local recipient, each with room and a key that keyring signed; none for another's domain.
+async def find_recipients(
+    domestic: Domestic, address: Address | None, size: int, reverse: int = Reverse.OWN
+) -> Reached | None:
+    """The mailboxes of a local recipient, each with room and a key that keyring signed, and its forwards to other
+    servers; None for another's domain.
 
     More than one where it is a group, or forwards: all of them have room, or the recipient is refused for now, since
     what is accepted is owed to each.
     address: None is <Postmaster> without a domain, which means ours (RFC 5321 section 4.5.1). size: octets announced.
+    reverse: of Reverse.
     Raises Rejection with the reply, or Refused and TemporaryFailure from the holders.
     """
     text = "postmaster" if address is None else str(address)
-    found = await domestic.exchange.to("directory").call(ResolveRecipient(text))
+    found = await domestic.exchange.to("directory").call(ResolveRecipient(text, reverse))
     if found.verdict == RecipientVerdict.NOT_OURS:
-        return ()
-    if found.verdict != RecipientVerdict.LOCAL or found.binding is None:
+        return None
+    bindings = (found.binding, *found.others) if found.binding else ()
+    own = found.own
+    forwards = () if own is None else tuple(Onward(text, Forward.read(text), own, address) for text in found.forwards)
+    if found.verdict != RecipientVerdict.LOCAL or not (bindings or forwards):
         raise Rejection(_VERDICTS.get(found.verdict, NO_SUCH_MAILBOX))
-    bindings = (found.binding, *found.others)
     for binding in bindings:
         try:
             domestic.sealer.verify(binding)
         except IntegrityError:
             raise Rejection(UNVERIFIED) from None
         await _check_room(domestic, binding, size, alone=len(bindings) == 1)
-    return bindings
+    return Reached(bindings, forwards)
 
 
 async def _check_room(domestic: Domestic, binding: BindingRow, size: int, *, alone: bool) -> None:
@@ -73,12 +81,10 @@ async def _check_room(domestic: Domestic, binding: BindingRow, size: int, *, alo
         raise Rejection(MEMBER_FULL) from None
 
 
-def add_recipients(known: dict[bytes, BindingRow], found: Sequence[BindingRow]) -> None:
-    """Take them into a transaction, each account once. Raises Rejection where one delivery does not take so many."""
-    together = known | {binding.account: binding for binding in found}
-    if len(together) > COPIES_MAX:
-        raise Rejection(TOO_MANY_RECIPIENTS)
-    known.update(together)
+async def require_room(domestic: Domestic, bindings: Iterable[BindingRow], size: int) -> None:
+    """Passes where all have room: what is queued cannot be taken back, so this is asked before. Raises Refused."""
+    for binding in bindings:
+        await domestic.exchange.to("store").call(CheckRoom(binding.account, size))
 
 
 def trace_of(

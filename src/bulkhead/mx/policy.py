@@ -1,18 +1,23 @@
-"""What mx decides: local recipients only, room in the mailbox, then one durable delivery for all of them."""
+"""What mx decides: local recipients only, room in the mailbox, then one durable delivery for all of them.
+
+What an account forwards to other servers goes to the queue with directory's statement, and by no other way.
+"""
 
 import secrets
 
-from bulkhead.boundary.messages.to_directory import BindingRow
+from bulkhead.boundary.messages.to_directory import Reverse
 from bulkhead.gate.connection import Connection
-from bulkhead.gate.delivery import deliver
-from bulkhead.gate.message import MessageText
+from bulkhead.gate.delivery import deliver_patiently
+from bulkhead.gate.forwards import Destinations
+from bulkhead.gate.message import MessageText, run_aside
+from bulkhead.gate.outbound import OutboundSealer
 from bulkhead.gate.recipients import (
     NO_RELAY,
     NO_SUCH_MAILBOX,
     Domestic,
-    add_recipients,
     find_recipients,
     refuse_loop,
+    require_room,
     trace_of,
 )
 from bulkhead.gate.serve import source_key
@@ -32,14 +37,14 @@ TOO_MANY_UNKNOWN = reply(Code.UNAVAILABLE, "4.7.1", "Too many unknown recipients
 class MxPolicy:
     """One session's decisions."""
 
-    def __init__(self, domestic: Domestic, connection: Connection) -> None:
-        self._domestic, self._connection = domestic, connection
+    def __init__(self, domestic: Domestic, connection: Connection, outbound: OutboundSealer) -> None:
+        self._domestic, self._connection, self._outbound = domestic, connection, outbound
         self._rates, self._source = domestic.rates, source_key(connection.source)
         self._unknown = 0  # recipients named in this session that do not exist
         self._name, self._extended = "", False
         self._sender: Address | None = None
         self._size, self._utf8 = 0, False
-        self._recipients: dict[bytes, BindingRow] = {}
+        self._recipients = Destinations()
         self._addresses: list[Address | None] = []
 
     async def hello(self, name: str, extended: bool) -> None:
@@ -63,14 +68,15 @@ class MxPolicy:
         if not self._rates.unknown.left(self._source) or not self._rates.recipients.take(self._source):
             raise Rejection(TOO_MANY_NAMED)
         try:
-            bindings = await find_recipients(self._domestic, event.address, self._size)
+            reverse = Reverse.NULL if self._sender is None else Reverse.GIVEN
+            reached = await find_recipients(self._domestic, event.address, self._size, reverse)
         except Rejection as rejection:
             if rejection.reply is NO_SUCH_MAILBOX:
                 self._guessed()
             raise
-        if not bindings:
+        if reached is None:
             raise Rejection(NO_RELAY)
-        add_recipients(self._recipients, bindings)
+        self._recipients.add(reached)
         self._addresses.append(event.address)
 
     def _guessed(self) -> None:
@@ -81,10 +87,11 @@ class MxPolicy:
             raise Rejection(TOO_MANY_UNKNOWN)
 
     async def message(self, text: MessageText) -> str:
-        """Trace fields on top, then into every mailbox at once."""
-        refuse_loop(text.header())
+        """Trace fields on top, into the queue what goes on to other servers, then into every mailbox at once."""
+        header = text.header()
+        refuse_loop(header)
         mail_id = secrets.token_hex(8)
-        trace = return_path_field(self._sender) + trace_of(
+        trace = trace_of(
             self._domestic,
             self._connection,
             hello=self._name,
@@ -94,10 +101,25 @@ class MxPolicy:
             utf8=self._utf8,
             recipient=self._addresses[0] if len(self._addresses) == 1 else None,
         )
-        bindings, now = list(self._recipients.values()), int(self._domestic.clock())
-        message = await text.join(trace)
-        await deliver(self._domestic.exchange, self._domestic.sealer, bindings, message, now, actor="mx")
+        reached, domestic, now = self._recipients, self._domestic, int(self._domestic.clock())
+        returning = return_path_field(self._sender)
+        if reached.forwards:
+            message = await self._send_on(await text.join(trace), header, returning)
+        else:
+            message = await text.join(returning + trace)
+        bindings, queued = list(reached.mailboxes.values()), bool(reached.forwards)
+        if bindings:
+            await deliver_patiently(
+                domestic.exchange, domestic.sealer, bindings, message, now, actor="mx", queued=queued
+            )
         return f"Delivered as {mail_id}"
+
+    async def _send_on(self, message: bytes, header: bytes, returning: bytes) -> bytes:
+        """Into the queue, without Return-Path, which is the last hop's to add; the message as mailboxes here get it."""
+        reached, exchange = self._recipients, self._domestic.exchange
+        await require_room(self._domestic, reached.mailboxes.values(), len(message))
+        await reached.send_on(exchange, self._outbound, message, header, actor="mx", utf8=self._utf8)
+        return await run_aside(len(message), lambda: returning + message)
 
     async def leave(self) -> None:
         """Nothing is held beyond the transaction."""
@@ -105,4 +127,4 @@ class MxPolicy:
     def reset(self) -> None:
         """Forget the transaction."""
         self._sender, self._size, self._utf8 = None, 0, False
-        self._recipients, self._addresses = {}, []
+        self._recipients, self._addresses = Destinations(), []

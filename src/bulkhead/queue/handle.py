@@ -19,6 +19,7 @@ from bulkhead.boundary.messages.to_queue import (
     CountQueue,
     DestroyQueued,
     Enqueue,
+    EnqueueForward,
     LiftOutboundStop,
     ListQueue,
     QueueCounts,
@@ -41,9 +42,11 @@ from bulkhead.holder.shared import shared
 from bulkhead.identifiers import AccountId, parse_address
 from bulkhead.queue import rows
 from bulkhead.queue.check import problems_of
+from bulkhead.queue.forwards import use
 from bulkhead.queue.spending import require_allowance, spend
 from bulkhead.queue.state import Queue
 from bulkhead.records.access import NOBODY, Act
+from bulkhead.records.forward import Forward
 
 ITEMS_MAX = 16  # messages of one TakeWork
 LIST_MAX = 500
@@ -52,25 +55,39 @@ _log = logging.getLogger("bulkhead.queue")
 
 
 async def enqueue(queue: Queue, channel: Channel, request: Enqueue, body: BodyReader | None) -> Done:
+    """What a subscriber sends."""
+    return await _take_in(queue, channel, request, body)
+
+
+async def enqueue_forward(queue: Queue, channel: Channel, request: EnqueueForward, body: BodyReader | None) -> Done:
+    """What an account's forward sends: directory's statement says to whom, and the gate nothing."""
+    forward, message = queue.forwards.admit(request, queue.now())
+    return await _take_in(queue, channel, message, body, forward)
+
+
+async def _take_in(
+    queue: Queue, channel: Channel, request: Enqueue, body: BodyReader | None, forward: Forward | None = None
+) -> Done:
     """Write and sync the file, then commit the row: Done means that both are durable."""
     while (earlier := queue.receiving.get(request.queue_id)) is not None:
         await earlier  # the same message, sent again while its first coming still ends
     done = await queue.database.answered(request)
     if done is not None:
         return _until(queue)
-    _check(queue, request, body)
+    _check(queue, request, body, forward)
     receiving = queue.receiving[request.queue_id] = asyncio.get_running_loop().create_future()
     try:
         await _write_file(queue, request, body)
         try:
-            await _write_rows(queue, request)  # where the disk fails the file stays: the commit may yet prove durable
+            # where the disk fails the file stays: the commit may yet prove durable
+            await _write_rows(queue, request, forward)
         except Refused:  # but of what was refused there is no row, and never will be
             queue.files.remove(request.queue_id)
             raise
     finally:
         del queue.receiving[request.queue_id]
         receiving.set_result(None)
-    if request.account is not None:
+    if request.account is not None and forward is None:  # a stranger's burst at it is none of the account's
         queue.burst.note(request.account, len(request.recipients))
     if queue.accesses is not None:
         account = NOBODY if request.account is None else AccountId(request.account)
@@ -83,15 +100,17 @@ def _until(queue: Queue) -> Done:
     return Done() if queue.lease is None else Done(queue.lease.until)
 
 
-def _check(queue: Queue, request: Enqueue, body: BodyReader | None) -> None:
+def _check(queue: Queue, request: Enqueue, body: BodyReader | None, forward: Forward | None) -> None:
     """Refuse what could never be delivered, and what has no room."""
     if body is None:
         raise Refused("a message has a body", code="no-body")
     if queue.messages + len(queue.receiving) >= queue.messages_max:
         raise Refused("the queue is full", code="queue-full")
+    if forward is not None:
+        queue.forwards.require(queue.database, forward, queue.now())
     if rows.exists(queue.database, request.queue_id):
         raise Refused("a message of that id is queued", code="exists")
-    if request.account is not None:
+    if forward is None and request.account is not None:
         require_allowance(queue.database, request.account, len(request.recipients), queue.now(), queue.allowance)
     try:
         for address in (*request.recipients, *([request.reverse_path] if request.reverse_path else [])):
@@ -128,12 +147,15 @@ async def _copy(body: BodyReader, file: BinaryIO, expected: int) -> int:
     return written
 
 
-async def _write_rows(queue: Queue, request: Enqueue) -> None:
+async def _write_rows(queue: Queue, request: Enqueue, forward: Forward | None) -> None:
     inserted = False
 
     def work(connection: sqlite3.Connection) -> Done:
         nonlocal inserted
-        if request.account is not None:  # again: others of the account may have come meanwhile
+        if forward is not None:
+            queue.forwards.require(connection, forward, queue.now())
+            use(connection, forward, queue.now())
+        elif request.account is not None:  # again: others of the account may have come meanwhile
             require_allowance(connection, request.account, len(request.recipients), queue.now(), queue.allowance)
             spend(connection, request.account, len(request.recipients), queue.now())
         held = request.account is not None and queue.is_held(request.account)
@@ -262,7 +284,7 @@ async def destroy_queued(queue: Queue, _: Channel, request: DestroyQueued, __: B
     gone: list[bytes] = []
 
     def work(connection: sqlite3.Connection) -> QueuedDestroyed:
-        gone[:] = rows.destroy(connection, request.account, request.reverse_path)
+        gone[:] = rows.destroy(connection, request.account, request.reverse_path, queue.now())
         return QueuedDestroyed(len(gone))
 
     def after(_: QueuedDestroyed) -> None:
@@ -297,6 +319,7 @@ def check_queue(queue: Queue, _: Channel, __: CheckQueue, ___: BodyReader | None
 
 HANDLERS: Mapping[type[Request[Any]], Handler] = {
     Enqueue: timed(enqueue, lambda queue: queue.accepting),
+    EnqueueForward: enqueue_forward,
     TakeWork: take_work,
     ReadQueued: read_queued,
     ReportAttempt: report_attempt,

@@ -16,6 +16,7 @@ from bulkhead.holder.roster import NOBODY, Pinned
 from bulkhead.queue.backup import take
 from bulkhead.queue.check import sweep
 from bulkhead.queue.files import MessageFiles
+from bulkhead.queue.forwards import NO_FORWARDS, Forwards
 from bulkhead.queue.handle import HANDLERS
 from bulkhead.queue.rows import DATABASE, MIGRATIONS
 from bulkhead.queue.schedule import Schedule
@@ -36,6 +37,7 @@ class QueueService:
         self.queue.schedule, self.queue.messages_max = Schedule.configured(section), int(section["messages_max"])
         self.queue.allowance = Allowance.configured(section)
         self.queue.burst.set(section)
+        self.queue.forwards = Forwards.configured(self.queue.forwards.tenant, settings)
         if self.queue.accesses is not None:
             self.queue.accesses.configure(settings)
 
@@ -46,8 +48,8 @@ class QueueService:
 
 async def start(host: Host) -> Service:
     """Open and serve. Raises IntegrityError where the database cannot be read."""
-    pinned = Pinned.of(host.tenant, host.settings)
-    service = open_queue(host.exchange, host.settings["queue"], Path(), pinned=pinned)
+    pinned, forwards = Pinned.of(host.tenant, host.settings), Forwards.configured(host.tenant, host.settings)
+    service = open_queue(host.exchange, host.settings["queue"], Path(), pinned=pinned, forwards=forwards)
     service.queue.backups = Backups(host, partial(take, service.queue))
     ship(host, service.queue)
     service.queue.accesses = Accesses.where_keyed(host, service.queue.database)
@@ -61,6 +63,7 @@ def open_queue(
     *,
     now: Callable[[], int] = clock,
     pinned: Pinned = NOBODY,
+    forwards: Forwards = NO_FORWARDS,
 ) -> QueueService:
     """The queue of directory `root`, served on `exchange`."""
     files = MessageFiles(root)
@@ -74,7 +77,8 @@ def open_queue(
     files.sync_root()
     sweep(database, files)
     schedule, allowance = Schedule.configured(section), Allowance.configured(section)
-    queue = Queue(exchange, database, files, schedule, int(section["messages_max"]), allowance, pinned, now=now)
+    most = int(section["messages_max"])
+    queue = Queue(exchange, database, files, schedule, most, allowance, pinned, forwards, now=now)
     queue.burst.set(section)
     exchange.on_departure(queue.depart)
     queue.orders.serve(queue, HANDLERS)

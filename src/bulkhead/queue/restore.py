@@ -9,6 +9,7 @@ from bulkhead.holder.database import Database
 from bulkhead.identifiers import AccountId
 from bulkhead.queue.files import MessageFiles
 from bulkhead.queue.rows import DATABASE, MIGRATIONS, destroy
+from bulkhead.queue.state import clock
 
 
 async def finish(home: Path, dead: Iterable[tuple[AccountId, str]] = (), stopped: tuple[int, bool] = (0, False)) -> int:
@@ -23,10 +24,12 @@ async def finish(home: Path, dead: Iterable[tuple[AccountId, str]] = (), stopped
         known = [bytes(row[0]) for row in database.read("SELECT queue_id FROM message")]
         gone = [(queue_id,) for queue_id in known if files.size(queue_id) is None]
 
+        now = clock()
+
         def work(connection: Connection) -> list[bytes]:
             connection.executemany("DELETE FROM message WHERE queue_id = ?", gone)
             stop.replay(connection, stopped[0], stopped=stopped[1])
-            return [queue_id for account, address in dead for queue_id in destroy(connection, account, address)]
+            return [queue_id for account, address in dead for queue_id in destroy(connection, account, address, now)]
 
         destroyed = await database.write(work)
         for queue_id in destroyed:

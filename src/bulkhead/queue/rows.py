@@ -11,6 +11,7 @@ from bulkhead.boundary.messages.to_queue import Attempted, DueRecipient, Enqueue
 from bulkhead.errors import Refused
 from bulkhead.holder import order_rows, outbox, stop, surfaces
 from bulkhead.holder.database import Database
+from bulkhead.queue import forwards
 from bulkhead.queue.schedule import Schedule
 from bulkhead.queue.spending import MIGRATION
 
@@ -56,6 +57,7 @@ MIGRATIONS = (
     CREATE INDEX message_account ON message (account)
     """,
     order_rows.WAIT,
+    forwards.MIGRATION,
 )
 
 _WORK = "queue_id, reverse_path, box, size, header_size, body_size, enqueued, expires, warn_after, warned"
@@ -104,7 +106,7 @@ def insert(
     )
 
 
-def destroy(connection: sqlite3.Connection, account: bytes, reverse_path: str) -> list[bytes]:
+def destroy(connection: sqlite3.Connection, account: bytes, reverse_path: str, now: int) -> list[bytes]:
     """Delete what an account sent, under any address, what its address sent before accounts were kept, and its tallies.
 
     Returns the ids of those messages.
@@ -113,6 +115,7 @@ def destroy(connection: sqlite3.Connection, account: bytes, reverse_path: str) -
     gone = [row[0] for row in connection.execute(f"SELECT queue_id {own}", (account, reverse_path))]
     connection.execute(f"DELETE {own}", (account, reverse_path))
     connection.execute("DELETE FROM spent WHERE account = ?", (account,))
+    forwards.cancel(connection, account, now)
     return gone
 
 

@@ -28,6 +28,7 @@ from bulkhead.holder.surfaces import Surfaces
 from bulkhead.identifiers import format_id
 from bulkhead.queue import rows
 from bulkhead.queue.files import MessageFiles
+from bulkhead.queue.forwards import Forwards
 from bulkhead.queue.schedule import Schedule
 from bulkhead.queue.spending import Allowance
 
@@ -58,12 +59,14 @@ class Queue:
         messages_max: int,
         allowance: Allowance,
         pinned: Pinned,
+        forwards: Forwards,
         *,
         now: Callable[[], int] = clock,
         jitter: Callable[[], float] = draw,
     ) -> None:
         self.exchange, self.database, self.files = exchange, database, files
         self.schedule, self.messages_max, self.allowance = schedule, messages_max, allowance
+        self.forwards = forwards
         self.now, self.jitter = now, jitter
         self.accepting = Latency()
         self.backups: Backups | None = None

@@ -1,25 +1,22 @@
 """What submit decides: who logs in, under which addresses they send, and where each recipient's copy goes."""
 
-import asyncio
 import secrets
 from datetime import UTC, datetime
-from time import monotonic
 
 from bulkhead.boundary.messages.fields import AccountId
 from bulkhead.boundary.messages.to_auth import Scope
-from bulkhead.boundary.messages.to_directory import BindingRow, CheckSender
+from bulkhead.boundary.messages.to_directory import CheckSender, Reverse
 from bulkhead.boundary.messages.to_keyring import EndSession, Session
-from bulkhead.boundary.messages.to_store import CheckRoom
-from bulkhead.errors import TemporaryFailure
 from bulkhead.gate.connection import Connection
-from bulkhead.gate.delivery import deliver
+from bulkhead.gate.delivery import deliver_patiently
+from bulkhead.gate.forwards import Destinations
 from bulkhead.gate.login import log_in
 from bulkhead.gate.message import MessageText, run_aside
-from bulkhead.gate.recipients import Domestic, add_recipients, find_recipients, refuse_loop, trace_of
+from bulkhead.gate.outbound import OutboundSealer
+from bulkhead.gate.recipients import Domestic, find_recipients, refuse_loop, require_room, trace_of
 from bulkhead.gate.smtp import Rejection
-from bulkhead.identifiers import Address, new_id
+from bulkhead.identifiers import Address
 from bulkhead.submit.confirm import confirm
-from bulkhead.submit.outbound import OutboundSealer
 from bulkhead.submit.sessions import Logins
 from bulkhead.wire.header import scan_fields
 from bulkhead.wire.sasl import Credentials
@@ -28,8 +25,6 @@ from bulkhead.wire.smtp_events import MailFrom, RcptTo
 from bulkhead.wire.smtp_notify import Notify, Wish
 from bulkhead.wire.trace import format_date, return_path_field
 
-PATIENCE_SECONDS = 60.0  # how long a store that is away is waited for once the queue has the message
-PATIENCE_STEP_SECONDS = 1.0
 NULL_SENDER = reply(Code.MAILBOX_NAME_INVALID, Status.NOT_AUTHORISED, "Send under an address of yours")
 
 
@@ -42,7 +37,7 @@ class SubmitPolicy:
         self._account: AccountId | None = None
         self._session: Session | None = None
         self._mail: MailFrom | None = None
-        self._local: dict[bytes, BindingRow] = {}
+        self._local = Destinations()
         self._remote: dict[str, tuple[Address, Wish]] = {}
         self._confirmed: dict[str, tuple[Address, Wish]] = {}  # local ones of whose delivery the sender is told
 
@@ -72,10 +67,10 @@ class SubmitPolicy:
         """Local ones by their mailbox, all others by the queue."""
         size = 0 if self._mail is None else self._mail.size or 0
         address, wish = event.address, event.wish
-        bindings = await find_recipients(self._domestic, address, size)
-        if bindings:
-            add_recipients(self._local, bindings)
-            if address is not None and wish.notify.wants(Notify.SUCCESS):
+        reached = await find_recipients(self._domestic, address, size, Reverse.GIVEN)
+        if reached is not None:
+            self._local.add(reached)
+            if reached.bindings and address is not None and wish.notify.wants(Notify.SUCCESS):
                 self._confirmed[str(address)] = address, wish
         elif address is not None:
             self._remote[str(address)] = address, wish
@@ -88,7 +83,7 @@ class SubmitPolicy:
         header = text.header()
         refuse_loop(header)
         mail_id = secrets.token_hex(8)
-        recipients = len(self._local) + len(self._remote)
+        recipients = len(self._local.mailboxes) + len(self._local.forwards) + len(self._remote)
         trace = trace_of(
             self._domestic,
             self._connection,
@@ -102,23 +97,30 @@ class SubmitPolicy:
         now = self._domestic.clock()
         added = missing_fields(header, mail_id, str(self._domestic.hostname), datetime.fromtimestamp(now, UTC))
         message = await text.join(trace + added)
+        local, exchange = self._local, self._domestic.exchange
+        if self._remote or local.forwards:
+            await require_room(self._domestic, local.mailboxes.values(), len(message))
         if self._remote:
             await self._enqueue(mail, message)
-        if self._local:
+        if local.forwards:
+            has = bool(self._remote)
+            await local.send_on(exchange, self._outbound, message, header, actor="submit", utf8=mail.utf8, queued=has)
+        if local.mailboxes:
             parts = (return_path_field(mail.reverse_path), message)
             mine = await run_aside(len(message), lambda: b"".join(parts))
-            await self._deliver(mine, int(now), patient=bool(self._remote))
+            queued = bool(self._remote or local.forwards)
+            bindings = list(local.mailboxes.values())
+            await deliver_patiently(
+                exchange, self._domestic.sealer, bindings, mine, int(now), actor="submit", queued=queued
+            )
             await confirm(self._domestic, mail, list(self._confirmed.values()), header, int(now))
         return f"Accepted as {mail_id}"
 
     async def _enqueue(self, mail: MailFrom, message: bytes) -> None:
         if mail.reverse_path is None:
             raise Rejection(NULL_SENDER)
-        exchange = self._domestic.exchange
-        for binding in self._local.values():  # what is queued cannot be taken back: look for room before it is
-            await exchange.to("store").call(CheckRoom(binding.account, len(message)))
         await self._outbound.enqueue(
-            exchange,
+            self._domestic.exchange,
             mail.reverse_path,
             [address for address, _ in self._remote.values()],
             message,
@@ -128,28 +130,6 @@ class SubmitPolicy:
             envid=mail.envid,
             utf8=mail.utf8,
         )
-
-    async def _deliver(self, message: bytes, now: int, *, patient: bool) -> None:
-        """patient: the queue has the message already, so a store that is away is waited for: a client that is told to
-        try again would send the queue's recipients a second copy.
-        """
-        bindings, request_id = list(self._local.values()), new_id()
-        until = monotonic() + (PATIENCE_SECONDS if patient else 0.0)
-        while True:
-            try:
-                return await deliver(
-                    self._domestic.exchange,
-                    self._domestic.sealer,
-                    bindings,
-                    message,
-                    now,
-                    actor="submit",
-                    request_id=request_id,
-                )
-            except TemporaryFailure:
-                if monotonic() >= until:
-                    raise
-            await asyncio.sleep(PATIENCE_STEP_SECONDS)
 
     async def leave(self) -> None:
         """The session at keyring ends with the connection."""
@@ -164,7 +144,7 @@ class SubmitPolicy:
     def reset(self) -> None:
         """Forget the transaction; the login stays."""
         self._mail = None
-        self._local, self._remote, self._confirmed = {}, {}, {}
+        self._local, self._remote, self._confirmed = Destinations(), {}, {}
 
 
 def missing_fields(header: bytes, mail_id: str, hostname: str, now: datetime) -> bytes:

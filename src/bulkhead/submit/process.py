@@ -2,9 +2,9 @@
 
 from bulkhead.boundary.host import Host, Service
 from bulkhead.gate.connection import Connection
+from bulkhead.gate.outbound import OutboundSealer
 from bulkhead.gate.recipients import Domestic
 from bulkhead.gate.smtp_service import SmtpService
-from bulkhead.submit.outbound import OutboundSealer
 from bulkhead.submit.policy import SubmitPolicy
 from bulkhead.submit.sessions import Logins
 from bulkhead.wire.smtp import SmtpReceiver

@@ -41,6 +41,7 @@ STATUSES_MAX = 4096  # rows of one page of statuses
 STATUS_BYTES = 25
 MEMBERS_MAX = 100  # accounts of a group: what one delivery takes
 FORWARDS_MAX = 20  # addresses that one account forwards to
+STATEMENT_MAX = 1024  # octets of a forward's statement (records/forward.py)
 ALIASES_MAX = 200  # addresses of one account beside its own
 GROUPS_SHOWN = 100
 CLASSES_MAX = 200
@@ -49,6 +50,7 @@ CHUNK_LINES_MAX = 500  # of a provisioning file (records/provision.py)
 CHUNK_BYTES_MAX = 96 * 1024
 CHUNK_HASHES_MAX = 32 * 6000
 ClassName = Annotated[str, Meta(max_length=32)]
+ForwardStatement = Annotated[bytes, Meta(min_length=1, max_length=STATEMENT_MAX)]
 
 
 class BindingRow(Reply, frozen=True):
@@ -62,12 +64,17 @@ class Recipient(Reply, frozen=True):
     """Where mail for an address goes. `verdict` is a RecipientVerdict; a binding only for a local mailbox.
 
     others: further mailboxes of a group, or of those that an account forwards to.
+    forwards: statements that let this message go on to other servers, one each, where the question said Reverse.GIVEN
+    or NULL. own: the mailbox of the account that forwards, for what queue does not take; with them the one in which
+    the message is delivered anyway may be absent.
     """
 
     verdict: U8
     binding: BindingRow | None = None
     quota_bytes: U63 = 0
     others: Annotated[tuple[BindingRow, ...], Meta(max_length=MEMBERS_MAX)] = ()
+    forwards: Annotated[tuple[ForwardStatement, ...], Meta(max_length=FORWARDS_MAX)] = ()
+    own: BindingRow | None = None
 
 
 class RecipientVerdict:
@@ -79,10 +86,19 @@ class RecipientVerdict:
     CLOSED = 4  # suspended for receiving, dormant or cancelled (550 5.2.1)
 
 
+class Reverse:
+    """The reverse-path of what is to be delivered, as far as it matters to where that goes."""
+
+    OWN = 0  # the cell's own notice, or a question alone: it goes to no other server, whatever is forwarded
+    GIVEN = 1
+    NULL = 2
+
+
 class ResolveRecipient(Request[Recipient], frozen=True, tag=1):
-    """Where does mail for this address go?"""
+    """Where does mail for this address go? reverse: of Reverse."""
 
     address: AddressText
+    reverse: U8 = Reverse.OWN
 
 
 class LoginAccount(Reply, frozen=True):
@@ -286,9 +302,10 @@ class RemoveAlias(Mutation[Done], frozen=True, tag=41):
 
 
 class SetForward(Mutation[Done], frozen=True, tag=42):
-    """Where an account's mail goes besides, in this tenant; none ends it. keep: whether the account has a copy, too.
+    """Where an account's mail goes besides; none ends it. keep: whether the account has a copy, too.
 
-    In the ledger before it takes effect. Refused: `no-such-address`, `not-ours`, `full`.
+    In the ledger before it takes effect. Addresses at other servers only from the command line or a signed file.
+    Refused: `no-such-address`, `not-ours`, `full`, `not-staff`.
     """
 
     address: AddressText
@@ -315,7 +332,10 @@ class SetQuota(Mutation[AccountRow], frozen=True, tag=44):
 
 
 class ClassRow(Reply, frozen=True):
-    """A class of service. closed: bits of Service that are off. aliases, forwards: how many at most."""
+    """A class of service. closed: bits of Service that are off. aliases, forwards: how many at most.
+
+    elsewhere: of the forwards, how many may lead to other servers; at most what the tenant's settings allow.
+    """
 
     name: ClassName
     quota_bytes: U63
@@ -323,6 +343,7 @@ class ClassRow(Reply, frozen=True):
     aliases: Annotated[int, Meta(ge=0, le=ALIASES_MAX)]
     forwards: Annotated[int, Meta(ge=0, le=FORWARDS_MAX)]
     accounts: U63 = 0
+    elsewhere: Annotated[int, Meta(ge=0, le=FORWARDS_MAX)] = FORWARDS_MAX
 
 
 class DefineClass(Mutation[Done], frozen=True, tag=45):

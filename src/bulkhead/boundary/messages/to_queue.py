@@ -37,6 +37,7 @@ from bulkhead.boundary.messages.surfaces import (
     StageAccountsBase,
     StopSurfacesBase,
 )
+from bulkhead.boundary.messages.to_directory import ForwardStatement
 from bulkhead.boundary.messages.to_keyring import KeyBox
 
 RECIPIENTS_MAX = 1000
@@ -59,6 +60,21 @@ class Enqueue(Mutation[Done], frozen=True, tag=1):
     header_size: U32  # sealed sizes, bytes
     body_size: U32
     account: AccountId | None = None
+
+
+class EnqueueForward(Mutation[Done], frozen=True, tag=5):
+    """Take a message that an account's forward sends to another server; durable before Done. Body as Enqueue's.
+
+    statement: directory's, of which its id, recipient and reverse-path are; one statement takes one message.
+    Refused: `no-statement`, `expired`, `used`, `queue-full`, `sent-too-much`.
+    """
+
+    body_max: ClassVar[int] = MESSAGE_BYTES_MAX
+    statement: ForwardStatement
+    box: KeyBox
+    size: U32  # octets of the message
+    header_size: U32  # sealed sizes, bytes
+    body_size: U32
 
 
 class DueRecipient(Reply, frozen=True):

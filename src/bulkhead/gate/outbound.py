@@ -3,18 +3,20 @@
 import base64
 import secrets
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
 
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PublicKey
 
 from bulkhead.boundary.exchange import Exchange
 from bulkhead.boundary.messages.fields import Stamp
-from bulkhead.boundary.messages.to_queue import Enqueue
+from bulkhead.boundary.messages.to_queue import Enqueue, EnqueueForward
 from bulkhead.errors import ConfigError
 from bulkhead.gate.delivery import CALL_SECONDS, OCTETS_A_SECOND
 from bulkhead.gate.lease import require_time
 from bulkhead.gate.message import PIECE
 from bulkhead.identifiers import AccountId, Address, QueueId, TenantId, new_id
 from bulkhead.records.chunks import body_sealed_size
+from bulkhead.records.forward import Forward
 from bulkhead.records.mailbox import QUEUE_ACCOUNT, VerifiedBinding
 from bulkhead.records.queued import (
     QueuedEnvelope,
@@ -24,9 +26,26 @@ from bulkhead.records.queued import (
     seal_queue_key_box,
 )
 from bulkhead.wire.header import header_end
-from bulkhead.wire.smtp_notify import Wish
+from bulkhead.wire.smtp_notify import Notify, Return, Wish
 
 QUEUE_GENERATION = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Sealed:
+    """A message for the queue: its header sealed, its body sealed each time it is sent."""
+
+    queue_id: QueueId
+    key: bytes = field(repr=False)
+    box: bytes = field(repr=False)
+    header: bytes = field(repr=False)
+    body: memoryview = field(repr=False)
+
+    def pieces(self) -> Iterator[bytes]:
+        """The sealed parts in order."""
+        yield self.header
+        cut = (self.body[start : start + PIECE] for start in range(0, len(self.body), PIECE))
+        yield from seal_queue_body_pieces(self.key, self.queue_id, cut)
 
 
 class OutboundSealer:
@@ -56,8 +75,6 @@ class OutboundSealer:
 
         wishes: one a recipient, or none (RFC 3461). Raises Refused (`queue-full`, `sent-too-much`), TemporaryFailure.
         """
-        queue_id, key = QueueId(new_id()), secrets.token_bytes(32)
-        split = header_end(message, 0, len(message))
         envelope = QueuedEnvelope(
             str(sender or ""),
             tuple(str(recipient) for recipient in recipients),
@@ -66,26 +83,46 @@ class OutboundSealer:
             envid,
             utf8,
         )
-        header = seal_queue_header(key, queue_id, envelope.join(message[:split]))
-        body = memoryview(message)[split:]
-
-        def sealed() -> Iterator[bytes]:
-            yield header
-            pieces = (body[start : start + PIECE] for start in range(0, len(body), PIECE))
-            yield from seal_queue_body_pieces(key, queue_id, pieces)
-
+        queue_id = QueueId(new_id())
+        sealed = self._seal(queue_id, envelope, message)
         seconds = CALL_SECONDS + len(message) / OCTETS_A_SECOND
         request = Enqueue(
             stamp=Stamp.fresh("submit", seconds),
             queue_id=queue_id,
             reverse_path=envelope.reverse_path,
             recipients=envelope.recipients,
-            box=seal_queue_key_box(self._binding, queue_id, key),
+            box=sealed.box,
             size=len(message),
-            header_size=len(header),
-            body_size=body_sealed_size(len(body)),
+            header_size=len(sealed.header),
+            body_size=body_sealed_size(len(sealed.body)),
             account=account,
         )
-        done = await exchange.to("queue").call(request, sealed, timeout=seconds)
+        done = await exchange.to("queue").call(request, sealed.pieces, timeout=seconds)
         require_time(done.until)
         return queue_id
+
+    async def forward(self, exchange: Exchange, statement: bytes, message: bytes, *, actor: str, utf8: bool) -> None:
+        """Durable in the queue on return: to whom and under which reverse-path, directory's statement says.
+
+        A failure is told to the account, with the whole message, so that none is lost; a delay is told to nobody.
+        Raises Refused (`no-statement`, `expired`, `used`, `queue-full`, `sent-too-much`), TemporaryFailure,
+        IntegrityError on what is no statement.
+        """
+        said = Forward.read(statement)
+        wish = QueuedWish(int(Notify.FAILURE))
+        envelope = QueuedEnvelope(said.return_path, (said.target,), (wish,), Return.FULL.value, "", utf8)
+        sealed = self._seal(said.id, envelope, message)
+        seconds = CALL_SECONDS + len(message) / OCTETS_A_SECOND
+        request = EnqueueForward(
+            Stamp.fresh(actor, seconds), statement, sealed.box, len(message), len(sealed.header),
+            body_sealed_size(len(sealed.body)),
+        )  # fmt: skip
+        done = await exchange.to("queue").call(request, sealed.pieces, timeout=seconds)
+        require_time(done.until)
+
+    def _seal(self, queue_id: QueueId, envelope: QueuedEnvelope, message: bytes) -> "Sealed":
+        key = secrets.token_bytes(32)
+        split = header_end(message, 0, len(message))
+        header = seal_queue_header(key, queue_id, envelope.join(message[:split]))
+        box = seal_queue_key_box(self._binding, queue_id, key)
+        return Sealed(queue_id, key, box, header, memoryview(message)[split:])
