@@ -13,8 +13,8 @@ from bulkhead.boundary.messages.fields import Stamp
 from bulkhead.boundary.messages.to_directory import RecipientVerdict, Reverse, Service
 from bulkhead.directory.create import TOMBSTONE
 from bulkhead.directory.elsewhere import GOOD_MS
-from bulkhead.directory.routes import check_forward
 from bulkhead.errors import Refused
+from bulkhead.holder.staff import STAFF_ACTOR
 from bulkhead.records.forward import Forward, public_key
 from bulkhead.records.keyfile import KeySet
 
@@ -170,14 +170,18 @@ def test_a_target_that_servers_do_not_take_is_refused(with_directory: With, targ
     with_directory(test, OPEN)
 
 
-def test_the_console_sets_none(with_directory: With) -> None:
+def test_staff_at_the_console_sets_none_and_opens_no_class(with_directory: With) -> None:
     async def test(directory: Running) -> None:
         await directory.add(A)
-        inside = directory.service._directory
-        request = m.SetForward(_stamp(), A, (FAR,))
-        with pytest.raises(Refused) as raised:
-            check_forward(inside.book.database, inside.reach.elsewhere, request, staff=True)
-        assert raised.value.code == "not-staff"
+        staff = Stamp.fresh(f"{STAFF_ACTOR}ada")
+        assert await _code(directory, m.SetForward(staff, A, (FAR,))) == "not-staff"
+        for name, before, after in (("shut", 0, 0), ("open", 3, 3), ("new", None, 0)):
+            if before is not None:
+                await directory.ask(m.DefineClass(_stamp(), m.ClassRow(name, 1, 0, 5, 5, elsewhere=before)))
+            again = m.DefineClass(Stamp.fresh(f"{STAFF_ACTOR}ada"), m.ClassRow(name, 2, 0, 5, 5))
+            await directory.ask(again)
+            rows = {row.name: row for row in (await directory.ask(m.ListClasses())).rows}
+            assert (rows[name].quota_bytes, rows[name].elsewhere) == (2, after)
 
     with_directory(test, OPEN)
 

@@ -7,11 +7,12 @@ Holds: addresses and signed mailbox bindings; records of what staff asked here.
 No verifier, no mail, no officer's key: it can misdirect mail inside
 the cell, and cannot put another key under an account, because gates believe a binding only once it verifies.
 Standards: RFC 5321 sections 2.4 (local parts, folded here by decision), 4.1.2 and 4.5.1 (postmaster).
-If it falls: the tenant's addresses; mail misdirected inside the cell.
+If it falls: the tenant's addresses; mail misdirected inside the cell; with a fallen gate, forwards to anybody.
 
     transitions.py   TRANSITIONS: the life of an account
     schema.py        the tables
     reach.py         where mail for an address goes
+    elsewhere.py     forwards to other servers: statements for queue, return paths for bounces
     book.py          DirectoryBook: accounts and domains, reads and changes
     routes.py        aliases, groups and forwards
     services.py      what is switched off by account, quotas, classes of service

@@ -159,14 +159,13 @@ def search_accounts(directory: Directory, _: Channel, request: m.SearchAccounts,
     return AccountPage(directory.book.search(request.prefix, request.after, limit))
 
 
-async def set_forward(directory: Directory, peer: Channel, request: m.SetForward, __: BodyReader | None) -> Done:
+async def set_forward(directory: Directory, _: Channel, request: m.SetForward, __: BodyReader | None) -> Done:
     """Mail goes on to others once the ledger has it."""
     book = directory.book
     earlier = await book.database.answered(request)
     if earlier is not None:
         return earlier
-    staff = peer.compartment == "console"
-    account, targets = routes.check_forward(book.database, directory.reach.elsewhere, request, staff=staff)
+    account, targets = routes.check_forward(book.database, directory.reach.elsewhere, request)
     details = routes.forward_details(book, request, targets)
     await witness(directory.exchange, request.stamp, "ForwardChanged", details, account.account)
     return await _change(directory, request, partial(routes.set_forward, book, targets=targets))

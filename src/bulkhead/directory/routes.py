@@ -43,6 +43,7 @@ from bulkhead.directory.transitions import Status
 from bulkhead.errors import Refused
 from bulkhead.holder import outbox
 from bulkhead.holder.database import Database
+from bulkhead.holder.staff import STAFF_ACTOR
 from bulkhead.identifiers import parse_address
 
 Details = dict[str, str | int | bool | None]
@@ -106,12 +107,10 @@ class Target(NamedTuple):
 Targets = Mapping[str, Target]  # by key
 
 
-def check_forward(
-    database: Database, elsewhere: Elsewhere, request: SetForward, *, staff: bool = False
-) -> tuple[AccountRow, Targets]:
+def check_forward(database: Database, elsewhere: Elsewhere, request: SetForward) -> tuple[AccountRow, Targets]:
     """The account and its targets by key, before the ledger is told. Raises PeerError, Refused.
 
-    staff: asked by way of the console, which sets none that lead to other servers.
+    A member of staff at the console sets none that lead to other servers.
     """
     addresses = {address.key: address for address in map(parse_address, request.targets)}
     account, number = find_living(database, request.address)
@@ -131,7 +130,7 @@ def check_forward(
             raise Refused(f"{address} is the account itself", code="not-ours")
     if others:
         elsewhere.check(others, most_elsewhere, parse_address(account.address))
-        if staff:
+        if request.stamp.actor.startswith(STAFF_ACTOR):
             raise Refused(
                 "forwards to other servers are set on the command line of the host or by a signed file",
                 code="not-staff",

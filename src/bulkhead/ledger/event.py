@@ -108,7 +108,11 @@ EVENTS: Mapping[str, EventKind] = MappingProxyType(
             (53, "NoticeGiven", "The operator told the partner what an entry means."),
             (60, "AddressAdded", "An account got another address: in which domain."),
             (61, "AddressRetired", "Another address of an account reaches nobody any more; it stays reserved."),
-            (62, "ForwardChanged", "An account's mail goes on to others: how many, and whether it keeps a copy."),
+            (
+                62,
+                "ForwardChanged",
+                "An account's mail goes on to others: how many, how many elsewhere, and whether it keeps a copy.",
+            ),
             (63, "GroupChanged", "A group was added or removed, or an account joined or left one."),
             (64, "ServicesChanged", "Login, receiving or sending of an account was switched off or on."),
             (65, "QuotaChanged", "An account's quota was changed."),

@@ -1,8 +1,8 @@
 """queue: mail that waits to leave, durable until another server or the sender has it.
 
 Duty: keeps outbound envelopes, their schedule and their sealed text; lends messages to courier and records what came of
-each attempt.   Privileges: its own directory; no socket, no key.   Peers: submit puts in; courier takes; the command
-line counts, lists and hastens.
+each attempt.   Privileges: its own directory; no socket, no key.   Peers: submit puts in, mx what directory lets go on;
+courier takes; the command line counts, lists and hastens.
 Standards: RFC 5321 section 4.5.4.1 (retry).   If it falls: outbound envelopes are read, outbound mail is withheld; no
 text of a message can be read here.
 
@@ -26,6 +26,7 @@ States of one message, and why a crash in each is harmless (F: its file, R: its 
 
 schedule.py   PURE: when to try again, when to give up
 files.py      the sealed text, one file a message
+forwards.py   what goes on to other servers by directory's statement: verified, once, so many a day
 rows.py       SQL: envelopes, recipients, what is due
 state.py      the running queue: leases, counts, the timer
 """
