@@ -18,8 +18,9 @@ from tests.gate.cell import authority, client_context, listening
 from bulkhead.boundary.body import BodyReader
 from bulkhead.boundary.exchange import Exchange
 from bulkhead.boundary.host import Host
-from bulkhead.boundary.messages import to_auth, to_incident, to_ledger, to_store
+from bulkhead.boundary.messages import to_auth, to_incident, to_keyring, to_ledger, to_queue, to_store
 from bulkhead.boundary.messages.fields import Done, Stamp
+from bulkhead.boundary.messages.latency import BOUNDS, Latencies
 from bulkhead.boundary.messages.registry import RECEIVERS
 from bulkhead.boundary.messages.to_directory import AddAccount, AddDomain, BindingRow, SetAccountStatus
 from bulkhead.boundary.staff import EXECUTORS, RECORDERS
@@ -167,6 +168,7 @@ class ConsoleCell:
         pinned = Pinned.of(self.tenant, settings)
         state.orders = orders.Orders(pinned, database, outbox.Outbox(database, exchange), exchange)
         served = {**orders.handlers(module), **staff.handlers(module)}
+        served |= _COUNTS[name]
         if name in CASE_HOLDERS:
             served |= {**cases.handlers(module), **_DESK[name]}
         if name in RECORDERS:
@@ -219,6 +221,15 @@ def _act(state: Any, _: Channel, request: to_auth.ActInCase, __: Any) -> Done:
     raise Refused("no such code", code="bad-consent")
 
 
+_TOOK = Latencies((*range(len(BOUNDS)), 1), 5)
+_COUNTS: dict[str, dict[Any, Any]] = {
+    "auth": {
+        to_auth.CountLogins: lambda *_: to_auth.LoginCounts(3, 2, 1, 0, 0, 0, 0, 0, 4, False, 1, 250, 0, _TOOK),
+    },
+    "keyring": {to_keyring.CountKeyring: lambda *_: to_keyring.KeyringCounts(9, 8, 0, 2, 30, 4, 5, 1, False, 0)},
+    "store": {to_store.CountStore: lambda *_: to_store.StoreCounts(1, 2, 3, 4, 5, 6, 7, 8, _TOOK, _TOOK)},
+    "queue": {to_queue.CountQueue: lambda *_: to_queue.QueueCounts(1, 2, 3, 4, 5, 6, _TOOK)},
+}
 _DESK: dict[str, dict[Any, Any]] = {
     "auth": {to_auth.ShowLoginCard: _logins, to_auth.ActInCase: _act},
     "store": {

@@ -639,6 +639,10 @@ ORDERS = (
         " or nonce in self._spent:", ":", "console/console-without-officer",
     ),
     _one(
+        "no-nonce-for-anybody", "holder/staff.py", "        if officer.role is Role.PARTNER_COLLECTOR:\n",
+        "        if not nonce:\n", "console/console-outlives-session",
+    ),
+    _one(
         "sessions-after-their-time", "holder/staff.py", "                and now < session.expires\n", "",
         "console/console-outlives-session",
     ),

@@ -11,17 +11,20 @@ from bulkhead.boundary.support import CASE_HOLDERS, CASE_ROLES
 
 HOUR_ROWS: Mapping[str, int] = {
     "partner-admin": 2000, "partner-security": 1000, "partner-support": 200, "operator-security": 0,
-    "operator-engineer": 0,
+    "operator-engineer": 0, "partner-collector": 0,
 }  # fmt: skip
 """Role to how many accounts an officer is shown in an hour, over all sessions of that officer at one holder."""
 HOUR_CHANGES = 20_000  # changes of one officer in an hour, at one holder
 HOUR_CALLS = 40_000  # requests of one officer in an hour at one holder, whatever they are: each is recorded
 
-_ALL = tuple(HOUR_ROWS)
+COLLECTOR = "partner-collector"
+"""A machine of the partner's: reads metrics, with a token that is good for long (docs/metrics.md)."""
+_ALL = tuple(role for role in HOUR_ROWS if role != COLLECTOR)
 _PARTNER = ("partner-admin", "partner-security", "partner-support")
 _SECURITY = ("partner-admin", "partner-security")
 _NOT_SUPPORT = tuple(role for role in _ALL if role != "partner-support")
 _ADMIN = ("partner-admin",)
+_COUNTS = (*_NOT_SUPPORT, COLLECTOR)
 EXECUTORS = ("directory", "auth", "keyring", "store", "queue")
 """Holders that verify sessions: those with a roster in force."""
 RECORDERS = ("directory", "auth", "keyring", "store", "queue")
@@ -52,7 +55,11 @@ class StaffCall:
 
 _ROWS = (
     StaffCall("directory", "ListDomains", Kind.READ, _ALL),
-    StaffCall("directory", "CountAccounts", Kind.READ, _ALL),
+    StaffCall("directory", "CountAccounts", Kind.READ, (*_ALL, COLLECTOR)),
+    StaffCall("auth", "CountLogins", Kind.READ, _COUNTS),
+    StaffCall("keyring", "CountKeyring", Kind.READ, _COUNTS),
+    StaffCall("store", "CountStore", Kind.READ, _COUNTS),
+    StaffCall("queue", "CountQueue", Kind.READ, _COUNTS),
     StaffCall("directory", "ListClasses", Kind.READ, _ALL),
     StaffCall("directory", "ListAccounts", Kind.ROWS, _PARTNER, _PARTNER),
     StaffCall("directory", "SearchAccounts", Kind.ROWS, _PARTNER, ("partner-support",)),
@@ -92,7 +99,7 @@ VOUCHED: Mapping[tuple[str, str], tuple[str, ...]] = {
     ("ledger", "ReadEntries"): _NOT_SUPPORT,
     ("ledger", "ProveInclusion"): _NOT_SUPPORT,
     ("ledger", "ProveConsistency"): _NOT_SUPPORT,
-    ("incident", "ReadContract"): _NOT_SUPPORT,
+    ("incident", "ReadContract"): _COUNTS,
     ("incident", "ListCanaries"): _NOT_SUPPORT,
 }
 """Of holders without a roster, whose answers name no address: directory vouches for the session, the console looks up

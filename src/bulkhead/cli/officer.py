@@ -2,7 +2,10 @@
 
 import argparse
 import getpass
+import hashlib
+import secrets
 import sys
+import time
 from pathlib import Path
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
@@ -10,9 +13,13 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from bulkhead.cli.output import say
 from bulkhead.cli.secret_file import read_secret, write_secret
 from bulkhead.errors import ConfigError, IntegrityError
+from bulkhead.identifiers import TenantId
+from bulkhead.records.officer import Role
 from bulkhead.records.officer_file import FILE_MAX, OfficerPrivateKey, open_officer_key, seal_officer_key
+from bulkhead.records.staff import COLLECTOR_LIFE_MAX_MS, Bearer, StaffStatement, sign_staff_statement
 
 PASSPHRASE_MAX = 1024  # octets
+DAY_MS = 86_400_000
 
 
 def enrol(options: argparse.Namespace) -> int:
@@ -25,6 +32,24 @@ def enrol(options: argparse.Namespace) -> int:
     write_secret(path, text.encode("ascii"))
     say(f"{path}: the private key of {options.name}; keep it on this machine, and a copy where you keep valuables")
     print(key.public_line())
+    return 0
+
+
+def scrape_token(options: argparse.Namespace) -> int:
+    """Write what a collector bears."""
+    key = read_officer_key(options)
+    if key.role != Role.PARTNER_COLLECTOR.value:
+        raise ConfigError(f"{options.key} is the key of a {key.role}; a collector has one of its own: officer enrol")
+    if not 1 <= options.days <= COLLECTOR_LIFE_MAX_MS // DAY_MS:
+        raise ConfigError(f"--days is 1 to {COLLECTOR_LIFE_MAX_MS // DAY_MS}")
+    secret, now = secrets.token_bytes(32), time.time_ns() // 1_000_000
+    statement = StaffStatement(
+        TenantId(options.tenant), options.console, key.name, Role.PARTNER_COLLECTOR, {},
+        hashlib.sha256(secret).digest(), now, now + options.days * DAY_MS,
+    ).encode()  # fmt: skip
+    bearer = Bearer(secret, statement, sign_staff_statement(statement, key.name, key.private_key))
+    write_secret(Path(options.out), f"{bearer}\n".encode("ascii"))
+    say(f"{options.out}: good for {options.days} days, or until a roster is in force without {key.name}")
     return 0
 
 

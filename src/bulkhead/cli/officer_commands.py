@@ -11,8 +11,8 @@ _ROSTER = option("--roster", "FILE", "The roster in force, signed; verified agai
                  required=True)  # fmt: skip
 _NAME = positional("name", "The officer's name: a-z, 0-9 and -.")
 _ROLES = (
-    "partner-admin", "partner-security", "partner-support", "operator-engineer", "operator-security", "automatic",
-    "partner-root", "operator-root",
+    "partner-admin", "partner-security", "partner-support", "partner-collector", "operator-engineer",
+    "operator-security", "automatic", "partner-root", "operator-root",
 )  # fmt: skip
 _EACH = {
     "executors": "one object a compartment that was asked",
@@ -139,6 +139,18 @@ OFFICER_COMMANDS = (
             REASON,
         ),
         in_installation=False, text="Any one officer does; submit what it writes.",
+    ),
+    Command(
+        ("officer", "scrape-token"), "Write the token by which a collector reads a tenant's metrics.",
+        "bulkhead.cli.officer:scrape_token",
+        (
+            positional("tenant", "The tenant's id."), _KEY, _PASSPHRASE, _OUT,
+            option("--console", "NAME", "The console's name, `names.console` of the tenant.", required=True),
+            option("--days", "N", "How long it is good (default 90, the most).", type=int, default=90),
+        ),
+        in_installation=False,
+        text="For an officer of the role `partner-collector`. FILE is Prometheus' `credentials_file`, and secret. "
+        "A roster without that officer or key ends it at once.",
     ),
     Command(
         ("api",), "Make one call of the console's API, under a session of an officer.", "bulkhead.cli.api:call",

@@ -397,6 +397,12 @@ class ProofAnswer(Value, frozen=True):
     hashes: list[str]
 
 
+class Exposition(Value, frozen=True):
+    """The text format of Prometheus, version 0.0.4; the answer is the text itself."""
+
+    text: str
+
+
 class TermItem(Value, frozen=True):
     """One promise as last measured; measured: -1 for not at all; entry: its breach in the ledger, or -1."""
 

@@ -26,15 +26,15 @@ from bulkhead.console.http import HttpRequest
 from bulkhead.console.openapi import BULK, OWN_CALLS, OwnCall, document
 from bulkhead.console.problem import CallError, encode_problem, problem_fields, problem_of
 from bulkhead.console.routing import MethodNotAllowed, Router, body_of, converted, query_of
-from bulkhead.console.staffed import CALL_SECONDS, Staffed
-from bulkhead.errors import Error, Refused, TemporaryFailure
+from bulkhead.console.staffed import CALL_SECONDS, Staffed, open_at
+from bulkhead.errors import Error, IntegrityError, Refused, TemporaryFailure
 from bulkhead.identifiers import TenantId
 from bulkhead.records.canonical import base64_text, require_base64
 from bulkhead.records.officer import Role
-from bulkhead.records.staff import StaffStatement, staff_challenge
+from bulkhead.records.staff import Bearer, StaffStatement, parse_bearer, staff_challenge
 
+EXPOSITION = "text/plain; version=0.0.4; charset=utf-8"
 KEY_MAX = 128  # characters of an idempotency key
-TOKEN_DIGITS = 64
 _log = logging.getLogger("bulkhead.console")
 Fields = list[tuple[str, str]]
 
@@ -75,6 +75,8 @@ class Api:
         except ValueError as error:  # a value that passed our limits and not a message's: our bug, and the client's end
             log_fault(f"fault in {request.method} of a call", error)
             return problem_answer(CallError(500, "", "fault"))
+        if isinstance(value, a.Exposition):
+            return HttpAnswer(200, [("content-type", EXPOSITION)], value.text.encode())
         body = value if isinstance(value, bytes) else msgspec.json.encode(value)
         return HttpAnswer(200, [("content-type", "application/json")], body)
 
@@ -87,23 +89,30 @@ class Api:
     # --- calls under a session ---------------------------------------------------------------------------------------
 
     async def _answer_call(self, row: Call, path: Mapping[str, str], request: HttpRequest) -> a.Value:
-        token, session = await self._session(request)
+        bearer, session = await self._session(request)
         if session.role not in row.roles:
             raise Refused(f"a {session.role} may not make this call", code="role")
         key = self._key(request) if row.change else ""
         query = query_of(row.query, request.query)
         body = self._body(row.body, request)
         rehearse = isinstance(query, a.Rehearsal) and query.dry_run
-        staff = Staffed(self._exchange, self._tenant, token, session, key, rehearse=rehearse)
+        opening = bearer if bearer.approval else None
+        staff = Staffed(self._exchange, self._tenant, bearer.token, session, key, rehearse=rehearse, opening=opening)
         return await row.work(staff, path, query, body)
 
-    async def _session(self, request: HttpRequest) -> tuple[bytes, StaffSession]:
-        """The token, and whose session directory knows by it. Raises Refused (`no-session`)."""
+    async def _session(self, request: HttpRequest) -> tuple[Bearer, StaffSession]:
+        """What the call bears, and whose session directory knows by it. Raises Refused (`no-session`)."""
         scheme, _, text = request.fields.get("authorization", "").partition(" ")
-        if scheme.lower() != "bearer" or len(text) != TOKEN_DIGITS or not set(text) <= set("0123456789abcdef"):
-            raise Refused("a call bears the token of a staff session: POST /v1/sessions", code="no-session")
-        token = bytes.fromhex(text)
-        return token, await self._exchange.to("directory").call(ShowStaffSession(token), timeout=CALL_SECONDS)
+        try:
+            bearer = parse_bearer(text if scheme.lower() == "bearer" else "")
+        except IntegrityError:
+            raise Refused("a call bears the token of a staff session: POST /v1/sessions", code="no-session") from None
+        shown, directory = ShowStaffSession(bearer.token), self._exchange.to("directory")
+        try:
+            return bearer, await directory.call(shown, timeout=CALL_SECONDS)
+        except Refused:
+            await open_at(self._exchange, "directory", bearer)
+            return bearer, await directory.call(shown, timeout=CALL_SECONDS)
 
     def _key(self, request: HttpRequest) -> str:
         key = request.fields.get("idempotency-key", "")
@@ -195,13 +204,13 @@ class Api:
                 holders.append(holder)
         return a.SessionAnswer(first.officer, first.role, first.expires, first.rows, holders)
 
-    async def _show_session(self, _: HttpRequest, given: tuple[tuple[bytes, StaffSession], None]) -> a.SessionAnswer:
+    async def _show_session(self, _: HttpRequest, given: tuple[tuple[Bearer, StaffSession], None]) -> a.SessionAnswer:
         session = given[0][1]
         return a.SessionAnswer(session.officer, session.role, session.expires, session.rows, [])
 
-    async def _end_session(self, _: HttpRequest, given: tuple[tuple[bytes, StaffSession], None]) -> a.Done:
+    async def _end_session(self, _: HttpRequest, given: tuple[tuple[Bearer, StaffSession], None]) -> a.Done:
         """At every holder; one that is away forgets it when it restarts."""
-        token = given[0][0]
+        token = given[0][0].token
 
         async def end_at(holder: str) -> None:
             request = RECEIVERS[holder].EndStaffSession(Stamp.fresh("staff", CALL_SECONDS), token)
@@ -212,11 +221,11 @@ class Api:
             raise TemporaryFailure("a holder did not answer: end the session again", code="temporary")
         return a.Done()
 
-    async def _bulk(self, request: HttpRequest, given: tuple[tuple[bytes, StaffSession], a.BulkBody]) -> a.BulkAnswer:
+    async def _bulk(self, request: HttpRequest, given: tuple[tuple[Bearer, StaffSession], a.BulkBody]) -> a.BulkAnswer:
         """One operation after the other, each under the call's key and its own index."""
-        (token, session), body = given
+        (bearer, session), body = given
         rehearse = cast("a.Rehearsal", query_of(a.Rehearsal, request.query)).dry_run
-        staff = Staffed(self._exchange, self._tenant, token, session, self._key(request), rehearse=rehearse)
+        staff = Staffed(self._exchange, self._tenant, bearer.token, session, self._key(request), rehearse=rehearse)
         results = []
         for index, operation in enumerate(body.operations):
             results.append(await self._operate(staff.of_operation(index), index, operation))

@@ -10,7 +10,7 @@ from bulkhead.boundary.messages.orders import ListOrdersBase, SignedApproval, Su
 from bulkhead.boundary.messages.registry import RECEIVERS
 from bulkhead.boundary.messages.to_incident import ListCanaries, ReadContract
 from bulkhead.boundary.messages.to_ledger import ProveConsistency, ProveInclusion, ReadCheckpoint, ReadEntries
-from bulkhead.boundary.staff import EXECUTORS, RECORDERS, STAFF_CALLS, VOUCHED
+from bulkhead.boundary.staff import COLLECTOR, EXECUTORS, RECORDERS, STAFF_CALLS, VOUCHED
 from bulkhead.boundary.support import CASE_HOLDERS
 from bulkhead.console import answers as a
 from bulkhead.console import cases
@@ -27,6 +27,7 @@ from bulkhead.console.allowances import (
     set_quota,
     show_quota,
 )
+from bulkhead.console.metrics import METRICS_NEEDS, read_metrics
 from bulkhead.console.staffed import Staffed
 from bulkhead.errors import Error, IntegrityError
 from bulkhead.identifiers import parse_address
@@ -58,6 +59,7 @@ class Call:
     body: type[a.Value] | None = None
     change: bool = False
     alone: bool = False
+    collected: bool = False
 
     @property
     def bulk(self) -> bool:
@@ -68,7 +70,8 @@ class Call:
     def roles(self) -> tuple[str, ...]:
         """Those that may make each of the requests; all of one holder's where there are alternatives."""
         groups = [STAFF_CALLS[need].roles if need in STAFF_CALLS else VOUCHED[need] for need in self.needs]
-        return tuple(role for role in groups[0] if all(role in group for group in groups))
+        common = tuple(role for role in groups[0] if all(role in group for group in groups))
+        return tuple(role for role in common if role != COLLECTOR or self.collected)
 
     @property
     def parameters(self) -> tuple[str, ...]:
@@ -397,6 +400,8 @@ _ROWS = (
          query=a.ConsistencyQuery),
     Call("readContract", "GET", "/v1/contract", "The contract and its last measurement.", read_contract,
          a.ContractAnswer, _of("incident", "ReadContract")),
+    Call("readMetrics", "GET", "/v1/metrics", "What this cell's holders count, in the text format of Prometheus.",
+         read_metrics, a.Exposition, METRICS_NEEDS, collected=True),
     Call("listCanaries", "GET", "/v1/canaries", "How often canaries of each copy were used; never which accounts.",
          list_canaries, a.CanariesAnswer, _of("incident", "ListCanaries")),
 )  # fmt: skip

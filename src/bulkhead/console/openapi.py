@@ -9,7 +9,7 @@ from typing import Any
 import msgspec
 
 from bulkhead import __version__
-from bulkhead.boundary.staff import HOUR_CHANGES, HOUR_ROWS, STAFF_CALLS
+from bulkhead.boundary.staff import COLLECTOR, HOUR_CHANGES, HOUR_ROWS, STAFF_CALLS
 from bulkhead.console import answers as a
 from bulkhead.console.calls import CALLS, Call
 
@@ -74,7 +74,7 @@ def document() -> bytes:
     paths: dict[str, dict[str, Any]] = {}
     for row in rows:
         paths.setdefault(row.path, {})[row.method.lower()] = _operation(row, schemas)
-    used = {row.query.__name__ for row in rows}
+    used = {row.query.__name__ for row in rows} | {a.Exposition.__name__}
     components = {name: schema for name, schema in schemas.items() if name not in used}
     whole = {
         "openapi": "3.1.0",
@@ -122,8 +122,11 @@ def _operation(row: Call | OwnCall, schemas: Mapping[str, Any]) -> dict[str, Any
     if row.body is not None:
         content = {"application/json": {"schema": _reference(row.body)}}
         operation["requestBody"] = {"required": True, "content": content}
-    schema = {"type": "object"} if row.answer is None else _reference(row.answer)
-    good = {"description": "Done.", "content": {"application/json": {"schema": schema}}}
+    schema: dict[str, str] = {"type": "object"} if row.answer is None else _reference(row.answer)
+    media = "application/json"
+    if row.answer is a.Exposition:
+        media, schema = "text/plain", {"type": "string"}
+    good = {"description": "Done.", "content": {media: {"schema": schema}}}
     session = row.session if isinstance(row, OwnCall) else True
     codes = [code for code in _PROBLEMS if session or code not in ("403", "404", "429")]
     operation["responses"] = {"200": good, **{code: {"$ref": f"#/components/responses/{code}"} for code in codes}}
@@ -136,7 +139,7 @@ def _operation(row: Call | OwnCall, schemas: Mapping[str, Any]) -> dict[str, Any
         operation["x-bulk"] = row.bulk
         operation["x-requests"] = [f"{holder}.{message}" for holder, message in row.needs]
     elif own and session:
-        operation["x-roles"] = list(HOUR_ROWS)
+        operation["x-roles"] = [role for role in HOUR_ROWS if role != COLLECTOR or row is not BULK]
     return operation
 
 

@@ -6,15 +6,33 @@ from typing import Any, TypeVar
 from bulkhead.boundary.codec import decode_reply, encode_request
 from bulkhead.boundary.exchange import Exchange
 from bulkhead.boundary.messages.fields import Reply, Request, Stamp
+from bulkhead.boundary.messages.orders import SignedApproval
 from bulkhead.boundary.messages.registry import RECEIVERS
-from bulkhead.boundary.messages.staff import StaffSession
+from bulkhead.boundary.messages.staff import OpenStaffSessionBase, StaffSession
+from bulkhead.errors import Refused
+from bulkhead.records.staff import Bearer
 
 R = TypeVar("R", bound=Reply)
 CALL_SECONDS = 10.0
 
 
+async def open_at(exchange: Exchange, holder: str, bearer: Bearer) -> StaffSession:
+    """The session that a collector's bearer opens at a holder. Raises Refused as the holder does."""
+    given = bearer.approval
+    if given is None:
+        raise Refused("no session has this token: open one", code="no-session")
+    approval = SignedApproval(given.officer, given.key, given.signature)
+    request: OpenStaffSessionBase = RECEIVERS[holder].OpenStaffSession(
+        Stamp.fresh("staff", CALL_SECONDS), bearer.statement, approval
+    )
+    return await exchange.to(holder).call(request, timeout=CALL_SECONDS)
+
+
 class Staffed:
-    """token: of the session. key: what request ids are made from. rehearse: have changes taken back."""
+    """token: of the session. key: what request ids are made from. rehearse: have changes taken back.
+
+    opening: a collector's, whose session a holder that restarted has forgotten.
+    """
 
     def __init__(
         self,
@@ -25,9 +43,11 @@ class Staffed:
         key: str = "",
         *,
         rehearse: bool = False,
+        opening: Bearer | None = None,
     ) -> None:
         self.exchange, self.tenant, self.session, self._token = exchange, tenant, session, token
         self._key, self.rehearse = key, rehearse
+        self._opening = opening
         self.rows = session.rows
         self._count = 0
 
@@ -49,10 +69,16 @@ class Staffed:
 
     async def page(self, holder: str, request: Request[R], after: str = "") -> tuple[R, str]:
         """The reply, and the cursor of the following page or an empty text. after: one of an earlier page."""
-        answer = await self.exchange.to(holder).call(
-            RECEIVERS[holder].AskAsStaff(self._token, encode_request(request), bytes.fromhex(after), self.rehearse),
-            timeout=CALL_SECONDS,
+        carried = RECEIVERS[holder].AskAsStaff(
+            self._token, encode_request(request), bytes.fromhex(after), self.rehearse
         )
+        try:
+            answer = await self.exchange.to(holder).call(carried, timeout=CALL_SECONDS)
+        except Refused as refusal:
+            if self._opening is None or refusal.code != "no-session":
+                raise
+            await open_at(self.exchange, holder, self._opening)
+            answer = await self.exchange.to(holder).call(carried, timeout=CALL_SECONDS)
         self.rows = answer.rows
         reply: Any = decode_reply(type(request), answer.reply)
         return reply, answer.next.hex()

@@ -74,6 +74,7 @@ class People:
         "ovi": Role.OPERATOR_SECURITY,
         "eng": Role.OPERATOR_ENGINEER,
         "bot": Role.AUTOMATIC,
+        "prom": Role.PARTNER_COLLECTOR,
     }
 
     def __init__(self, tenant: str = "stnet") -> None:

@@ -142,6 +142,27 @@ async def outlive(cell: BareCell) -> Finding:
         outcomes.append(not isinstance(await _ask(console, ended, listed, holder), str))
         reached += sum(outcomes)
         tried += len(outcomes)
+    held, scraper = secrets.token_bytes(32), await _statement(cell, console, "prom", b"")
+    scraper = replace(
+        scraper, nonces={}, token=hashlib.sha256(held).digest(), issued=scraper.issued - 86_400_000,
+        expires=scraper.issued + 86_400_000,
+    )  # fmt: skip
+    for holder in EXECUTORS:  # what is good for long is good for counts alone, and made by a collector's key alone
+        lent = replace(scraper, officer="ada", role=Role.PARTNER_ADMIN)
+        fresh = replace(lent, issued=now_ms(), expires=now_ms() + 60_000)
+        wrong = [
+            (lent, people, "ada"),
+            (fresh, people, "ada"),
+            (scraper, people, "ada"),
+            (replace(scraper, officer="ada"), people, "ada"),
+        ]
+        outcomes = [await _open(people, console, *one, holder) for one in wrong]
+        control = control and await _open(people, console, scraper, people, "prom", holder)
+        outcomes.append(not isinstance(await _ask(console, held, MODULES[holder].ListOrders(), holder), str))
+        reached += sum(outcomes)
+        tried += len(outcomes)
+    counts = await _ask(console, held, to_directory.CountAccounts())
+    control = control and not isinstance(counts, str)
     await asyncio.sleep(max(0, brief.expires - now_ms() + 50) / 1000)
     for holder in EXECUTORS:
         asked = await _ask(console, short, MODULES[holder].ListOrders(), holder)
@@ -191,7 +212,7 @@ ACTS = (
     SemanticAct(
         "console-outlives-session", "console", (Column.ORDERS, Column.ADDRESSES),
         "sessions that passkeys approve: prolonged, raised, for another token, opened by an order's approval or again, "
-        "used after their end and after their time",
+        "used after their end and after their time; a collector's token, used for more than counts or lent",
         "a holder opens one, or answers", "the session as approved, while it is open", outlive,
     ),
     SemanticAct(

@@ -34,7 +34,7 @@ from bulkhead.boundary.messages.staff import (
     StaffNonce,
     StaffSession,
 )
-from bulkhead.boundary.staff import HOUR_CALLS, HOUR_CHANGES, HOUR_ROWS, STAFF_CALLS, Kind, StaffCall
+from bulkhead.boundary.staff import COLLECTOR, HOUR_CALLS, HOUR_CHANGES, HOUR_ROWS, STAFF_CALLS, Kind, StaffCall
 from bulkhead.boundary.terms import Channel
 from bulkhead.errors import Refused
 from bulkhead.holder.database import REHEARSAL
@@ -135,7 +135,12 @@ class Staff:
             request.statement, approval, known.roster, tenant=self._roster.tenant, audience=self._audience, now=now
         )
         nonce = statement.nonces.get(self._me, b"")
-        self._spend_nonce(nonce, now)
+        if officer.role is Role.PARTNER_COLLECTOR:
+            if statement.token in self._sessions:
+                return self.show(statement.token)
+            nonce = request.statement  # the same id for the ledger: one entry a statement, however often it opens
+        else:
+            self._spend_nonce(nonce, now)
         if approval.authenticator_data and not await self._count(approval):
             raise Refused("the passkey counts backwards: it may have a copy", code="passkey-counter")
         stamp = Stamp.fresh(f"{STAFF_ACTOR}{officer.name}", request_id=hashlib.sha256(b"staff" + nonce).digest()[:16])
@@ -213,7 +218,8 @@ class Staff:
             self._records.note(session.officer, type(inner), (account,), outcome_of(refusal), channel)
             raise
         outcome = Outcome.REHEARSED if request.rehearse else Outcome.DONE
-        self._records.note(session.officer, type(inner), _shown(row, account, reply), outcome, channel)
+        if session.role != COLLECTOR:  # every few seconds, and nobody's
+            self._records.note(session.officer, type(inner), _shown(row, account, reply), outcome, channel)
         return self._answered(session, row, inner, reply)
 
     async def _handle(self, channel: Channel, inner: Request[Any], *, rehearse: bool) -> Any:

@@ -42,6 +42,7 @@ class Role(Enum):
     PARTNER_ADMIN = "partner-admin"
     PARTNER_SECURITY = "partner-security"
     PARTNER_SUPPORT = "partner-support"
+    PARTNER_COLLECTOR = "partner-collector"
     OPERATOR_ENGINEER = "operator-engineer"
     OPERATOR_SECURITY = "operator-security"
     AUTOMATIC = "automatic"
@@ -53,7 +54,10 @@ class Role(Enum):
 
 
 APPROVING = frozenset({Role.PARTNER_ADMIN, Role.PARTNER_SECURITY, Role.OPERATOR_SECURITY})
-"""Whose signature counts in a quorum. Support acts by its cases, an engineer proposes, `automatic` only stops."""
+"""Whose signature counts in a quorum.
+
+Support acts by its cases, an engineer proposes, a collector is a machine that reads metrics, `automatic` only stops.
+"""
 
 
 class KeyType(Enum):

@@ -26,6 +26,7 @@ from bulkhead.records.roster import Officer, Roster
 
 STATEMENT_MAX = 4096  # octets
 LIFE_MAX_MS = 8 * 3_600_000
+COLLECTOR_LIFE_MAX_MS = 90 * 24 * 3_600_000
 SKEW_MS = 120_000  # how far the clocks of an officer and of a holder may be apart
 HOLDERS_MAX = 16
 LABEL = "staff-session"
@@ -84,6 +85,35 @@ def sign_staff_statement(data: bytes, officer: str, key: Ed25519PrivateKey) -> A
     return Approval(officer, public.id, key.sign(signed_octets(LABEL, data)))
 
 
+@dataclass(frozen=True, slots=True)
+class Bearer:
+    """What a call bears: a session's token; of a collector also what opens the session again where it is gone."""
+
+    token: bytes
+    statement: bytes = b""
+    approval: Approval | None = None
+
+    def __str__(self) -> str:
+        """As `Authorization: Bearer` has it: the token; of a collector also statement, key and signature."""
+        if self.approval is None:
+            return self.token.hex()
+        parts = (self.token, self.statement, self.approval.key, self.approval.signature)
+        return ".".join(part.hex() for part in parts)
+
+
+def parse_bearer(text: str) -> Bearer:
+    """What a call bears; nothing of it verified. Raises IntegrityError."""
+    parts = text.split(".")
+    token = require_hex(parts[0], 32, "a token")
+    if len(parts) == 1:
+        return Bearer(token)
+    if len(parts) != 4 or len(parts[1]) > 2 * STATEMENT_MAX:
+        raise IntegrityError("what is borne is neither a session's token nor a collector's", code="bad-digits")
+    statement = require_hex(parts[1], len(parts[1]) // 2, "a statement")
+    key, signature = require_hex(parts[2], 16, "a key's id"), require_hex(parts[3], 64, "a signature")
+    return Bearer(token, statement, Approval(decode_staff_statement(statement).officer, key, signature))
+
+
 def staff_challenge(data: bytes) -> str:
     """What a browser's passkey is asked for this statement, as client data have it (base64url without padding)."""
     return challenge_text(statement_hash(LABEL, data)).decode("ascii")
@@ -94,7 +124,8 @@ def check_staff_statement(
 ) -> tuple[StaffStatement, Officer]:
     """The statement and its officer, if it holds under this roster now.
 
-    Its nonce, and that a passkey's counter went up, are the caller's to check.
+    Its nonce, and that a passkey's counter went up, are the caller's to check. A collector's statement has no nonce: it
+    opens the same session again after a restart, until it expires or the roster drops its officer.
     Raises IntegrityError on what is no statement, Refused: `other-tenant`, `other-audience`, `not-yet`, `expired`,
     `too-long`, `unknown-officer`, `other-role`, `unknown-key`, and those of check_approval.
     """
@@ -105,17 +136,18 @@ def check_staff_statement(
         raise Refused("the statement is for another console", code="other-audience")
     if statement.issued > now + SKEW_MS:
         raise Refused("the statement is from the future: check the clocks", code="not-yet")
-    if statement.expires <= now or statement.issued < now - SKEW_MS:
+    collects = statement.role is Role.PARTNER_COLLECTOR
+    if statement.expires <= now or (statement.issued < now - SKEW_MS and not collects):
         raise Refused("the statement has expired: make a new one", code="expired")
-    if statement.expires > statement.issued + LIFE_MAX_MS:
-        raise Refused("a session lasts 8 hours at most", code="too-long")
+    if statement.expires > statement.issued + (COLLECTOR_LIFE_MAX_MS if collects else LIFE_MAX_MS):
+        raise Refused("a session lasts 8 hours at most, a collector's 90 days", code="too-long")
     officer = roster.officer(statement.officer)
     if officer is None or approval.officer != statement.officer or not officer.serves(now):
         raise Refused("no officer of that name serves now", code="unknown-officer")
     if officer.role is not statement.role or officer.role is Role.AUTOMATIC:
         raise Refused("the officer has another role in the roster", code="other-role")
     key = officer.key(approval.key)
-    if key is None:
-        raise Refused("that is no key of this officer", code="unknown-key")
+    if key is None or (collects and key.is_passkey):
+        raise Refused("that is no key of this officer, or none that signs this", code="unknown-key")
     check_approval(key, approval, signed_octets(LABEL, data), statement_hash(LABEL, data))
     return statement, officer
