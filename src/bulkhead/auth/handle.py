@@ -20,7 +20,6 @@ from bulkhead.boundary.edge import Channel
 from bulkhead.boundary.exchange import Exchange, Handler
 from bulkhead.boundary.messages import to_auth as m
 from bulkhead.boundary.messages.fields import Done, Request
-from bulkhead.boundary.messages.surfaces import Surface
 from bulkhead.holder import backup
 from bulkhead.holder.accesses import Accesses
 from bulkhead.holder.account_states import AccountState
@@ -33,7 +32,6 @@ from bulkhead.holder.outbox import Outbox
 from bulkhead.holder.provision import Files
 from bulkhead.holder.revocation import Revocation
 from bulkhead.holder.rotation import Part, Rotation
-from bulkhead.holder.rules import Rule, Tried
 from bulkhead.holder.shared import shared
 from bulkhead.holder.stop import TenantStop
 from bulkhead.holder.surfaces import Surfaces
@@ -86,12 +84,12 @@ class Auth:
         breached = Breached(auth["breached"] == "refuse")
         passwords = Passwords(database, rows, stretching, exchange, breached)
         app_passwords = AppPasswords(database, rows, passwords)
-        tried = Tried(Rule("stuffing", Surface.RULE_SOURCE, surfaces, exchange))
         logins = Logins(
-            exchange, rows, stretching, stop, surfaces, Limits(known, settings, tried=tried), auth["failure_seconds"],
-            LoginCounts(), auth["cache_minutes"] > 0, scopes_of(auth["main_password"]), passwords, app_passwords,
-            breached, Watch(exchange),
+            exchange, rows, stretching, stop, surfaces, Limits(known, settings), auth["failure_seconds"], LoginCounts(),
+            auth["cache_minutes"] > 0, scopes_of(auth["main_password"]), passwords, app_passwords, breached,
+            Watch(exchange),
         )  # fmt: skip
+        logins.limits.tried.watch(surfaces, exchange)
         rotation = Rotation(database, keys.keys, AUTH, SEALED, outbox, exchange)
         return cls(database, rows, outbox, stop, stretching, known, logins, passwords, rotation, surfaces)
 
@@ -168,7 +166,7 @@ def count_logins(auth: Auth, _: Channel, __: m.CountLogins, ___: _Body) -> m.Log
         failure_ms=round(1000 * max(logins.failure_seconds, floor)),
         failure_floor_ms=round(1000 * floor),
         granting=auth.granting.said(),
-        rule_stops=auth.surfaces.count_closed(Surface.RULE_SOURCE),
+        rule_stops=logins.limits.tried.held(),
     )
 
 

@@ -60,13 +60,9 @@ class Limits:
     """refused: by limit, since start."""
 
     def __init__(
-        self,
-        known: Known,
-        settings: Mapping[str, Mapping[str, Any]],
-        clock: Callable[[], float] = time.monotonic,
-        tried: Tried | None = None,
+        self, known: Known, settings: Mapping[str, Mapping[str, Any]], clock: Callable[[], float] = time.monotonic
     ) -> None:
-        self._known, self.refused, self.tried = known, Counter[Limit](), tried or Tried()
+        self._known, self.refused, self.tried = known, Counter[Limit](), Tried()
         self._sources, self._networks, self._gates = Levels(1, 1, clock), Levels(1, 1, clock), Levels(1, 1, clock)
         self._by_strangers, self._by_known = Levels(1, 1, clock, ACCOUNTS_MAX), Levels(1, 1, clock, ACCOUNTS_MAX)
         self._crowded, self._tenant = Levels(CROWD, CROWD / HOUR, clock), Levels(1, 1, clock)

@@ -49,6 +49,10 @@ class Rule:
         self.minutes, self.fired = 0, 0
         self._tasks: dict[bytes, asyncio.Task[None]] = {}
 
+    def held(self) -> int:
+        """How many of its stops are in force."""
+        return self._surfaces.count_closed(self.bit)
+
     def stops(self, subject: bytes) -> bool:
         """Whether this subject is stopped."""
         return self._surfaces.closed_to_subject(self.bit, subject_digest(subject))
@@ -58,7 +62,7 @@ class Rule:
         digest = subject_digest(subject)
         if not self.minutes or digest in self._tasks or self._surfaces.closed_to_subject(self.bit, digest):
             return
-        if len(self._tasks) + self._surfaces.count_closed(self.bit) >= HELD_MAX:
+        if len(self._tasks) + self.held() >= HELD_MAX:
             _log.error("rule %s: %d stops are in force, and no more are made: %s", self.name, HELD_MAX, why)
             return
         self.fired += 1
@@ -88,23 +92,33 @@ class Tried:
     The gate is part of the subject: one that is compromised, and claims what source it likes, stops only its own.
     """
 
-    def __init__(self, rule: Rule | None = None, clock: Callable[[], float] = time.monotonic) -> None:
-        self._rule, self._clock, self._limit = rule, clock, 0
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self.rule: Rule | None = None
+        self._clock, self._limit, self._minutes = clock, 0, 0
         self._windows: OrderedDict[bytes, _Window] = OrderedDict()
 
     def set(self, section: Mapping[str, Any]) -> None:
         """Take auth.failing_accounts_per_network_hour, 0: off, and auth.rule_minutes."""
-        self._limit = section.get("failing_accounts_per_network_hour", 0)
-        if self._rule is not None:
-            self._rule.minutes = section.get("rule_minutes", 0)
+        self._limit, self._minutes = section.get("failing_accounts_per_network_hour", 0), section.get("rule_minutes", 0)
+        if self.rule is not None:
+            self.rule.minutes = self._minutes
+
+    def watch(self, surfaces: Surfaces, exchange: Exchange) -> None:
+        """From now on the rule fires; before there are surfaces nothing is stopped."""
+        self.rule = Rule("stuffing", Surface.RULE_SOURCE, surfaces, exchange)
+        self.rule.minutes = self._minutes
+
+    def held(self) -> int:
+        """How many networks are stopped."""
+        return 0 if self.rule is None else self.rule.held()
 
     def stops(self, source: Source, gate: bytes) -> bool:
         """Whether nobody new is taken from there by that gate."""
-        return self._rule is not None and bool(source.network) and self._rule.stops(_from(source, gate))
+        return self.rule is not None and bool(source.network) and self.rule.stops(_from(source, gate))
 
     def note(self, source: Source, gate: bytes, account: bytes) -> None:
         """A password was wrong, from where this account's was not right before."""
-        if self._rule is None or not self._limit or not source.network:
+        if self.rule is None or not self._limit or not source.network:
             return
         subject, now = _from(source, gate), self._clock()
         window = self._windows.get(subject)
@@ -115,7 +129,7 @@ class Tried:
         if len(window.seen) >= self._limit:
             del self._windows[subject]
             where = f"{gate.decode('ascii', 'replace')}, {network_text(source.network)}"
-            self._rule.fire(subject, f"{where}: wrong passwords for {self._limit} accounts in an hour")
+            self.rule.fire(subject, f"{where}: wrong passwords for {self._limit} accounts in an hour")
         elif len(self._windows) > SUBJECTS_MAX:
             self._windows.popitem(last=False)
 

@@ -9,7 +9,6 @@ from bulkhead.boundary.edge import Channel
 from bulkhead.boundary.exchange import Exchange, Handler
 from bulkhead.boundary.messages import to_keyring as m
 from bulkhead.boundary.messages.fields import Done, Request
-from bulkhead.boundary.messages.surfaces import Surface
 from bulkhead.errors import Refused
 from bulkhead.holder import backup
 from bulkhead.holder.accesses import Accesses
@@ -276,23 +275,12 @@ async def count_keyring(keyring: Keyring, _: Channel, __: m.CountKeyring, ___: _
     mailboxes, tombstones = keyring.database.first(counts)
     opened, version = keyring.openings.opened, keyring.keys.ring.current(RING)[0]
     return m.KeyringCounts(
-        credentials=credentials,
-        mailboxes=mailboxes,
-        tombstones=tombstones,
-        sessions=len(keyring.sessions),
-        messages_opened=opened.messages,
-        pages_opened=opened.pages,
-        queued_opened=opened.queued,
-        key_version=version,
-        stopped=keyring.stop.stopped,
-        epoch=keyring.stop.epoch,
-        renewal=keyring.renewal.number,
-        renewal_ordered_at=keyring.renewal.ordered_at,
-        renewed=keyring.renewal.renewed(),
-        old_boxes=opened.old_boxes,
-        old_pages=opened.old_pages,
-        rule_stops=keyring.surfaces.count_closed(Surface.RULE_WORKER),
-    )
+        credentials, mailboxes, tombstones, len(keyring.sessions), opened.messages, opened.pages, opened.queued,
+        version, keyring.stop.stopped, keyring.stop.epoch,
+        renewal=keyring.renewal.number, renewal_ordered_at=keyring.renewal.ordered_at,
+        renewed=keyring.renewal.renewed(), old_boxes=opened.old_boxes, old_pages=opened.old_pages,
+        rule_stops=keyring.openings.rate.rule.held(),
+    )  # fmt: skip
 
 
 async def export_keys(keyring: Keyring, _: Channel, request: m.ExportKeys, __: _Body) -> m.ExportedKeys:

@@ -23,6 +23,7 @@ from bulkhead.records.slot import SLOT_BYTES, open_slot, seal_slot
 SLICE = 64
 Item = TypeVar("Item")
 Key = TypeVar("Key")
+Previous = Callable[[MailboxSeed], MailboxSeed | None]
 
 
 @dataclass(slots=True)
@@ -43,13 +44,7 @@ class Opened:
 class Openings:
     """Opens keys with the seeds of live sessions."""
 
-    def __init__(
-        self,
-        tenant: TenantId,
-        sessions: Sessions,
-        previous: Callable[[MailboxSeed], MailboxSeed | None],
-        rate: WorkerRate,
-    ) -> None:
+    def __init__(self, tenant: TenantId, sessions: Sessions, previous: Previous, rate: WorkerRate) -> None:
         """previous: the seed of the generation before, which the newer one opens. rate: what is usual for a process."""
         self._tenant, self._sessions, self._previous, self.rate = tenant, sessions, previous, rate
         self.opened = Opened()
