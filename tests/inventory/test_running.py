@@ -8,7 +8,7 @@ from dataclasses import replace
 import pytest
 from tests.inventory.test_match import component
 
-from bulkhead.inventory.running import not_started, started
+from bulkhead.inventory.running import mapping, not_started, started
 
 OLD = replace(component("1.0", "old"), since=1)
 NEW = replace(component("1.0", "new"), since=1 << 45)  # in a thousand years
@@ -41,3 +41,20 @@ def test_a_cell_of_another_environment_may_run_anything() -> None:
     other = subprocess.Popen(["cat"], stdin=-1)
     assert not_started({"front": other.pid}, (OLD,)) == {"old"}
     other.communicate(b"")
+
+
+def test_who_maps_a_shared_object_is_seen_and_who_cannot_be_looked_into_is_not_guessed() -> None:
+    wait = "print(flush=True); input()"
+    both = [
+        subprocess.Popen([sys.executable, "-c", code], stdin=-1, stdout=-1)
+        for code in (f"import msgspec._core; {wait}", wait)
+    ]
+    for process in both:
+        assert process.stdout is not None and process.stdout.readline() == b"\n"
+    pids = {both[0].pid: "mx", both[1].pid: "access"}
+    library = replace(OLD, places=("msgspec",))
+    assert mapping(pids, [library]) == ("mx",)
+    assert mapping(pids, [OLD, replace(OLD, places=("nobody",))]) is None
+    for process in both:
+        process.communicate(b"\n")
+    assert mapping(pids, [library]) is None

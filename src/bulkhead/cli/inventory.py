@@ -25,7 +25,9 @@ from bulkhead.inventory.components import Component, components, digest, find, m
 from bulkhead.inventory.cyclonedx import document
 from bulkhead.inventory.loaded import COMMANDS
 from bulkhead.inventory.match import Verdict, matches
+from bulkhead.inventory.running import mapping
 from bulkhead.inventory.shelf import records
+from bulkhead.supervisor.door import ask_status
 
 SECONDS = 60.0
 ITSELF, BY_IMAGE = "itself", "in memory only"
@@ -130,8 +132,10 @@ def _reaches(compartment: str, drill: Mapping[str, Any] | None) -> Iterator[dict
 
 
 def _people(installation: Installation, tenants: Sequence[Tenant], chosen: Sequence[Component]) -> list[dict[str, Any]]:
-    async def started(road: Road) -> bool:
-        return not cell_waits_for(road, chosen)
+    async def started(road: Road) -> tuple[bool, tuple[str, ...] | None]:
+        said: dict[str, Any] = ask_status(str(road.layout.socket))
+        pids = {int(unit["pid"]): str(unit["compartment"]) for unit in said["processes"] if unit["pid"]}
+        return not cell_waits_for(road, chosen), mapping(pids, chosen)
 
     asked: list[tuple[str, Asked]] = [("directory", CountAccounts()), (CELL, started)]
     answers = wait_for(ask_all(installation, tenants, asked, SECONDS))
@@ -147,7 +151,8 @@ def _people(installation: Installation, tenants: Sequence[Tenant], chosen: Seque
             "tenant": tenant.id, "name": tenant.settings.text("name"), "running": bool(mine),
             "accounts": sum(statuses.values()) if counts else None,
             "by_status": [{"status": name, "accounts": number} for name, number in statuses.items()],
-            "started": mine.get(CELL),
+            "started": mine[CELL][0] if CELL in mine else None,
+            "live": mine[CELL][1] if CELL in mine else None,
         })  # fmt: skip
     return rows
 
@@ -188,5 +193,8 @@ def _print_touched(chosen: Sequence[Component], touched: Mapping[str, Any], as_o
         for row in touched["tenants"]
     ])  # fmt: skip
     accounts = f"{touched['accounts']:,} accounts of {len(touched['tenants'])} tenants"
+    for row in touched["tenants"]:
+        if row["live"] is not None:
+            print(f"{row['tenant']}: mapped now, as /proc shows, by {', '.join(row['live'])}")
     partly = "" if touched["counted"] else "; of cells that do not run nothing is counted"
     print(f"{accounts} as of {time_text(as_of)}: a ceiling{partly}")

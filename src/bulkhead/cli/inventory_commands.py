@@ -39,6 +39,8 @@ _TOUCHED = {
     "touched.tenants[].by_status[].status": "the status",
     "touched.tenants[].by_status[].accounts": "how many",
     "touched.tenants[].started": "whether its cell was started with what is installed now; null: it does not run",
+    "touched.tenants[].live": "compartments whose running processes map a shared object of it, as /proc shows to root; "
+    "null: not to be seen, or it has none",
     "touched.accounts": "of all these tenants: a ceiling",
     "touched.counted": "whether every tenant's accounts were counted",
     "touched.advisories": "ids of the advisories at hand that concern this version",

@@ -51,6 +51,7 @@ class Component:
     since: int = 0
     used: tuple[str, ...] = ()
     mapped: tuple[str, ...] = ()
+    places: tuple[str, ...] = ()  # what its shared objects are found by: names below site-packages, or its path
 
     @property
     def purl(self) -> str:
@@ -126,7 +127,7 @@ def _packages(modules: Mapping[str, frozenset[str]]) -> Iterator[Component]:
         record = found.read_text("RECORD") or ""
         row = Component(
             name, found.version, PACKAGE, _licence(found.metadata), hashlib.sha256(record.encode()).hexdigest(),
-            since=_since(found),
+            since=_since(found), places=tuple(sorted(tops.get(name, ()))),
         )  # fmt: skip
         yield _with_users(row, {who for who, has in modules.items() if has & tops.get(name, set())})
 
@@ -183,7 +184,9 @@ def _libraries(libraries: Mapping[str, frozenset[str]]) -> Iterator[Component]:
     for path in every:
         if {"site-packages", "dist-packages", "lib-dynload"} & set(Path(path).parts):
             continue
-        row = Component(Path(path).name, "", LIBRARY, "", _file_digest(Path(path)), since=_changed(Path(path)))
+        row = Component(
+            Path(path).name, "", LIBRARY, "", _file_digest(Path(path)), "", _changed(Path(path)), (), (), (path,)
+        )
         yield _with_users(row, {who for who, has in libraries.items() if path in has})
 
 
