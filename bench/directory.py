@@ -1,7 +1,7 @@
 """The directory at the size of a whole host: look-ups over edges, searches, pages, counts, its check; and provisioning.
 
     .venv/bin/python -m bench.credentials build --directory DIR           the databases, 14.2 million accounts
-    .venv/bin/python -m bench.directory migrate|lookups|check|provision --directory DIR [--output FILE]
+    .venv/bin/python -m bench.directory migrate|lookups|check|provision|passwords --directory DIR [--output FILE]
 
 `migrate` brings a database of an older schema up to date; `lookups` starts the real directory of each tenant in a
 process of its own, and asks from one more, which plays the gates: one request at a time, then 16 at once, of accounts
@@ -21,6 +21,7 @@ import subprocess
 import sys
 import tempfile
 import time
+import tomllib
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -205,8 +206,8 @@ async def check(host: Host) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def provision(count: int) -> dict[str, Any]:
-    """A file of so many accounts, through a whole cell."""
+def provision(count: int, *, passwords: bool = False) -> dict[str, Any]:
+    """A file of so many accounts, through a whole cell. passwords: with random first ones, which are made before."""
     with tempfile.TemporaryDirectory(prefix="bench-", dir="/var/tmp") as name:
         directory = Path(name)
         directory.chmod(0o755)
@@ -217,9 +218,24 @@ def provision(count: int) -> dict[str, Any]:
                 file.write(json.dumps({"do": "provision", "tenant": TENANT, "name": "bench"}) + "\n")
                 for number in range(count):
                     file.write(json.dumps({"do": "add-account", "address": f"p{number:07}@{DOMAIN}"}) + "\n")
+            more: list[str] = []
+            made = time.perf_counter()
+            if passwords:
+                path, more = _with_passwords(path, directory / "cell")
+            made = time.perf_counter() - made
             before = _octets(home)
             load = os.getloadavg()[0]
-            command = [sys.executable, "-m", "bulkhead.cli.main", "provision", "apply", TENANT, str(path), "--json"]
+            command = [
+                sys.executable,
+                "-m",
+                "bulkhead.cli.main",
+                "provision",
+                "apply",
+                TENANT,
+                str(path),
+                *more,
+                "--json",
+            ]
             begin = time.perf_counter()
             with subprocess.Popen([*command, "-C", str(directory / "cell")], stdout=subprocess.PIPE) as child:
                 meanwhile = asyncio.run(_probe(directory / "cell", child))
@@ -229,10 +245,21 @@ def provision(count: int) -> dict[str, Any]:
             return {
                 "load_before": load, "lines": state["lines"], "refused": state["refused"], "seconds": round(seconds, 1),
                 "accounts_a_second": round(count / seconds), "FindLogin meanwhile": meanwhile,
+                **({"made_a_second": round(count / made)} if passwords else {}),
                 "octets_an_account": {key: round((after[key] - before[key]) / count) for key in after},
             }  # fmt: skip
         finally:
             cell.stop()
+
+
+def _with_passwords(path: Path, cell: Path) -> tuple[Path, list[str]]:
+    """The file with first passwords, and what `apply` needs besides."""
+    partner = tomllib.loads((cell / "tenants" / f"{TENANT}.toml").read_text())["pinned"]["recovery_partner"]
+    file, secrets, letters = (path.with_name(name) for name in ("signed", "secrets", "letters"))
+    words = ["--to", str(file), "--secrets", str(secrets), "--letters", str(letters), "--partner", partner]
+    command = [sys.executable, "-m", "bulkhead.cli.main", "provision", "passwords", TENANT, str(path), *words]
+    subprocess.run(command, check=True)
+    return file, ["--passwords", str(secrets)]
 
 
 async def _probe(directory: Path, child: "subprocess.Popen[bytes]") -> dict[str, float]:
@@ -266,7 +293,7 @@ def with_host(root: Path, work: Callable[[Host], Any]) -> dict[str, Any]:
 def main() -> None:
     """Read the arguments."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("parts", nargs="+", choices=("migrate", "lookups", "check", "provision"))
+    parser.add_argument("parts", nargs="+", choices=("migrate", "lookups", "check", "provision", "passwords"))
     parser.add_argument("--directory", type=Path, required=True)
     parser.add_argument("--accounts", type=int, default=100_000)
     parser.add_argument("--output", type=Path)
@@ -287,6 +314,8 @@ def main() -> None:
                 found[part] = with_host(options.directory, check)
             case "provision":
                 found[part] = provision(options.accounts)
+            case "passwords":
+                found[part] = provision(options.accounts, passwords=True)
         text = json.dumps(found, indent=1)
         print(text)
         with contextlib.suppress(AttributeError):

@@ -22,6 +22,7 @@ from bulkhead.boundary.messages.to_store import DestroyAccount, OpenAccount
 from bulkhead.cli.pending import PendingAccount
 from bulkhead.cli.recovery import RecoveryKeys, recover
 from bulkhead.cli.road import Road, stamp
+from bulkhead.directory.transitions import Status, check_transition
 from bulkhead.errors import Refused
 from bulkhead.holder.account_states import AccountState
 from bulkhead.identifiers import AccountId, Address, new_id
@@ -178,8 +179,8 @@ async def close_account(road: Road, address: Address, status: int, reason: str) 
 
 async def _close_alone(road: Road, address: Address, status: int, reason: str) -> AccountRow:
     row = await require_account(road, address)
-    if row.status >= AccountStatus.CANCELLED:
-        raise Refused(f"{address} is cancelled for ever", code="no-such-transition")
+    if row.status != status:  # before anything is closed: what directory refuses is refused by all
+        check_transition(Status(row.status), Status(status))
     await set_halves(road, AccountId(row.account), AccountState.SUSPENDED)
     return await _set_status(road, address, status, reason)
 
