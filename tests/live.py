@@ -18,6 +18,7 @@ from typing import Any
 
 from bulkhead.cli.init import make_installation
 from bulkhead.cli.make_tenant import NewTenant
+from bulkhead.cli.status import status_rows
 from bulkhead.config import load_installation, set_value
 from bulkhead.config.values import Value
 from bulkhead.demo.endpoints import Endpoint, endpoints_of, trust
@@ -126,9 +127,13 @@ class Live:
     # --- processes ------------------------------------------------------------------------------------------------
 
     def processes(self, tenant: str = "") -> list[dict[str, Any]]:
-        """The rows of `status`."""
-        rows = self.json("status", check=False)["processes"]
+        """The rows of `status`; without another process, and without what only auth and ledger can say."""
+        rows = status_rows(load_installation(self.directory))[1]
         return [row for row in rows if not tenant or row["tenant"] == tenant]
+
+    def cells(self) -> list[dict[str, Any]]:
+        """Its other rows: one a tenant."""
+        return status_rows(load_installation(self.directory))[0]
 
     def pid(self, tenant: str, compartment: str, worker: int = 0) -> int:
         """The pid of a compartment now; 0 while it restarts."""
@@ -137,12 +142,15 @@ class Live:
                 return int(row["pid"] or 0)
         return 0
 
-    def wait_pid(self, tenant: str, compartment: str, other_than: int, seconds: float = 60.0) -> int:
+    def wait_pid(
+        self, tenant: str, compartment: str, other_than: int, seconds: float = 60.0, *, worker: int | None = None
+    ) -> int:
         """The pid of a compartment once it is another process and started."""
         end = time.monotonic() + seconds
         while time.monotonic() < end:
             for row in self.processes(tenant):
-                if row["compartment"] == compartment and row["state"] == "started" and row["pid"] != other_than:
+                is_it = row["compartment"] == compartment and worker in (None, row["worker"])
+                if is_it and row["state"] == "started" and row["pid"] != other_than:
                     return int(row["pid"])
             time.sleep(0.1)
         raise AssertionError(f"{compartment} of {tenant} did not come back")

@@ -221,7 +221,7 @@ CREDENTIALS = (
         "a-restore-opens-who-was-cancelled-or-suspended",
         (
             Edit("cli/restore_acts.py", "await keyring.replay(since.states, ", "await keyring.replay({}, "),
-            Edit("auth/restore.py", "for account, state in since.states.items():", "for account, state in ():"),
+            Edit("auth/restore.py", "for account, asked in since.states.items():", "for account, asked in ():"),
             Edit("cli/restore_acts.py", "await directory.replay(statuses)", "await directory.replay({})"),
         ),
         ("auth/restored-yesterday",),

@@ -43,7 +43,7 @@ def two() -> Iterator[Live]:
 
 def gate(live: Live, name: str = "access") -> dict[str, Any]:
     """The gate's row of `status`."""
-    (tenant,) = live.json("status", check=False)["tenants"]
+    (tenant,) = live.cells()
     return next(row for row in tenant["gates"] if row["gate"] == name)
 
 
@@ -155,6 +155,7 @@ def test_the_death_of_a_worker_ends_its_sessions_and_no_others(two: Live) -> Non
     two.deliver(box, "after")
     living.noop()
     assert living.fetch("1", "(FLAGS)")[0] == "OK"
+    two.wait_pid("t0", "access", pids[dying.worker], worker=dying.worker)
     until(lambda: gate(two)["accepting"] == 2)
     rows = {row["worker"]: row for row in workers(two)}
     assert rows[living.worker]["pid"] == pids[living.worker]
@@ -173,6 +174,7 @@ def test_what_a_dead_worker_held_is_let_go(two: Live) -> None:
         until(lambda: any(row["sessions"] for row in workers(two)))
         (held,) = [row for row in workers(two) if row["sessions"]]
         os.kill(held["pid"], signal.SIGKILL)
+    two.wait_pid("t0", "access", held["pid"], worker=held["worker"])
     until(lambda: gate(two)["accepting"] == 2)
     begun = sum(row["sessions_begun"] for row in workers(two))
     with two.pop3(box) as client:
