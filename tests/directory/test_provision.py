@@ -139,6 +139,26 @@ def test_every_verb_is_carried_out_and_bad_lines_are_refused_each_for_itself(wit
     with_directory(test, PINNED)
 
 
+def test_a_signed_file_sets_forwards_to_other_servers_once_they_are_open(with_directory: With) -> None:
+    async def test(directory: Running) -> None:
+        await _host(directory)
+        far = ["far@elsewhere.example", "near@kddi.example"]
+        file = File(
+            _add("a"), _add("near"), {"do": "forward", "address": "a@kddi.example", "targets": far, "keep": False},
+            {"do": "forward", "address": "near@kddi.example", "targets": ["1@x.example", "2@x.example"]},
+        )  # fmt: skip
+        await file.apply(directory)
+        assert await _refused(directory, file) == [(5, "full")]
+        (event,) = [event for event in directory.events if event.kind == "ForwardChanged"]
+        assert (event.details["targets"], event.details["elsewhere"]) == (2, 1)
+        found = await directory.ask(m.ResolveRecipient("a@kddi.example", m.Reverse.GIVEN), "mx")
+        assert (len(found.forwards), found.binding.account) == (1, file.account(3))
+
+    section = {**SETTINGS["directory"], "forwards_elsewhere_max": 1}  # type: ignore[dict-item]  # a table
+    pinned = {"binding_key": base64.b64encode(BINDING_KEY.public_key().public_bytes_raw()).decode()}
+    with_directory(test, {**SETTINGS, "pinned": pinned, "directory": section})
+
+
 def test_a_changed_line_a_forged_binding_and_a_chunk_out_of_turn_are_refused(with_directory: With) -> None:
     async def test(directory: Running) -> None:
         await _host(directory)

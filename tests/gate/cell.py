@@ -35,7 +35,7 @@ from bulkhead.boundary.messages.to_directory import (
     ResolveRecipient,
 )
 from bulkhead.boundary.messages.to_keyring import EndSession, RedeemLogin, Session
-from bulkhead.boundary.messages.to_queue import Enqueue
+from bulkhead.boundary.messages.to_queue import Enqueue, EnqueueForward
 from bulkhead.boundary.messages.to_store import CheckRoom, Copy, DeliverMail
 from bulkhead.cli.certificates import Authority, issue, make_ca
 from bulkhead.errors import Error, Refused
@@ -99,6 +99,8 @@ class Cell:
     deliveries: list[Delivery] = field(default_factory=list)
     attempts: list[bytes] = field(default_factory=list)
     queued: list[tuple[Enqueue, bytes]] = field(default_factory=list)
+    forwards: dict[str, bytes] = field(default_factory=dict)  # statement by address; without a copy
+    forwarded: list[tuple[EnqueueForward, bytes]] = field(default_factory=list)
     ended: list[bytes] = field(default_factory=list)
     logins: list[Authenticate] = field(default_factory=list)
     store_failure: Error | None = None
@@ -176,6 +178,9 @@ class Cell:
             return Recipient(RecipientVerdict.NO_SUCH_ADDRESS)
         if account.address in self.closed:
             return Recipient(RecipientVerdict.CLOSED)
+        if account.address in self.forwards and request.reverse:
+            statements = (self.forwards[account.address],)
+            return Recipient(RecipientVerdict.LOCAL, forwards=statements, own=account.binding)
         return Recipient(RecipientVerdict.LOCAL, account.binding)
 
     def find_login(self, _: Channel, request: FindLogin, __: BodyReader | None) -> LoginAccount:
@@ -213,6 +218,14 @@ class Cell:
         self.queued.append((request, sealed))
         return Done()
 
+    async def enqueue_forward(self, _: Channel, request: EnqueueForward, body: BodyReader | None) -> Done:
+        assert body is not None
+        sealed = await body.read_all()
+        if self.queue_failure:
+            raise self.queue_failure
+        self.forwarded.append((request, sealed))
+        return Done()
+
     def authenticate(self, _: Channel, request: Authenticate, __: BodyReader | None) -> Done:
         if self.auth_failure:
             raise self.auth_failure
@@ -241,7 +254,7 @@ class Cell:
                 CheckSender: Cell.check_sender,
             },
             "store": {CheckRoom: Cell.check_room, DeliverMail: Cell.deliver},
-            "queue": {Enqueue: Cell.enqueue},
+            "queue": {Enqueue: Cell.enqueue, EnqueueForward: Cell.enqueue_forward},
             "auth": {Authenticate: Cell.authenticate},
             "keyring": {RedeemLogin: Cell.redeem, EndSession: Cell.end_session},
         }

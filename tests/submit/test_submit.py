@@ -8,11 +8,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.gate.cell import DOMAIN, HOSTNAMES, PASSWORD, Cell, Client, Test, run_with
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from tests.gate.cell import DOMAIN, HOSTNAMES, PASSWORD, TENANT, Cell, Client, Test, run_with
 
 from bulkhead.boundary.messages.facts import SessionEnded
 from bulkhead.boundary.messages.to_auth import Scope
 from bulkhead.errors import IntegrityError, Refused, TemporaryFailure
+from bulkhead.identifiers import QueueId, new_id
+from bulkhead.records.forward import Forward
+from bulkhead.records.queued import QueuedEnvelope, open_queue_header, open_queue_key_box
 
 USER = f"user@{DOMAIN}"
 NAME = HOSTNAMES["submit"]
@@ -249,6 +253,31 @@ def test_a_store_that_fails_once_the_queue_has_the_message_is_waited_for(
         assert len(set(cell.attempts)) == 1
         cell.store_failure = TemporaryFailure("disk")
         assert (await client.deliver(USER, [USER], MESSAGE)).startswith("451 4.3.0")
+
+    run(test)
+
+
+def test_mail_to_somebody_who_forwards_elsewhere_goes_to_the_queue_by_the_statement(run: Run) -> None:
+    async def test(cell: Cell) -> None:
+        friend = cell.add("friend")
+        client = await logged_in(cell)
+        path = f"fwd-r@{DOMAIN}"
+        said = Forward(TENANT, friend.id, QueueId(new_id()), "x@far.example", path, 1)
+        cell.forwards[friend.address] = said.sign(Ed25519PrivateKey.generate())
+        assert (await client.deliver(USER, [friend.address], MESSAGE)).startswith("250")
+        ((request, sealed),) = cell.forwarded
+        assert request.statement == cell.forwards[friend.address]
+        key = open_queue_key_box(request.box, cell.queue_seed.message_private_key(), TENANT, said.id)
+        envelope, header = QueuedEnvelope.split(open_queue_header(key, said.id, sealed[: request.header_size]))
+        assert (envelope.reverse_path, envelope.recipients) == (path, ("x@far.example",))
+        assert header.startswith(f"Delivered-To: {friend.address}\r\nReceived: ".encode())
+        assert cell.deliveries == cell.queued == []
+        cell.queue_failure = Refused("so many a day", code="sent-too-much")
+        assert (await client.deliver(USER, [friend.address], MESSAGE)).startswith("250")
+        assert [address for address, _ in cell.messages()] == [friend.address]
+        cell.queue_failure = TemporaryFailure("away")
+        assert (await client.deliver(USER, [friend.address], MESSAGE)).startswith("451")
+        assert len(cell.deliveries) == 1
 
     run(test)
 
