@@ -44,7 +44,7 @@ CREATE TABLE provision (
 )
 """
 FILES_MAX = 100  # that are known at once
-KEPT_MS = 60 * 86_400_000  # how long one is known that is finished: longer than any order for it lives
+KEPT_MS = 60 * 86_400_000  # how long one is known: longer than any order for it lives
 SLICE = 25  # lines of one transaction: a login waits no longer
 AT_ONCE = 8  # first passwords
 NARROWS, WIDENS = "suspend-account", "activate-account"  # actions whose signatures such lines need, too
@@ -201,10 +201,10 @@ def _asked(line: Line, *, opens: bool) -> int:
 
 def _begin(connection: sqlite3.Connection, *, request: BeginFileBase) -> FileState:
     now = clock_ms()
-    connection.execute("DELETE FROM provision WHERE done = lines AND begun < ?", (now - KEPT_MS,))
+    connection.execute("DELETE FROM provision WHERE begun < ?", (now - KEPT_MS,))
     (known,) = connection.execute("SELECT count(*) FROM provision").fetchone()
     if known >= FILES_MAX:
-        raise Refused(f"{FILES_MAX} files are known here; finished ones are forgotten after 60 days", code="full")
+        raise Refused(f"{FILES_MAX} files are known here; each is forgotten after 60 days", code="full")
     values = (request.root, request.lines, request.hashes, now)
     connection.execute("INSERT INTO provision VALUES (?, ?, ?, 0, 1, 0, ?)", values)
     return FileState(*connection.execute(_STATE, (request.root,)).fetchone())
