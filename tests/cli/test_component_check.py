@@ -2,16 +2,19 @@
 
 import json
 from dataclasses import replace
+from pathlib import Path
 
+import pytest
 from tests.inventory.records import record
 from tests.inventory.test_match import component
 
 from bulkhead.boundary.messages.to_incident import ADVISORIES_MAX, AdvisoryRow, ComponentState
-from bulkhead.cli.component_check import Comparison, advisory_standing, request_of
+from bulkhead.cli import contract
+from bulkhead.cli.component_check import Comparison, advisory_standing, compare_here, request_of
 from bulkhead.inventory.components import Component
 from bulkhead.inventory.match import matches
 from bulkhead.inventory.osv import parse_record
-from bulkhead.inventory.shelf import Brought
+from bulkhead.inventory.shelf import Brought, bring
 
 NOW = 1_800_000_000_000
 BROUGHT = Brought(NOW, 9, NOW - 5, {"TEST-2026-1": NOW - 7})
@@ -88,6 +91,20 @@ def test_doctor_says_how_old_the_oldest_is_and_calls_nothing_clean_that_was_not_
     assert standing(NOW, 0, 5, old) == ("warning", "1 open, the oldest A-1 in h11, 9 days")
     grave = AdvisoryRow("A-2", "h11", "1", 0, NOW, 0, bytes(32), "console", NOW - 5)
     assert standing(NOW, 0, 5, old, grave)[0] == "bad"
+
+
+def test_a_damaged_record_stops_the_comparison_and_not_what_else_is_measured(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "feed.json").write_bytes(FIXED)
+    bring(tmp_path, [tmp_path / "feed.json"], (component("1.0"),), NOW)
+    (tmp_path / "advisories/TEST-2026-1.json").write_bytes(b"{")
+    assert contract._compare(tmp_path) is None
+    assert "not compared" in capsys.readouterr().err
+
+
+def test_where_nothing_was_brought_nothing_is_compared(tmp_path: Path) -> None:
+    assert compare_here(tmp_path) is None
 
 
 def test_the_message_holds_what_a_record_may_say_at_most() -> None:

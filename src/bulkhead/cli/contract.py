@@ -69,11 +69,20 @@ def check(options: argparse.Namespace) -> int:
     if not 0 <= options.every <= EVERY_MAX:
         raise ConfigError(f"--every is 0 to {EVERY_MAX} minutes")
     while True:
-        comparison = compare_here(Path(options.directory))
+        comparison = _compare(Path(options.directory))
         status = _show(options, [("incident", partial(_measure, comparison=comparison))])
         if not options.every:
             return status
         time.sleep(options.every * 60)
+
+
+def _compare(directory: Path) -> Comparison | None:
+    """Components beside advisories. Where that fails the rest is measured all the same: `patch.check_days` grows."""
+    try:
+        return compare_here(directory)
+    except (ConfigError, IntegrityError) as error:
+        say(f"components were not compared: {error.public}")
+        return None
 
 
 def show(options: argparse.Namespace) -> int:

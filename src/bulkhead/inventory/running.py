@@ -28,12 +28,12 @@ def started(pid: int) -> int | None:
         return None
 
 
-def interpreter(pid: int) -> str:
-    """The path by which a process was executed: of which environment it is. Empty where it cannot be read."""
+def environment(pid: int) -> Path | None:
+    """The folder of the interpreter that a process was executed with: of its environment; None: not to be read."""
     try:
-        return Path(f"/proc/{pid}/cmdline").read_bytes().partition(b"\0")[0].decode("utf-8", "replace")
+        return Path(Path(f"/proc/{pid}/cmdline").read_bytes().partition(b"\0")[0].decode("utf-8", "replace")).parent
     except OSError:
-        return ""
+        return None
 
 
 def not_started(images: Mapping[str, int], rows: Sequence[Component]) -> frozenset[str]:
@@ -45,7 +45,7 @@ def not_started(images: Mapping[str, int], rows: Sequence[Component]) -> frozens
     newest = 0
     for pid in images.values():
         since = started(pid)
-        if since is None or interpreter(pid) != sys.executable:
+        if since is None or environment(pid) != Path(sys.executable).parent:
             return every
         newest = since if not newest else min(newest, since)
     return frozenset(row.name for row in rows if row.since > newest + _SLACK_MS) if images else every
