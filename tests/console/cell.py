@@ -170,7 +170,8 @@ class ConsoleCell:
         served = {**orders.handlers(module), **staff.handlers(module)}
         served |= _COUNTS[name]
         if name in CASE_HOLDERS:
-            served |= {**cases.handlers(module), **_DESK[name]}
+            served |= cases.handlers(module)
+        served |= _STAND_INS.get(name, {})
         if name in RECORDERS:
             (self.root / f"{name}.keys").write_bytes(KeySet().seal(self.tenant, name, 1, ROOT))
             keys = KeyFile(self.root / f"{name}.keys", self.tenant, name, KeySet(), 1, ROOT)
@@ -230,11 +231,19 @@ _COUNTS: dict[str, dict[Any, Any]] = {
     "store": {to_store.CountStore: lambda *_: to_store.StoreCounts(1, 2, 3, 4, 5, 6, 7, 8, _TOOK, _TOOK)},
     "queue": {to_queue.CountQueue: lambda *_: to_queue.QueueCounts(1, 2, 3, 4, 5, 6, _TOOK)},
 }
-_DESK: dict[str, dict[Any, Any]] = {
+
+
+def _create(_: Any, __: Channel, request: to_keyring.CreateMailboxKeys, ___: Any) -> to_keyring.CreatedMailboxKeys:
+    return to_keyring.CreatedMailboxKeys(BindingRow(request.account, b"binding"), bytes(16))
+
+
+_STAND_INS: dict[str, dict[Any, Any]] = {
+    "keyring": {to_keyring.CreateMailboxKeys: _create},
     "auth": {to_auth.ShowLoginCard: _logins, to_auth.ActInCase: _act},
     "store": {
         to_store.ShowUsage: _usage,
         to_store.LimitAccount: lambda *_: Done(),
+        to_store.OpenAccount: lambda *_: Done(),
         to_store.ReadUsage: lambda *_: to_store.UsageCard(5, 10),
     },
 }

@@ -37,6 +37,8 @@ PATHS = {
     "group": f"g@{DOMAIN}",
     "case": "ab" * 16,
     "class": "plain",
+    "root": "ab" * 32,
+    "chunk": "0",
 }
 EVERY: list[Call | OwnCall] = [*CALLS.values(), *(row for row in OWN_CALLS.values() if row.session)]
 PERSON = {"partner-admin": "ada", "partner-security": "sec", "partner-support": "sup", "operator-security": "ops",

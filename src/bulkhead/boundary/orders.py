@@ -226,13 +226,16 @@ _ROWS: tuple[OrderRow, ...] = (
     ),
     OrderRow(
         "provision", OrderKind.OPEN, "A file of accounts, addresses and switches is carried out, line by line.",
-        tuple(
-            effect
-            for name in ("keyring", "auth", "directory")
-            for effect in (
-                Effect(name, "BeginProvision", {"root": Of("root"), "lines": Of("lines")}, Mode.PERMIT),
-                Effect(name, "ProvisionChunk", {"root": Of("root")}, Mode.PERMIT),
-            )
+        (
+            *(
+                effect
+                for name in ("keyring", "auth", "directory")
+                for effect in (
+                    Effect(name, "BeginProvision", {"root": Of("root"), "lines": Of("lines")}, Mode.PERMIT),
+                    Effect(name, "ProvisionChunk", {"root": Of("root")}, Mode.PERMIT),
+                )
+            ),
+            Effect("directory", "CarryOutChunk", {"root": Of("root")}, Mode.PERMIT),
         ),
         {"root": Form.DIGEST, "lines": Form.LINES}, partner=1,
     ),

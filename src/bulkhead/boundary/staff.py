@@ -15,7 +15,8 @@ HOUR_ROWS: Mapping[str, int] = {
 }  # fmt: skip
 """Role to how many accounts an officer is shown in an hour, over all sessions of that officer at one holder."""
 HOUR_CHANGES = 20_000  # changes of one officer in an hour, at one holder
-HOUR_CALLS = 40_000  # requests of one officer in an hour at one holder, whatever they are: each is recorded
+HOUR_FILED = 150_000  # requests of one officer in an hour at one holder that carry out provisioning files
+HOUR_CALLS = 40_000  # requests of one officer in an hour at one holder, of any other kind: each is recorded
 
 COLLECTOR = "partner-collector"
 """A machine of the partner's: reads metrics, with a token that is good for long (docs/metrics.md)."""
@@ -38,19 +39,21 @@ class Kind(Enum):
     ROWS = "shows accounts; counted"
     CHANGE = "changes; can be rehearsed"
     ORDER = "carries what officers signed"
+    FILE = "carries out a provisioning file, within a cap of its own"
     CASE = "in a case that the officer signed; never rehearsed"
     LOOK = "shows the card of such a case; counted, never rehearsed"
 
 
 @dataclass(frozen=True, slots=True)
 class StaffCall:
-    """One request to one holder. masked: roles that see addresses masked."""
+    """One request to one holder. masked: roles that see addresses masked. fields: what they must be."""
 
     holder: str
     message: str
     kind: Kind
     roles: tuple[str, ...]
     masked: tuple[str, ...] = ()
+    fields: tuple[tuple[str, object], ...] = ()
 
 
 _ROWS = (
@@ -79,6 +82,14 @@ _ROWS = (
     StaffCall("directory", "AddGroup", Kind.CHANGE, _ADMIN),
     StaffCall("directory", "SetMember", Kind.CHANGE, _ADMIN),
     StaffCall("directory", "RemoveGroup", Kind.CHANGE, _ADMIN),
+    StaffCall("directory", "BeginProvision", Kind.CHANGE, _ADMIN),
+    StaffCall("directory", "UploadChunk", Kind.FILE, _ADMIN),
+    StaffCall("directory", "ShowUpload", Kind.READ, _ADMIN),
+    StaffCall("directory", "ListRefusedLines", Kind.READ, _ADMIN),
+    StaffCall("directory", "PlanChunk", Kind.READ, _ADMIN),
+    StaffCall("directory", "CarryOutChunk", Kind.FILE, _ADMIN),
+    StaffCall("keyring", "CreateMailboxKeys", Kind.FILE, _ADMIN, fields=(("token", False),)),
+    StaffCall("store", "OpenAccount", Kind.FILE, _ADMIN),
     *(StaffCall(name, "OpenCase", Kind.CASE, CASE_ROLES) for name in CASE_HOLDERS),
     *(StaffCall(name, "CloseCase", Kind.CASE, CASE_ROLES) for name in CASE_HOLDERS),
     StaffCall("directory", "ListCases", Kind.READ, CASE_ROLES),

@@ -13,7 +13,7 @@ from bulkhead.boundary.messages.to_ledger import ProveConsistency, ProveInclusio
 from bulkhead.boundary.staff import COLLECTOR, EXECUTORS, RECORDERS, STAFF_CALLS, VOUCHED
 from bulkhead.boundary.support import CASE_HOLDERS
 from bulkhead.console import answers as a
-from bulkhead.console import cases
+from bulkhead.console import cases, provisioning
 from bulkhead.console.accesses import count_accesses, list_accesses
 from bulkhead.console.allowances import (
     ClassBody,
@@ -309,6 +309,7 @@ def _of(holder: str, *messages: str) -> Needs:
     return tuple((holder, message) for message in messages)
 
 
+_FILE = "/v1/provisioning/{root}"
 _ACCOUNT, _GROUP, _CASE = "/v1/accounts/{address}", "/v1/groups/{group}", "/v1/support/cases/{case}"
 _ROWS = (
     Call("showStatus", "GET", "/v1/status", "How many accounts of each status.", show_status, a.StatusAnswer,
@@ -364,6 +365,22 @@ _ROWS = (
     Call("submitOrder", "POST", "/v1/orders", "Carry a signed order to the holders that execute it, each of which "
          "verifies it; a withdrawal is an order, too.", submit_order, a.OrderAnswer,
          tuple((name, "SubmitOrder") for name in EXECUTORS), body=a.OrderBody),
+    Call("beginProvisioning", "POST", "/v1/provisioning", "Begin a provisioning file, or go on with it, by its root "
+         "and the digests of its chunks; an order `provision` comes first where the roster's policy asks for one.",
+         provisioning.begin, provisioning.ProvisionAnswer, _of("directory", "BeginProvision", "ShowUpload"),
+         body=provisioning.ProvisionBody),
+    Call("uploadProvisioning", "PUT", _FILE + "/chunks/{chunk}", "Upload whole chunks, from this one on; they wait 24 "
+         "hours to be carried out, 128 MiB of them at most.", provisioning.upload, provisioning.ProvisionAnswer,
+         _of("directory", "UploadChunk", "ShowUpload"), body=provisioning.PartBody),
+    Call("runProvisioning", "POST", _FILE + "/run", "Carry out what is uploaded, for some seconds; call it again until "
+         "`chunk` is `chunks`.", provisioning.run, provisioning.ProvisionAnswer,
+         (*_of("directory", "PlanChunk", "CarryOutChunk", "ShowUpload"), *_of("keyring", "CreateMailboxKeys"),
+          *_of("store", "OpenAccount", "LimitAccount"))),
+    Call("showProvisioning", "GET", _FILE, "How far a file has come, and which chunk is missing.", provisioning.show,
+         provisioning.ProvisionAnswer, _of("directory", "ShowUpload")),
+    Call("listRefusedLines", "GET", _FILE + "/refused", "Lines that were not carried out, with the word for why.",
+         provisioning.list_refused, provisioning.RefusedPage, _of("directory", "ListRefusedLines"),
+         query=provisioning.RefusedQuery),
     Call("supportTerms", "GET", "/v1/support/terms", "What an officer's statement names that opens a support case "
          "about this address.", cases.show_terms, cases.TermsAnswer, _of("directory", "ShowAccount", "ListCases"),
          query=cases.TermsQuery),

@@ -26,7 +26,10 @@ _PROBLEMS: Mapping[str, str] = {
 }  # fmt: skip
 
 
-_PATTERNS: Mapping[str, str] = {"case": "^[0-9a-f]{32}$", "class": "^[a-z0-9][a-z0-9-]{0,31}$"}
+_PATTERNS: Mapping[str, str] = {
+    "case": "^[0-9a-f]{32}$", "class": "^[a-z0-9][a-z0-9-]{0,31}$", "root": "^[0-9a-f]{64}$",
+    "chunk": "^(0|[1-9][0-9]{0,3})$",
+}  # fmt: skip
 """Of parameters of paths that are no addresses."""
 
 

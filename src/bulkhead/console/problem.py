@@ -22,7 +22,7 @@ _NO_SESSION = (
 )  # fmt: skip
 _NOT_THERE = (
     "no-such-address", "no-such-domain", "no-such-group", "no-such-class", "no-such-entry", "no-such-account",
-    "no-such-case", "no-case",
+    "no-such-case", "no-case", "no-such-file",
 )  # fmt: skip
 STATUS_OF: Mapping[str, int] = {
     **dict.fromkeys(_NO_SESSION, 401),

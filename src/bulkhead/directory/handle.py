@@ -47,6 +47,7 @@ from bulkhead.directory.provision import Provisioning
 from bulkhead.directory.reach import Reach
 from bulkhead.directory.reopening import reopening
 from bulkhead.directory.transitions import Status
+from bulkhead.directory.uploads import Uploads
 from bulkhead.errors import PeerError, Refused
 from bulkhead.holder import backup, staff_records
 from bulkhead.holder.accesses import Accesses
@@ -77,6 +78,7 @@ class Directory:
     backups: backup.Backups = field(init=False)
     orders: Orders = field(init=False)
     provisioning: Provisioning = field(init=False)
+    uploads: Uploads = field(init=False)
 
 
 def resolve_recipient(
@@ -258,6 +260,30 @@ def list_refused_lines(
     return directory.provisioning.refused(request.root, request.after)
 
 
+async def upload_chunk(
+    directory: Directory, _: Channel, request: m.UploadChunk, __: BodyReader | None
+) -> m.UploadState:
+    """A part of a file, to wait."""
+    return await directory.uploads.upload(request)
+
+
+def show_upload(directory: Directory, _: Channel, request: m.ShowUpload, __: BodyReader | None) -> m.UploadState:
+    """How far it has come."""
+    return directory.uploads.show(request.root)
+
+
+def plan_chunk(directory: Directory, _: Channel, request: m.PlanChunk, __: BodyReader | None) -> m.ChunkPlan:
+    """What comes before its next chunk."""
+    return directory.uploads.plan(request.root)
+
+
+async def carry_out_chunk(
+    directory: Directory, _: Channel, request: m.CarryOutChunk, __: BodyReader | None
+) -> m.UploadState:
+    """Its next chunk."""
+    return await directory.uploads.carry_out(request)
+
+
 def list_bindings(directory: Directory, _: Channel, request: m.ListBindings, __: BodyReader | None) -> m.BindingPage:
     """One page of addresses, or of groups."""
     page = listing.groups if request.groups else listing.addresses
@@ -348,6 +374,10 @@ HANDLERS: Mapping[type[Request[Any]], Handler] = {
     m.ProvisionChunk: provision_chunk,
     m.ShowProvision: show_provision,
     m.ListRefusedLines: list_refused_lines,
+    m.UploadChunk: upload_chunk,
+    m.ShowUpload: show_upload,
+    m.PlanChunk: plan_chunk,
+    m.CarryOutChunk: carry_out_chunk,
     m.ListBindings: list_bindings,
     m.RemoveDomain: remove_domain,
     m.NoteBindings: note_bindings,

@@ -14,6 +14,7 @@ from bulkhead.directory.handle import HANDLERS, Directory, account_of_request, c
 from bulkhead.directory.provision import Provisioning
 from bulkhead.directory.reach import Reach
 from bulkhead.directory.schema import DATABASE, MIGRATIONS
+from bulkhead.directory.uploads import Uploads
 from bulkhead.errors import ConfigError, PeerError
 from bulkhead.holder.accesses import Accesses
 from bulkhead.holder.database import Database
@@ -71,6 +72,7 @@ async def start(host: Host) -> Service:
         about=partial(account_of_request, directory),
     )  # fmt: skip
     directory.provisioning = Provisioning(book, elsewhere, directory.outbox, host.exchange, directory.orders)
+    directory.uploads = Uploads(book, directory.provisioning)
     directory.orders.serve(directory, HANDLERS)
     return DirectoryService(directory)
 

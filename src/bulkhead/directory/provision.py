@@ -47,6 +47,7 @@ from bulkhead.records.provision import (
 SLICE = 25  # lines of one transaction: a look-up waits no longer
 FILES_MAX = 1000  # that are known at once
 KEPT_MS = 60 * 86_400_000  # how long a finished one is known: longer than any order for it lives
+UNUSED_MS = 7 * 86_400_000  # how long one is known of which no line was carried out: it may be begun again
 REFUSED_MAX = 100_000  # lines of one file that are listed
 _SERVICES = {"login": Service.LOGIN, "receive": Service.RECEIVE, "send": Service.SEND}
 _STATUSES = {"suspend": Status.SUSPENDED, "dormant": Status.DORMANT, "activate": Status.ACTIVE}
@@ -91,8 +92,11 @@ class Provisioning:
         await witness(self._exchange, request.stamp, "ProvisionBegun", details)
         return await self._book.database.mutate(request, partial(_begin, request=request))
 
-    async def chunk(self, request: m.ProvisionChunk) -> ProvisionState:
-        """The next lines. Raises Refused (`no-such-file`, `not-next`, `other-chunk`), TemporaryFailure."""
+    async def chunk(self, request: m.ProvisionChunk, *, unaided: bool = False) -> ProvisionState:
+        """The next lines. unaided: keyring and auth do not have them, so none of them ends or opens logins.
+
+        Raises Refused (`no-such-file`, `not-next`, `other-chunk`), TemporaryFailure.
+        """
         async with self._alone:
             state = self.show(request.root)
             if request.number < state.chunk:
@@ -107,7 +111,7 @@ class Provisioning:
             lines = lines_of(request.data)
             if not request.number and parse_header(lines[0])[0] != self._book.tenant:
                 raise Refused("the file is another tenant's", code="other-tenant")
-            await self._lines(request, lines, first, state.done)
+            await self._lines(request, lines, first, state.done, unaided=unaided)
             return await self._book.database.mutate(request, partial(_end_chunk, request=request))
 
     def find(self, root: bytes) -> ProvisionState | None:
@@ -128,12 +132,14 @@ class Provisioning:
         rows = self._book.database.read(page, (root, after, m.PAGE_MAX))
         return RefusedLines(tuple(RefusedLine(*row) for row in rows))
 
-    async def _lines(self, request: m.ProvisionChunk, lines: Sequence[bytes], first: int, done: int) -> None:
+    async def _lines(
+        self, request: m.ProvisionChunk, lines: Sequence[bytes], first: int, done: int, *, unaided: bool
+    ) -> None:
         actor = f"provision:{request.root.hex()[:16]}"
         stamp = Stamp(actor, request.stamp.request_id, request.stamp.deadline)
         bindings = {row.account: row.record for row in request.bindings}
-        signed = {action: self._orders.signed_for(action, request.root) for action in (NARROWS, WIDENS)}
-        file = _File(request.root, stamp, bindings, self._orders.local_refused(), signed)
+        signed = {action: not unaided and self._orders.signed_for(action, request.root) for action in (NARROWS, WIDENS)}
+        file = _File(request.root, stamp, bindings, unaided or self._orders.local_refused(), signed)
         while (at := done - (first - 1)) < len(lines):
             rows = _slice(lines[at : at + SLICE], done + 1)
             targets = await self._announce(file, rows)
@@ -301,6 +307,7 @@ def _line_stamp(file: _File, number: int) -> Stamp:
 def _begin(connection: sqlite3.Connection, *, request: m.BeginProvision) -> ProvisionState:
     now = now_ms()
     connection.execute("DELETE FROM provision WHERE done = lines AND changed < ?", (now - KEPT_MS,))
+    connection.execute("DELETE FROM provision WHERE done = 0 AND changed < ?", (now - UNUSED_MS,))
     (known,) = connection.execute("SELECT count(*) FROM provision").fetchone()
     if known >= FILES_MAX:
         raise Refused(f"{FILES_MAX} files are known here; finished ones are forgotten after 60 days", code="full")

@@ -89,7 +89,15 @@ ALTER TABLE class ADD COLUMN elsewhere INTEGER NOT NULL DEFAULT {FORWARDS_MAX};
 """
 # class.elsewhere: how many of the forwards may lead to other servers.
 
+_UPLOAD = """
+CREATE TABLE provision_part (                               -- chunks that wait to be carried out
+    root BLOB NOT NULL REFERENCES provision ON DELETE CASCADE, number INTEGER NOT NULL, data BLOB NOT NULL,
+    since INTEGER NOT NULL,                                 -- ms
+    PRIMARY KEY (root, number)
+)
+"""
+
 MIGRATIONS: tuple[str, ...] = (
     _FIRST, _ROUTES, order_rows.SCHEMA, order_rows.FLOOR, _PROVISION, cases.SCHEMA, order_rows.WAIT,
-    _ELSEWHERE,
+    _ELSEWHERE, _UPLOAD,
 )  # fmt: skip

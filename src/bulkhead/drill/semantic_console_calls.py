@@ -1,21 +1,26 @@
-"""A console that an attacker runs while sessions of staff pass through it: cases, codes, quotas, classes, switches."""
+"""A console that an attacker runs while sessions of staff pass through it: cases, codes, quotas, classes, files."""
 
+import json
 import secrets
 from dataclasses import replace
 from typing import Any
 
-from bulkhead.boundary.codec import encode_request
+from bulkhead.boundary.codec import decode_reply, encode_request
 from bulkhead.boundary.exchange import Exchange
 from bulkhead.boundary.messages import to_auth, to_directory, to_store
+from bulkhead.boundary.messages.to_directory import BindingRow
+from bulkhead.boundary.messages.to_keyring import CreateMailboxKeys
 from bulkhead.boundary.support import ACT_NUMBERS, CASE_HOLDERS
 from bulkhead.drill.bare_cell import BareCell, Person, answer, stamp, weakened
 from bulkhead.drill.in_bare_cell import Finding, SemanticAct, probes_of
 from bulkhead.drill.semantic import Column
 from bulkhead.drill.semantic_console import open_session
-from bulkhead.drill.semantic_orders import MODULES, begin
+from bulkhead.drill.semantic_orders import MODULES, begin, install
 from bulkhead.holder import staff
 from bulkhead.identifiers import AccountId, new_id
 from bulkhead.records.case import Case
+from bulkhead.records.provision import Chunk, account_of_line, chunk_hash, chunks_of, root_of
+from bulkhead.records.roster import Policy
 
 CODE = b"27182818"
 
@@ -112,6 +117,67 @@ async def allow(cell: BareCell) -> Finding:
     return Finding(reached, len(got) + 1, control and await cell.admits("access", person))
 
 
+async def _signed_file(cell: BareCell, name: str) -> tuple[bytes, Chunk]:
+    """Root and chunk of a file that makes one account, its order taken by directory."""
+    header = {"do": "provision", "tenant": str(cell.tenant), "name": name}
+    rows = (header, {"do": "add-account", "address": f"{name}@{cell.domain}"})
+    (chunk,) = chunks_of([json.dumps(row).encode() + b"\n" for row in rows])
+    root = root_of(2, chunk_hash(chunk.data))
+    order = cell.people.order("provision", {"root": root.hex(), "lines": 2}).encode()
+    request = to_directory.SubmitOrder(stamp(), order, cell.people.by(order, "ada"))
+    await cell.ask("cli", "directory", request)
+    return root, chunk
+
+
+async def _carried_out(cell: BareCell, console: Exchange, token: bytes, name: str, binding: BindingRow | None) -> bool:
+    """Whether a signed file makes its account. binding: another than keyring's."""
+    root, chunk = await _signed_file(cell, name)
+    begun = to_directory.BeginProvision(stamp(), root, 2, chunk_hash(chunk.data))
+    kept = to_directory.UploadChunk(stamp(), root, 0, chunk.data)
+    asked = [await ask(console, token, "directory", one) for one in (begun, kept)]
+    account = account_of_line(root, 2)
+    made = await ask(console, token, "keyring", CreateMailboxKeys(stamp(), account, False))
+    if isinstance(made, str) or any(isinstance(one, str) for one in asked):
+        return False
+    created: Any = decode_reply(CreateMailboxKeys, made.reply)
+    given = created.binding if binding is None else BindingRow(account, binding.record)
+    await ask(console, token, "directory", to_directory.CarryOutChunk(stamp(), root, 0, (given,)))
+    shown = await answer(cell.exchanges["cli"], "directory", to_directory.ShowAccount(f"{name}@{cell.domain}"))
+    return not isinstance(shown, str)
+
+
+async def provision(cell: BareCell) -> Finding:
+    """Chunks that nobody signed in place of signed ones; files without an order; other bindings; first passwords."""
+    people, strict = await begin(cell), cell.people.roster(Policy(local_refused=True))
+    await install(cell, strict)
+    people.use(strict)
+    bound = BindingRow(AccountId(new_id()), b"a mailbox key of the attacker")
+    console, tokens, control = await _sessions(cell, "ada", "sec", "sup")
+    ada = tokens["ada"]
+    control = control and await _carried_out(cell, console, ada, "control", None)
+    root, chunk = await _signed_file(cell, "signed")
+    foreign = chunk.data.replace(b"signed@", b"forged@")
+    other = root_of(2, chunk_hash(foreign))
+    tries: list[tuple[bytes, str, Any]] = [
+        (ada, "directory", to_directory.BeginProvision(stamp(), other, 2, chunk_hash(chunk.data))),
+        (ada, "directory", to_directory.BeginProvision(stamp(), other, 2, chunk_hash(foreign))),
+        (ada, "keyring", CreateMailboxKeys(stamp(), AccountId(new_id()), True)),
+    ]
+    opened = await ask(console, ada, "directory", to_directory.BeginProvision(stamp(), root, 2, chunk_hash(chunk.data)))
+    tries += [
+        (token, "directory", to_directory.UploadChunk(stamp(), root, number, foreign))
+        for token in tokens.values()
+        for number in (0, 1)
+    ]
+    tries += [
+        (tokens[name], "directory", to_directory.UploadChunk(stamp(), root, 0, chunk.data)) for name in ("sec", "sup")
+    ]
+    tries.append((ada, "directory", to_directory.CarryOutChunk(stamp(), root, 0)))  # nothing is uploaded
+    got = [not isinstance(await ask(console, *one), str) for one in tries]
+    got.append(await _carried_out(cell, console, ada, "bound", bound))
+    return Finding(sum(got), len(got), control and not isinstance(opened, str))
+
+
 ACTS = (
     SemanticAct(
         "console-works-cases", "console", (Column.ADDRESSES, Column.VERIFIERS, Column.ORDERS),
@@ -124,6 +190,11 @@ ACTS = (
         "console-allows", "console", (Column.AVAILABILITY, Column.ORDERS),
         "quotas, classes and logins with sessions of roles that may not; logins with one that may change the rest",
         "a quota, a class or a login is changed", "an admin's quota", allow,
+    ),
+    SemanticAct(
+        "console-provisions", "console", (Column.ORDERS, Column.KEYS),
+        "files without an order, chunks that nobody signed, a binding of its own, keys with a first password",
+        "one is taken, or an account made of it", "the signed file with its order", provision,
     ),
 )  # fmt: skip
 PROBES = probes_of(ACTS)

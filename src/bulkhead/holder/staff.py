@@ -34,7 +34,16 @@ from bulkhead.boundary.messages.staff import (
     StaffNonce,
     StaffSession,
 )
-from bulkhead.boundary.staff import COLLECTOR, HOUR_CALLS, HOUR_CHANGES, HOUR_ROWS, STAFF_CALLS, Kind, StaffCall
+from bulkhead.boundary.staff import (
+    COLLECTOR,
+    HOUR_CALLS,
+    HOUR_CHANGES,
+    HOUR_FILED,
+    HOUR_ROWS,
+    STAFF_CALLS,
+    Kind,
+    StaffCall,
+)
 from bulkhead.boundary.terms import Channel
 from bulkhead.errors import Refused
 from bulkhead.holder.database import REHEARSAL
@@ -110,7 +119,7 @@ class Staff:
         self._sessions: OrderedDict[bytes, Session] = OrderedDict()
         self._spent: OrderedDict[bytes, None] = OrderedDict()
         self._keys: OrderedDict[bytes, bytes] = OrderedDict()
-        self._rows, self._changes, self._calls = Hourly(), Hourly(), Hourly()
+        self._rows, self._changes, self._calls, self._filed = Hourly(), Hourly(), Hourly(), Hourly()
         self._state: Any = None
         self._handlers: Mapping[type[Request[Any]], Handler] = {}
 
@@ -207,7 +216,7 @@ class Staff:
         session = self._require(hashlib.sha256(request.token).digest())
         inner = decode_with(union_decoder(carried_by(self._me)), request.request)
         row = STAFF_CALLS[self._me, type(inner).__name__]
-        self._count_call(session)
+        self._count_call(session, row)
         account = self._records.about(inner)
         try:
             if session.role not in row.roles:
@@ -230,25 +239,28 @@ class Staff:
         finally:
             REHEARSAL.reset(token)
 
-    def _count_call(self, session: Session) -> None:
+    def _count_call(self, session: Session, row: StaffCall) -> None:
         """Raises Refused (`call-cap`): what is recorded of an officer is bounded, too."""
-        now = self._clock()
-        if not self._calls.left(session.officer, HOUR_CALLS, now):
-            raise Refused(f"{HOUR_CALLS} requests an hour are the most", code="call-cap")
-        self._calls.spend(session.officer, 1, now)
+        now, filing = self._clock(), row.kind is Kind.FILE
+        used, cap = (self._filed, HOUR_FILED) if filing else (self._calls, HOUR_CALLS)
+        if not used.left(session.officer, cap, now):
+            raise Refused(f"{cap} requests an hour of this kind are the most", code="call-cap")
+        used.spend(session.officer, 1, now)
 
     def _prepared(self, session: Session, row: StaffCall, inner: Any, request: AskAsStaffBase) -> Request[Any]:
         """The request as it is made here: in the officer's name, behind the cursor, within the caps."""
         now = self._clock()
         if request.rehearse and row.kind is not Kind.CHANGE:
             raise Refused("only a change can be rehearsed", code="no-rehearsal")
+        if any(getattr(inner, name) != value for name, value in row.fields):
+            raise Refused("a session may not ask for this so", code="role")
         if request.after:
             after = session.cursors.get(request.after)
-            if after is None or not hasattr(inner, "after"):
+            if after is None or not isinstance(getattr(inner, "after", None), str):
                 raise Refused("no page of this session has that cursor", code="bad-cursor")
             inner = msgspec.structs.replace(inner, after=after)
         if isinstance(inner, Mutation):
-            inner = self._stamped(session, inner)
+            inner = self._stamped(session, inner, keyed=row.kind is not Kind.FILE)
         if row.kind in (Kind.CASE, Kind.LOOK):
             self._require_own(session, inner)
         if row.kind in (Kind.CHANGE, Kind.CASE):
@@ -275,23 +287,27 @@ class Staff:
         if officer not in ("", session.officer) and not closes:
             raise Refused("no case of that number is this officer's: open one", code="no-case")
 
-    def _stamped(self, session: Session, inner: Mutation[Any]) -> Mutation[Any]:
+    def _stamped(self, session: Session, inner: Mutation[Any], *, keyed: bool) -> Mutation[Any]:
         """Under a request id of this officer alone. Raises Refused (`key-reused`) where it named another request."""
         name = session.officer.encode()
         ident = hashlib.sha256(b"staff|" + name + b"|" + inner.stamp.request_id).digest()[:16]
+        if keyed:
+            self._require_same(ident, inner)
+        stamp = Stamp(f"{STAFF_ACTOR}{session.officer}", RequestId(ident), inner.stamp.deadline)
+        return msgspec.structs.replace(inner, stamp=stamp)
+
+    def _require_same(self, ident: bytes, inner: Mutation[Any]) -> None:
         plain = msgspec.structs.replace(inner, stamp=Stamp("", RequestId(bytes(16)), 0))
         digest = hashlib.sha256(type(inner).__name__.encode() + b"|" + encode(plain)).digest()
         if self._keys.setdefault(ident, digest) != digest:
             raise Refused("the idempotency key named another request before", code="key-reused")
         if len(self._keys) > SPENT_MAX:
             self._keys.popitem(last=False)
-        stamp = Stamp(f"{STAFF_ACTOR}{session.officer}", RequestId(ident), inner.stamp.deadline)
-        return msgspec.structs.replace(inner, stamp=stamp)
 
     def _answered(self, session: Session, row: StaffCall, inner: Any, reply: Any) -> StaffAnswer:
         rows = getattr(reply, "rows", None)
         cursor = b""
-        if rows and hasattr(inner, "after"):
+        if rows and isinstance(getattr(inner, "after", None), str):
             cursor = secrets.token_bytes(16)
             session.cursors[cursor] = getattr(rows[-1], "address", "") or getattr(rows[-1], "domain", "")
             if len(session.cursors) > CURSORS_MAX:

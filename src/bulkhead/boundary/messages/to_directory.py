@@ -580,6 +580,64 @@ class RemoveDomain(Mutation[Done], frozen=True, tag=86):
     domain: DomainText
 
 
+class UploadState(Reply, frozen=True):
+    """A file that comes in parts. held: chunks that wait. missing: the first that is neither done nor here.
+
+    expires: when the oldest that waits is forgotten, ms; 0: none waits.
+    """
+
+    state: ProvisionState
+    held: U32
+    missing: U32
+    expires: Millis
+
+
+class UploadChunk(Mutation[UploadState], frozen=True, tag=87):
+    """Keep a chunk of a begun file until it is carried out. Refused: `no-such-file`, `other-chunk`, `upload-full`."""
+
+    root: Digest32
+    number: U32
+    data: Annotated[bytes, Meta(min_length=1, max_length=CHUNK_BYTES_MAX)]
+
+
+class ShowUpload(Request[UploadState], frozen=True, tag=88):
+    """How far a file has come, and what of it waits. Refused: `no-such-file`."""
+
+    root: Digest32
+
+
+class AccountLimit(Reply, frozen=True):
+    """An account and its quota, octets."""
+
+    account: AccountId
+    quota_bytes: U63
+
+
+class ChunkPlan(Reply, frozen=True):
+    """What comes before chunk `number`: accounts to make at keyring and store, and quotas to set at store."""
+
+    number: U32
+    makes: Annotated[tuple[AccountLimit, ...], Meta(max_length=CHUNK_LINES_MAX)]
+    limits: Annotated[tuple[AccountLimit, ...], Meta(max_length=CHUNK_LINES_MAX)]
+
+
+class PlanChunk(Request[ChunkPlan], frozen=True, tag=89):
+    """What the next chunk of an uploaded file needs. Refused: `no-such-file`, `not-uploaded`."""
+
+    root: Digest32
+
+
+class CarryOutChunk(Mutation[UploadState], frozen=True, tag=90):
+    """As ProvisionChunk, of the chunk that was uploaded; logins are ended and opened by no line of it.
+
+    Refused: `no-such-file`, `not-next`, `not-uploaded`, and without an order where one is asked for `order-required`.
+    """
+
+    root: Digest32
+    number: U32
+    bindings: Annotated[tuple[BindingRow, ...], Meta(max_length=CHUNK_LINES_MAX)] = ()
+
+
 class OpenCase(OpenCaseBase, frozen=True, tag=110):
     """Open a support case at `directory`."""
 
