@@ -41,7 +41,7 @@ from bulkhead.holder.roster import Pinned
 from bulkhead.identifiers import AccountId, TenantId, new_id
 from bulkhead.ledger import create
 from bulkhead.ledger.files import DirectoryFiles
-from bulkhead.ledger.handle import HANDLERS, Ledger
+from bulkhead.ledger.handle import HANDLERS, Ledger, append_events
 from bulkhead.ledger.log import open_log
 from bulkhead.records.keyfile import KeySet
 from bulkhead.records.officer_file import OfficerPrivateKey
@@ -194,7 +194,7 @@ class ConsoleCell:
             ledger: Ledger, peer: Channel, request: to_ledger.AppendEvents, _: BodyReader | None
         ) -> to_ledger.Appended:
             self.events.extend(request.events)
-            return to_ledger.Appended(await ledger.append(peer, request))
+            return await append_events(ledger, peer, request, None)
 
         self.exchanges["ledger"].serve(self.ledger, {**HANDLERS, to_ledger.AppendEvents: append})
         self.exchanges["incident"].serve(

@@ -9,12 +9,13 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from tests.console.cell import ConsoleCell, console_cell
 
+from bulkhead.boundary.codec import encode_request
 from bulkhead.boundary.messages.fields import Stamp
-from bulkhead.boundary.messages.to_ledger import AppendEvents, Event
+from bulkhead.boundary.messages.to_ledger import AppendEvents, AskAsStaff, Event, ReadCheckpoint
 from bulkhead.boundary.terms import Channel
 from bulkhead.cli.api_client import ApiClient
 from bulkhead.cli.api_verify import verified_answer
-from bulkhead.errors import ConfigError, IntegrityError
+from bulkhead.errors import ConfigError, IntegrityError, Refused
 from bulkhead.ledger.answer import check_entries
 from bulkhead.ledger.note import NoteSigner
 
@@ -120,3 +121,20 @@ def test_an_answer_as_it_comes_is_compared_with_the_entries(cell: ConsoleCell, c
     answer = client.call("GET", "/v1/canaries")
     _, differs = verified_answer(client, "/v1/canaries", answer.body, cell.log_key)
     assert differs  # the stand-in for incident of this cell knows of no copy, and the entries do
+
+
+def test_the_log_answers_a_session_that_the_holders_verified_and_no_console_without_one(cell: ConsoleCell) -> None:
+    reader = cell.client("sec")
+    token, console = bytes.fromhex(reader.token), cell.exchanges["console"].to("ledger")
+    asked = encode_request(ReadCheckpoint())
+    assert cell.run(console.call(AskAsStaff(token, asked))).reply
+    for wrong, code in ((bytes(32), "no-session"), (hashlib.sha256(token).digest(), "no-session")):
+        with pytest.raises(Refused) as refusal:
+            cell.run(console.call(AskAsStaff(wrong, asked)))
+        assert refusal.value.code == code
+    reader.call("DELETE", "/v1/session")
+    with pytest.raises(Refused) as refusal:
+        cell.run(console.call(AskAsStaff(token, asked)))
+    assert refusal.value.code == "no-session"
+    reader.token = ""
+    reader.close()

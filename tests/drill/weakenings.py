@@ -643,6 +643,10 @@ ORDERS = (
         "        if not nonce:\n", "console/console-outlives-session",
     ),
     _one(
+        "log-by-one-holders-word", "ledger/sessions.py", "WITNESSES = 3 ", "WITNESSES = 1 ",
+        "console/console-outlives-session",
+    ),
+    _one(
         "sessions-after-their-time", "holder/staff.py", "                and now < session.expires\n", "",
         "console/console-outlives-session",
     ),

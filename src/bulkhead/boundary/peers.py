@@ -72,7 +72,7 @@ PEERS: tuple[Peering, ...] = (
     Peering("console", "keyring", _STAFF, carries=carried_to("keyring")),
     Peering("console", "store", _STAFF, carries=carried_to("store")),
     Peering("console", "queue", _STAFF, carries=carried_to("queue")),
-    Peering("console", "ledger", ("ReadCheckpoint", "ReadEntries", "ProveInclusion", "ProveConsistency")),
+    Peering("console", "ledger", ("AskAsStaff", "EndStaffSession"), carries=carried_to("ledger")),
     Peering("console", "incident", ("ReadContract", "ListCanaries")),
     Peering("courier", "directory", ("ResolveRecipient",)),
     Peering("courier", "store", ("DeliverMail",)),

@@ -28,6 +28,8 @@ _ADMIN = ("partner-admin",)
 _COUNTS = (*_NOT_SUPPORT, COLLECTOR)
 EXECUTORS = ("directory", "auth", "keyring", "store", "queue")
 """Holders that verify sessions: those with a roster in force."""
+ANSWERERS = (*EXECUTORS, "ledger")
+"""Holders that answer under a session; ledger knows it by the entries of those that verified it."""
 RECORDERS = ("directory", "auth", "keyring", "store", "queue")
 """Holders that keep access records, which name accounts by id and no address."""
 
@@ -101,15 +103,15 @@ _ROWS = (
     *(StaffCall(name, "CountAccesses", Kind.READ, _NOT_SUPPORT) for name in RECORDERS),
     *(StaffCall(name, "SubmitOrder", Kind.ORDER, _ALL) for name in EXECUTORS),
     *(StaffCall(name, "ListOrders", Kind.READ, _NOT_SUPPORT) for name in EXECUTORS),
+    StaffCall("ledger", "ReadCheckpoint", Kind.READ, _ALL),
+    StaffCall("ledger", "ReadEntries", Kind.READ, _NOT_SUPPORT),
+    StaffCall("ledger", "ProveInclusion", Kind.READ, _NOT_SUPPORT),
+    StaffCall("ledger", "ProveConsistency", Kind.READ, _NOT_SUPPORT),
 )
 
 STAFF_CALLS: Mapping[tuple[str, str], StaffCall] = {(row.holder, row.message): row for row in _ROWS}
 
 VOUCHED: Mapping[tuple[str, str], tuple[str, ...]] = {
-    ("ledger", "ReadCheckpoint"): _ALL,
-    ("ledger", "ReadEntries"): _NOT_SUPPORT,
-    ("ledger", "ProveInclusion"): _NOT_SUPPORT,
-    ("ledger", "ProveConsistency"): _NOT_SUPPORT,
     ("incident", "ReadContract"): _COUNTS,
     ("incident", "ListCanaries"): _NOT_SUPPORT,
 }

@@ -19,7 +19,7 @@ from bulkhead.boundary.messages.orders import SignedApproval
 from bulkhead.boundary.messages.registry import RECEIVERS
 from bulkhead.boundary.messages.staff import OpenStaffSessionBase, StaffSession
 from bulkhead.boundary.messages.to_directory import ShowStaffSession
-from bulkhead.boundary.staff import EXECUTORS
+from bulkhead.boundary.staff import ANSWERERS, EXECUTORS
 from bulkhead.console import answers as a
 from bulkhead.console.calls import CALLS, Call
 from bulkhead.console.http import HttpRequest
@@ -216,7 +216,7 @@ class Api:
             request = RECEIVERS[holder].EndStaffSession(Stamp.fresh("staff", CALL_SECONDS), token)
             await self._exchange.to(holder).call(request, timeout=CALL_SECONDS)
 
-        outcomes = await asyncio.gather(*map(end_at, EXECUTORS), return_exceptions=True)
+        outcomes = await asyncio.gather(*map(end_at, ANSWERERS), return_exceptions=True)
         if any(isinstance(outcome, BaseException) for outcome in outcomes):
             raise TemporaryFailure("a holder did not answer: end the session again", code="temporary")
         return a.Done()

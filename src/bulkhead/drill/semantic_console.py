@@ -8,7 +8,7 @@ from typing import Any
 
 from bulkhead.boundary.codec import decode_reply, encode_request
 from bulkhead.boundary.exchange import Exchange
-from bulkhead.boundary.messages import to_directory
+from bulkhead.boundary.messages import to_directory, to_ledger
 from bulkhead.boundary.messages.orders import ListOrdersBase, SignedApproval
 from bulkhead.boundary.messages.to_directory import AddAccount, BindingRow, ListAccounts, SearchAccounts, ShowAccount
 from bulkhead.boundary.orders import EXECUTORS
@@ -74,6 +74,11 @@ async def _ask(console: Exchange, token: bytes, request: Any, holder: str = "dir
     return await answer(console, holder, MODULES[holder].AskAsStaff(token, encode_request(request)))
 
 
+async def _read_log(console: Exchange, token: bytes) -> Any:
+    """The newest checkpoint under a session, or the word of its refusal."""
+    return await answer(console, "ledger", to_ledger.AskAsStaff(token, encode_request(to_ledger.ReadCheckpoint())))
+
+
 async def forge(cell: BareCell) -> Finding:
     """Statements with every fault, tokens that nobody opened, and one token's role raised."""
     people, stranger = await begin(cell), People(str(cell.tenant))
@@ -98,6 +103,7 @@ async def forge(cell: BareCell) -> Finding:
         opened = [await _open(people, console, *one, holder) for one in tries]
         listed: ListOrdersBase = MODULES[holder].ListOrders()
         asked = [await _ask(console, one, listed, holder) for one in (token, bytes(32), hashlib.sha256(held).digest())]
+        asked += [await _read_log(console, one) for one in (token, bytes(32))]
         reached += sum(opened) + sum(not isinstance(one, str) for one in asked)
         tried += len(opened) + len(asked)
     return Finding(reached, tried, control)
@@ -112,6 +118,7 @@ async def outlive(cell: BareCell) -> Finding:
     brief_touch = _touched(people, "ada", brief)
     reached = tried = 0
     control = all([await _open_by(console, holder, brief, brief_touch) for holder in EXECUTORS])
+    control = control and not isinstance(await _read_log(console, short), str)
     for holder in EXECUTORS:
         listed: ListOrdersBase = MODULES[holder].ListOrders()
         token, ended = secrets.token_bytes(32), secrets.token_bytes(32)
@@ -135,6 +142,7 @@ async def outlive(cell: BareCell) -> Finding:
         control = control and await _open_by(console, holder, good, touch)
         control = control and not isinstance(await _ask(console, token, listed, holder), str)
         outcomes.append(await _open_by(console, holder, good, touch))  # once more, when it is open
+        outcomes.append(not isinstance(await _read_log(console, token), str))  # one holder alone opened it
         gone = await _statement(cell, console, "ada", ended)
         control = control and await _open_by(console, holder, gone, _touched(people, "ada", gone))
         await answer(console, holder, MODULES[holder].EndStaffSession(stamp(), ended))
@@ -164,6 +172,8 @@ async def outlive(cell: BareCell) -> Finding:
     counts = await _ask(console, held, to_directory.CountAccounts())
     control = control and not isinstance(counts, str)
     await asyncio.sleep(max(0, brief.expires - now_ms() + 50) / 1000)
+    reached += not isinstance(await _read_log(console, short), str)
+    tried += 1
     for holder in EXECUTORS:
         asked = await _ask(console, short, MODULES[holder].ListOrders(), holder)
         reached += (not isinstance(asked, str)) + await _open_by(console, holder, brief, brief_touch)

@@ -155,6 +155,7 @@ class Staff:
         stamp = Stamp.fresh(f"{STAFF_ACTOR}{officer.name}", request_id=hashlib.sha256(b"staff" + nonce).digest()[:16])
         details: dict[str, str | int | bool | None] = {
             "officer": officer.name, "role": officer.role.value, "expires": statement.expires,
+            "session": statement.token.hex(),
         }  # fmt: skip
         await witness(self._exchange, stamp, "StaffSessionOpened", details)
         self._sessions[statement.token] = Session(officer.name, officer.role.value, approval.key, statement.expires)

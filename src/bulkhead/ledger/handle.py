@@ -15,20 +15,25 @@ from functools import partial
 from typing import Any
 
 from bulkhead.boundary.body import BodyReader
+from bulkhead.boundary.codec import decode_with, encode, union_decoder
 from bulkhead.boundary.edge import Channel
 from bulkhead.boundary.exchange import Handler
 from bulkhead.boundary.messages import to_ledger
-from bulkhead.boundary.messages.fields import Request
+from bulkhead.boundary.messages.fields import Done, Request
+from bulkhead.boundary.messages.registry import carried_by
+from bulkhead.boundary.messages.staff import StaffAnswer
 from bulkhead.boundary.messages.to_ledger import (
     EVENTS_MAX,
     AddCosignature,
     Appended,
     AppendEvents,
+    AskAsStaff,
     BeginBackup,
     BeginStandby,
     CheckLedger,
     CheckpointText,
     Cosigned,
+    EndStaffSession,
     EntryPage,
     EscrowKeys,
     LedgerReport,
@@ -59,6 +64,7 @@ from bulkhead.ledger.event import EVENTS, Event, encode_event, parse_event, subj
 from bulkhead.ledger.lateness import Lateness
 from bulkhead.ledger.log import Log
 from bulkhead.ledger.merkle import Frontier, leaf_hash
+from bulkhead.ledger.sessions import Readers
 
 REMEMBERED = 100_000  # requests whose retry is recognised
 SCANNED = 20_000  # newest entries read at start for the requests that brought them
@@ -84,6 +90,7 @@ class Ledger:
         self.backups: backup.Backups | None = None
         self.cosignatures: Cosignatures | None = None
         self.lateness = Lateness(late_seconds)
+        self.readers = Readers()
         self.written = time.monotonic()  # when something was last appended
         self._pending: list[_Pending] = []
         self._in_flight: dict[str, asyncio.Future[int]] = {}
@@ -221,7 +228,25 @@ def _fail(taken: list[_Pending], error: Exception) -> None:
 
 async def append_events(ledger: Ledger, peer: Channel, request: AppendEvents, _: BodyReader | None) -> Appended:
     """Append, then answer."""
-    return Appended(await ledger.append(peer, request))
+    first = await ledger.append(peer, request)
+    ledger.readers.learn(peer.compartment, request.events)
+    return Appended(first)
+
+
+async def ask_as_staff(ledger: Ledger, peer: Channel, request: AskAsStaff, _: BodyReader | None) -> StaffAnswer:
+    """A reading request of a member of staff. Raises Refused: `no-session`, `role`, `no-rehearsal`, `bad-cursor`."""
+    inner = decode_with(union_decoder(carried_by("ledger")), request.request)
+    ledger.readers.require(request.token, type(inner).__name__)
+    if request.rehearse or request.after:
+        raise Refused("reading the log is neither rehearsed nor paged by a cursor", code="no-rehearsal")
+    reply: Any = HANDLERS[type(inner)](ledger, peer, inner, None)
+    return StaffAnswer(encode(await reply), b"", 0)
+
+
+def end_staff_session(ledger: Ledger, _: Channel, request: EndStaffSession, __: BodyReader | None) -> Done:
+    """It is over."""
+    ledger.readers.end(request.token)
+    return Done()
 
 
 async def record_drill(ledger: Ledger, peer: Channel, request: RecordDrill, _: BodyReader | None) -> Appended:
@@ -404,6 +429,8 @@ def _check(ledger: Ledger, frontier: Frontier, start: int, end: int) -> int:
 
 HANDLERS: Mapping[type[Request[Any]], Handler] = {
     AppendEvents: append_events,
+    AskAsStaff: ask_as_staff,
+    EndStaffSession: end_staff_session,
     ReadCheckpoint: read_checkpoint,
     ReadEntries: read_entries,
     ProveInclusion: prove_inclusion,

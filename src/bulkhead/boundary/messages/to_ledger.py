@@ -6,6 +6,7 @@ from msgspec import Meta
 
 from bulkhead.boundary.messages.backup import BackupName, BeginBackupBase, EscrowKeysBase, ReadBackupBase
 from bulkhead.boundary.messages.fields import U16, U32, U63, AccountId, Digest32, Mutation, Name, Reply, Request, Text
+from bulkhead.boundary.messages.staff import AskAsStaffBase, EndStaffSessionBase
 from bulkhead.boundary.messages.standby import BeginStandbyBase, ReadStandbyBase, RenewLeaseBase
 
 EVENTS_MAX = 100
@@ -274,3 +275,11 @@ class ReadStandby(ReadStandbyBase, frozen=True, tag=31):
 
 class RenewLease(RenewLeaseBase, frozen=True, tag=32):
     """The standby's lease for `ledger`."""
+
+
+class AskAsStaff(AskAsStaffBase, frozen=True, tag=98):
+    """A reading request under a staff session, which enough holders have told the log of."""
+
+
+class EndStaffSession(EndStaffSessionBase, frozen=True, tag=99):
+    """End a staff session at `ledger`."""
