@@ -129,7 +129,7 @@ class AuthService:
 async def start(host: Host, *, parameters: StretchParameters | None = None) -> Service:
     """Open keys and database, and serve. parameters: for tests; no setting makes passwords cheaper to guess."""
     keys = Keys.of(host.tenant, open_key_file(host))
-    database = Database(DATABASE, MIGRATIONS, secure_delete=True)
+    database = Database(DATABASE, MIGRATIONS, secure_delete=True, reserve=True)
     auth = Auth.opened(database, keys, host.exchange, host.settings, parameters or StretchParameters())
     auth.backups = of_database(host, database, keys.keys, auth.rotation.needed, auth.passwords.hold)
     auth.accesses = Accesses.of(host, database, keys.keys)

@@ -29,6 +29,7 @@ from bulkhead.boundary.terms import ASKER
 from bulkhead.errors import Error, TemporaryFailure
 from bulkhead.holder.database_file import connect, open_database, sqlite_code
 from bulkhead.holder.lease import Lease
+from bulkhead.holder.reserve import Reserve, is_full
 
 RECEIPT_SECONDS = 600  # how long a request id is remembered
 BATCH_MAX = 512  # mutations of one transaction
@@ -84,6 +85,7 @@ class _Job:
     before: Callable[[], None] | None
     after: Callable[[Any], None] | None
     rehearsal: bool = False
+    urgent: bool = False
 
 
 class Watch(Protocol):
@@ -123,12 +125,19 @@ class Database:
 
     gather_seconds: where the transaction before was shared, more is on its way: the next one waits so long for it. A
     mutation that comes alone never waits.
+    reserve: keep room on the disk for what is urgent.
     migrations[i] brings schema version i to i + 1, wholly or not at all. Raises IntegrityError for a database from a
     newer build and for a damaged one.
     """
 
     def __init__(
-        self, path: Path, migrations: Sequence[str], *, secure_delete: bool = False, gather_seconds: float = 0.0
+        self,
+        path: Path,
+        migrations: Sequence[str],
+        *,
+        secure_delete: bool = False,
+        gather_seconds: float = 0.0,
+        reserve: bool = False,
     ) -> None:
         self.path = path
         self._gather_seconds = gather_seconds
@@ -143,6 +152,7 @@ class Database:
         self._reader = connect(path, secure_delete=False)
         self._reader.execute("PRAGMA query_only=ON")
         self._next_purge = 0.0
+        self._reserve = Reserve(path.with_name(path.name + ".reserve")) if reserve else None
         self._log_holders: set[object] = set()
         self._log_free = asyncio.Event()
         self._log_free.set()
@@ -182,9 +192,13 @@ class Database:
         *,
         before: Callable[[], None] | None = None,
         after: Callable[[R], None] | None = None,
+        urgent: bool = False,
     ) -> R:
-        """As write, for a mutating request: one seen before is answered as it was then, and not done again."""
-        return await self._submit(work, request, before, after)  # type: ignore[no-any-return]  # as above
+        """As write, for a mutating request: one seen before is answered as it was then, and not done again.
+
+        urgent: a stop. Where the disk is full it is written in the room that was kept for it.
+        """
+        return await self._submit(work, request, before, after, urgent=urgent)  # type: ignore[no-any-return]  # as above
 
     async def answered(self, request: Mutation[R]) -> R | None:
         """The reply this request got before, if it was seen in the last 10 minutes."""
@@ -234,6 +248,8 @@ class Database:
             self._reader.close()
             self._fold_wal()  # where it fails, the next start reads the log as it lies
             self._writer.close()
+            if self._reserve is not None:
+                self._reserve.close()
 
     async def _submit(
         self,
@@ -241,6 +257,8 @@ class Database:
         request: Mutation[Any] | None,
         before: Callable[[], None] | None,
         after: Callable[[Any], None] | None,
+        *,
+        urgent: bool = False,
     ) -> Any:
         if self._pending >= PENDING_MAX:
             raise TemporaryFailure("too much is waiting to be written", code="busy")
@@ -252,7 +270,7 @@ class Database:
             work, after = rider.ahead_of(work), _both(rider.mark, after)
         if REHEARSAL.get():
             return await self._put(_Job(work, self._loop.create_future(), request, receipt, None, None, rehearsal=True))
-        return await self._put(_Job(work, self._loop.create_future(), request, receipt, before, after))
+        return await self._put(_Job(work, self._loop.create_future(), request, receipt, before, after, urgent=urgent))
 
     def _put(self, job: _Job) -> "asyncio.Future[Any]":
         if self._closing:
@@ -305,7 +323,8 @@ class Database:
         except Exception as error:
             if self._watch is not None:
                 self._watch.failed()
-            return self._undo(len(batch), error)
+            outcomes = self._undo(len(batch), error)
+            return self._commit_urgent(batch, outcomes) if is_full(error) else outcomes
         if self._watch is not None:  # before `after` tells anybody, and before a checkpoint empties the log
             self._watch.committed()
         for job, outcome in zip(batch, outcomes, strict=True):
@@ -314,12 +333,24 @@ class Database:
                     job.after(outcome)
                 except Exception as error:  # what is durable stays answered
                     log_fault("fault after a commit", error)
+        if self._reserve is not None:
+            self._reserve.fill_again()
         if truncations and not self._fold_wal():
             failure = TemporaryFailure("what was destroyed still lies in the write-ahead log", code="storage")
             outcomes = [
                 failure if job.work is _truncate else outcome for job, outcome in zip(batch, outcomes, strict=True)
             ]
         return outcomes
+
+    def _commit_urgent(self, batch: list[_Job], failed: list[Any]) -> list[Any]:
+        """The stops among them once more, alone, in the room that was kept for them; of the others, what they got."""
+        urgent = [job for job in batch if job.urgent]
+        if not urgent or self._reserve is None or not self._reserve.held:
+            return failed
+        self._reserve.release()
+        again = {id(job): outcome for job, outcome in zip(urgent, self._commit(urgent), strict=True)}
+        self._reserve.fill()
+        return [again.get(id(job), outcome) for job, outcome in zip(batch, failed, strict=True)]
 
     def _undo(self, count: int, error: Exception) -> list[Any]:
         """Roll the transaction back: what each of its mutations is told. The writer lives on, whatever failed."""

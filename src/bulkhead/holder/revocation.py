@@ -75,7 +75,7 @@ class Revocation:
         details: dict[str, str | int | bool | None] = {"reason": ledger_text(reason), "epoch": epoch, "which": kind}
         write = partial(_write, epoch=epoch, kinds=kinds, actor=request.stamp.actor, details=details, reply=reply)
         # shielded: what holds in memory comes to disk, whether or not the caller is still there
-        return await asyncio.shield(self._database.mutate(request, write))
+        return await asyncio.shield(self._database.mutate(request, write, urgent=True))
 
 
 def kind_of(cred: int) -> int:

@@ -104,7 +104,9 @@ class TenantStop:
             self._check(epoch)
             write = partial(_write, self._table, epoch=epoch, stopped=self.stopped, ended=self.ended)
             with undurable():
-                reply = await self._database.mutate(request, lambda connection: write(connection) or work(connection))
+                reply = await self._database.mutate(
+                    request, lambda connection: write(connection) or work(connection), urgent=True
+                )
             self._durable = epoch
             return reply
 

@@ -208,7 +208,9 @@ class Surfaces:
 
         async with self._writing:
             with undurable():
-                written = await self._database.mutate(request, work)
+                # what a rule stops by itself leaves the room on a full disk to officers
+                urgent = not request.surfaces & Surface.SUBJECTS
+                written = await self._database.mutate(request, work, urgent=urgent)
             self._durable |= {key: max(request.epoch, self._durable.get(key, 0)) for key in keys}
         self._outbox.wake()
         return written

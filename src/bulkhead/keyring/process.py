@@ -110,7 +110,7 @@ class KeyringService:
 async def start(host: Host) -> Service:
     """Open keys and database, and serve."""
     keys = Keys.of(host.tenant, open_key_file(host))
-    database = Database(DATABASE, MIGRATIONS, secure_delete=True)
+    database = Database(DATABASE, MIGRATIONS, secure_delete=True, reserve=True)
     cache = LoginCache(host.settings["auth"]["cache_minutes"] * MINUTE)
     keyring = Keyring.opened(database, keys, host.exchange, host.settings["keyring"], cache)
     keyring.backups = of_database(host, database, keys.ring, keyring.rotation.needed)

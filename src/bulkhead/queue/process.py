@@ -71,7 +71,7 @@ def open_queue(
     if not (root / DATABASE).exists() and next(files.names(), None) is not None:
         raise IntegrityError(f"{DATABASE} is missing, but messages are there; restore queue from its backup")
     try:
-        database = Database(root / DATABASE, MIGRATIONS, secure_delete=True)
+        database = Database(root / DATABASE, MIGRATIONS, secure_delete=True, reserve=True)
     except sqlite3.DatabaseError as error:
         raise IntegrityError(f"{DATABASE} cannot be read ({error}); restore queue from its backup") from None
     files.sync_root()

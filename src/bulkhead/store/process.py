@@ -105,7 +105,7 @@ async def open_store(
     if numbers and not disk.size(DATABASE):
         raise IntegrityError(f"{DATABASE} is missing, but segments are there; restore the store from its backup")
     try:
-        database = Database(path, MIGRATIONS, secure_delete=True, gather_seconds=GATHER_SECONDS)
+        database = Database(path, MIGRATIONS, secure_delete=True, gather_seconds=GATHER_SECONDS, reserve=True)
     except sqlite3.DatabaseError as error:
         raise IntegrityError(f"{DATABASE} cannot be read ({error}); restore the store from its backup") from None
     disk.fsync_directory(".")
