@@ -334,3 +334,15 @@ def test_what_a_line_needs_is_refused_to_the_command_line_by_itself(in_cell: Any
                 assert refusal.value.code == "order-required"
 
     in_cell(work)
+
+
+def test_a_file_does_not_go_round_a_cap_of_a_day(in_cell: Any) -> None:
+    async def work(cell: BareCell) -> None:
+        one = await cell.add_person()
+        await _strict(cell, Policy(local_refused=True, daily={"suspend-account": 10}))
+        file = File(cell, [{"do": "suspend", "address": one.address, "account": one.account.hex()}])
+        await file.sign("ada")
+        assert await file.run() == {2: "order-required"}
+        assert await _states(cell, one.account) == (1, 1)
+
+    in_cell(work)
