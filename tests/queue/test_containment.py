@@ -6,6 +6,7 @@ from pathlib import Path
 
 from bulkhead.boundary.messages import to_auth, to_keyring, to_queue, to_store
 from bulkhead.boundary.messages.surfaces import Surface
+from bulkhead.boundary.messages.to_directory import ResolveRecipient, Reverse, SetForward
 from bulkhead.boundary.messages.to_queue import CountQueue, LiftSurfaces, ListQueue, ReadSurfaces, TakeWork
 from bulkhead.drill.bare_cell import BareCell, Person, letter, opened, stamp
 from bulkhead.drill.officers import now_ms
@@ -55,6 +56,29 @@ async def check(directory: Path) -> None:
         assert await taken(cell) == [person.address] * 2
 
 
+async def forwards(directory: Path) -> None:
+    async with opened(directory, settings={"directory": {"forwards_elsewhere_max": 1}}) as cell:
+        person = await cell.add_person()
+        await cell.ask("cli", "directory", SetForward(stamp(), person.address, ("friend@far.example",), False))
+
+        async def forward() -> None:
+            asked = ResolveRecipient(person.address, Reverse.GIVEN)
+            (statement,) = (await cell.ask("mx", "directory", asked)).forwards
+            await cell.outbound().forward(cell.exchanges["mx"], statement, letter(), actor="mx", utf8=False)
+
+        await forward()
+        digest = hashlib.sha256(person.account).digest()
+        await cell.exchanges["cli"].to("queue").call(to_queue.StageAccounts(stamp(), digest), person.account)
+        stop = to_queue.StopSurfaces(stamp(), now_ms(), Surface.OUTBOUND, digest, 0, "test")
+        await cell.ask("cli", "queue", stop)
+        await forward()
+        assert await taken(cell) == []
+        assert len((await cell.ask("cli", "queue", ListQueue())).rows) == 2
+        await cell.ask("cli", "queue", LiftSurfaces(stamp(), now_ms(), Surface.OUTBOUND, digest, "over"))
+        await asyncio.sleep(0.05)
+        assert [path[:4] for path in await taken(cell)] == ["fwd-", "fwd-"]
+
+
 async def burst(directory: Path) -> None:
     async with opened(directory, settings={"queue": {"burst_recipients_max": 2, "rule_minutes": 60}}) as cell:
         person, other = await cell.add_person(), await cell.add_person()
@@ -88,3 +112,7 @@ def test_more_recipients_in_ten_minutes_than_is_usual_hold_what_that_account_sen
 
 def test_a_signed_stop_holds_what_a_set_sent_before_and_sends_after_and_nothing_of_others(tmp_path: Path) -> None:
     asyncio.run(check(tmp_path / "cell"))
+
+
+def test_what_an_account_forwards_elsewhere_waits_with_what_it_sent(tmp_path: Path) -> None:
+    asyncio.run(forwards(tmp_path / "cell"))

@@ -65,7 +65,7 @@ _ROWS = (
         "logins, by every password: a device that polls is back at once; receiving; what is queued leaves",
     ),
     Containment(
-        "outbound", Surface.OUTBOUND, ("queue",), "what these accounts sent waits in the queue",
+        "outbound", Surface.OUTBOUND, ("queue",), "what these accounts send and forward elsewhere waits in the queue",
         "logins, sending into the queue, mail within the tenant; receiving; bounces; what courier has in hand leaves",
     ),
     Containment(

@@ -82,6 +82,7 @@ NO_FORWARDS = Forwards(TenantId(""), None, 0, 0)
 def use(connection: sqlite3.Connection, forward: Forward, now: int) -> None:
     """The statement is used up, and counted."""
     connection.execute("DELETE FROM forward_used WHERE expires < ?", (now,))
+    connection.execute("DELETE FROM forward_cancelled WHERE until < ?", (now,))
     connection.execute("INSERT INTO forward_used VALUES (?, ?)", (forward.id, forward.expires))
     for who in (spent_by(forward.account), WHOLE_TENANT):
         spend(connection, who, 1, now)
