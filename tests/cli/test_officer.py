@@ -1,12 +1,16 @@
 """Officers from the command line: keys, rosters and orders on one's own machine, and carried to a running cell."""
 
 import json
+import ssl
 from pathlib import Path
 
 import pytest
 from tests.cli.conftest import Live
 
+from bulkhead.cli.api_client import ApiClient
+from bulkhead.cli.certificates import CA_CERTIFICATE, FOLDER
 from bulkhead.cli.main import main
+from bulkhead.config import load_installation
 from bulkhead.drill.officers import People
 from bulkhead.holder.orders import approvals_of
 from bulkhead.records.officer_file import OfficerPrivateKey, seal_officer_key
@@ -179,6 +183,7 @@ def the_console_of_the_cell_answers_an_officer_and_nobody_else(live: Live, peopl
     (folder / "body").write_text(json.dumps({"octets": 4096}))
     assert live("api", "kddi", "PUT", f"{path}/quota", *with_key, "--data", str(folder / "body")).status == 0
     assert json.loads(live("api", "kddi", "GET", f"{path}/quota", *with_key).out)["limit_bytes"] == 4096
+    a_collector_reads_metrics(live, people, folder)
     stranger = ("--key", str(folder / "stranger"), "--passphrase-file", str(folder / "pass"))
     ran = live("api", "kddi", "GET", "/v1/status", *stranger)
     assert ran.status == 4 and "key" in ran.err
@@ -210,3 +215,34 @@ def _a_case_is_worked_by_the_console(live: Live, people: People, folder: Path) -
         "audit", "list", "kddi", "--officer", "sup", "--compartment", "directory", "--format", "json", "--limit", "0"
     ).out.splitlines()]  # fmt: skip
     assert {"ShowAccount", "OpenCase", "ShowCard", "CloseCase"} <= set(actions)
+
+
+def a_collector_reads_metrics(live: Live, people: People, folder: Path) -> None:
+    """As a partner's Prometheus does: by a token that was made without the installation, and lives for days."""
+    key = OfficerPrivateKey("prom", "partner-collector", people.keys["prom"])
+    (folder / "prom").write_text(seal_officer_key(key, PASSPHRASE.encode()))
+    (folder / "prom").chmod(0o600)
+    tenant = load_installation(live.directory).tenant("kddi")
+    name = tenant.settings.text("names.console")
+    words = ["officer", "scrape-token", "kddi", "--console", name, "--passphrase-file", str(folder / "pass")]
+    assert main([*words, "--key", str(folder / "ada"), "--out", str(folder / "no")]) == 2  # no collector's key
+    assert main([*words, "--key", str(folder / "prom"), "--out", str(folder / "no"), "--days", "91"]) == 2
+    assert main([*words, "--key", str(folder / "prom"), "--out", str(folder / "token")]) == 0
+    context = ssl.create_default_context(cafile=str(live.directory / FOLDER / CA_CERTIFICATE))
+    address, port = tenant.settings.text("listen.address"), tenant.settings.integer("listen.console")
+    client = ApiClient(address, port, name, context)
+    bears = {"Authorization": f"Bearer {(folder / 'token').read_text().strip()}"}
+    answer = client.send("GET", "/v1/metrics", None, bears)
+    assert answer.status == 200, answer.body
+    text = answer.body.decode()
+    for compartment in ("auth", "keyring", "directory", "store", "queue", "incident"):
+        assert f'bulkhead_scrape_answered{{tenant="kddi",compartment="{compartment}"}} 1\n' in text
+    assert "stnet" not in text and 'bulkhead_delivery_seconds_count{tenant="kddi"}' in text
+    assert client.send("GET", "/v1/status", None, bears).status == 403
+    other = load_installation(live.directory).tenant("stnet").settings
+    stranger = ApiClient(
+        other.text("listen.address"), other.integer("listen.console"), other.text("names.console"), context
+    )
+    assert stranger.send("GET", "/v1/metrics", None, bears).status == 401
+    client.close()
+    stranger.close()
