@@ -32,7 +32,7 @@ __all__ = ["CALLS_MAX", "OUTBOX_HIGH", "Answer", "Channel", "Edge", "Handed", "S
 
 TURN_REQUESTS = 16  # taken from one edge before the others have their turn: no client starves another
 DESCRIPTORS_MAX = 4  # room for those that one read may bring; more than one is a violation
-RECEIVE_SIZE = 1 << 18
+RECEIVE_SIZE = 1 << 16  # below what the allocator maps apart (supervisor/memory.py), which each read would do
 
 _CANCEL = FrameKind.CANCEL  # names, as in sending.py
 _CHUNK = FrameKind.CHUNK

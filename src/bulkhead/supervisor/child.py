@@ -29,7 +29,7 @@ from bulkhead.supervisor.cell_log import log_plainly
 from bulkhead.supervisor.control import ControlChannel, Fork, Op, Peer
 from bulkhead.supervisor.lock import MIB, Lock
 from bulkhead.supervisor.memfd import read_sealed_memfd
-from bulkhead.supervisor.memory import give_back
+from bulkhead.supervisor.memory import give_back, keep_blocks
 from bulkhead.supervisor.sandbox import lock_down, prepare_filter
 
 STOP_SECONDS = 3.0
@@ -79,6 +79,7 @@ def run_child(fork: Fork, sock: socket.socket, parent: int) -> int:
         print(f"{process.name}: {error}", file=sys.stderr, flush=True)
         return 1
     log_plainly(f"{process.name}/{fork.worker}")
+    keep_blocks(process.name)
     channel = ControlChannel(sock)
     channel.tell(Op.LOCKED, control.pack_report(report))
     runner = asyncio.Runner(loop_factory=_loop_factory(process))
