@@ -40,12 +40,16 @@ class SetClassBody(a.Value, frozen=True, rename={"name": "class"}):
 
 
 class ClassBody(a.Value, frozen=True):
-    """A class of service. off: services that are off. aliases, forwards: how many at most."""
+    """A class of service. off: services that are off. aliases, forwards: how many at most.
+
+    forwards_elsewhere: how many of the forwards may lead to other servers.
+    """
 
     quota_bytes: Quota
     off: Annotated[list[a.ServiceName], Meta(max_length=3)]
     aliases: Annotated[int, Meta(ge=0, le=d.ALIASES_MAX)] = d.ALIASES_MAX
     forwards: Annotated[int, Meta(ge=0, le=d.FORWARDS_MAX)] = d.FORWARDS_MAX
+    forwards_elsewhere: Annotated[int, Meta(ge=0, le=d.FORWARDS_MAX)] = d.FORWARDS_MAX
 
 
 def off_names(closed: int) -> list[a.ServiceName]:
@@ -87,6 +91,8 @@ async def define_class(staff: Staffed, path: Path, _: a.Rehearsal, body: ClassBo
     if not _NAME.fullmatch(path["class"]):
         raise CallError(400, "a class's name is 1 to 32 of a-z, 0-9 and dash", "bad-path")
     closed = sum(a.SERVICE_BITS[name] for name in set(body.off))
-    row = d.ClassRow(path["class"], body.quota_bytes, closed, body.aliases, body.forwards)
+    row = d.ClassRow(
+        path["class"], body.quota_bytes, closed, body.aliases, body.forwards, elsewhere=body.forwards_elsewhere
+    )
     await staff.ask("directory", d.DefineClass(staff.stamp(), row))
     return a.Done()
