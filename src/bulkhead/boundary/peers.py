@@ -74,7 +74,7 @@ PEERS: tuple[Peering, ...] = (
     Peering("console", "queue", _STAFF, carries=carried_to("queue")),
     Peering("console", "ledger", ("AskAsStaff", "EndStaffSession"), carries=carried_to("ledger")),
     Peering("console", "incident", ("ReadContract", "ListCanaries")),
-    Peering("courier", "directory", ("ResolveRecipient",)),
+    Peering("courier", "directory", ("ResolveRecipient", "TakeNotices", "DropNotice")),
     Peering("courier", "store", ("DeliverMail",)),
     Peering("courier", "queue", ("TakeWork", "ReadQueued", "ReportAttempt"),
             announces=("WorkDue",)),

@@ -12,6 +12,7 @@ session.py      a session with one server, message after message: SmtpSender on 
 links.py        sessions that wait for their next message; how many go to one host
 spool.py        a message's text in memory, within a budget
 attempt.py      one attempt at one message: every recipient gets an outcome
+notices.py      what subscribers are told of their addresses
 bounce.py       notifications to the sender, delivered once
 trip.py         attempt, notification and report, in that order
 """

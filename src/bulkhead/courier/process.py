@@ -15,6 +15,7 @@ from bulkhead.courier.attempt import Means
 from bulkhead.courier.bounce import Notifier
 from bulkhead.courier.connection import client_context
 from bulkhead.courier.links import HostSlots, Links
+from bulkhead.courier.notices import NoticeTeller
 from bulkhead.courier.session import Manner
 from bulkhead.courier.spool import Budget
 from bulkhead.courier.trip import make_trip
@@ -46,6 +47,8 @@ class Courier:
         self._apply(host.settings)
         host.exchange.serve(self, {}, {WorkDue: _on_work_due})
         self._loop_task = asyncio.get_running_loop().create_task(self._take_forever())
+        self._notices = NoticeTeller(lambda: self._means, clock)
+        self._telling = asyncio.get_running_loop().create_task(self._notices.tell_forever())
 
     def wake(self) -> None:
         """There may be work."""
@@ -63,6 +66,7 @@ class Courier:
     async def stop(self) -> None:
         """Take no more, and let what is under way end for a moment; the rest is due again for the next courier."""
         self._loop_task.cancel()
+        self._telling.cancel()
         if self._active:
             await asyncio.wait(self._active.values(), timeout=STOP_SECONDS)
         for task in self._active.values():

@@ -18,6 +18,7 @@ If it falls: the tenant's addresses; mail misdirected inside the cell; with a fa
     services.py      what is switched off by account, quotas, classes of service
     listing.py       all bindings, for the partner's copy
     provision.py     provisioning files, chunk by chunk
+    notices.py       what subscribers are told of their addresses
     uploads.py       those of them that come in parts, and wait
     handle.py        one function per message
     check.py         what `fsck` looks for

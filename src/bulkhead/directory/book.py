@@ -26,6 +26,7 @@ from bulkhead.boundary.messages.to_directory import (
     StatusCount,
     StatusPage,
 )
+from bulkhead.directory import notices
 from bulkhead.directory.reach import BY_KEY
 from bulkhead.directory.schema import AddressKind
 from bulkhead.directory.transitions import LOGS_IN, SENDS, Status, check_transition, parse_status
@@ -328,6 +329,7 @@ def find_living(where: sqlite3.Connection | Database, text: str) -> tuple[Accoun
 
 def _cut_routes(connection: sqlite3.Connection, account: int) -> None:
     """Nothing goes on from a cancelled account, and nothing is forwarded to it: its address may look alive for long."""
+    notices.forget(connection, account)
     connection.execute("DELETE FROM member WHERE account = ?", (account,))
     connection.execute("DELETE FROM forward WHERE account = ?", (account,))
     connection.execute("UPDATE account SET forwards = 0, class = NULL WHERE number = ?", (account,))

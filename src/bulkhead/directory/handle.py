@@ -38,8 +38,8 @@ from bulkhead.boundary.messages.to_directory import (
     ShowAccount,
     StatusPage,
 )
-from bulkhead.directory import listing, routes, services
-from bulkhead.directory.book import DirectoryBook, find_account
+from bulkhead.directory import listing, notices, routes, services
+from bulkhead.directory.book import DirectoryBook, find_account, now_ms
 from bulkhead.directory.card import card
 from bulkhead.directory.check import check_directory
 from bulkhead.directory.guesses import Guesses
@@ -284,6 +284,21 @@ async def carry_out_chunk(
     return await directory.uploads.carry_out(request)
 
 
+def take_notices(directory: Directory, _: Channel, request: m.TakeNotices, __: BodyReader | None) -> m.NoticePage:
+    """What subscribers are to be told."""
+    return m.NoticePage(notices.take(directory.book.database, request.limit, now_ms()))
+
+
+async def drop_notice(directory: Directory, _: Channel, request: m.DropNotice, __: BodyReader | None) -> Done:
+    """It was told."""
+
+    def work(connection: sqlite3.Connection) -> Done:
+        notices.drop(connection, request.number, now_ms())
+        return Done()
+
+    return await directory.book.database.mutate(request, work)
+
+
 def list_bindings(directory: Directory, _: Channel, request: m.ListBindings, __: BodyReader | None) -> m.BindingPage:
     """One page of addresses, or of groups."""
     page = listing.groups if request.groups else listing.addresses
@@ -379,6 +394,8 @@ HANDLERS: Mapping[type[Request[Any]], Handler] = {
     m.PlanChunk: plan_chunk,
     m.CarryOutChunk: carry_out_chunk,
     m.ListBindings: list_bindings,
+    m.TakeNotices: take_notices,
+    m.DropNotice: drop_notice,
     m.RemoveDomain: remove_domain,
     m.NoteBindings: note_bindings,
     m.ShowCard: show_card,

@@ -20,12 +20,14 @@ from bulkhead.boundary.messages.to_directory import (
     AddGroup,
     GroupRow,
     Members,
+    NoticeKind,
     RemoveAlias,
     RemoveGroup,
     Routes,
     SetForward,
     SetMember,
 )
+from bulkhead.directory import notices
 from bulkhead.directory.book import (
     DirectoryBook,
     add_address,
@@ -43,7 +45,7 @@ from bulkhead.directory.transitions import Status
 from bulkhead.errors import Refused
 from bulkhead.holder import outbox
 from bulkhead.holder.database import Database
-from bulkhead.holder.staff import STAFF_ACTOR
+from bulkhead.holder.staff import STAFF_ACTOR, masked_address
 from bulkhead.identifiers import parse_address
 
 Details = dict[str, str | int | bool | None]
@@ -65,6 +67,7 @@ def add_alias(book: DirectoryBook, connection: sqlite3.Connection, request: AddA
     else:
         book.check_free(connection, alias)
         add_address(connection, alias, number, AddressKind.ALIAS)
+    notices.put(connection, account.account, NoticeKind.ALIAS_ADDED, str(alias), now_ms())
     outbox.note(connection, "AddressAdded", request.stamp.actor, _said(book, alias.key), account.account)
     return Done()
 
@@ -77,6 +80,7 @@ def remove_alias(book: DirectoryBook, connection: sqlite3.Connection, request: R
         raise Refused(f"{request.alias} is no alias", code="no-such-address")
     if known[7] == AddressKind.ALIAS:
         retire(connection, alias.key)
+        notices.put(connection, known[0], NoticeKind.ALIAS_REMOVED, str(alias), now_ms())
         outbox.note(connection, "AddressRetired", request.stamp.actor, _said(book, alias.key), known[0])
     return Done()
 
@@ -152,7 +156,12 @@ def forward_details(book: DirectoryBook, request: SetForward, targets: Targets) 
 
 def set_forward(_: DirectoryBook, connection: sqlite3.Connection, request: SetForward, targets: Targets) -> Done:
     """The targets that check_forward gave."""
-    number = find_living(connection, request.address)[1]
+    account, number = find_living(connection, request.address)
+    before = connection.execute("SELECT key FROM forward WHERE account = ?", (number,)).fetchall()
+    if {key for (key,) in before} != set(targets):
+        kind = NoticeKind.FORWARD_SET if targets else NoticeKind.FORWARD_ENDED
+        about = ", ".join(masked_address(target.shown) for target in targets.values())
+        notices.put(connection, account.account, kind, about[:1024], now_ms())
     connection.execute("DELETE FROM forward WHERE account = ?", (number,))
     rows = [(number, key, target.shown, target.elsewhere) for key, target in targets.items()]
     connection.executemany("INSERT INTO forward (account, key, shown, elsewhere) VALUES (?, ?, ?, ?)", rows)

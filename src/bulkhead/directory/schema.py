@@ -97,7 +97,15 @@ CREATE TABLE provision_part (                               -- chunks that wait 
 )
 """
 
+_NOTICE = """
+CREATE TABLE notice (                                       -- what subscribers are to be told
+    number INTEGER PRIMARY KEY AUTOINCREMENT, account BLOB NOT NULL, kind INTEGER NOT NULL, about TEXT NOT NULL,
+    at INTEGER NOT NULL                                     -- ms
+);
+CREATE INDEX notice_account ON notice (account)
+"""
+
 MIGRATIONS: tuple[str, ...] = (
     _FIRST, _ROUTES, order_rows.SCHEMA, order_rows.FLOOR, _PROVISION, cases.SCHEMA, order_rows.WAIT,
-    _ELSEWHERE, _UPLOAD,
+    _ELSEWHERE, _UPLOAD, _NOTICE,
 )  # fmt: skip

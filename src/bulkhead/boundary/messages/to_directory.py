@@ -1,5 +1,6 @@
 """Messages to `directory`: addresses in, account ids and signed bindings out. Tag numbers are never reused."""
 
+from enum import IntEnum
 from typing import Annotated, ClassVar
 
 from msgspec import Meta
@@ -46,6 +47,7 @@ ALIASES_MAX = 200  # addresses of one account beside its own
 GROUPS_SHOWN = 100
 CLASSES_MAX = 200
 SEARCH_MAX = 100  # rows of one search
+NOTICES_MAX = 16  # of one page
 CHUNK_LINES_MAX = 500  # of a provisioning file (records/provision.py)
 CHUNK_BYTES_MAX = 96 * 1024
 CHUNK_HASHES_MAX = 32 * 6000
@@ -636,6 +638,44 @@ class CarryOutChunk(Mutation[UploadState], frozen=True, tag=90):
     root: Digest32
     number: U32
     bindings: Annotated[tuple[BindingRow, ...], Meta(max_length=CHUNK_LINES_MAX)] = ()
+
+
+class NoticeKind(IntEnum):
+    """What a subscriber is told."""
+
+    ALIAS_ADDED = 1
+    ALIAS_REMOVED = 2
+    FORWARD_SET = 3
+    FORWARD_ENDED = 4
+
+
+class NoticeRow(Reply, frozen=True):
+    """One notice. kind: of NoticeKind. about: addresses, those of others masked. address, binding: whose it is."""
+
+    number: U63
+    kind: U8
+    about: Text
+    at: Millis
+    address: AddressText
+    binding: BindingRow
+
+
+class NoticePage(Reply, frozen=True):
+    """The oldest that wait."""
+
+    rows: Annotated[tuple[NoticeRow, ...], Meta(max_length=NOTICES_MAX)]
+
+
+class TakeNotices(Request[NoticePage], frozen=True, tag=91):
+    """Notices to subscribers about their addresses that wait to be delivered."""
+
+    limit: Annotated[int, Meta(ge=1, le=NOTICES_MAX)]
+
+
+class DropNotice(Mutation[Done], frozen=True, tag=92):
+    """That notice is in its mailbox, or nobody's."""
+
+    number: U63
 
 
 class OpenCase(OpenCaseBase, frozen=True, tag=110):

@@ -1,0 +1,92 @@
+"""Tells subscribers what changed in their addresses: a message into the account's own mailbox, past every forward."""
+
+import asyncio
+import hashlib
+import logging
+import secrets
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
+
+from bulkhead.boundary.messages.fields import Stamp
+from bulkhead.boundary.messages.to_directory import DropNotice, NoticeKind, NoticeRow, TakeNotices
+from bulkhead.courier.attempt import Means
+from bulkhead.errors import Error, IntegrityError, Refused
+from bulkhead.gate.delivery import deliver
+from bulkhead.wire.trace import format_date, return_path_field
+
+TAKE_MAX = 16
+LOOK_SECONDS = 15.0
+_SUBJECTS: Mapping[int, str] = {
+    NoticeKind.ALIAS_ADDED: "An address was added to your mailbox",
+    NoticeKind.ALIAS_REMOVED: "An address was removed from your mailbox",
+    NoticeKind.FORWARD_SET: "Your mail is forwarded",
+    NoticeKind.FORWARD_ENDED: "Your mail is no longer forwarded",
+}
+_SENTENCES: Mapping[int, str] = {
+    NoticeKind.ALIAS_ADDED: "Mail to {about} now reaches your mailbox.",
+    NoticeKind.ALIAS_REMOVED: "Mail to {about} no longer reaches your mailbox.",
+    NoticeKind.FORWARD_SET: "Mail to your mailbox now goes on to: {about}.",
+    NoticeKind.FORWARD_ENDED: "Mail to your mailbox is no longer sent on to other addresses.",
+}
+_log = logging.getLogger("bulkhead.courier")
+
+
+class NoticeTeller:
+    """Looks for notices that wait at directory, and delivers them."""
+
+    def __init__(self, means: Callable[[], Means], clock: Callable[[], float]) -> None:
+        self._means, self._clock = means, clock
+
+    async def tell_forever(self) -> None:
+        """Now and again; what fails waits for the next time."""
+        while True:
+            try:
+                told = await self.tell()
+            except Error as error:
+                _log.warning("notices to subscribers wait: %s", error.public)
+                told = 0
+            if told < TAKE_MAX:
+                await asyncio.sleep(LOOK_SECONDS)
+
+    async def tell(self) -> int:
+        """Deliver what waits, a few; how many were there. Raises TemporaryFailure."""
+        means = self._means()
+        directory = means.exchange.to("directory")
+        page = await directory.call(TakeNotices(TAKE_MAX))
+        for row in page.rows:
+            now = self._clock()
+            message = return_path_field(None) + compose(row, means.manner.name, now)
+            ident = hashlib.sha256(b"notice" + row.number.to_bytes(8) + row.binding.account).digest()[:16]
+            try:
+                await deliver(
+                    means.exchange, means.sealer, [row.binding], message, int(now), actor="courier", request_id=ident
+                )
+            except (Refused, IntegrityError) as error:  # full, or a binding that keyring did not sign: nobody is told
+                _log.warning("a notice could not be delivered: %s", error.code)
+            await directory.call(DropNotice(Stamp.fresh("courier"), row.number))
+        return len(page.rows)
+
+
+def compose(row: NoticeRow, host: str, now: float) -> bytes:
+    """The message (RFC 5322), marked as nobody's (RFC 3834 section 5)."""
+    domain, at = row.address.rpartition("@")[2], datetime.fromtimestamp(row.at / 1000, UTC)
+    sentence = _SENTENCES.get(row.kind, "Something about your addresses changed.").format(about=row.about)
+    lines = (
+        f"From: Mail service <postmaster@{domain}>",
+        f"To: <{row.address}>",
+        f"Subject: {_SUBJECTS.get(row.kind, 'A change of your mailbox')}",
+        f"Date: {format_date(datetime.fromtimestamp(now, UTC))}",
+        f"Message-ID: <{secrets.token_hex(16)}@{host}>",
+        "Auto-Submitted: auto-generated",
+        "MIME-Version: 1.0",
+        "Content-Type: text/plain; charset=utf-8",
+        "Content-Transfer-Encoding: 8bit",
+        "",
+        sentence,
+        f"This was done on {at:%Y-%m-%d} at {at:%H:%M} UTC by your provider's staff.",
+        "If you did not ask for it, tell your provider.",
+        "",
+        "お客様のメールアドレスまたは転送の設定が変更されました。お心当たりのない場合は、ご契約の事業者へご連絡ください。",
+        "",
+    )
+    return "\r\n".join(lines).encode()
