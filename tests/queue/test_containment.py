@@ -95,6 +95,13 @@ async def burst(directory: Path) -> None:
         (stopped,) = state.stopped
         assert stopped.surface == Surface.RULE_SENDER
         assert (await cell.ask("cli", "queue", CountQueue())).rule_stops == 1
+        roster = cell.people.use(cell.people.roster())
+        await cell.ask("cli", "queue", to_queue.InstallRoster(stamp(), roster, cell.people.sign(roster)))
+        parameters = {"surfaces": int(Surface.RULE_SENDER), "accounts": stopped.accounts.hex()}
+        order = cell.people.order("stop-surfaces", parameters).encode()
+        row = await cell.ask("cli", "queue", to_queue.SubmitOrder(stamp(), order, cell.people.by(order, "ada")))
+        (confirmed,) = (await cell.ask("cli", "queue", ReadSurfaces())).stopped
+        assert row.state == "executed" and stopped.until and not confirmed.until
         lift = LiftSurfaces(stamp(), now_ms() + 1, Surface.RULE_SENDER, stopped.accounts, "a newsletter")
         await cell.ask("cli", "queue", lift)
         found: list[str] = []
