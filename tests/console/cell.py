@@ -40,8 +40,9 @@ from bulkhead.holder.keys import KeyFile
 from bulkhead.holder.roster import Pinned
 from bulkhead.identifiers import AccountId, TenantId, new_id
 from bulkhead.ledger import create
+from bulkhead.ledger.appending import Ledger
 from bulkhead.ledger.files import DirectoryFiles
-from bulkhead.ledger.handle import HANDLERS, Ledger, append_events
+from bulkhead.ledger.handle import HANDLERS, append_events
 from bulkhead.ledger.log import open_log
 from bulkhead.records.keyfile import KeySet
 from bulkhead.records.officer_file import OfficerPrivateKey

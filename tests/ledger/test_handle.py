@@ -26,10 +26,10 @@ from bulkhead.boundary.messages.to_ledger import (
 )
 from bulkhead.errors import IntegrityError, Refused, TemporaryFailure
 from bulkhead.identifiers import AccountId, TenantId, new_id
+from bulkhead.ledger.appending import Ledger
 from bulkhead.ledger.create import LOG, SUBJECT, begin_log, create_keys, origin_of, public_key, signer_of
 from bulkhead.ledger.event import parse_event, subject_id
 from bulkhead.ledger.files import DirectoryFiles
-from bulkhead.ledger.handle import Ledger
 from bulkhead.ledger.log import create_log, open_log
 from bulkhead.ledger.note import NoteSigner, SignatureType, VerifierKey, parse_note, verify_checkpoint
 from bulkhead.ledger.process import start

@@ -13,7 +13,7 @@ from bulkhead.boundary.messages.fields import Stamp
 from bulkhead.boundary.messages.to_ledger import AppendEvents, Event
 from bulkhead.errors import Error
 from bulkhead.holder.violations import Details, watch_violations
-from bulkhead.ledger.handle import Ledger
+from bulkhead.ledger.appending import Ledger
 
 OWN = Channel("ledger", 0, 0)
 RETRY_SECONDS = 2.0

@@ -17,11 +17,12 @@ from bulkhead.holder.backup import Backups
 from bulkhead.holder.keys import open_key_file
 from bulkhead.holder.shipping import Shipping
 from bulkhead.holder.standby import is_wanted
+from bulkhead.ledger.appending import Ledger
 from bulkhead.ledger.backup import LedgerSource
 from bulkhead.ledger.cosigned import Cosignatures
 from bulkhead.ledger.create import LOG, SUBJECT, origin_of, signer_of
 from bulkhead.ledger.files import DirectoryFiles
-from bulkhead.ledger.handle import HANDLERS, Ledger
+from bulkhead.ledger.handle import HANDLERS
 from bulkhead.ledger.log import open_log
 from bulkhead.ledger.own import OWN, OwnEntries, alive
 from bulkhead.ledger.standby import ShippedFiles, ship

@@ -11,10 +11,10 @@ from bulkhead.holder.backup import Backups, Source
 from bulkhead.holder.keys import KeyFile
 from bulkhead.holder.shipping import PIECE_BYTES, Shipping
 from bulkhead.holder.standby import Standby, attach
+from bulkhead.ledger.appending import Ledger
 from bulkhead.ledger.backup import LedgerSource, newest_of
 from bulkhead.ledger.create import LOG
 from bulkhead.ledger.files import DirectoryFiles
-from bulkhead.ledger.handle import Ledger
 from bulkhead.records.standby import Rename, Truncate, Write
 
 
