@@ -16,7 +16,7 @@ from bulkhead.wire.trace import format_date, return_path_field
 
 TAKE_MAX = 16
 LOOK_SECONDS = 15.0
-_SUBJECTS: Mapping[int, str] = {
+SUBJECTS: Mapping[int, str] = {
     NoticeKind.ALIAS_ADDED: "An address was added to your mailbox",
     NoticeKind.ALIAS_REMOVED: "An address was removed from your mailbox",
     NoticeKind.FORWARD_SET: "Your mail is forwarded",
@@ -74,7 +74,7 @@ def compose(row: NoticeRow, host: str, now: float) -> bytes:
     lines = (
         f"From: Mail service <postmaster@{domain}>",
         f"To: <{row.address}>",
-        f"Subject: {_SUBJECTS.get(row.kind, 'A change of your mailbox')}",
+        f"Subject: {SUBJECTS.get(row.kind, 'A change of your mailbox')}",
         f"Date: {format_date(datetime.fromtimestamp(now, UTC))}",
         f"Message-ID: <{secrets.token_hex(16)}@{host}>",
         "Auto-Submitted: auto-generated",
