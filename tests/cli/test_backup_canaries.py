@@ -12,6 +12,7 @@ from tests.cli.conftest import Live
 from bulkhead.cli.backup_notes import change_notes
 from bulkhead.config import load_installation, set_value
 from bulkhead.errors import TemporaryFailure
+from bulkhead.identifiers import format_id
 from bulkhead.supervisor.layout import Layout
 
 pytestmark = pytest.mark.timeout(120)
@@ -69,7 +70,7 @@ def test_those_that_a_run_left_live_are_withdrawn_by_the_next(
 ) -> None:
     before = _addresses(live)
 
-    async def gone(*_: object) -> None:
+    async def gone(*_: object, **__: object) -> None:
         raise TemporaryFailure("killed here")
 
     with monkeypatch.context() as patched:
@@ -80,3 +81,28 @@ def test_those_that_a_run_left_live_are_withdrawn_by_the_next(
     assert _addresses(live) - before == set(left)
     _back_up(live, place)
     assert _addresses(live) == before
+
+
+@pytest.mark.usefixtures("due")
+def test_a_subscriber_who_took_a_noted_name_meanwhile_is_no_canary(live: Live, place: Path) -> None:
+    address, note = "taken-meanwhile@stnet.example", live.directory / "backup" / f"{TENANT}.canaries"
+    live.add(address, tenant=TENANT)
+    note.write_text(json.dumps({address: format_id("acc", bytes(range(16)))}))  # killed before it was made
+    _back_up(live, place)
+    rows = {row["address"]: row["status"] for row in live("account", "list", TENANT, "--json").json["accounts"]}
+    assert rows[address] == "active"
+    assert not note.exists()
+
+
+@pytest.mark.usefixtures("due")
+def test_a_note_without_ids_destroys_nobody(live: Live, place: Path) -> None:
+    address, note = "of-an-older-note@stnet.example", live.directory / "backup" / f"{TENANT}.canaries"
+    live.add(address, tenant=TENANT)
+    note.write_text(json.dumps([address]))
+    try:
+        ran = live("backup", "run", TENANT, "--to", str(place))
+        assert "account cancel" in ran.err
+    finally:
+        note.unlink()
+    rows = {row["address"]: row["status"] for row in live("account", "list", TENANT, "--json").json["accounts"]}
+    assert rows[address] == "active"

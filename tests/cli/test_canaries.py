@@ -14,6 +14,8 @@ from bulkhead.cli.canaries import Canary, make_canary, plant_in_copy
 from bulkhead.cli.road import open_road
 from bulkhead.config import load_installation
 from bulkhead.demo.endpoints import endpoints_of
+from bulkhead.errors import Refused
+from bulkhead.identifiers import AccountId, new_id, parse_address
 from bulkhead.records.common_passwords import common_passwords
 
 pytestmark = pytest.mark.timeout(120)
@@ -121,3 +123,19 @@ def test_only_the_live_databases_are_planted_by_hand(live: Live) -> None:
     assert ran.status == 0 and "@" not in ran.out + ran.err
     assert live("incident", "plant", TENANT, "--copy", "backup-8").status == 2
     assert live("incident", "plant", TENANT, "--count", "0").status == 2
+
+
+def test_a_subscriber_who_got_the_drawn_name_first_keeps_the_account(live: Live) -> None:
+    address = "drawn-and-taken@stnet.example"
+    live.add(address, tenant=TENANT)
+
+    async def work() -> None:
+        async with open_road(str(live.directory), TENANT) as road:
+            late = Canary(parse_address(address), AccountId(new_id()), AccountId(new_id()), b"14 characters", 2, 0, 0)
+            with pytest.raises(Refused, match="taken"):
+                await make_canary(road, late)
+
+    asyncio.run(work())
+    rows = {row["address"]: row["status"] for row in live("account", "list", TENANT, "--json").json["accounts"]}
+    assert rows[address] == "active"
+    assert _try_login(live, address, b"correct horse battery") == "in"

@@ -217,11 +217,16 @@ async def release_address(road: Road, address: Address, reason: str) -> AccountR
     return await _set_status(road, address, AccountStatus.CANCELLED, reason)
 
 
-async def withdraw_account(road: Road, address: Address, reason: str) -> None:
-    """Undo what add_account did, or began and did not end; nothing where there is nothing. May be repeated."""
+async def withdraw_account(road: Road, address: Address, reason: str, *, made: AccountId | None = None) -> None:
+    """Undo what add_account did, or began and did not end; nothing where there is nothing. May be repeated.
+
+    made: the id that it was made under; an account of that address with another id is somebody's, and stays.
+    """
     pending = PendingAccount(road.layout, address)
     async with pending.alone():
         begun, known = pending.read(), await find_account(road, address)
+        if made is not None and made != (begun if known is None else known.account):
+            return
         if known is not None and known.status < AccountStatus.CANCELLED:
             await _destroy(road, AccountId(known.account))
             await release_address(road, address, reason)

@@ -113,7 +113,7 @@ async def make_canary(road: Road, canary: Canary) -> None:
         if canary.status != AccountStatus.ACTIVE:
             await close_account(road, canary.address, canary.status, "")
     except Error:
-        await withdraw_account(road, canary.address, "")
+        await withdraw_account(road, canary.address, "", made=canary.account)  # a subscriber may have taken the name
         raise
 
 

@@ -1,12 +1,12 @@
 """Canaries of one backup or export: accounts that exist while it is made; a use of a name says which copy leaked.
 
-    noted      their addresses in a private file of this host, before the first exists
+    noted      their addresses and ids in a private file of this host, before the first exists
     planted    incident knows them under the copy's id, then they are made as any account is
     carried    the holders' snapshots have them
     withdrawn  destroyed in the live cell like a cancelled account, their names purged; then the file goes
 
 A run that is killed leaves the file, and the next one, backup or export, withdraws what is in it. Who makes a copy
-holds the lock of backups meanwhile.
+holds the lock of backups meanwhile. An address that a subscriber has by then is left alone: only the noted id goes.
 """
 
 import contextlib
@@ -20,8 +20,8 @@ from bulkhead.cli.canaries import Canary, make_canary, plant_in_copy
 from bulkhead.cli.output import say
 from bulkhead.cli.road import Road
 from bulkhead.config import write_file
-from bulkhead.errors import ConfigError, Error
-from bulkhead.identifiers import parse_address
+from bulkhead.errors import ConfigError, Error, PeerError
+from bulkhead.identifiers import AccountId, Address, format_id, parse_address, parse_id
 from bulkhead.supervisor.layout import Layout
 
 GUESSABLE = 0.5  # the share with a password from the top of lists
@@ -35,7 +35,7 @@ class CopyCanaries:
     road: Road
     copy: str
     made: int = 0
-    _planted: list[str] = field(default_factory=list)
+    _planted: dict[str, str] = field(default_factory=dict)  # by address the id
 
     async def plant(self, count: int) -> bool:
         """Plant so many; whether they are in the copy that is made now.
@@ -60,10 +60,11 @@ class CopyCanaries:
         """
         path = _path(self.road.layout)
         try:
-            for address in _read(path):
-                await withdraw_account(self.road, parse_address(address), "")
-                if await find_account(self.road, parse_address(address)) is not None:
-                    await forget_address(self.road, parse_address(address), "")
+            for address, account in _read(path):
+                await withdraw_account(self.road, address, "", made=account)
+                known = await find_account(self.road, address)
+                if known is not None and known.account == account:
+                    await forget_address(self.road, address, "")
             path.unlink(missing_ok=True)
             return True
         except Error as error:
@@ -71,7 +72,7 @@ class CopyCanaries:
             return False
 
     async def _make(self, canary: Canary) -> None:
-        self._planted.append(str(canary.address))
+        self._planted[str(canary.address)] = format_id("acc", canary.account)
         path = _path(self.road.layout)
         path.parent.mkdir(mode=0o700, exist_ok=True)
         write_file(path, json.dumps(self._planted), replace=True, mode=0o600)
@@ -83,12 +84,16 @@ def _path(layout: Layout) -> Path:
     return layout.directory / FOLDER / f"{layout.tenant}.canaries"
 
 
-def _read(path: Path) -> list[str]:
+def _read(path: Path) -> list[tuple[Address, AccountId]]:
     """Raises ConfigError on a file that is none of ours."""
     with contextlib.suppress(FileNotFoundError):
         with path.open("rb") as file:
             try:
-                return [str(address) for address in json.loads(file.read(FILE_MAX))]
-            except (ValueError, TypeError, RecursionError):
-                raise ConfigError(f"{path} is no list of canaries: remove it") from None
+                rows = json.loads(file.read(FILE_MAX))
+                return [(parse_address(address), AccountId(parse_id("acc", ident))) for address, ident in rows.items()]
+            except (AttributeError, TypeError, ValueError, RecursionError, PeerError):
+                raise ConfigError(
+                    f"{path} does not say by their ids which accounts are canaries: cancel those of its addresses that "
+                    "are no subscriber's (account cancel), and remove it"
+                ) from None
     return []
