@@ -118,6 +118,26 @@ def test_what_was_not_signed_is_not_kept_and_an_order_comes_first_where_it_is_as
     play(tmp_path, work)
 
 
+def test_a_session_sends_no_mailbox_elsewhere_by_a_file_that_nobody_signed(tmp_path: Path) -> None:
+    async def work(desk: Desk, person: Person) -> None:
+        desk.cell.services["directory"]._directory.reach.elsewhere.most = 2
+        people = desk.cell.people
+        forward = {"do": "forward", "address": person.address, "targets": ["far@elsewhere.example"]}
+        for name, signed, codes in (("fifth", False, ["not-staff"]), ("sixth", True, [])):
+            file = File(desk, name, [forward])
+            if signed:
+                order = people.order("provision", {"root": file.root.hex(), "lines": file.lines}).encode()
+                request = to_directory.SubmitOrder(stamp(), order, people.by(order, "ada"))
+                await desk.cell.ask("cli", "directory", request)
+            assert (await desk.call("ada", "POST", "/v1/provisioning", file.body))[0] == 200
+            assert (await desk.call("ada", "PUT", f"{file.path}/chunks/0", file.part(0)))[0] == 200
+            assert (await desk.call("ada", "POST", f"{file.path}/run"))[1]["done"] == file.lines
+            refused = (await desk.call("ada", "GET", f"{file.path}/refused"))[1]["items"]
+            assert [item["code"] for item in refused] == codes
+
+    play(tmp_path, work)
+
+
 def test_what_waits_is_bounded_and_expires(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     async def work(desk: Desk, person: Person) -> None:
         file = File(desk, "fourth", accounts(desk, 600))

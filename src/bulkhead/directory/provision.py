@@ -67,6 +67,7 @@ class _File:
     bindings: Mapping[AccountId, bytes]
     strict: bool  # whether lines that end or open logins need the signatures of such an order
     signed: Mapping[str, bool]  # by the action of that order: whether they are there
+    staff: bool  # a session brought it, and no officer signed: it may do no more than the session
 
 
 class Provisioning:
@@ -139,7 +140,8 @@ class Provisioning:
         stamp = Stamp(actor, request.stamp.request_id, request.stamp.deadline)
         bindings = {row.account: row.record for row in request.bindings}
         signed = {action: not unaided and self._orders.signed_for(action, request.root) for action in (NARROWS, WIDENS)}
-        file = _File(request.root, stamp, bindings, unaided or self._orders.local_refused(), signed)
+        strict, staff = unaided or self._orders.local_refused(), unaided and not self._orders.is_signed(request.root)
+        file = _File(request.root, stamp, bindings, strict, signed, staff)
         while (at := done - (first - 1)) < len(lines):
             rows = _slice(lines[at : at + SLICE], done + 1)
             targets = await self._announce(file, rows)
@@ -163,7 +165,9 @@ class Provisioning:
             if isinstance(line, Line) and line.do == "forward":
                 request = _forward(file.stamp, line)
                 try:
-                    account, targets = routes.check_forward(self._book.database, self._elsewhere, request)
+                    account, targets = routes.check_forward(
+                        self._book.database, self._elsewhere, request, staff=file.staff
+                    )
                 except Error as error:
                     found[number] = error
                     continue

@@ -381,10 +381,7 @@ class Orders:
         if not self.local_refused() or known is None:
             return True
         row, file = ORDERS[action], ORDERS["provision"]
-        for kept in rows.of_state(self._database, OrderState.PERMITS):
-            order = decode_order(kept.data)
-            if kept.due <= now or order.action != file.action or order.parameters.get("root") != root.hex():
-                continue
+        for kept in self._of_file(root, now):
             approvals = approvals_of(kept.signed())
             with contextlib.suppress(Refused, IntegrityError):
                 for needed in (file, row):
@@ -393,6 +390,17 @@ class Orders:
                     )
                 return not daily_of(row, known.roster)
         return False
+
+    def is_signed(self, root: bytes) -> bool:
+        """Whether officers signed for the provisioning file `root`, and that holds now."""
+        return bool(self._of_file(root, self.now()))
+
+    def _of_file(self, root: bytes, now: int) -> Sequence[Kept]:
+        named = [(kept, decode_order(kept.data)) for kept in rows.of_state(self._database, OrderState.PERMITS)]
+        return [
+            kept for kept, order in named
+            if kept.due > now and (order.action, order.parameters.get("root")) == ("provision", root.hex())
+        ]  # fmt: skip
 
     def _alone(self, serial: bytes) -> asyncio.Lock:
         if len(self._busy) > 1024:
