@@ -13,6 +13,7 @@ falls       passwords typed while it is compromised; guesses online, under keyri
     logins.py     one login, answered on time      rows.py        salts and digests, and decoys
     limits.py     who is refused unread, who waits stretching.py  Argon2id off the loop
     known.py      networks a login was right from
-    breached.py   passwords not to be used
+    breached.py   passwords not to be used         app_passwords.py  made, listed, revoked
+    watch.py      what incident hears of logins    restore.py     offline, at a restore
     create.py     keys of a new tenant             schema.py      the tables
 """

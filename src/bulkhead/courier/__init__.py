@@ -2,7 +2,7 @@
 
 Duty: takes due messages from queue, finds the mail hosts, speaks SMTP, reports every recipient's outcome; writes DSNs.
 Privileges: sockets that dialer connected; no file, no socket() of its own.   Peers: queue, keyring (one message key an
-attempt), resolver, dialer; directory and store for notifications to its own subscribers.
+attempt), resolver, dialer; directory and store for notifications to its own subscribers, of changed addresses too.
 Standards: RFC 5321 sections 4.2.5, 4.5.4, 5.1 and 6.3, RFC 3207, RFC 7435, RFC 7505, RFC 3461 to 3464.
 If it falls: outbound mail is read, altered or lost while it is compromised; nothing at rest.
 

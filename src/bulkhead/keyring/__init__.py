@@ -16,7 +16,8 @@ falls       keys of sessions live while it is compromised; no ciphertext, no pas
     cache.py     logins of programs that poll
     failures.py  its own durable limit on guesses       mailboxes.py  new keys, states, tombstones
     halves.py    setting and dropping halves            recovery.py   orders, tokens
-    renewal.py   new generations of mailbox keys
+    renewal.py   new generations of mailbox keys        exporting.py  mailbox keys for an export
+    tokens.py    one may set one password, once         restore.py    offline, at a restore
     create.py    keys of a new tenant                   check.py      fsck and counts
     keys.py      the keys, loaded                       schema.py     the tables
 """

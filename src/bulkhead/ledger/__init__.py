@@ -8,5 +8,5 @@ If it is compromised  it can withhold new events and sign a second history. The 
             show the second history at the next check; no address, verifier, key of another compartment or mail is here.
 
 merkle, tiles, note, event and journal are PURE. files and log are storage. export and verify carry the log to the
-partner and check it there. See docs/ledger.md.
+partner and check it there; sessions says who of the staff reads it by the console. See docs/ledger.md.
 """

@@ -27,6 +27,12 @@ States of one message, and why a crash in each is harmless (F: its file, R: its 
 schedule.py   PURE: when to try again, when to give up
 files.py      the sealed text, one file a message
 forwards.py   what goes on to other servers by directory's statement: verified, once, so many a day
+spending.py   what each account sent in the last hour and day, and when that is enough
 rows.py       SQL: envelopes, recipients, what is due
 state.py      the running queue: leases, counts, the timer
+handle.py     one function per message
+check.py      whether database and files agree
+backup.py standby.py restore.py   what it gives to copies, and takes from them
+create.py     the keys it is made with
+process.py    starts it
 """
