@@ -204,7 +204,7 @@ async def test_twins_have_a_limit(solo: Path, monkeypatch: pytest.MonkeyPatch) -
         with pytest.raises(TemporaryFailure, match="too many twins"):
             cell.add_twin(PROCESSES["mx"])
         await until(lambda: twin.state == "started")
-        assert {peer for peer, _ in twin.edges} == {"directory", "store"}
+        assert {peer for peer, _ in twin.edges} == {"directory", "queue", "store"}
         cell.end(twin)
         await until(lambda: twin not in cell.units)
 
