@@ -278,10 +278,16 @@ def test_a_clock_that_jumps_ahead_destroys_nothing_until_it_has_held_for_a_day(
             accesses.note(Act.LOGIN, A)
             await accesses.flush()
             assert not accesses.dated()
-            day.day += 1
-            assert accesses.dated()  # there are records of yesterday
+            day.day += 2
+            assert accesses.dated()  # there are records that are more than a day old
             day.day += 1000
             assert not accesses.dated()
+            accesses.note(Act.LOGIN, A)
+            await accesses.flush()
+            assert not accesses.dated()
+            day.day += 1  # its midnight came minutes later
+            assert not accesses.dated()
+        async with _opened(tmp_path) as accesses:  # which knows of no jump
             accesses.note(Act.LOGIN, A)
             await accesses.flush()
             assert not accesses.dated()

@@ -176,15 +176,17 @@ class Accesses:
         return {"blocks": blocks, "blocks_root": self._chain.hex()} if blocks else {}
 
     def dated(self) -> bool:
-        """Whether days may be destroyed by today's date: records of the days before bear it out, or a day of running.
+        """Whether days may be destroyed by today's date: a day of running bears it out, or records of two to four days
+        ago, as many as only a clock that has gone on for a whole day since has behind it.
 
-        A clock that was set far ahead by mistake would destroy every day at once.
+        A clock that was set far ahead by mistake would destroy every day at once. Yesterday's records say nothing: they
+        may be minutes old, from before a midnight of that very clock.
         """
         now, today = steady(), time.time_ns() // 1_000_000 // DAY_MS
         ahead = time.time_ns() / 1e9 - now
         if abs(ahead - self._ahead) > JUMP_SECONDS:
             self._set_at, self._ahead = now, ahead
-        return now - self._set_at > DAY_MS / 1000 or any(today - 2 <= day < today for day in self.days())
+        return now - self._set_at > DAY_MS / 1000 or any(today - 4 <= day <= today - 2 for day in self.days())
 
     async def expire(self) -> int:
         """Destroy what is older than keep_days; how many days that were."""
