@@ -297,6 +297,29 @@ def test_a_login_that_keyring_ends_is_told_421_at_once_and_sends_nothing_more(ru
     run(test)
 
 
+def test_a_transaction_whose_login_ends_in_its_midst_is_not_sent_as_nobodys(run: Run) -> None:
+    async def test(cell: Cell) -> None:
+        async def resolve_once_it_ended(cell: Cell, channel: Any, request: Any, body: Any) -> Any:
+            (handle,) = cell.gate._state._live
+            cell.exchanges["keyring"].tell(cell.gate.me, SessionEnded(handle, "stopped"))
+            while cell.gate._state._live:
+                await asyncio.sleep(0)
+            return original(cell, channel, request, body)
+
+        handlers = dict(cell.holders()["directory"])
+        kind = next(kind for kind in handlers if kind.__name__ == "ResolveRecipient")
+        original, handlers[kind] = handlers[kind], resolve_once_it_ended
+        cell.exchanges["directory"].serve(cell, handlers)
+        client = await logged_in(cell)
+        text = MESSAGE.replace(b"\xff", b"")
+        whole = f"MAIL FROM:<{USER}>\r\nRCPT TO:<a@elsewhere.example>\r\nBDAT {len(text)} LAST\r\n".encode() + text
+        await client.send(whole)
+        assert b"451 4.7.0" in await asyncio.wait_for(client.rest(), 5)
+        assert cell.queued == cell.deliveries == []
+
+    run(test)
+
+
 def test_logins_end_with_the_keyring_that_granted_them(run: Run) -> None:
     async def test(cell: Cell) -> None:
         client = await logged_in(cell)

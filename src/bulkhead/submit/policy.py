@@ -25,6 +25,7 @@ from bulkhead.wire.smtp_events import MailFrom, RcptTo
 from bulkhead.wire.smtp_notify import Notify, Wish
 from bulkhead.wire.trace import format_date, return_path_field
 
+LOGIN_OVER = reply(Code.LOCAL_ERROR, Status.TEMPORARY_AUTH_FAILURE, "Your login has ended; log in again")
 NULL_SENDER = reply(Code.MAILBOX_NAME_INVALID, Status.NOT_AUTHORISED, "Send under an address of yours")
 
 
@@ -77,9 +78,11 @@ class SubmitPolicy:
 
     async def message(self, text: MessageText) -> str:
         """Into the queue and into mailboxes."""
-        mail = self._mail
+        mail, account = self._mail, self._account
         if mail is None or mail.reverse_path is None:
             raise Rejection(NULL_SENDER)
+        if account is None:  # it ended within this transaction: nobody's mail would pass every stop and limit
+            raise Rejection(LOGIN_OVER)
         header = text.header()
         refuse_loop(header)
         mail_id = secrets.token_hex(8)
@@ -101,7 +104,7 @@ class SubmitPolicy:
         if self._remote or local.forwards:
             await require_room(self._domestic, local.mailboxes.values(), len(message))
         if self._remote:
-            await self._enqueue(mail, message)
+            await self._enqueue(mail, account, message)
         if local.forwards:
             has = bool(self._remote)
             await local.send_on(exchange, self._outbound, message, header, actor="submit", utf8=mail.utf8, queued=has)
@@ -116,7 +119,7 @@ class SubmitPolicy:
             await confirm(self._domestic, mail, list(self._confirmed.values()), header, int(now))
         return f"Accepted as {mail_id}"
 
-    async def _enqueue(self, mail: MailFrom, message: bytes) -> None:
+    async def _enqueue(self, mail: MailFrom, account: AccountId, message: bytes) -> None:
         if mail.reverse_path is None:
             raise Rejection(NULL_SENDER)
         await self._outbound.enqueue(
@@ -124,7 +127,7 @@ class SubmitPolicy:
             mail.reverse_path,
             [address for address, _ in self._remote.values()],
             message,
-            account=self._account,
+            account=account,
             wishes=[wish for _, wish in self._remote.values()],
             ret=mail.ret.value if mail.ret else "",
             envid=mail.envid,
