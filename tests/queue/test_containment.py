@@ -2,7 +2,12 @@
 
 import asyncio
 import hashlib
+import sqlite3
+import threading
+from collections.abc import Callable
 from pathlib import Path
+
+import pytest
 
 from bulkhead.boundary.messages import to_auth, to_keyring, to_queue, to_store
 from bulkhead.boundary.messages.surfaces import Surface
@@ -11,7 +16,9 @@ from bulkhead.boundary.messages.to_queue import CountQueue, LiftSurfaces, ListQu
 from bulkhead.drill.bare_cell import BareCell, Person, letter, opened, stamp
 from bulkhead.drill.officers import now_ms
 from bulkhead.drill.semantic_orders import MODULES
+from bulkhead.errors import TemporaryFailure
 from bulkhead.identifiers import parse_address
+from bulkhead.queue import rows, state
 
 GUARDS = {"keyring": to_keyring, "auth": to_auth, "queue": to_queue, "store": to_store}
 
@@ -109,6 +116,73 @@ async def burst(directory: Path) -> None:
             await asyncio.sleep(0.01)
             found += await taken(cell)
         assert found == [person.address] * 2
+
+
+async def cut(directory: Path, patched: pytest.MonkeyPatch) -> None:
+    """The queue ends after a stop, or its lift, is durable, and before its messages are brought in step."""
+    async with opened(directory) as cell:
+        person, other = await cell.add_person(), await cell.add_person()
+        digest = hashlib.sha256(person.account).digest()
+        await cell.exchanges["cli"].to("queue").call(to_queue.StageAccounts(stamp(), digest), person.account)
+        done = threading.Event()
+        for _ in range(16):  # as many as are lent at a time
+            await send(cell, person)
+        await send(cell, other)
+        for request, sender in (
+            (to_queue.StopSurfaces(stamp(), now_ms(), Surface.OUTBOUND, digest, 0, "test"), other),
+            (LiftSurfaces(stamp(), now_ms() + 1, Surface.OUTBOUND, digest, "over"), person),
+        ):
+            done.clear()
+            with patched.context() as cut_off:
+                cut_off.setattr(rows, "hold", lambda *_, **__: done.set())
+                await cell.ask("cli", "queue", request)
+                await asyncio.to_thread(done.wait)
+            await cell.restart("queue")
+            found: list[str] = []
+            while sender.address not in found:
+                await asyncio.sleep(0.01)
+                found = await taken(cell)
+            assert sender is person or person.address not in found
+
+
+async def full(directory: Path, patched: pytest.MonkeyPatch) -> None:
+    """The disk refuses what brings the messages in step with a lift, once."""
+    async with opened(directory) as cell:
+        person = await cell.add_person()
+        digest = hashlib.sha256(person.account).digest()
+        await cell.exchanges["cli"].to("queue").call(to_queue.StageAccounts(stamp(), digest), person.account)
+        await cell.ask("cli", "queue", to_queue.StopSurfaces(stamp(), now_ms(), Surface.OUTBOUND, digest, 0, "test"))
+        await send(cell, person)
+        hold, refused = rows.hold, list[bool]()
+
+        def refuse_once(connection: sqlite3.Connection, closed: Callable[[bytes], bool]) -> None:
+            if not refused:
+                refused.append(True)
+                raise TemporaryFailure("storage failed", code="storage")
+            hold(connection, closed)
+
+        patched.setattr(state, "REMIND_SECONDS", 0.01)
+        patched.setattr(rows, "hold", refuse_once)
+        await cell.ask("cli", "queue", LiftSurfaces(stamp(), now_ms() + 1, Surface.OUTBOUND, digest, "over"))
+        found: list[str] = []
+        while not found:
+            await asyncio.sleep(0.01)
+            found = await taken(cell)
+        assert refused and found == [person.address]
+
+
+@pytest.mark.timeout(20)
+def test_a_stop_and_its_lift_reach_what_is_queued_though_the_queue_ended_between(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asyncio.run(cut(tmp_path / "cell", monkeypatch))
+
+
+@pytest.mark.timeout(20)
+def test_mail_of_a_stop_that_is_over_goes_once_the_disk_takes_it_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asyncio.run(full(tmp_path / "cell", monkeypatch))
 
 
 def test_more_recipients_in_ten_minutes_than_is_usual_hold_what_that_account_sends_and_nobody_elses(

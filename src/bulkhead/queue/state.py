@@ -87,6 +87,9 @@ class Queue:
         # The first process of a new supervisor: no courier from before lives. Written before anything is lent.
         forgetting = database.write(rows.forget_lenders) if exchange.me.incarnation == 1 else None
         self._forgetting = None if forgetting is None else self._loop.create_task(forgetting)
+        stopped = self.surfaces.any_closed(Surface.OUTBOUND | Surface.RULE_SENDER)
+        if stopped or database.first("SELECT 1 FROM message WHERE held = 1 LIMIT 1") is not None:
+            self._hold_later()  # the process before us may have ended between a stop, or its end, and its rows
         self.arm()
 
     def announce(self) -> None:
@@ -129,10 +132,13 @@ class Queue:
         task.add_done_callback(self._holding.discard)
 
     async def _hold_logged(self) -> None:
-        try:
-            await self.hold()
-        except Error as error:
-            _log.error("messages that are stopped are looked at again: %s", error.public)
+        while not self._closed:
+            try:
+                await self.hold()
+                break
+            except Error as error:
+                _log.error("messages that are stopped are looked at again: %s", error.public)
+            await asyncio.sleep(REMIND_SECONDS)
 
     def _reach(self, bits: int, member: Callable[[bytes], bool], _: bool) -> tuple[int, int]:
         return 0, rows.held(self.database, member) if bits & Surface.OUTBOUND else 0
@@ -149,6 +155,8 @@ class Queue:
     async def close(self) -> None:
         """Commit what waits, and close. The edges end after this: their leases need no more care."""
         self._closed = True
+        for task in self._holding:
+            task.cancel()
         self.leases.clear()
         if self._timer is not None:
             self._timer.cancel()
