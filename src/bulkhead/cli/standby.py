@@ -21,7 +21,7 @@ from bulkhead.cli.exit_codes import ExitCode
 from bulkhead.cli.output import print_json, print_table, say, size_text
 from bulkhead.cli.road import Road, open_road, wait_for
 from bulkhead.cli.secret_file import read_secret, write_secret
-from bulkhead.cli.standby_ship import MESSAGES, SETTINGS
+from bulkhead.cli.standby_ship import MESSAGES
 from bulkhead.config import Installation, Tenant
 from bulkhead.errors import ConfigError
 from bulkhead.identifiers import TenantId, parse_tenant_id
@@ -29,7 +29,7 @@ from bulkhead.records.backup import PrivateKeys
 from bulkhead.records.lease import StandbyKeys
 from bulkhead.standby.apply import Progress
 from bulkhead.standby.follow import POLL_SECONDS, Follower
-from bulkhead.standby.place import Place, make_folder, put
+from bulkhead.standby.place import SETTINGS, Place, make_folder, put
 from bulkhead.supervisor.layout import Layout
 
 KEY_TEXT_MAX = 200

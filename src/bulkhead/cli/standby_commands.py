@@ -5,6 +5,8 @@ from bulkhead.cli.tree import LIVE, ORDER, ROSTER, TENANT, Command, option
 
 _FROM = option("--from", "DIR", "The place that the primary ships to.", dest="source", required=True)
 _KEY = option("--key", "FILE", "The standby's key.", required=True)
+_IDENTITY = option("--identity", "FILE", "This side's key of the link, by `standby link-key`.", default="")
+_PEER = option("--peer", "FILE", "The other side's certificate, as `standby link-key` printed it there.", default="")
 
 STANDBY_COMMANDS = (
     Command(
@@ -14,9 +16,36 @@ STANDBY_COMMANDS = (
         in_installation=False,
     ),
     Command(
+        ("standby", "link-key"), "Make one side's key of the link, and print the certificate that the other side pins.",
+        "bulkhead.cli.standby_link:link_key",
+        (TENANT, option("--out", "FILE", "Where to; it stays at this side.", required=True)),
+        in_installation=False,
+        text="Once at the primary and once at the standby. No authority and no name is in it, and it never ends.",
+    ),
+    Command(
+        ("standby", "serve"), "Receive what a primary ships over the network into a place. Runs until ended.",
+        "bulkhead.cli.standby_link:serve",
+        (
+            TENANT,
+            option("--at", "ADDRESS:PORT", "Where to listen.", required=True),
+            option("--place", "DIR", "The place, from which `standby follow` takes it.", required=True),
+            _IDENTITY, _PEER,
+            option("--room", "GIB", "GiB that may lie in the place (default: 64); a standby without a standby key "
+                   "keeps all of it there.", default="64"),
+        ),
+        in_installation=False,
+        text="Has no key of the standby and opens nothing. Let it run on after a promotion: an old primary learns of "
+        "it here.",
+    ),
+    Command(
         ("standby", "ship"), "Ship a running cell's changes to a standby, and bring its leases back. Runs until ended.",
         "bulkhead.cli.standby_ship:ship",
-        (TENANT, option("--to", "DIR", "The place: a directory of the standby's, mounted here.", required=True)),
+        (
+            TENANT,
+            option("--to", "WHERE", "The standby's receiver, `tls://HOST:PORT`, or its place, a directory mounted "
+                   "here.", required=True),
+            _IDENTITY, _PEER,
+        ),
         exits=LIVE,
         text="Carries sealed pieces and opens none. Where it is away longer than `standby.lease_seconds`, the cell "
         "answers no change. docs/standby.md has the set-up.",

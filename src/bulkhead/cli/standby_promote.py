@@ -29,7 +29,7 @@ from bulkhead.cli.restore_files import read_escrow, write_keys
 from bulkhead.cli.restore_orders import end_orders
 from bulkhead.cli.restore_proof import check_pinned
 from bulkhead.cli.standby import held, keys_folder, make_follower, read_key
-from bulkhead.cli.standby_ship import MESSAGES, SETTINGS
+from bulkhead.cli.standby_ship import MESSAGES
 from bulkhead.config import Tenant, load_installation, set_value, write_file
 from bulkhead.config.load import read_text
 from bulkhead.config.schema import FILE_BYTES_MAX, TENANTS_FOLDER
@@ -46,6 +46,7 @@ from bulkhead.records.backup import PrivateKeys
 from bulkhead.records.keyfile import KeySet
 from bulkhead.standby.apply import Progress
 from bulkhead.standby.follow import Follower
+from bulkhead.standby.place import SETTINGS
 from bulkhead.store import promotion
 from bulkhead.supervisor.layout import Layout
 

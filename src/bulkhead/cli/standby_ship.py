@@ -11,7 +11,6 @@ import hashlib
 import secrets
 import time
 from datetime import UTC, datetime
-from pathlib import Path
 from types import ModuleType
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
@@ -21,20 +20,22 @@ from bulkhead.boundary.messages.standby import BeginStandbyBase, LeaseAsked, Rea
 from bulkhead.boundary.messages.to_ledger import RecordStandby
 from bulkhead.cli.exit_codes import ExitCode
 from bulkhead.cli.output import say, size_text
+from bulkhead.cli.pace import Pace
 from bulkhead.cli.road import Road, open_road, stamp, wait_for
+from bulkhead.cli.standby_link import way_to
 from bulkhead.config import Tenant
 from bulkhead.config.load import read_text
 from bulkhead.config.schema import FILE_BYTES_MAX
 from bulkhead.errors import ConfigError, IntegrityError, Refused, TemporaryFailure
 from bulkhead.records.lease import LeaseAsk, read_grant
-from bulkhead.records.standby import ENDED, read_lead, read_piece
-from bulkhead.standby.place import Place, StreamFolder
+from bulkhead.records.standby import ENDED, WHOLE, read_lead, read_piece
+from bulkhead.standby.place import read_term
+from bulkhead.standby.way import Way
 
-SETTINGS = "tenant.toml"
 WAIT_MS = 5000
 READ_SECONDS = 30.0
 AGAIN_SECONDS = 1.0
-POLL_SECONDS = 0.02  # how often a grant is looked for
+REFUSALS_MAX = 3  # of one stream, before another is begun
 MESSAGES: dict[str, ModuleType] = {
     "directory": to_directory,
     "auth": to_auth,
@@ -63,10 +64,8 @@ def ship(options: argparse.Namespace) -> int:
 async def _ship(options: argparse.Namespace) -> int:
     async with open_road(options.directory, options.tenant) as road:
         road.check_running()
-        place = Place(Path(options.to).absolute(), road.tenant.id)
-        carrier = Carrier(road, place)
         settings = road.installation.directory / road.tenant.file
-        place.write(SETTINGS, read_text(settings, FILE_BYTES_MAX).encode())
+        carrier = Carrier(road, way_to(options, road.tenant.id), read_text(settings, FILE_BYTES_MAX).encode())
         try:
             await carrier.run()
         except Superseded as news:
@@ -106,10 +105,11 @@ async def end_leases(road: Road) -> None:
 
 
 class Carrier:
-    """One tenant's streams and leases."""
+    """One tenant's streams and leases. content: of the tenant's settings."""
 
-    def __init__(self, road: Road, place: Place) -> None:
-        self._road, self._place, self._tenant = road, place, road.tenant
+    def __init__(self, road: Road, way: Way, content: bytes) -> None:
+        self._road, self._way, self._tenant, self._content = road, way, road.tenant, content
+        self._pace = Pace(road.tenant.settings.integer("standby.bytes_per_second"))
         self._witness = witness_key(road.tenant)
         self._said: dict[str, str] = {}
 
@@ -126,74 +126,80 @@ class Carrier:
         finally:
             for task in waiting:
                 task.cancel()
+            await self._way.close()
 
     async def _carry(self, compartment: str) -> None:
-        folder: StreamFolder | None = None
-        number = 0
+        stream, number, whole, refusals = "", 0, False, 0
         while True:
             try:
-                if folder is None:
-                    folder, number = await self._go_on(compartment)
-                request: ReadStandbyBase = MESSAGES[compartment].ReadStandby(folder.path.name, number, WAIT_MS)
+                if not stream:
+                    stream, number = await self._go_on(compartment, anew=refusals > REFUSALS_MAX)
+                    whole = False
+                request: ReadStandbyBase = MESSAGES[compartment].ReadStandby(stream, number, WAIT_MS)
                 reply, body = await self._road.open(compartment, request, timeout=READ_SECONDS)
                 piece = await body.read_all()
                 if reply.number:
-                    await asyncio.to_thread(folder.add, reply.number, piece)
-                    self._require_own_term()  # else a promotion may have passed this piece by, and it is not shipped
-                    number = reply.number
+                    # A promotion may have passed this piece by, and then it is not shipped: the term is looked at.
+                    self._require_own_term(await self._way.add(compartment, stream, reply.number, piece))
+                    number, refusals = reply.number, 0
                     self._say(compartment, "")
-                    if read_piece(piece)[1] & ENDED:
+                    flags = read_piece(piece)[1]
+                    if flags & ENDED:
                         await asyncio.sleep(AGAIN_SECONDS / 10)
                         return
+                    whole = whole or bool(flags & WHOLE)
+                    if not whole:  # a base, which can wait
+                        await self._pace.spend(len(piece))
             except Refused as refused:
                 if refused.code != "no-stream":
                     raise
-                folder = None
+                stream, refusals = "", refusals + 1
                 self._say(compartment, refused.public)
                 await asyncio.sleep(AGAIN_SECONDS / 10)
             except (TemporaryFailure, OSError) as failure:
                 self._say(compartment, str(failure))
                 await asyncio.sleep(AGAIN_SECONDS)
 
-    async def _go_on(self, compartment: str) -> tuple[StreamFolder, int]:
-        """The stream that is under way and whose last piece is in the place; else a new one."""
+    async def _go_on(self, compartment: str, *, anew: bool) -> tuple[str, int]:
+        """The stream that is under way and whose last piece is at the standby; else, or anew, a new one."""
         messages = MESSAGES[compartment]
         state: LeaseAsked = await self._road.ask(compartment, messages.RenewLease())
-        if state.stream in self._place.streams(compartment):
-            folder = self._place.stream(compartment, state.stream)
-            if numbers := folder.numbers():
-                return folder, numbers[-1]
+        if not anew and (last := await self._way.last(compartment, state.stream)):
+            return state.stream, last
         moment = datetime.now(UTC)
         stream = f"{moment:%Y%m%dT%H%M%SZ}-{moment.microsecond // 1000:03x}{secrets.token_hex(3)[1:]}"
-        lineage, have = self._place.have() if compartment == "store" else (0, ())
+        lineage, have = await self._way.have() if compartment == "store" else (0, ())
         request: BeginStandbyBase = messages.BeginStandby(stream, have, lineage)
         lead = (await self._road.ask(compartment, request)).lead
         head = read_lead(lead).head
         if (head.tenant, head.compartment, head.backup) != (self._tenant.id, compartment, stream):
             raise IntegrityError(f"{compartment} began another stream")
-        folder = self._place.stream(compartment, stream)
-        await asyncio.to_thread(folder.begin, lead)
+        await self._way.begin(compartment, stream, lead)
         digest = hashlib.sha256(lead).digest()
         await self._road.ask("ledger", RecordStandby(stamp(), compartment, stream, digest))
         say(f"{self._tenant.id}: {compartment}: a new base, {stream}")
-        return folder, 0
+        return stream, 0
 
     async def _renew(self) -> None:
         settings = self._tenant.settings
         seconds, term = settings.integer("standby.lease_seconds"), settings.integer("standby.term")
+        settled = False
         while True:
             ends = time.monotonic() + seconds / 3
-            self._require_own_term()
             try:
+                if not settled:
+                    await self._way.settle(self._content)
+                    settled = True
+                self._require_own_term(await self._way.term())
                 await self._ask_and_give(LeaseAsk(self._tenant.id, term, seconds, await self._nonces()).encode(), ends)
                 self._say("lease", "")
             except (TemporaryFailure, Refused, OSError) as failure:
                 self._say("lease", str(failure))
-            await asyncio.sleep(max(POLL_SECONDS, ends - time.monotonic()))
+            await asyncio.sleep(max(AGAIN_SECONDS / 10, ends - time.monotonic()))
 
-    def _require_own_term(self) -> None:
+    def _require_own_term(self, signed: bytes) -> None:
         """Raises Superseded where a standby took over."""
-        newer = self._place.superseded(self._witness)
+        newer = read_term(self._witness, self._tenant.id, signed)
         if newer > self._tenant.settings.integer("standby.term"):
             raise Superseded(newer)
 
@@ -206,21 +212,15 @@ class Carrier:
 
     async def _ask_and_give(self, ask: bytes, ends: float) -> None:
         """Ask, and give each holder what was granted until then. Raises TemporaryFailure where nothing was."""
-        await asyncio.to_thread(self._place.write, "ask", ask)
-        digest = hashlib.sha256(ask).digest()
-        while time.monotonic() < ends:
-            content = self._place.read("grant")
-            if content[:32] == digest:
-                grant = content[32:]
-                try:
-                    read_grant(self._witness, ask, grant)
-                except IntegrityError as error:
-                    raise TemporaryFailure(error.public, code="no-lease") from None
-                for compartment, messages in MESSAGES.items():
-                    await self._road.ask(compartment, messages.RenewLease(ask, grant))
-                return
-            await asyncio.sleep(POLL_SECONDS)
-        raise TemporaryFailure("the standby grants no lease: is `standby follow` running?", code="no-lease")
+        grant = await self._way.granted(ask, ends)
+        if not grant:
+            raise TemporaryFailure("the standby grants no lease: is `standby follow` running?", code="no-lease")
+        try:
+            read_grant(self._witness, ask, grant)
+        except IntegrityError as error:
+            raise TemporaryFailure(error.public, code="no-lease") from None
+        for compartment, messages in MESSAGES.items():
+            await self._road.ask(compartment, messages.RenewLease(ask, grant))
 
     def _say(self, what: str, text: str) -> None:
         """Say what is wrong once, and that it is over."""

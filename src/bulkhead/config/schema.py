@@ -191,6 +191,9 @@ _IDENTITY: tuple[_Row, ...] = (
      "How often a standby of this tenant took over; written by `bulkhead standby promote`."),
     ("standby.lease_seconds", Kind.INTEGER, 15, _between(1, 300), (),
      "For how long the standby promises not to take over; renewed at a third of it."),
+    ("standby.bytes_per_second", Kind.INTEGER, 0, _between(0, 1 << 40), (),
+     "At most so many octets a second are shipped of a new base, so that a standby that catches up leaves the disk to "
+     "the cell; 0: as many as go. With `sync` nothing is answered until the base is whole: leave it at 0 there."),
     ("custody.mode", Kind.CHOICE, "file", _among("file", "pkcs11"), (),
      "How root keys are kept that are made from now on: by `bulkhead credentials rotate` (docs/credentials.md)."),
     ("custody.module", Kind.TEXT, "", _NONE, (),

@@ -36,6 +36,7 @@ ENDED = 2  # flag: the holder has laid down its lease and answers no change any 
 _LEAD = struct.Struct(">4sBH")
 _LENGTH = struct.Struct(">H")
 _PIECE = struct.Struct(">QB32s")
+PIECE_MIN = _PIECE.size + 1  # octets of one
 
 
 class Write(msgspec.Struct, frozen=True, array_like=True, tag=1):

@@ -30,7 +30,7 @@ from bulkhead.records.standby import (
     Write,
     open_piece,
 )
-from bulkhead.standby.place import StreamFolder, make_folder, put
+from bulkhead.standby.place import StreamFolder, make_folder, put, sync_file
 
 _NAME = re.compile(r"[a-z0-9][a-z0-9.-]*(/[a-z0-9][a-z0-9.-]*)*")
 _SEGMENT = re.compile(r"segments/(\d{10})\.seg")
@@ -176,7 +176,7 @@ class Applier:
 
     def _sync(self) -> None:
         for path in self._touched:
-            _sync_file(path)
+            sync_file(path)
         for folder in self._folders:
             if folder.is_dir():
                 sync_folder(folder)
@@ -200,7 +200,7 @@ class Applier:
                     old, new = self._path(op.old), self._path(op.new)
                     if old.exists():
                         self._touched.discard(old)
-                        _sync_file(old)
+                        sync_file(old)
                         old.rename(new)
                 case Truncate():
                     self._write(op.path, 0, ())
@@ -253,14 +253,3 @@ def segments_of(home: Path) -> list[int]:
         return []
     numbers = sorted(int(match[1]) for e in folder.iterdir() if (match := _SEGMENT.fullmatch(f"segments/{e.name}")))
     return numbers[:-1]
-
-
-def _sync_file(path: Path) -> None:
-    try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
-    except FileNotFoundError:
-        return
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -2,6 +2,7 @@
 
     PLACE/TENANT/<compartment>/<stream>/lead                what the stream begins with
     PLACE/TENANT/<compartment>/<stream>/<number>.piece      numbers from 1, without a gap
+    PLACE/TENANT/tenant.toml                                the primary's settings of the tenant
     PLACE/TENANT/have                                       segments of store that the standby has for good; by it
     PLACE/TENANT/ask, PLACE/TENANT/grant                    the lease that is asked for, and its grant
     PLACE/TENANT/term                                       the term of a promotion, signed
@@ -24,10 +25,12 @@ from bulkhead.errors import IntegrityError
 from bulkhead.identifiers import TenantId
 from bulkhead.records.standby import LEAD_MAX, PIECE_MAX, Lead, read_lead, read_piece
 
-STREAM = re.compile(r"\d{8}T\d{6}Z-[0-9a-f]{8}")
+STREAM = re.compile(r"[0-9]{8}T[0-9]{6}Z-[0-9a-f]{8}")
 _PIECE = re.compile(r"(\d{12})\.piece")
+SETTINGS = "tenant.toml"  # the primary's, of the tenant
 _TERM = b"bulkhead/standby-term/1\n"
 SMALL_MAX = 1 << 20
+NUMBERS = 1 << 63  # of segments, and of a lineage, below
 
 
 class Place:
@@ -60,27 +63,37 @@ class Place:
 
     def have(self) -> tuple[int, tuple[int, ...]]:
         """(lineage, segments) that the standby says it has for good."""
-        try:
-            fields = json.loads(self.read("have"))
-            return int(fields["lineage"]), tuple(sorted({int(number) for number in fields["segments"]}))
-        except (ValueError, TypeError, KeyError):
-            return 0, ()
+        return read_have(self.read("have"))
 
     def superseded(self, witness: Ed25519PublicKey) -> int:
-        """The term of a promotion; 0 where there was none. What is not signed by the standby counts for nothing."""
-        content = self.read("term")
-        text, signature = content[:-64], content[-64:]
-        try:
-            witness.verify(signature, _TERM + text)
-            fields = json.loads(text)
-            return int(fields["term"]) if fields["tenant"] == self.tenant else 0
-        except (InvalidSignature, ValueError, KeyError, TypeError):
-            return 0
+        """The term of a promotion; 0 where there was none."""
+        return read_term(witness, self.tenant, self.read("term"))
 
     def supersede(self, key: Ed25519PrivateKey, term: int) -> None:
         """Say that a standby took over."""
         text = json.dumps({"tenant": self.tenant, "term": term}, sort_keys=True).encode("ascii")
         self.write("term", text + key.sign(_TERM + text))
+
+
+def read_have(content: bytes) -> tuple[int, tuple[int, ...]]:
+    """(lineage, segments) that the standby says it has for good; nothing where it says what cannot be."""
+    try:
+        fields = json.loads(content)
+        lineage, segments = int(fields["lineage"]), tuple(sorted({int(number) for number in fields["segments"]}))
+    except (ValueError, TypeError, KeyError, OverflowError, RecursionError):
+        return 0, ()
+    return (lineage, segments) if all(0 <= n < NUMBERS for n in (lineage, *segments)) else (0, ())
+
+
+def read_term(witness: Ed25519PublicKey, tenant: TenantId, content: bytes) -> int:
+    """The term of a promotion; 0 where there was none. What is not signed by the standby counts for nothing."""
+    text, signature = content[:-64], content[-64:]
+    try:
+        witness.verify(signature, _TERM + text)
+        fields = json.loads(text)
+        return int(fields["term"]) if fields["tenant"] == tenant else 0
+    except (InvalidSignature, ValueError, KeyError, TypeError):
+        return 0
 
 
 class StreamFolder:
@@ -123,6 +136,21 @@ class StreamFolder:
             number, digest = found, hashlib.sha256(octets).digest()
             yield number, flags, digest, octets
 
+    def part(self, number: int) -> Path:
+        """Where a piece is while it comes."""
+        return self.path / f".{number:012d}.part"
+
+    def add_part(self, number: int) -> None:
+        """Make of a piece that came whole one that is there; durable on return."""
+        part = self.part(number)
+        sync_file(part)
+        part.rename(self._piece(number))
+        sync_folder(self.path)
+
+    def digest(self, number: int) -> bytes:
+        """SHA-256 of a piece that is there; of the lead for 0."""
+        return hashlib.sha256(_read(self._piece(number) if number else self.path / "lead", PIECE_MAX + 1)).digest()
+
     def forget(self, number: int) -> None:
         """Remove the pieces up to this one."""
         for one in self.numbers():
@@ -146,6 +174,18 @@ def put(path: Path, content: bytes) -> None:
         os.close(descriptor)
     fresh.rename(path)
     sync_folder(path.parent)
+
+
+def sync_file(path: Path) -> None:
+    """What was written to a file is durable on return; one that is not there needs nothing."""
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 def make_folder(path: Path) -> None:
