@@ -11,7 +11,7 @@ import sqlite3
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -29,10 +29,17 @@ pytestmark = [pytest.mark.timeout(240)]
 
 
 class Pair:
-    """A primary, and a host on which its standby follows."""
+    """A primary, and a host on which its standby follows; between them a directory, or a link to an address.
 
-    def __init__(self, base: Path, mode: str, seconds: int = 3) -> None:
+    inside: makes of a command one in the standby's network.
+    """
+
+    def __init__(
+        self, base: Path, mode: str, seconds: int = 3, *, address: str = "",
+        inside: Callable[..., list[str]] = lambda *words: list(words),
+    ) -> None:  # fmt: skip
         self.base, self.place, self.there = base, base / "place", base / "there"
+        self.address, self._inside = address, inside
         made = subprocess.run(
             [sys.executable, "-m", "bulkhead.cli.main", "standby", "key", "t0", "--out", str(base / "standby.key")],
             capture_output=True, check=True, text=True,
@@ -46,17 +53,34 @@ class Pair:
         self.processes: dict[str, subprocess.Popen[bytes]] = {}
         self.promoted: Running | None = None
         self.follow()
+        if address:
+            self.make_link()
         self.ship()
         self.wait_leased()
+
+    def make_link(self) -> None:
+        for side in ("primary", "standby"):
+            command = [sys.executable, "-m", "bulkhead.cli.main", "standby", "link-key", "t0"]
+            made = subprocess.run([*command, "--out", str(self.base / f"{side}.link")], capture_output=True, check=True)
+            (self.base / f"{side}.crt").write_bytes(made.stdout)
+        self.serve()
+
+    def serve(self) -> None:
+        self.start("serve", "--at", self.address, "--place", str(self.place), *self._link("standby", "primary"))
+
+    def _link(self, own: str, other: str) -> tuple[str, ...]:
+        return "--identity", str(self.base / f"{own}.link"), "--peer", str(self.base / f"{other}.crt")
 
     def start(self, name: str, *words: str) -> None:
         log = (self.base / f"{name}.log").open("ab")
         command = [sys.executable, "-m", "bulkhead.cli.main", "standby", name, "t0", *words]
+        command = self._inside(*command) if name == "serve" else command
         self.processes[name] = subprocess.Popen(command, stdout=log, stderr=log)
         log.close()
 
     def ship(self) -> None:
-        self.start("ship", "--to", str(self.place), "-C", str(self.live.directory))
+        way = (f"tls://{self.address}", *self._link("primary", "standby")) if self.address else (str(self.place),)
+        self.start("ship", "--to", *way, "-C", str(self.live.directory))
 
     def follow(self) -> None:
         key = str(self.base / "standby.key")
@@ -105,7 +129,7 @@ class Pair:
         images = [int(pid) for pid in Path(f"/proc/{supervisor}/task/{supervisor}/children").read_text().split()]
         return [self.processes["ship"].pid, supervisor, *images, *found]
 
-    def promote(self, network: str) -> dict[str, Any]:
+    def promote(self, network: str, *, start: bool = True) -> dict[str, Any]:
         """Promote the standby, and start it."""
         self.end("follow")
         keys = self.live.directory / "recovery" / "t0"
@@ -118,8 +142,9 @@ class Pair:
         assert not done.returncode, done.stderr.decode()
         report: dict[str, Any] = json.loads(done.stdout)
         set_value(self.there, "bulkhead.toml", "uid_base", uid_base_of(free_number()))
-        self.promoted = Running(self.there)
-        self.promoted.wait_ready()
+        if start:
+            self.promoted = Running(self.there)
+            self.promoted.wait_ready()
         return report
 
     @property
@@ -141,8 +166,8 @@ class Pair:
 
 
 @contextlib.contextmanager
-def pair_of(base: Path, mode: str) -> Iterator[Pair]:
-    pair = Pair(base, mode)
+def pair_of(base: Path, mode: str, *, link: bool = False) -> Iterator[Pair]:
+    pair = Pair(base, mode, address=f"{network_of(free_number())}.8:4190" if link else "")
     try:
         yield pair
     finally:
@@ -151,7 +176,7 @@ def pair_of(base: Path, mode: str) -> Iterator[Pair]:
 
 @pytest.fixture(scope="module")
 def pair(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pair]:
-    with pair_of(tmp_path_factory.mktemp("s"), "async") as pair:
+    with pair_of(tmp_path_factory.mktemp("s"), "async", link=True) as pair:
         yield pair
 
 
@@ -237,8 +262,9 @@ def test_a_primary_that_was_paused_answers_nothing_once_its_standby_took_over(pa
 
 
 @pytest.mark.slow
-def test_a_hand_over_loses_nothing_across_a_killed_holder_and_a_rotation(tmp_path: Path) -> None:
-    with pair_of(tmp_path, "sync") as pair:
+@pytest.mark.parametrize("link", [False, True], ids=["directory", "link"])
+def test_a_hand_over_loses_nothing_across_a_killed_holder_and_a_rotation(tmp_path: Path, *, link: bool) -> None:
+    with pair_of(tmp_path, "sync", link=link) as pair:
         anna = pair.live.mailbox()
         for number in range(5):
             pair.deliver(anna, f"letter {number}")

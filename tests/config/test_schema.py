@@ -16,7 +16,7 @@ from bulkhead.config.schema import (
 )
 from bulkhead.config.values import Kind, parse_value
 
-UNITS = ("_max", "_seconds", "_minutes", "_bytes", "_minute", "_hour", "_hours", "_day", "_days")
+UNITS = ("_max", "_per_second", "_seconds", "_minutes", "_bytes", "_minute", "_hour", "_hours", "_day", "_days")
 COUNTS = {
     "term",
     "schema",

@@ -38,6 +38,7 @@ from bulkhead.standby.inbox import Inbox
 from bulkhead.standby.link import Address, LinkWay
 from bulkhead.standby.place import Place, read_term
 from bulkhead.standby.receive import Receiver
+from bulkhead.standby.way import DirectoryWay, Way
 
 ONE = STREAM.format(1)
 STORE = CHANNELS.index("store") + 1
@@ -201,9 +202,11 @@ def test_each_holder_has_a_channel_and_keeps_its_number() -> None:
     assert CHANNELS == ("directory", "auth", "keyring", "store", "queue", "incident", "ledger")
 
 
-async def test_what_is_sent_is_in_the_place_once_it_is_answered(tmp_path: Path) -> None:
+@pytest.mark.parametrize("mounted", [False, True])
+async def test_what_is_sent_is_in_the_place_once_it_is_answered(tmp_path: Path, *, mounted: bool) -> None:
     async with ends_of(tmp_path) as ends:
-        way, chain = ends.way(), Chain()
+        way: Way = DirectoryWay(ends.place) if mounted else ends.way()
+        chain = Chain()
         assert await way.last("store", ONE) == 0
         await way.settle(b"settings")
         await way.begin("store", ONE, chain.lead)
