@@ -510,7 +510,8 @@ NEIGHBOURS = (
         "            surface < 0 and set_at <=", "access/reset-passed",
     ),
     _one(
-        "openings-not-counted", "keyring/openings.py", "        self.rate.add(session.channel, opened)\n", "",
+        "openings-not-counted", "keyring/openings.py",
+        "        self.rate.add(session.channel, session.account, opened)\n", "",
         "access/keys-by-the-million",
     ),
     _one(

@@ -14,7 +14,7 @@ from bulkhead.boundary.messages.surfaces import Surface
 from bulkhead.boundary.messages.to_auth import CountLogins
 from bulkhead.boundary.messages.to_keyring import CountKeyring, OpenPages, ReadSurfaces
 from bulkhead.errors import Refused
-from bulkhead.holder.rules import CAP, HELD_MAX, Rule, Tried, WorkerRate, subject_digest
+from bulkhead.holder.rules import ACCOUNTS, CAP, HELD_MAX, Rule, Tried, WorkerRate, subject_digest
 from bulkhead.holder.sources import Source, network_text
 from bulkhead.identifiers import AccountId, new_id
 
@@ -31,9 +31,9 @@ def now() -> int:
 
 
 def freeze(cell: TwoHalves) -> WorkerRate:
-    """keyring's counts, in one minute that does not end."""
+    """keyring's counts, in one minute that does not end, where one account's keys are as good as many's."""
     rate: WorkerRate = cell.state("keyring").openings.rate
-    rate.clock = lambda: 0.0
+    rate.clock, rate.accounts = lambda: 0.0, 1
     return rate
 
 
@@ -49,9 +49,9 @@ def test_a_process_that_opens_more_keys_than_is_usual_is_stopped_until_it_lapses
         elsewhere = await cell.log_in(account, MAIN, gate="access/1")
         await open_pages(cell, "access", doomed.handle)
         with refused("no-session"):
-            await open_pages(cell, "access", doomed.handle)
-        with refused("no-session"):
             await open_pages(cell, "access", spared.handle)
+        with refused("no-session"):
+            await open_pages(cell, "access", doomed.handle)
         await settled(lambda: cell.seen.kinds().count("SurfacesStopped"))
         with refused("contained"):
             await cell.log_in(other, MAIN)
@@ -74,11 +74,11 @@ def test_a_process_that_opens_more_keys_than_is_usual_is_stopped_until_it_lapses
 def test_a_rules_stop_that_is_given_again_without_an_end_holds_until_it_is_lifted(tmp_path: Path) -> None:
     async def work(cell: TwoHalves) -> None:
         freeze(cell)
-        account = await cell.add_account(MAIN)
-        session = await cell.log_in(account, MAIN)
+        account, other = await cell.add_account(MAIN), await cell.add_account(MAIN)
+        session, another = await cell.log_in(account, MAIN), await cell.log_in(other, MAIN)
         await open_pages(cell, "access", session.handle)
         with refused("no-session"):
-            await open_pages(cell, "access", session.handle)
+            await open_pages(cell, "access", another.handle)
         await settled(lambda: cell.seen.kinds().count("SurfacesStopped"))
         (stopped,) = (await cell.ask("cli", "keyring", ReadSurfaces())).stopped
         confirm = to_keyring.StopSurfaces(stamp(), now() + 1, Surface.RULE_WORKER, stopped.accounts, 0, "confirmed")
@@ -149,18 +149,37 @@ def test_what_is_usual_grows_with_busy_minutes_and_never_beyond_ten_times_what_i
     clock, rule = [0.0], _Recorded()
     rate = WorkerRate(rule, lambda _: None, lambda: clock[0])  # type: ignore[arg-type]  # what it uses of a rule
     rate.set({"keys_per_worker_minute": 1000, "rule_minutes": 60})
+    rate.accounts = 1000
     channel = Channel("access", 0, 1)
     for minute in range(1, 400):
         clock[0] = 60.0 * minute
-        rate.add(channel, 900)
+        _open(rate, channel, 900)
         assert not rule.fires
     assert 8000 < rate.usual("access") <= 9000 and rate.usual("submit") == 1000
     for minute in range(400, 1200):
         clock[0] = 60.0 * minute
-        rate.add(channel, rate.usual("access"))
+        _open(rate, channel, rate.usual("access"))
     assert rate.usual("access") == CAP * 1000 and not rule.fires
-    rate.add(channel, 1)
+    rate.add(channel, b"one more", 1)
     assert rule.fires == [b"access/0/1"]
+
+
+def _open(rate: WorkerRate, channel: Channel, accounts: int) -> None:
+    for number in range(accounts):
+        rate.add(channel, number.to_bytes(4, "big"), 1)
+
+
+def test_one_subscriber_stops_no_process_however_much_is_read() -> None:
+    rule = _Recorded()
+    rate = WorkerRate(rule, lambda _: None, lambda: 0.0)  # type: ignore[arg-type]  # what it uses of a rule
+    rate.set({"keys_per_worker_minute": 1600, "rule_minutes": 60})
+    channel = Channel("access", 0, 1)
+    for account in range(ACCOUNTS):
+        for _ in range(5):
+            rate.add(channel, bytes([account]), 1_000_000)
+    assert not rule.fires
+    rate.add(channel, b"one more", 1)
+    assert rule.fires
 
 
 def test_a_window_of_tries_ends_after_an_hour() -> None:

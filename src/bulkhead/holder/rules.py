@@ -33,6 +33,7 @@ BURST_SECONDS = 600.0
 BASELINE = 10  # so many times the mean of its compartment's busy minutes is unusual
 SHARE = 1 / 64  # of a minute in that mean
 CAP = 10  # times the configured number: above that no baseline makes it usual
+ACCOUNTS = 16  # of so many at least are the keys that stop a process: one subscriber, or some, stop none
 _log = logging.getLogger("bulkhead.rules")
 
 
@@ -143,13 +144,16 @@ class WorkerRate:
 
     Usual is ten times the mean of the busy minutes of its compartment, no less than what is configured and no more
     than ten times that. end: ends the sessions of a channel. The process that takes its place is another subject.
+    accounts: no account's keys count for more than that part of what is configured. Else one subscriber with a large
+    mailbox stops process after process, and all who read there.
     """
 
     def __init__(
         self, rule: Rule, end: Callable[[Channel], object], clock: Callable[[], float] = time.monotonic
     ) -> None:
-        self.rule, self._end, self.clock, self._floor = rule, end, clock, 0
+        self.rule, self._end, self.clock, self._floor, self.accounts = rule, end, clock, 0, ACCOUNTS
         self._minute, self._opened, self._means = 0, dict[Channel, int](), dict[str, float]()
+        self._of = dict[tuple[Channel, bytes], int]()  # in this minute, by account
 
     def set(self, section: Mapping[str, Any]) -> None:
         """Take keyring.keys_per_worker_minute, 0: off, and keyring.rule_minutes."""
@@ -159,14 +163,17 @@ class WorkerRate:
         """Keys a minute up to which nothing is stopped."""
         return min(CAP * self._floor, max(self._floor, int(BASELINE * self._means.get(compartment, 0.0))))
 
-    def add(self, channel: Channel, keys: int) -> None:
-        """So many more were opened."""
+    def add(self, channel: Channel, account: bytes, keys: int) -> None:
+        """So many more of an account were opened."""
         minute = int(self.clock() // 60)
         if minute != self._minute:
             for one, count in self._opened.items():
                 mean = self._means.get(one.compartment, 0.0)
                 self._means[one.compartment] = mean + (count - mean) * SHARE
-            self._minute, self._opened = minute, {}
+            self._minute, self._opened, self._of = minute, {}, {}
+        own = self._of.get((channel, account), 0)
+        keys = min(keys, max(0, self._floor // self.accounts - own))
+        self._of[channel, account] = own + keys
         opened = self._opened[channel] = self._opened.get(channel, 0) + keys
         if self._floor and self.rule.minutes and opened > self.usual(channel.compartment):
             why = f"{channel.compartment} {channel.worker}: {opened} message keys in a minute"

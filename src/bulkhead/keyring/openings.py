@@ -142,7 +142,7 @@ class Openings:
 
     async def _pause(self, session: Session, opened: int) -> None:
         session.keys += opened
-        self.rate.add(session.channel, opened)
+        self.rate.add(session.channel, session.account, opened)
         await asyncio.sleep(0)
         if not self._sessions.is_live(session):
             raise Refused("the session has ended", code="no-session")
