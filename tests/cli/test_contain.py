@@ -67,6 +67,21 @@ def test_what_a_rule_stopped_is_confirmed_and_lifted_by_its_digest(live: Live) -
     assert all(one["set"] != digest for one in live("containment", "stnet", "--json").json["stopped"])
 
 
+def test_a_stop_of_everybody_is_listed_beside_those_of_surfaces(live: Live) -> None:
+    def listed() -> set[str]:
+        rows = live("containment", "stnet", "--json").json["stopped"]
+        return {row["compartment"] for row in rows if row["surface"] == "stop --outbound"}
+
+    assert listed() == set()
+    try:
+        assert live("stop", "stnet", "--outbound").status == 0
+        assert listed() == {"queue", "keyring"}
+        assert "stop --outbound" in live("containment", "stnet").out
+    finally:
+        assert live("stop", "stnet", "--outbound", "--lift").status == 0
+    assert listed() == set()
+
+
 def access_pids(live: Live) -> set[int]:
     rows = live("status", "--json").json["processes"]
     return {row["pid"] for row in rows if (row["tenant"], row["compartment"]) == ("stnet", "access") and row["pid"]}

@@ -34,7 +34,7 @@ DAY_MS = 86_400_000
 COUNT_SECONDS = 60.0
 _AGO = re.compile(r"([0-9]{1,6})([smhd])")
 _UNITS = {"s": 1000, "m": 60_000, "h": 3_600_000, "d": DAY_MS}
-_HEAD = ("TIME", "COMPARTMENT", "ACT", "OUTCOME", "GATE", "NUMBER", "ACCOUNT", "FROM")
+_HEAD = ("TIME", "COMPARTMENT", "ACT", "OUTCOME", "GATE", "WHAT", "ACCOUNT", "FROM")
 
 
 @dataclass(frozen=True, slots=True)

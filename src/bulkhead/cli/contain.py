@@ -129,11 +129,12 @@ def list_stopped(options: argparse.Namespace) -> int:
 async def _list(options: argparse.Namespace) -> int:
     names = {row.bits: row.name for row in CONTAINMENTS.values()}
     names |= {Surface.CHANGES: "freeze (changes)", Surface.RESET_APP: "revoke-app-passwords"}
-    rows = []
+    rows, whole = [], []
     async with open_road(options.directory, options.tenant) as road:
         for name in ALL_GUARDS:
             state = await road.ask(name, GUARDS[name].ReadSurfaces())
             rows += [(name, one) for one in state.stopped]
+            whole += [(name, one) for one in state.whole]
     if options.json:
         print_json(options.command, {
             "tenant": options.tenant,
@@ -143,8 +144,17 @@ async def _list(options: argparse.Namespace) -> int:
                     "accounts": one.members, "set": one.accounts.hex(), "epoch": one.epoch, "until": one.until,
                 }
                 for name, one in rows
+            ] + [
+                {
+                    "compartment": name, "surface": f"stop --{one.what}", "accounts": 0, "set": "", "epoch": one.epoch,
+                    "until": 0,
+                }
+                for name, one in whole
             ],
         })  # fmt: skip
+        return 0
+    if not rows and not whole:
+        print(f"{options.tenant}: nothing is stopped")
         return 0
     print_table(
         ("EXECUTOR", "SURFACE", "ACCOUNTS", "SINCE", "UNTIL", "SET"),
@@ -154,7 +164,7 @@ async def _list(options: argparse.Namespace) -> int:
                 time_text(one.until) if one.until else "lifted", one.accounts.hex()[:16],
             )
             for name, one in rows
-        ],
+        ] + [(name, f"stop --{one.what}", "all", time_text(one.epoch), "-", "") for name, one in whole],
     )  # fmt: skip
     return 0
 

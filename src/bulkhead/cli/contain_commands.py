@@ -88,11 +88,11 @@ CONTAIN_COMMANDS = (
             "tenant": "the tenant's id",
             "stopped": "one object a surface, set and compartment",
             "stopped[].compartment": "who guards it",
-            "stopped[].surface": "its name",
+            "stopped[].surface": "its name; `stop --logins`, `stop --outbound`: by `bulkhead stop`, of everybody",
             "stopped[].accounts": "accounts of the set; 0: every account",
             "stopped[].set": "SHA-256 of the set's ids in a row, or of a rule's subject; empty: every account",
             "stopped[].epoch": "since when, ms since 1970",
-            "stopped[].until": "when it lapses, ms since 1970; 0: it does not",
+            "stopped[].until": "when it lapses, ms since 1970; 0: it does not, or, of `stop`, an order's end",
         },
     ),
 )  # fmt: skip

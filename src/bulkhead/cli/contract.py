@@ -18,7 +18,7 @@ from bulkhead.boundary.messages.to_incident import (
     TermRow,
 )
 from bulkhead.cli.component_check import Comparison, compare_here, record_comparison
-from bulkhead.cli.contract_file import contract_file, template_text
+from bulkhead.cli.contract_file import agree_advice, contract_file, template_text
 from bulkhead.cli.exit_codes import ExitCode
 from bulkhead.cli.ledger import read_checkpoint, read_entries
 from bulkhead.cli.many import Answer, ask_all, chosen_tenants
@@ -169,7 +169,7 @@ def _document(answer: Answer) -> dict[str, Any]:
 def _print(answer: Answer) -> None:
     state: ContractState = answer.reply
     if not state.text:
-        print(f"{answer.tenant}: no contract is in force; bulkhead contract template prints one")
+        print(f"{answer.tenant}: no contract is in force: {agree_advice(answer.tenant)}")
         return
     measured = f"measured {time_text(state.checked)}" if state.checked else "not measured yet"
     print(f"{answer.tenant}: in force since {time_text(state.adopted)}, {measured}")

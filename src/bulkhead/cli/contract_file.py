@@ -22,6 +22,11 @@ def write_template(directory: Path, tenant: str) -> bool:
     return True
 
 
+def agree_advice(tenant: str) -> str:
+    """What to do where none is in force."""
+    return f"agree on {FOLDER}/{tenant}.toml, then bulkhead contract adopt {tenant}"
+
+
 def template_text() -> str:
     """Every term as a comment, so that what is promised is chosen."""
     lines = [

@@ -7,6 +7,7 @@ import shutil
 import socket
 import stat
 import time
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import asdict
 from datetime import UTC, datetime
@@ -40,7 +41,7 @@ DISK_BAD_BYTES, DISK_WARNING_BYTES = 1 << 30, 5 << 30
 INODES_BAD = 10_000
 CONNECT_SECONDS = 2.0
 CLOCK_FLOOR = datetime(2026, 1, 1, tzinfo=UTC).timestamp()
-_LISTENERS = ("mx", "submissions", "submission", "imaps", "pop3s", "imap", "pop3")
+_LISTENERS = ("mx", "submissions", "submission", "imaps", "pop3s", "imap", "pop3", "console")
 
 
 def doctor(options: argparse.Namespace) -> int:
@@ -55,6 +56,8 @@ def doctor(options: argparse.Namespace) -> int:
             print(f"{finding.state.value.upper():9} {where}{finding.matter}: {finding.text}")
             if finding.advice:
                 print(f"{'':9} -> {finding.advice}")
+        counts = Counter(finding.state for finding in findings)
+        print(f"{len(findings)} matters: " + ", ".join(f"{counts[state]} {state.value}" for state in State))
     return ExitCode.FINDING if any(finding.state is State.BAD for finding in findings) else ExitCode.OK
 
 

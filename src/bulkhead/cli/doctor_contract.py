@@ -5,6 +5,7 @@ import time
 
 from bulkhead.boundary.messages.to_incident import ComponentState, ContractState, ReadComponents, ReadContract
 from bulkhead.cli.component_check import advisory_standing
+from bulkhead.cli.contract_file import agree_advice
 from bulkhead.cli.finding import Finding, State
 from bulkhead.cli.road import Road
 from bulkhead.config import Installation, Tenant
@@ -27,8 +28,7 @@ def contract_finding(installation: Installation, tenant: Tenant) -> Finding:
     except Error as error:
         return Finding(tenant.id, "contract", State.UNPROVEN, error.public, f"look when it runs: {look}")
     if not state.text:
-        advice = "agree on one: bulkhead contract template, then bulkhead contract adopt"
-        return Finding(tenant.id, "contract", State.UNPROVEN, "none is in force", advice)
+        return Finding(tenant.id, "contract", State.UNPROVEN, "none is in force", agree_advice(tenant.id))
     hours = (time.time() - state.checked / 1000) / 3600
     if hours > CONTRACT_HOURS:
         text = "was never measured" if not state.checked else f"was last measured {hours:.0f} hours ago"

@@ -167,10 +167,19 @@ def _reach_text(row: Mapping[str, Any]) -> str:
     return "; ".join(([row["falls"]] if slight else []) + told)
 
 
+def _by_live(tenants: Sequence[Mapping[str, Any]]) -> dict[tuple[str, ...], list[str]]:
+    """Tenants by the compartments that map it now; those that could not be looked into are left out."""
+    found: dict[tuple[str, ...], list[str]] = {}
+    for row in tenants:
+        if row["live"] is not None:
+            found.setdefault(tuple(row["live"]), []).append(row["tenant"])
+    return found
+
+
 def _print_touched(chosen: Sequence[Component], touched: Mapping[str, Any], as_of: int) -> None:
     for row in chosen:
         within = f" in {row.within}" * bool(row.within)
-        print(f"{row.name} {row.version or '(version unknown)'}{within}  {row.licence}  {row.sha256[:12]}")
+        print(f"{row.name} {row.version or '(version unknown)'}{within}  {row.licence}  {row.sha256[:12]}".rstrip())
     known = touched["advisories"]
     print(
         f"known flaws of this version: {', '.join(known) if known else 'none among the advisories that were brought'}\n"
@@ -193,8 +202,8 @@ def _print_touched(chosen: Sequence[Component], touched: Mapping[str, Any], as_o
         for row in touched["tenants"]
     ])  # fmt: skip
     accounts = f"{touched['accounts']:,} accounts of {len(touched['tenants'])} tenants"
-    for row in touched["tenants"]:
-        if row["live"] is not None:
-            print(f"{row['tenant']}: mapped now, as /proc shows, by {', '.join(row['live'])}")
+    for live, names in _by_live(touched["tenants"]).items():
+        by = "every compartment" if set(live) == set(PROCESSES) else ", ".join(live) or "none"
+        print(f"mapped now, as /proc shows, in {', '.join(names)} by {by}")
     partly = "" if touched["counted"] else "; of cells that do not run nothing is counted"
     print(f"{accounts} as of {time_text(as_of)}: a ceiling{partly}")

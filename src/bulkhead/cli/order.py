@@ -115,7 +115,11 @@ def list_orders(options: argparse.Namespace) -> int:
         return 0
     for name, page in found.items():
         refused = ", and the command line needs orders" if page.roster.local_refused else ""
-        print(f"{options.tenant}: {name}: roster {page.roster.version}{refused}")
+        roster = f"roster {page.roster.version}{refused}" if page.roster.version else "no roster, so it takes no order"
+        print(f"{options.tenant}: {name}: {roster}")
+    if not any(page.orders for page in found.values()):
+        print(f"{options.tenant}: no order was submitted")
+        return 0
     print_table(
         ("EXECUTOR", "SERIAL", "ACTION", "STATE", "AT", "DUE", "OFFICERS"),
         [

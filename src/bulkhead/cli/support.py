@@ -186,6 +186,9 @@ def list_cases(options: argparse.Namespace) -> int:
     if options.json:
         print_json(options.command, {"tenant": options.tenant, "cases": documents})
         return 0
+    if not documents:
+        print(f"{options.tenant}: no case is known; bulkhead support case open opens one")
+        return 0
     print_table(
         _HEAD,
         [

@@ -15,6 +15,7 @@ from typing import Any, TypeVar
 from bulkhead.boundary.edge import Channel
 from bulkhead.boundary.exchange import Exchange, Handler
 from bulkhead.boundary.messages.fields import Done, Mutation, Reply, Request
+from bulkhead.boundary.messages.surfaces import WholeStop
 from bulkhead.errors import Refused, TemporaryFailure
 from bulkhead.holder.database import Database
 from bulkhead.holder.outbox import note
@@ -51,7 +52,7 @@ class TenantStop:
     """
 
     def __init__(self, database: Database, exchange: Exchange, what: str = LOGINS, table: str = OWN) -> None:
-        self._database, self._exchange, self._what, self._table = database, exchange, what, table
+        self._database, self._exchange, self.what, self._table = database, exchange, what, table
         epoch, stopped, ended = database.first(f"SELECT epoch, stopped, ended FROM {table}")  # noqa: S608  # ours
         self.epoch: int = epoch
         self.ended: int = ended
@@ -123,7 +124,7 @@ class TenantStop:
             "reason": ledger_text(reason),
             "epoch": epoch,
             "at": self._exchange.me.compartment,
-            "what": self._what,
+            "what": self.what,
         }
         await witness(self._exchange, request.stamp, "StopLifted", details)
         return await asyncio.shield(self._write_lift(request, epoch, reply))
@@ -144,7 +145,7 @@ class TenantStop:
     def require_none(self) -> None:
         """Raises TemporaryFailure (`stopped`) while it holds."""
         if self.stopped:
-            raise TemporaryFailure(f"{self._what} of this tenant: stopped", code="stopped")
+            raise TemporaryFailure(f"{self.what} of this tenant: stopped", code="stopped")
 
     def _check_newest(self, epoch: int) -> None:
         self._check(epoch)
@@ -197,6 +198,12 @@ def undurable() -> Iterator[None]:
             "room and give the command again",
             code="not-durable",
         ) from None
+
+
+def in_force(state: Any) -> tuple[WholeStop, ...]:
+    """Stops of the whole tenant that hold in a compartment of this state: its `stop` and its `outbound`, if any."""
+    stops = (getattr(state, name, None) for name in ("stop", "outbound"))
+    return tuple(WholeStop(one.what, one.epoch) for one in stops if isinstance(one, TenantStop) and one.stopped)
 
 
 def old_epoch(epoch: int) -> Refused:

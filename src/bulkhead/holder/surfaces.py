@@ -16,6 +16,8 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
+from msgspec.structs import replace as replace_fields
+
 from bulkhead.boundary.body import BodyReader
 from bulkhead.boundary.exchange import Exchange, Handler
 from bulkhead.boundary.faults import log_fault
@@ -39,7 +41,7 @@ from bulkhead.holder import account_sets
 from bulkhead.holder.account_sets import AccountSets
 from bulkhead.holder.database import Database
 from bulkhead.holder.outbox import Outbox, note
-from bulkhead.holder.stop import EPOCH_AHEAD_MS, old_epoch, undurable
+from bulkhead.holder.stop import EPOCH_AHEAD_MS, in_force, old_epoch, undurable
 from bulkhead.holder.witness import ledger_text, witness
 from bulkhead.records.credential import MAIN_PASSWORD
 
@@ -417,7 +419,7 @@ def handlers(module: Any) -> Mapping[type[Request[Any]], Handler]:
 
     def read_surfaces(state: Any, _: Channel, request: ReadSurfacesBase, __: BodyReader | None) -> Any:
         """What is closed, and what a stop would reach."""
-        return state.surfaces.state(request)
+        return replace_fields(state.surfaces.state(request), whole=in_force(state))
 
     return {
         module.StageAccounts: stage_accounts,

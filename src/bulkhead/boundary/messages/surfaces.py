@@ -105,16 +105,25 @@ class WorkerSessions(Reply, frozen=True):
     others: U32
 
 
+class WholeStop(Reply, frozen=True):
+    """A stop of the whole tenant, as `bulkhead stop` makes it. what: `logins` or `outbound`; epoch: since when, ms."""
+
+    what: Name
+    epoch: U63
+
+
 class SurfaceState(Reply, frozen=True):
     """What is closed here, and what a stop would reach now: live sessions, messages that would wait.
 
     workers: who has those sessions, at the holder that keeps them, the most first.
+    whole: what else is stopped here, of everybody: it is lifted by its own command.
     """
 
     stopped: Annotated[tuple[StoppedSurface, ...], Meta(max_length=1024)]
     sessions: U63
     messages: U63
     workers: Annotated[tuple[WorkerSessions, ...], Meta(max_length=WORKERS_MAX)] = ()
+    whole: Annotated[tuple[WholeStop, ...], Meta(max_length=2)] = ()
 
 
 class ReadSurfacesBase(Request[SurfaceState], frozen=True):
