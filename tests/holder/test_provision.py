@@ -13,9 +13,11 @@ from bulkhead.boundary.messages import to_auth, to_directory, to_keyring
 from bulkhead.boundary.messages.provision import FirstPassword
 from bulkhead.cli.provision_passwords import new_password
 from bulkhead.cli.provision_steps import Steps
+from bulkhead.directory import provision as directory_provision
 from bulkhead.drill.bare_cell import BareCell, Person, answer, stamp
 from bulkhead.drill.semantic_orders import begin, by, install
 from bulkhead.errors import Refused, TemporaryFailure
+from bulkhead.holder import provision as holder_provision
 from bulkhead.identifiers import AccountId
 from bulkhead.records.legacy import Recipe, Scheme
 from bulkhead.records.legacy_digest import legacy_digest
@@ -344,5 +346,29 @@ def test_a_file_does_not_go_round_a_cap_of_a_day(in_cell: Any) -> None:
         await file.sign("ada")
         assert await file.run() == {2: "order-required"}
         assert await _states(cell, one.account) == (1, 1)
+
+    in_cell(work)
+
+
+def test_files_that_are_through_leave_room_for_those_of_every_hour(in_cell: Any, monkeypatch: Any) -> None:
+    monkeypatch.setattr(holder_provision, "FILES_MAX", 1)
+    monkeypatch.setattr(directory_provision, "FILES_MAX", 1)
+
+    async def work(cell: BareCell) -> None:
+        person = await cell.add_person()
+        suspend = {"do": "suspend", "address": person.address, "account": person.account.hex()}
+        first, second = (File(cell, [suspend], name=f"test/{number}") for number in (1, 2))
+        assert await first.run() == {}
+        state = await first.keyring()
+        assert (state.chunk, state.chunks) == (1, 1)
+        beyond = to_keyring.ProvisionChunk(stamp(), first.root, 1, first.chunk.data, ())
+        assert await first.ask("keyring", beyond) == "not-next"
+        assert (await first.directory()).chunks == 1
+        await second.begin()
+        third = File(cell, [suspend], name="test/3")
+        for name, module in (("keyring", to_keyring), ("auth", to_auth), ("directory", to_directory)):
+            kind = getattr(module, "BeginProvision")  # noqa: B009  a module of three
+            begun = kind(stamp(), third.root, third.lines, chunk_hash(third.chunk.data))
+            assert await third.ask(name, begun) == "full"
 
     in_cell(work)

@@ -28,7 +28,7 @@ from bulkhead.errors import Error, Refused
 from bulkhead.holder import outbox
 from bulkhead.holder.orders import Orders
 from bulkhead.holder.outbox import Outbox
-from bulkhead.holder.provision import NARROWS, WIDENS
+from bulkhead.holder.provision import KNOWN_MAX, NARROWS, WIDENS
 from bulkhead.holder.witness import witness
 from bulkhead.identifiers import AccountId
 from bulkhead.records.provision import (
@@ -45,14 +45,17 @@ from bulkhead.records.provision import (
 )
 
 SLICE = 25  # lines of one transaction: a look-up waits no longer
-FILES_MAX = 1000  # that are known at once
+FILES_MAX = 1000  # that are under way at once, each with the digests of its chunks
 KEPT_MS = 60 * 86_400_000  # how long a finished one is known: longer than any order for it lives
 UNUSED_MS = 7 * 86_400_000  # how long one is known of which no line was carried out: it may be begun again
 REFUSED_MAX = 100_000  # lines of one file that are listed
 _SERVICES = {"login": Service.LOGIN, "receive": Service.RECEIVE, "send": Service.SEND}
 _STATUSES = {"suspend": Status.SUSPENDED, "dormant": Status.DORMANT, "activate": Status.ACTIVE}
 _SWITCHES = ("class", "services", *_STATUSES)
-_STATE = "SELECT root, lines, length(hashes) / 32, chunk, done, refused, begun, changed FROM provision WHERE root = ?"
+_STATE = (
+    "SELECT root, lines, max(length(hashes) / 32, chunk), chunk, done, refused, begun, changed FROM provision "
+    "WHERE root = ?"
+)
 
 Details = dict[str, str | int | bool | None]
 Row = tuple[int, Line | Refused]  # a line's number; why it is none
@@ -312,9 +315,13 @@ def _begin(connection: sqlite3.Connection, *, request: m.BeginProvision) -> Prov
     now = now_ms()
     connection.execute("DELETE FROM provision WHERE done = lines AND changed < ?", (now - KEPT_MS,))
     connection.execute("DELETE FROM provision WHERE done = 0 AND changed < ?", (now - UNUSED_MS,))
-    (known,) = connection.execute("SELECT count(*) FROM provision").fetchone()
-    if known >= FILES_MAX:
-        raise Refused(f"{FILES_MAX} files are known here; finished ones are forgotten after 60 days", code="full")
+    counts = "SELECT count(*), coalesce(sum(length(hashes) > 32 * chunk), 0) FROM provision"
+    known, under_way = connection.execute(counts).fetchone()
+    if under_way >= FILES_MAX or known >= KNOWN_MAX:
+        raise Refused(
+            f"{FILES_MAX} files are under way, or {KNOWN_MAX} are known; finished ones are forgotten after 60 days",
+            code="full",
+        )
     values = (request.root, request.lines, request.hashes, now, now)
     connection.execute(
         "INSERT INTO provision (root, lines, hashes, first, chunk, done, refused, begun, changed) "
@@ -330,6 +337,7 @@ def _end_chunk(connection: sqlite3.Connection, *, request: m.ProvisionChunk) -> 
     connection.execute(ended, (request.root, request.number))
     state = ProvisionState(*connection.execute(_STATE, (request.root,)).fetchone())
     if state.chunk == state.chunks:
+        connection.execute("UPDATE provision SET hashes = x'' WHERE root = ?", (request.root,))  # of no use any more
         details: Details = {"root": state.root.hex(), "lines": state.done, "refused": state.refused}
         outbox.note(connection, "ProvisionEnded", request.stamp.actor, details)
     return state

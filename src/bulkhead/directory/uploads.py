@@ -29,6 +29,8 @@ class Uploads:
     async def upload(self, request: m.UploadChunk) -> UploadState:
         """Keep a chunk. Raises Refused (`no-such-file`, `other-chunk`, `upload-full`)."""
         state = self._provisioning.show(request.root)
+        if state.chunk == state.chunks:
+            return self.show(request.root)
         if request.number >= state.chunks:
             raise Refused(f"the file has {state.chunks} chunks, counted from 0", code="other-chunk")
         (hashes,) = self._book.database.first("SELECT hashes FROM provision WHERE root = ?", (request.root,))

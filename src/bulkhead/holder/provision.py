@@ -43,12 +43,13 @@ CREATE TABLE provision (
     done INTEGER NOT NULL, begun INTEGER NOT NULL           -- lines that are through; ms
 )
 """
-FILES_MAX = 100  # that are known at once
+FILES_MAX = 100  # that are under way at once, each with the digests of its chunks
+KNOWN_MAX = 20_000  # that are known at once: some hundred a day, of which little is kept once they are through
 KEPT_MS = 60 * 86_400_000  # how long one is known: longer than any order for it lives
 SLICE = 25  # lines of one transaction: a login waits no longer
 AT_ONCE = 8  # first passwords
 NARROWS, WIDENS = "suspend-account", "activate-account"  # actions whose signatures such lines need, too
-_STATE = "SELECT root, lines, length(hashes) / 32, chunk FROM provision WHERE root = ?"
+_STATE = "SELECT root, lines, max(length(hashes) / 32, chunk), chunk FROM provision WHERE root = ?"
 Row = tuple[int, Line]
 
 
@@ -98,7 +99,7 @@ class Files:
             chunk, first, done, hashes = row
             if request.number < chunk:
                 return self._state(request.root)
-            if request.number > chunk or 32 * chunk == len(hashes):
+            if request.number > chunk or 32 * chunk >= len(hashes):
                 raise Refused(f"the next chunk is {chunk}", code="not-next")
             if chunk_hash(request.data) != hashes[32 * chunk : 32 * chunk + 32]:
                 raise Refused("the lines are not those that were signed", code="other-chunk")
@@ -202,9 +203,12 @@ def _asked(line: Line, *, opens: bool) -> int:
 def _begin(connection: sqlite3.Connection, *, request: BeginFileBase) -> FileState:
     now = clock_ms()
     connection.execute("DELETE FROM provision WHERE begun < ?", (now - KEPT_MS,))
-    (known,) = connection.execute("SELECT count(*) FROM provision").fetchone()
-    if known >= FILES_MAX:
-        raise Refused(f"{FILES_MAX} files are known here; each is forgotten after 60 days", code="full")
+    counts = "SELECT count(*), coalesce(sum(length(hashes) > 32 * chunk), 0) FROM provision"
+    known, under_way = connection.execute(counts).fetchone()
+    if under_way >= FILES_MAX or known >= KNOWN_MAX:
+        raise Refused(
+            f"{FILES_MAX} files are under way, or {KNOWN_MAX} are known; each is forgotten after 60 days", code="full"
+        )
     values = (request.root, request.lines, request.hashes, now)
     connection.execute("INSERT INTO provision VALUES (?, ?, ?, 0, 1, 0, ?)", values)
     return FileState(*connection.execute(_STATE, (request.root,)).fetchone())
@@ -213,4 +217,6 @@ def _begin(connection: sqlite3.Connection, *, request: BeginFileBase) -> FileSta
 def _end_chunk(connection: sqlite3.Connection, *, request: FileChunkBase, first: int) -> FileState:
     ended = "UPDATE provision SET chunk = chunk + 1, first = ? WHERE root = ? AND chunk = ?"
     connection.execute(ended, (first, request.root, request.number))
+    through = "UPDATE provision SET hashes = x'' WHERE root = ? AND length(hashes) <= 32 * chunk"
+    connection.execute(through, (request.root,))
     return FileState(*connection.execute(_STATE, (request.root,)).fetchone())
