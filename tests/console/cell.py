@@ -136,6 +136,7 @@ class ConsoleCell:
             for state in self.states.values():
                 if isinstance(state, SimpleNamespace):
                     state.orders.stop()
+                    state.outbox.stop()
                     if hasattr(state, "accesses"):
                         await state.accesses.close()
                     await state.database.close()
@@ -165,9 +166,9 @@ class ConsoleCell:
         schema = [f"{outbox.SCHEMA}; {order_rows.SCHEMA}", order_rows.FLOOR, cases.SCHEMA]
         database = Database(self.root / f"{name}.sqlite", schema)
         exchange, module = self.exchanges[name], RECEIVERS[name]
-        state = SimpleNamespace(database=database)
+        state = SimpleNamespace(database=database, outbox=outbox.Outbox(database, exchange))
         pinned = Pinned.of(self.tenant, settings)
-        state.orders = orders.Orders(pinned, database, outbox.Outbox(database, exchange), exchange)
+        state.orders = orders.Orders(pinned, database, state.outbox, exchange)
         served = {**orders.handlers(module), **staff.handlers(module)}
         served |= _COUNTS[name]
         if name in CASE_HOLDERS:
