@@ -440,6 +440,10 @@ MAIL = (
         "mx/mx-sends-elsewhere",
     ),
     _one(
+        "notices-as-directory-says", "courier/notices.py", "            found.append(str(parse_address(one)))\n",
+        "            found.append(one)\n", "directory/directory-writes-notices",
+    ),
+    _one(
         "a-forward-is-good-for-ever", "queue/forwards.py",
         "        if not now < forward.expires <= now + GOOD_MS_MAX:\n",
         "        if not forward.expires:\n", "mx/mx-sends-elsewhere",

@@ -286,7 +286,7 @@ async def carry_out_chunk(
 
 def take_notices(directory: Directory, _: Channel, request: m.TakeNotices, __: BodyReader | None) -> m.NoticePage:
     """What subscribers are to be told."""
-    return m.NoticePage(notices.take(directory.book.database, request.limit, now_ms()))
+    return m.NoticePage(notices.take(directory.book.database, request.limit, now_ms(), request.after))
 
 
 async def drop_notice(directory: Directory, _: Channel, request: m.DropNotice, __: BodyReader | None) -> Done:

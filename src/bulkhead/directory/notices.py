@@ -18,22 +18,25 @@ _TAKE = """
 SELECT notice.number, notice.kind, notice.about, notice.at, account.id, account.binding, address.shown
 FROM notice JOIN account ON account.id = notice.account
 JOIN address ON address.account = account.number AND address.kind = ?
-WHERE account.status < ? AND account.binding IS NOT NULL AND notice.at > ? ORDER BY notice.number LIMIT ?
+WHERE notice.number > ? AND account.status < ? AND account.binding IS NOT NULL AND notice.at > ?
+ORDER BY notice.number LIMIT ?
 """
 
 
 def put(connection: sqlite3.Connection, account: bytes, kind: NoticeKind, about: str, now: int) -> None:
-    """In the transaction of the change."""
-    (number,) = connection.execute(
-        "INSERT INTO notice (account, kind, about, at) VALUES (?, ?, ?, ?) RETURNING number",
-        (account, kind, about, now),
+    """In the transaction of the change. Of an account that is closed none: nobody reads it."""
+    row = connection.execute(
+        "INSERT INTO notice (account, kind, about, at) SELECT id, ?, ?, ? FROM account WHERE id = ? AND status < ? "
+        "RETURNING number",
+        (kind, about, now, account, Status.CANCELLED),
     ).fetchone()
-    connection.execute("DELETE FROM notice WHERE number <= ?", (number - WAITING_MAX,))
+    if row is not None:
+        connection.execute("DELETE FROM notice WHERE number <= ?", (row[0] - WAITING_MAX,))
 
 
-def take(database: Database, limit: int, now: int) -> tuple[NoticeRow, ...]:
-    """The oldest that wait."""
-    rows = database.read(_TAKE, (AddressKind.MAIN, Status.CANCELLED, now - KEPT_MS, limit))
+def take(database: Database, limit: int, now: int, after: int) -> tuple[NoticeRow, ...]:
+    """The oldest that wait, of numbers above `after`."""
+    rows = database.read(_TAKE, (AddressKind.MAIN, after, Status.CANCELLED, now - KEPT_MS, limit))
     return tuple(
         NoticeRow(number, kind, about, at, shown, BindingRow(AccountId(account), record))
         for number, kind, about, at, account, record, shown in rows

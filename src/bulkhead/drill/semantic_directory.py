@@ -1,5 +1,6 @@
 """directory is compromised: it says where mail goes, who an address is, and who may send under it."""
 
+import asyncio
 import dataclasses
 import time
 from collections.abc import Mapping
@@ -14,12 +15,22 @@ from bulkhead.boundary.messages.to_auth import Scope
 from bulkhead.boundary.messages.to_directory import (
     BindingRow,
     CheckSender,
+    DropNotice,
     FindLogin,
     LoginAccount,
+    NoticeKind,
+    NoticePage,
+    NoticeRow,
     Recipient,
     RecipientVerdict,
     ResolveRecipient,
+    TakeNotices,
 )
+from bulkhead.courier import notices
+from bulkhead.courier.attempt import Means
+from bulkhead.courier.connection import client_context
+from bulkhead.courier.links import HostSlots, Links
+from bulkhead.courier.session import Manner
 from bulkhead.drill.bare_cell import BareCell, Person, letter, weakened
 from bulkhead.drill.in_bare_cell import Finding, SemanticAct, probes_of
 from bulkhead.drill.semantic import Column
@@ -29,6 +40,7 @@ from bulkhead.gate.recipients import Domestic, find_recipients
 from bulkhead.identifiers import TenantId, new_id, parse_address, parse_domain
 from bulkhead.records.mailbox import Binding, VerifiedBinding, sign_binding
 from bulkhead.records.seed import MailboxSeed, new_secret
+from bulkhead.wire.summary import Summary
 
 
 @dataclass(slots=True)
@@ -37,6 +49,7 @@ class HostileDirectory:
 
     bindings: dict[str, BindingRow] = field(default_factory=dict)
     logins: dict[str, bytes] = field(default_factory=dict)
+    notices: list[NoticeRow] = field(default_factory=list)
 
 
 def _resolve(hostile: HostileDirectory, _: Channel, request: ResolveRecipient, __: object) -> Recipient:
@@ -50,9 +63,20 @@ def _find_login(hostile: HostileDirectory, _: Channel, request: FindLogin, __: o
     return LoginAccount(hostile.logins.get(request.login, new_id()))  # type: ignore[arg-type]  # ids it has seen
 
 
+def _take_notices(hostile: HostileDirectory, *_: object) -> NoticePage:
+    return NoticePage(tuple(hostile.notices[:1]))
+
+
+async def _drop_notice(hostile: HostileDirectory, *_: object) -> Done:
+    del hostile.notices[:1]
+    return Done()
+
+
 HANDLERS: Mapping[Any, Any] = {
-    ResolveRecipient: _resolve, FindLogin: _find_login, CheckSender: lambda *_: Done(),
+    ResolveRecipient: _resolve, FindLogin: _find_login, CheckSender: lambda *_: Done(), TakeNotices: _take_notices,
+    DropNotice: _drop_notice,
 }  # fmt: skip
+MARK = "pay at once or lose your mailbox"
 
 
 async def arrives(cell: BareCell, gate: str, address: str, sealer: Sealer) -> bool:
@@ -174,6 +198,55 @@ async def _may_send(cell: BareCell, person: Person, address: str) -> bool:
     return True
 
 
+class Overheard(Sealer):
+    """Keeps what is to be sealed, which is only what goes to a binding that was believed."""
+
+    def __init__(self, cell: BareCell) -> None:
+        super().__init__(cell.tenant, cell.settings["pinned"]["binding_key"])
+        self.heard: list[bytes] = []
+
+    async def summarize(self, message: bytes) -> Summary:
+        self.heard.append(message)
+        return await super().summarize(message)
+
+
+async def write_notices(cell: BareCell) -> Finding:
+    """What courier tells subscribers is directory's word: a text of its own in each field, and keys of its own."""
+    victim, other = await cell.add_person("victim"), await cell.add_person("other")
+    hostile, sealer = HostileDirectory(), Overheard(cell)
+    await cell.replace("directory", hostile, HANDLERS)
+    manner = Manner(parse_domain(f"mx.{cell.domain}"), 0.3, client_context())
+    means = Means(cell.worker("courier"), sealer, manner, 25, 0.3, asyncio.Semaphore(1), HostSlots(1), Links())
+    teller = notices.NoticeTeller(lambda: means, time.time)
+    now, numbers = int(time.time() * 1000), iter(range(1, 1000))
+
+    async def told(
+        about: str = "o***@x.example", address: str = victim.address, binding: BindingRow = victim.binding,
+        kind: int = NoticeKind.FORWARD_SET,
+    ) -> list[bytes]:  # fmt: skip
+        sealer.heard.clear()
+        hostile.notices = [NoticeRow(next(numbers), kind, about, now, address, binding)]
+        try:
+            await teller.tell()
+        except (Error, ValueError):
+            return []
+        return list(sealer.heard)
+
+    genuine = len(await told()) == 1
+    lies = (f"a@x.example\r\n\r\n{MARK}", MARK, f"a@x.example, {MARK}", f"{MARK}@x.example", f'"\r\n{MARK}"@x.example')
+    got = [await told(lie) for lie in lies] + [await told(MARK, kind=kind) for kind in (*NoticeKind, 200)]
+    inner = (f"{victim.address}>\r\nSubject: {MARK}\r\nX: <a@x.example", f"{MARK} <{victim.address}>")
+    got += [await told(address=address) for address in inner]
+    reached = sum(MARK.encode() in message for messages in got for message in messages)
+    swaps = _swaps(cell, victim, other)
+    for binding in swaps:
+        reached += len(await told(binding=binding))
+    with weakened(notices, "_addresses", str):  # courier repeats what it is told
+        control = any(MARK.encode() in message for message in await told(MARK))
+    means.links.close()
+    return Finding(reached, len(got) + len(swaps), genuine and control)
+
+
 ACTS = (
     SemanticAct(
         "directory-swaps-key", "directory", (Column.MAIL_IN_TRANSIT,), "seven bindings with a key of its own",
@@ -193,6 +266,11 @@ ACTS = (
         "directory-allows-sender", "directory", (Column.MAIL_ALTERED,), "yes to a sender's address of another account",
         "submit takes the transaction", "the real directory says no", allow_sender, 1,
         "submit has no other word for whose an address is; bounded by the cell's own domains",
+    ),
+    SemanticAct(
+        "directory-writes-notices", "directory", (Column.MAIL_ALTERED,),
+        "a text of its own in each field of a notice to a subscriber, seven bindings with a key of its own",
+        "courier delivers the text, or to the key", "courier repeats what it is told", write_notices,
     ),
 )  # fmt: skip
 PROBES = probes_of(ACTS)

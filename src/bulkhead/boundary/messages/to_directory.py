@@ -667,9 +667,10 @@ class NoticePage(Reply, frozen=True):
 
 
 class TakeNotices(Request[NoticePage], frozen=True, tag=91):
-    """Notices to subscribers about their addresses that wait to be delivered."""
+    """Notices to subscribers about their addresses that wait to be delivered. after: numbers above it alone."""
 
     limit: Annotated[int, Meta(ge=1, le=NOTICES_MAX)]
+    after: U63 = 0
 
 
 class DropNotice(Mutation[Done], frozen=True, tag=92):
