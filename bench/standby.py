@@ -1,6 +1,6 @@
 """A warm standby: what deliveries cost, what is lost when the primary dies under load, how soon the other one serves.
 
-    python -m bench.standby [--seconds 8] [--clients 4] [--accounts 200] [--output FILE]
+    python -m bench.standby [--seconds 8] [--clients 4] [--accounts 200] [--rounds 5] [--output FILE]
 
 Real cells on loopback addresses; the place is a directory of the same disk, mounted or behind a link (`_link`) of the
 loopback, so no network's time is in it. `off`, `async` and `sync` are each a cell of its own under the same load: every
@@ -84,6 +84,24 @@ def measure(live: Live, clients: int, seconds: float) -> dict[str, float]:
     return rate_of(load, seconds)
 
 
+def side_by_side(base: Path, options: argparse.Namespace) -> dict[str, Any]:
+    """Both transports in `sync`, by turns, so that what else the machine does meets both; the medians."""
+    (base / "d").mkdir()
+    (base / "l").mkdir()
+    rounds: dict[str, list[dict[str, float]]] = {"directory": [], "link": []}
+    with pair_of(base / "d", "sync") as directory, pair_of(base / "l", "sync", link=True) as link:
+        loads = [os.getloadavg()[0]]
+        for _ in range(options.rounds):
+            for name, pair in (("directory", directory), ("link", link)):
+                rounds[name].append(measure(pair.live, options.clients, options.seconds / 2))
+            loads.append(os.getloadavg()[0])
+    medians = {
+        name: {key: round(statistics.median(row[key] for row in rows), 2) for key in rows[0]}
+        for name, rows in rounds.items()
+    }
+    return {"rounds": options.rounds, "load": [min(loads), max(loads)], **medians}
+
+
 def lose(pair: Pair, clients: int, seconds: float) -> dict[str, Any]:
     """Kill the primary under load, promote, and count."""
     mailbox = pair.live.mailbox()
@@ -125,6 +143,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--seconds", type=float, default=8.0)
     parser.add_argument("--clients", type=int, default=4)
+    parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--accounts", type=int, default=200)
     parser.add_argument("--output", type=Path)
     options = parser.parse_args()
@@ -143,6 +162,7 @@ def main() -> None:
                 figures[f"{name}_killed"] = lose(pair, options.clients, 3.0)
             ratio = figures[name]["messages_per_second"] / figures["off"]["messages_per_second"]
             figures[name]["of_off"] = round(ratio, 3)
+        figures["side_by_side"] = side_by_side(Path(base), options)
     text = json.dumps(figures, indent=1)
     print(text)
     if options.output:

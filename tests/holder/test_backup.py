@@ -17,7 +17,7 @@ from bulkhead.boundary.exchange import Exchange
 from bulkhead.boundary.host import Host
 from bulkhead.boundary.messages.backup import BeginBackupBase, ReadBackupBase
 from bulkhead.boundary.terms import Channel
-from bulkhead.errors import TemporaryFailure
+from bulkhead.errors import Refused, TemporaryFailure
 from bulkhead.holder import backup as backup_module
 from bulkhead.holder import barrier as barrier_module
 from bulkhead.holder.backup import of_database
@@ -110,6 +110,38 @@ async def test_a_barrier_that_nobody_ends_falls_by_itself_and_says_so(monkeypatc
     let_go = await barrier.hold(lambda: False)
     await barrier.wait()
     assert not let_go()
+
+
+async def test_a_snapshot_waits_as_long_as_its_carrier_says_and_goes_after_the_last_word(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It went after 60 s, and a backup failed whose other streams took longer than that."""
+    monkeypatch.chdir(tmp_path)
+    pinned = {
+        name: base64.b64encode(X25519PrivateKey.generate().public_key().public_bytes_raw()).decode()
+        for name in ("recovery_partner", "recovery_operator")
+    }
+    me, name = Channel("directory", 0, 1), "20261122T090000Z-00000001"
+    async with opened(Path("holder.sqlite")) as database:
+        host = Host(me, TenantId("kddi"), {"id": "kddi", "pinned": pinned}, Exchange(me, lambda *_: None))
+        backups = of_database(host, database)
+        with pytest.raises(Refused, match="begin again"):
+            await backups.begin(BeginBackupBase(name, keep=True))
+        monkeypatch.setattr(backup_module, "WAIT_SECONDS", 0.0)
+        await backups.begin(BeginBackupBase(name))
+        await asyncio.sleep(0.02)
+        with pytest.raises(Refused, match="begin again"):
+            await backups.read(ReadBackupBase(name))
+        begun = await backups.begin(BeginBackupBase(name))  # in this turn of the loop nothing has run out yet
+        monkeypatch.setattr(backup_module, "WAIT_SECONDS", 3600.0)
+        with pytest.raises(Refused, match="begin again"):
+            await backups.begin(BeginBackupBase("another", keep=True))
+        assert await backups.begin(BeginBackupBase(name, keep=True)) == begun
+        await asyncio.sleep(0.02)
+        body = (await backups.read(ReadBackupBase(name))).body
+        assert isinstance(body, AsyncIterator)
+        assert [piece async for piece in body]
+        await backups.stop()
 
 
 async def test_no_snapshot_is_begun_where_another_one_is_being_read(

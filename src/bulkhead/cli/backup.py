@@ -39,6 +39,7 @@ from bulkhead.cli.escrow_keys import MESSAGES, escrow_keys
 from bulkhead.cli.exit_codes import ExitCode, exit_code_of
 from bulkhead.cli.many import chosen_tenants
 from bulkhead.cli.output import print_json, print_table, say, size_text, time_text
+from bulkhead.cli.pace import Pace
 from bulkhead.cli.road import Road, stamp, wait_for
 from bulkhead.cli.tenant_lock import BACKUP, WAITS, alone
 from bulkhead.config import Installation, Tenant, load_installation
@@ -47,6 +48,8 @@ from bulkhead.records.backup import read_lead
 from bulkhead.supervisor.layout import Layout
 
 READ_SECONDS = 3600.0
+KEEP_SECONDS = 15.0  # after which holders whose turn has not come are told that it will; they wait for 60
+UNSLOWED = "auth"  # its stream ends the barrier, at which changes of credentials wait
 SAY_SECONDS = 5.0
 FAILURE_MAX = 500
 CANARIES_MS = 86_400_000  # one set a day at most: incident keeps 400 copies
@@ -174,11 +177,28 @@ class _Carrying:
     def __init__(self, road: Road, shelf: Shelf, backup: str) -> None:
         self._road, self._shelf, self._backup = road, shelf, backup
         self._began = self._said = time.monotonic()
+        self._pace = Pace(road.installation.settings.integer("backup.bytes_per_second"))
         self._carried = 0
         self._last = ""
+        self._waiting: set[str] = set()  # compartments whose snapshot waits to be read
         self._linked: set[str] = set()  # compartments whose stream may be put on the last backup's
 
     async def run(self, created: int) -> Manifest:
+        keeping = asyncio.create_task(self._keep())
+        try:
+            return await self._run(created)
+        finally:
+            keeping.cancel()
+
+    async def _keep(self) -> None:
+        """A stream of hours would let the others' snapshots go."""
+        while True:
+            await asyncio.sleep(KEEP_SECONDS)
+            for compartment in sorted(self._waiting):
+                with contextlib.suppress(Refused, TemporaryFailure):  # its reader is told
+                    await self._road.ask(compartment, MESSAGES[compartment].BeginBackup(self._backup, keep=True))
+
+    async def _run(self, created: int) -> Manifest:
         last = next(iter((await asyncio.to_thread(self._shelf.whole))[-1:]), None)
         every = self._road.installation.settings.integer("backup.chain_max")
         earlier: dict[int, tuple[str, bool]] = {}
@@ -206,12 +226,15 @@ class _Carrying:
     async def _begin(self, compartment: str, have: tuple[int, ...] = ()) -> BackupBegun:
         whole = compartment not in self._linked
         request: BeginBackupBase = MESSAGES[compartment].BeginBackup(self._backup, have, self._last, whole)
-        return await self._road.ask(compartment, request)
+        begun = await self._road.ask(compartment, request)
+        self._waiting.add(compartment)
+        return begun
 
     async def _carry(self, compartment: str) -> Stream:
         file = await asyncio.to_thread(self._shelf.create, self._backup, f"{compartment}.stream")
         lead = bytearray()
         try:
+            self._waiting.discard(compartment)
             request: ReadBackupBase = MESSAGES[compartment].ReadBackup(self._backup)
             _, body = await self._road.open(compartment, request, timeout=READ_SECONDS)
             async for piece in body:
@@ -219,6 +242,8 @@ class _Carrying:
                     lead += piece
                 await asyncio.to_thread(file.write, piece)
                 self._say(compartment, len(piece))
+                if compartment != UNSLOWED:
+                    await self._pace.spend(len(piece))
             head = read_lead(bytes(lead)).head
             if (head.tenant, head.compartment, head.backup) != (self._road.tenant.id, compartment, self._backup):
                 raise IntegrityError(f"{compartment} sent a stream of another backup")

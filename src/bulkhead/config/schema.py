@@ -100,6 +100,9 @@ _INSTALLATION: tuple[_Row, ...] = (
     ("backup.chain_max", Kind.INTEGER, 24, _between(1, 64), (),
      "How many backups may be put on one another: the first carries its databases whole, each later one the blocks of "
      "them that changed since; 1: each is whole."),
+    ("backup.bytes_per_second", Kind.INTEGER, 0, _between(0, 1 << 40), (),
+     "At most so many octets a second are carried by `bulkhead backup run`, for each tenant, so that the disk is the "
+     "cell's; 0: as many as go. The stream of auth is not slowed, as changes of credentials wait for it."),
     ("backup.bucket", Kind.TEXT, "", _NONE, (),
      "Where `bulkhead backup` writes instead: `s3://BUCKET/PREFIX`, an S3-compatible bucket with object lock; needs "
      "botocore (docs/dependencies.md)."),

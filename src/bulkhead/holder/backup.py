@@ -43,7 +43,7 @@ from bulkhead.records.hpke import load_public_key
 from bulkhead.records.keyfile import KeySet
 from bulkhead.records.mailbox import RecoveryKey
 
-WAIT_SECONDS = 60.0  # between the snapshot and its reader
+WAIT_SECONDS = 60.0  # between the snapshot and its reader, or the last word that there will be one
 READ_WAIT_SECONDS = 10.0  # for a snapshot that is being read
 BODY_BYTES = 1 << 18  # of one step to the thread
 RECOVERY_VERSION = 1
@@ -188,7 +188,12 @@ class Backups:
         remove_torn()
 
     async def begin(self, request: BeginBackupBase) -> BackupBegun:
-        """Fix what is in it. Raises Refused (`no-recovery-key`), TemporaryFailure (`busy`: another one is read)."""
+        """Fix what is in it, or let it wait on.
+
+        Raises Refused (`no-recovery-key`, `no-snapshot`), TemporaryFailure (`busy`: another one is read).
+        """
+        if request.keep:
+            return self._keep(request.backup)
         self.recipients()
         async with self._beginning:
             await self._drop()
@@ -210,7 +215,7 @@ class Backups:
         """The stream. Raises Refused (`no-snapshot`), TemporaryFailure (`barrier`, `storage`)."""
         waiting = self._waiting
         if waiting is None or waiting.head.backup != request.backup:
-            raise Refused("no snapshot of that backup waits here: begin again", code="no-snapshot")
+            raise _no_snapshot()
         self._waiting = None
         self._unread.clear()
         waiting.timer.cancel()
@@ -301,11 +306,24 @@ class Backups:
         if waiting is not None:
             await self._close(waiting)
 
+    def _keep(self, backup: str) -> BackupBegun:
+        """Another holder's stream is long: what waits here is still wanted."""
+        waiting = self._waiting
+        if waiting is None or waiting.head.backup != backup:
+            raise _no_snapshot()
+        waiting.timer.cancel()
+        waiting.timer = asyncio.get_running_loop().call_later(WAIT_SECONDS, self._expire, backup)
+        return waiting.source.begun
+
     def _expire(self, backup: str) -> None:
         if self._waiting is not None and self._waiting.head.backup == backup:
             _log.warning("nobody read the snapshot of backup %s", backup)
             task = asyncio.get_running_loop().create_task(self._drop())
             task.add_done_callback(lambda done: done.exception())
+
+
+def _no_snapshot() -> Refused:
+    return Refused("no snapshot of that backup waits here: begin again", code="no-snapshot")
 
 
 def of_database(

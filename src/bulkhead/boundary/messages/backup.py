@@ -31,13 +31,15 @@ class BeginBackupBase(Request[BackupBegun], frozen=True):
 
     parent: a whole backup. have: of store, final segments that it names. whole: the database is to be carried whole.
     Where the parent was not made here, the database and every segment is carried: what bears these numbers there may be
-    of a time that a restore took back. Refused: `no-recovery-key`. `busy` for a moment.
+    of a time that a restore took back. keep: take none, and let the one of that backup wait on for its reader. Refused:
+    `no-recovery-key`, `no-snapshot`. `busy` for a moment.
     """
 
     backup: BackupName
     have: Segments = ()
     parent: ParentName = ""
     whole: bool = False
+    keep: bool = False
 
 
 class BackupStream(Reply, frozen=True):
