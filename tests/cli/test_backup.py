@@ -268,7 +268,8 @@ def test_kills_at_random_moments_of_backup_and_restore_lose_nothing(site: Site) 
         if not killed(*words):  # whole: lost once more
             for name in ("cells", "custody"):
                 shutil.move(site.live.directory / name / "t0", site.base / f"again-{name}-{number}")
-    site.restore("--ledger", str(log), "--at", newest)
+    done = site.restore("--ledger", str(log), "--at", newest, check=False)
+    assert not done.returncode or b"is not empty" in done.stderr  # one was killed when it was whole, and before its end
     site.start()
     assert site.hashes(site.anna) == expected
     assert site.live.json("fsck", "t0", "--deep")["sound"]
