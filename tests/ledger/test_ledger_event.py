@@ -40,6 +40,12 @@ def test_the_byte_form_of_version_1_never_changes() -> None:
     assert parse_event(GOLDEN) == STOP
 
 
+def test_an_event_in_another_encoding_or_behind_a_byte_order_mark_is_none() -> None:
+    for octets in (b"\xef\xbb\xbf" + GOLDEN, GOLDEN.decode().encode("utf-16"), GOLDEN.replace(b"tenant", b"\xe9")):
+        with pytest.raises(IntegrityError):
+            parse_event(octets)
+
+
 def test_numbers_of_kinds_never_change() -> None:
     assert {name: kind.number for name, kind in EVENTS.items()} == {
         "TenantCreated": 1,
