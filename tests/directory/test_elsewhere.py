@@ -119,6 +119,23 @@ def test_a_bounce_comes_back_to_the_mailbox_and_goes_no_further(with_directory: 
     with_directory(test, OPEN)
 
 
+def test_mail_that_could_not_be_forwarded_comes_back_to_who_was_suspended_meanwhile(with_directory: With) -> None:
+    async def test(directory: Running) -> None:
+        a = await directory.add(A)
+        await directory.ask(m.SetForward(_stamp(), A, (FAR,), False))
+        (said,) = _said(await _asked(directory, A))
+        await directory.ask(m.SetAccountStatus(_stamp(), A, m.AccountStatus.SUSPENDED, ""))
+        found = await _asked(directory, said.return_path, Reverse.OWN, "courier")
+        assert (found.verdict, _accounts(found)) == (RecipientVerdict.LOCAL, {a})
+        for address, reverse in ((said.return_path, Reverse.NULL), (A, Reverse.OWN)):
+            assert (await _asked(directory, address, reverse)).verdict == RecipientVerdict.CLOSED
+        await directory.ask(m.SetAccountStatus(_stamp(), A, m.AccountStatus.CANCELLED, ""))
+        found = await _asked(directory, said.return_path, Reverse.OWN, "courier")
+        assert found.verdict == RecipientVerdict.CLOSED
+
+    with_directory(test, OPEN)
+
+
 def test_what_closes_forwards_closes_those_that_were_set_before(with_directory: With) -> None:
     async def test(directory: Running) -> None:
         a = await directory.add(A)

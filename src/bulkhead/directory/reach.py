@@ -16,7 +16,7 @@ from bulkhead.boundary.messages.to_directory import (
 )
 from bulkhead.directory.elsewhere import Elsewhere
 from bulkhead.directory.schema import AddressKind, Forwarding
-from bulkhead.directory.transitions import RECEIVES
+from bulkhead.directory.transitions import RECEIVES, Status
 from bulkhead.errors import PeerError
 from bulkhead.holder.database import Database
 from bulkhead.identifiers import AccountId, Address, parse_address
@@ -75,11 +75,16 @@ class Reach:
     def _bounced(self, address: Address, reverse: int) -> Recipient:
         """What comes back to a forward's return path: into the mailbox of that account, and never further.
 
-        Notifications alone have a null reverse-path (RFC 5321 section 4.5.5); others have no business there.
+        Notifications alone have a null reverse-path (RFC 5321 section 4.5.5); others have no business there. Our own
+        have the mail itself, which was taken while the account received: it comes also where it was closed since.
         """
         account = None if reverse == Reverse.GIVEN else self.elsewhere.bounced(address.local_part, address.domain)
         row = None if account is None else self.database.first(_BY_ID, (account,))
-        return Recipient(RecipientVerdict.NO_SUCH_ADDRESS) if row is None else _together([row])
+        if row is None:
+            return Recipient(RecipientVerdict.NO_SUCH_ADDRESS)
+        if reverse == Reverse.OWN and row[1] < Status.CANCELLED:
+            return Recipient(RecipientVerdict.LOCAL, BindingRow(AccountId(row[0]), row[2]), row[3])
+        return _together([row])
 
     def _to_postmaster(self, reverse: int) -> Recipient:
         """postmaster of every hosted domain is accepted (RFC 5321 section 4.5.1): the configured address, else the
