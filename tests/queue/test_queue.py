@@ -150,6 +150,9 @@ def test_a_cancelled_account_leaves_nothing_queued_that_it_sent_under_an_alias(t
             first, second = sent
             gone = DestroyQueued(Stamp.fresh("cli"), first, "main@kddi.example")
             assert (await host.ask(gone, "cli")).messages == 1
+            with pytest.raises(Refused, match="cancelled"):  # what was still on its way then
+                late = msgspec.structs.replace(message(queue_id := new_id()), account=first)
+                await host.ask(late, "submit", body_of(queue_id, 500))
             (row,) = (await host.ask(ListQueue(), "cli")).rows
             assert row.queue_id == sent[second] and len(host.files()) == 1
             assert (await host.check()).problems == ()

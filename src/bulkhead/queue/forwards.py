@@ -20,6 +20,7 @@ from bulkhead.queue.spending import Allowance, require_allowance, spend
 from bulkhead.records.forward import Forward
 
 GOOD_MS_MAX = 2 * 3_600_000  # directory gives them an hour; one that is good for longer would outlive `used`
+_CANCELLED = "SELECT 1 FROM forward_cancelled WHERE account = ?"
 WHOLE_TENANT = b"forwards"  # in `spent`, where an account's own row has 16 octets
 
 MIGRATION = """
@@ -69,8 +70,8 @@ class Forwards:
         first = where.first if isinstance(where, Database) else lambda *query: where.execute(*query).fetchone()
         if first("SELECT 1 FROM forward_used WHERE id = ?", (forward.id,)) is not None:
             raise Refused("that statement has sent its message", code="used")
-        if first("SELECT 1 FROM forward_cancelled WHERE account = ?", (forward.account,)) is not None:
-            raise Refused("the account is cancelled", code="no-statement")
+        if first(_CANCELLED, (forward.account,)) is not None:
+            raise _cancelled()
         for who, limit in ((spent_by(forward.account), self.per_account), (WHOLE_TENANT, self.per_tenant)):
             require_allowance(where, who, 1, now, Allowance(0, 0, limit))
 
@@ -88,8 +89,14 @@ def use(connection: sqlite3.Connection, forward: Forward, now: int) -> None:
         spend(connection, who, 1, now)
 
 
+def require_living(connection: sqlite3.Connection, account: bytes) -> None:
+    """Passes an account that was not cancelled of late: its last message may still have been on its way here."""
+    if connection.execute(_CANCELLED, (account,)).fetchone() is not None:
+        raise _cancelled()
+
+
 def cancel(connection: sqlite3.Connection, account: bytes, now: int) -> None:
-    """No statement that is still about sends anything of this account."""
+    """No statement that is still about sends anything of this account, and nothing that is being received."""
     connection.execute("DELETE FROM forward_cancelled WHERE until < ?", (now,))
     connection.execute("INSERT OR REPLACE INTO forward_cancelled VALUES (?, ?)", (account, now + GOOD_MS_MAX))
     connection.execute("DELETE FROM spent WHERE account = ?", (spent_by(account),))
@@ -98,3 +105,7 @@ def cancel(connection: sqlite3.Connection, account: bytes, now: int) -> None:
 def spent_by(account: bytes) -> bytes:
     """Where an account's forwards are counted, apart from what it sends itself."""
     return WHOLE_TENANT + account
+
+
+def _cancelled() -> Refused:
+    return Refused("the account is cancelled", code="no-statement")

@@ -42,7 +42,7 @@ from bulkhead.holder.shared import shared
 from bulkhead.identifiers import AccountId, parse_address
 from bulkhead.queue import rows
 from bulkhead.queue.check import problems_of
-from bulkhead.queue.forwards import use
+from bulkhead.queue.forwards import require_living, use
 from bulkhead.queue.spending import require_allowance, spend
 from bulkhead.queue.state import Queue
 from bulkhead.records.access import NOBODY, Act
@@ -155,7 +155,8 @@ async def _write_rows(queue: Queue, request: Enqueue, forward: Forward | None) -
         if forward is not None:
             queue.forwards.require(connection, forward, queue.now())
             use(connection, forward, queue.now())
-        elif request.account is not None:  # again: others of the account may have come meanwhile
+        elif request.account is not None:  # again: others of the account may have come meanwhile, or its end
+            require_living(connection, request.account)
             require_allowance(connection, request.account, len(request.recipients), queue.now(), queue.allowance)
             spend(connection, request.account, len(request.recipients), queue.now())
         held = request.account is not None and queue.is_held(request.account)
