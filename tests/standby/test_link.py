@@ -11,15 +11,29 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
-from tests.standby.shipped import KEYS, OPERATOR, PARTNER, STREAM, TENANT
+from tests.standby.shipped import KEYS, OPERATOR, PARTNER, STREAM, TENANT, Standby
 
 from bulkhead.cli.pace import Pace
 from bulkhead.cli.standby_link import CHANNELS, parse_address
 from bulkhead.cli.standby_ship import MESSAGES
-from bulkhead.errors import ConfigError, PeerError, Refused, TemporaryFailure
+from bulkhead.errors import ConfigError, IntegrityError, PeerError, Refused, TemporaryFailure
 from bulkhead.identifiers import TenantId
 from bulkhead.records.backup import Head, Recipients, RecoveryKey
-from bulkhead.records.standby import STANDBY, WHOLE, Mark, Op, Write, begin_stream, seal_piece
+from bulkhead.records.lease import LeaseAsk, grant_lease
+from bulkhead.records.standby import (
+    STANDBY,
+    WHOLE,
+    Keep,
+    Mark,
+    Op,
+    Pages,
+    Remove,
+    Rename,
+    Truncate,
+    Write,
+    begin_stream,
+    seal_piece,
+)
 from bulkhead.standby import link as link_module
 from bulkhead.standby import receive as receive_module
 from bulkhead.standby.frames import (
@@ -55,8 +69,10 @@ class Chain:
         self._before, self.number = hashlib.sha256(self.lead).digest(), 0
 
     def piece(self, octets: int = 100) -> bytes:
+        return self.of([Write("x", 0, bytes(octets)), Mark(1)])
+
+    def of(self, ops: list[Op]) -> bytes:
         self.number += 1
-        ops: list[Op] = [Write("x", 0, bytes(octets)), Mark(1)]
         piece = seal_piece(self._key, self._head, self.number, WHOLE, self._before, ops)
         self._before = hashlib.sha256(piece).digest()
         return piece
@@ -365,6 +381,39 @@ async def test_a_hostile_primary_writes_nothing_outside_its_tenants_folder(tmp_p
             await (await ends.raw(0)).ask(*piece_frame(ONE, 1, piece, 0, digest))
         assert await (await ends.raw(-1)).refused(open_frame(STORE, TenantId("docomo"))) is Code.TENANT
         assert ends.files() == [f"kddi/store/{ONE}/lead"]
+
+
+@pytest.mark.parametrize("number", [b"Infinity", b"1e400", b"-1", b"2147483649", b"18446744073709551616", b"9" * 3000])
+def test_a_number_that_no_primary_has_is_refused_by_whoever_grants(number: bytes) -> None:
+    ask = LeaseAsk(TENANT, 7, 10, {"store": bytes(16)}).encode()
+    with pytest.raises(IntegrityError):
+        grant_lease(KEYS.signing, ask.replace(b'"term":7', b'"term":' + number))
+    with pytest.raises(IntegrityError):
+        Head.decode(Head(TENANT, "store", ONE, STANDBY, 7, "").encode().replace(b":7", b":Infinity"))
+
+
+@pytest.mark.parametrize(
+    "op",
+    [
+        Write("../x", 0, b"x"), Write("/etc/x", 0, b"x"), Write("a/../x", 0, b"x"), Write("x", 1 << 62, b"x"),
+        Write("x", -1, b"x"), Write("x", (1 << 64) - 1, b"x"), Truncate("x", 1 << 63), Truncate("x", -1),
+        Pages("x", 4096, 1 << 62, ()), Pages("x", 4096, 1, ((1 << 60, b"x"),)), Pages("x", 4096, 1, ((0, b"x"),)),
+        Rename("x", "../x"), Remove("../x"), Keep("../x"), Keep("y"),
+    ],
+)  # fmt: skip
+def test_a_stream_that_says_what_no_holder_does_ends_and_writes_nothing_elsewhere(tmp_path: Path, op: Op) -> None:
+    standby, chain = Standby(tmp_path), Chain()
+    folder = standby.place.stream("store", ONE)
+    folder.begin(chain.lead)
+    folder.add(1, chain.piece())
+    standby.take()
+    outside = tmp_path / "there" / "x"
+    outside.write_bytes(b"outside")
+    folder.add(2, chain.of([op]))
+    assert standby.follower.step() == 0
+    assert "store" in standby.follower.problems
+    assert outside.read_bytes() == b"outside"
+    assert (standby.home / "x").stat().st_size == 100
 
 
 async def test_what_a_primary_lays_down_has_a_limit_and_room_that_comes_free_is_used(tmp_path: Path) -> None:

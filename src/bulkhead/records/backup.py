@@ -84,7 +84,7 @@ class Head:
                 str(fields["content"]), int(fields["created"]), str(fields["build"]), needs, notes,
                 str(fields.get("parent", "")),
             )  # fmt: skip
-        except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
+        except (ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError):
             raise IntegrityError("a backup's head is not of a form that this version knows") from None
         if head.encode() != octets:
             raise IntegrityError("a backup's head is not in its one form")

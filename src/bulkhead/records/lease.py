@@ -22,6 +22,7 @@ from bulkhead.records.derive import derive, require_key
 
 ASK_MAX = 4096
 SECONDS_MIN, SECONDS_MAX = 1, 300
+TERM_MAX = 1 << 31  # of the setting standby.term
 _GRANT = struct.Struct(">QI")
 _DOMAIN = b"bulkhead/standby-lease/1\n"
 
@@ -50,9 +51,9 @@ class LeaseAsk:
             fields = json.loads(octets)
             nonces = {str(name): bytes.fromhex(nonce) for name, nonce in fields["nonces"].items()}
             ask = cls(str(fields["tenant"]), int(fields["term"]), int(fields["seconds"]), nonces)
-        except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
+        except (ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError):
             raise IntegrityError("this asks for no lease") from None
-        if ask.encode() != octets or not SECONDS_MIN <= ask.seconds <= SECONDS_MAX or ask.term < 0:
+        if ask.encode() != octets or not SECONDS_MIN <= ask.seconds <= SECONDS_MAX or not 0 <= ask.term <= TERM_MAX:
             raise IntegrityError("this asks for no lease")
         return ask
 

@@ -34,6 +34,7 @@ from bulkhead.standby.place import StreamFolder, make_folder, put, sync_file
 
 _NAME = re.compile(r"[a-z0-9][a-z0-9.-]*(/[a-z0-9][a-z0-9.-]*)*")
 _SEGMENT = re.compile(r"segments/(\d{10})\.seg")
+FILE_MAX = 1 << 44  # octets of one file, which a stream might say ends anywhere
 STEP_OCTETS = 64 << 20  # between two syncs
 
 
@@ -190,10 +191,10 @@ class Applier:
                 case Write():
                     self._write(op.path, op.offset, (op.data,))
                 case Pages():
-                    path = self._path(op.path)
+                    path, length = self._path(op.path), _length(op.total * op.size)
                     for number, page in op.pages:
                         self._write(op.path, (number - 1) * op.size, (page,))
-                    os.truncate(path, op.total * op.size)
+                    os.truncate(path, length)
                 case Remove():
                     self._path(op.path).unlink(missing_ok=True)
                 case Rename():
@@ -203,8 +204,9 @@ class Applier:
                         sync_file(old)
                         old.rename(new)
                 case Truncate():
+                    length = _length(op.length)
                     self._write(op.path, 0, ())
-                    os.truncate(self._path(op.path), op.length)
+                    os.truncate(self._path(op.path), length)
                 case Keep():
                     self._keep(op.path)
                 case Keys() if self.progress.whole:
@@ -223,6 +225,7 @@ class Applier:
 
     def _write(self, name: str, offset: int, pieces: tuple[bytes, ...]) -> None:
         path = self._path(name)
+        _length(offset + sum(map(len, pieces)), offset)
         if not path.parent.is_dir():
             make_folder(path.parent)
         descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
@@ -244,6 +247,13 @@ class Applier:
             raise IntegrityError(f"{name} is not here, though the standby said so: remove `have`, begin a new base")
         make_folder(path.parent)
         os.link(there, path)
+
+
+def _length(end: int, begin: int = 0) -> int:
+    """The length that a file is to have. Raises IntegrityError for one that no holder's has."""
+    if not 0 <= begin <= end <= FILE_MAX:
+        raise IntegrityError("a file in the stream has a length that no holder gives")
+    return end
 
 
 def segments_of(home: Path) -> list[int]:
