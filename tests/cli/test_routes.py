@@ -1,5 +1,6 @@
 """Aliases, groups, forwards and switches in a running cell: mail by SMTP, logins by IMAP."""
 
+import asyncio
 import imaplib
 import smtplib
 import ssl
@@ -8,9 +9,16 @@ import time
 import pytest
 from tests.cli.conftest import Live
 
+from bulkhead.boundary.messages.to_auth import MatchAuth
+from bulkhead.boundary.messages.to_keyring import MatchKeyring
+from bulkhead.cli.account_steps import require_account, set_halves
+from bulkhead.cli.road import open_road
 from bulkhead.config import load_installation
 from bulkhead.courier.notices import SUBJECTS
 from bulkhead.demo.endpoints import Endpoint, endpoints_of
+from bulkhead.errors import TemporaryFailure
+from bulkhead.holder.account_states import AccountState
+from bulkhead.identifiers import AccountId, parse_address
 
 pytestmark = pytest.mark.timeout(120)
 PASSWORD = "correct horse battery"
@@ -86,6 +94,47 @@ def test_a_login_that_is_switched_off_ends_sessions_and_outlives_a_suspension(li
     assert _inbox(live, address) == []
     assert live("account", "services", "kddi", address).status == 2
     assert live("account", "services", "kddi", address, "--on", "login", "--off", "login").status == 2
+
+
+def test_a_login_that_is_switched_on_again_opens_though_the_command_was_cut_off(
+    live: Live, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    address = "routes-cut@kddi.example"
+    assert live.add(address).status == 0
+    assert live("class", "define", "kddi", "routes-cut", "--quota", "0").status == 0
+
+    async def cut(*_: object) -> None:
+        raise TemporaryFailure("cut off here")
+
+    for opening in (("services", "kddi", address, "--on", "login"), ("class", "kddi", address, "routes-cut")):
+        assert live("account", "services", "kddi", address, "--off", "login").status == 0
+        with monkeypatch.context() as patched:
+            patched.setattr("bulkhead.cli.routes.set_halves", cut)
+            assert live("account", *opening).status != 0
+        with pytest.raises(imaplib.IMAP4.error):
+            _inbox(live, address)
+        assert live("account", *opening).status == 0
+        assert _inbox(live, address) == []
+
+
+def test_a_suspension_by_which_an_older_build_kept_a_login_off_opens_none(live: Live) -> None:
+    address = "routes-old@kddi.example"
+    assert live.add(address).status == 0
+    assert live("account", "services", "kddi", address, "--off", "login").status == 0
+
+    async def states(*asked: int) -> set[int]:
+        async with open_road(str(live.directory), "kddi") as road:
+            account = AccountId((await require_account(road, parse_address(address))).account)
+            for state in asked:
+                await set_halves(road, account, state)
+            found = await road.ask("auth", MatchAuth(account)), await road.ask("keyring", MatchKeyring(account))
+            return {records.halves[0] for records in found}
+
+    assert asyncio.run(states(AccountState.SWITCHED_ON, AccountState.SUSPENDED)) == {AccountState.SUSPENDED}
+    assert live("account", "activate", "kddi", address, "--reason", "test").status == 0
+    assert asyncio.run(states()) == {AccountState.SWITCHED_OFF}
+    assert live("account", "services", "kddi", address, "--on", "login").status == 0
+    assert _inbox(live, address) == []
 
 
 def test_quota_and_class_reach_store(live: Live) -> None:

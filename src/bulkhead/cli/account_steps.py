@@ -13,6 +13,7 @@ from bulkhead.boundary.messages.to_directory import (
     AccountStatus,
     AddAccount,
     ListOrders,
+    Service,
     SetAccountStatus,
     ShowAccount,
 )
@@ -203,6 +204,8 @@ async def _activate_alone(road: Road, address: Address, reason: str) -> AccountR
     row = await require_account(road, address)
     if row.status >= AccountStatus.CANCELLED:
         raise Refused(f"{address} is cancelled for ever; make another account", code="no-such-transition")
+    if row.closed & Service.LOGIN:  # builds before kept that as a suspension, which is to end here
+        await set_halves(road, AccountId(row.account), AccountState.SWITCHED_OFF)
     await set_halves(road, AccountId(row.account), AccountState.OPEN)  # a login that is switched off stays so
     return await _set_status(road, address, AccountStatus.ACTIVE, reason)
 

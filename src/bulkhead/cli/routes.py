@@ -87,7 +87,7 @@ async def set_services(road: Road, address: str, off: int, on: int, reason: str)
         if closed & Service.LOGIN:
             await set_halves(road, AccountId(row.account), AccountState.SWITCHED_OFF)
         new = await road.ask("directory", m.SetServices(stamp(), address, closed, reason))
-        if row.closed & ~closed & Service.LOGIN and row.status < AccountStatus.CANCELLED:
+        if on & Service.LOGIN and row.status < AccountStatus.CANCELLED:  # also where directory was through, and no more
             await set_halves(road, AccountId(row.account), AccountState.SWITCHED_ON)
         return new
 
@@ -125,12 +125,11 @@ def set_class(options: argparse.Namespace) -> int:
 async def give_class(road: Road, address: str, name: str) -> AccountRow:
     """Quota at store, switches at both halves, then all of it in directory."""
     async with _alone(road, address):
-        before = await require_account(road, parse_address(address))
         row = await road.ask("directory", m.SetClass(stamp(), address, name))
         await road.ask("store", LimitAccount(stamp(), AccountId(row.account), row.quota_bytes))
         if row.closed & Service.LOGIN:
             await set_halves(road, AccountId(row.account), AccountState.SWITCHED_OFF)
-        elif before.closed & Service.LOGIN and row.status < AccountStatus.CANCELLED:
+        elif row.status < AccountStatus.CANCELLED:  # the same
             await set_halves(road, AccountId(row.account), AccountState.SWITCHED_ON)
         return row
 
