@@ -13,7 +13,7 @@ INPUT_SECONDS = 5  # libFuzzer ends the run at one input that takes longer
 MEMORY_MB = 1024
 MODULES = [
     "bulkhead.wire", "bulkhead.access.deflate", "bulkhead.resolver", "bulkhead.boundary.codec", "bulkhead.records",
-    "bulkhead.ledger", "bulkhead.config",
+    "bulkhead.ledger", "bulkhead.config", "bulkhead.standby",
 ]  # fmt: skip
 
 

@@ -22,11 +22,16 @@ from bulkhead.errors import BoundaryViolation, ConfigError, IntegrityError, Peer
 from bulkhead.ledger.event import encode_event, parse_event
 from bulkhead.ledger.note import parse_checkpoint, parse_note, parse_verifier_key
 from bulkhead.ledger.tiles import encode_bundle, parse_bundle, parse_tile_path
+from bulkhead.records.lease import LeaseAsk
 from bulkhead.records.page import Page
 from bulkhead.records.queued import QueuedEnvelope
 from bulkhead.records.record import HEADER_BYTES, Kind, Suite, encode_header, read_header
 from bulkhead.records.recovery_file import read_recovery_private, read_recovery_public
 from bulkhead.records.signed import read_fields
+from bulkhead.records.standby import read_lead, read_piece
+from bulkhead.standby import frames as link_frames
+from bulkhead.standby.frames import ANSWERS, REQUESTS
+from bulkhead.standby.place import read_have
 
 _DECODERS = [union_decoder(requests_of(peering)) for peering in PEERS]
 
@@ -129,7 +134,43 @@ def configuration(data: bytes) -> None:
             assert error.public and len(error.public) < 1 << 16
 
 
+def standby_link(pieces: Pieces) -> Any:
+    """The frames of a standby's link, from either side; a piece's octets as one."""
+    events: list[Any] = []
+    for takes in (REQUESTS, ANSWERS):
+        parser, octets = link_frames.FrameParser(takes), b""
+        try:
+            for piece in pieces:
+                parser.receive_data(piece)
+                while (event := parser.next_event()) is not None:
+                    if isinstance(event, link_frames.Octets):
+                        octets += event.data
+                    else:
+                        events += [octets, event]
+                        octets = b""
+        except PeerError as error:
+            events.append(error.public)
+        events.append(octets)
+    return events
+
+
+def standby_texts(data: bytes) -> None:
+    """What either side of the link, or of the place, says within a frame: a value, or an error of the tree."""
+    for read in (
+        link_frames.read_done, link_frames.read_refused, link_frames.Where.decode, link_frames.parse_stream,
+        read_lead, read_piece, LeaseAsk.decode,
+    ):  # fmt: skip
+        try:
+            read(data)
+        except (PeerError, IntegrityError):
+            pass
+    lineage, segments = read_have(data)
+    assert all(0 <= number < 1 << 63 for number in (lineage, *segments))
+
+
 HOLDERS = (
+    Harness("standby-link", nothing, standby_link),
+    Harness("standby-texts", standby_texts),
     Harness("frames", nothing, frames),
     Harness("payloads", payloads),
     Harness("records", records),
