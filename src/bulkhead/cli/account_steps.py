@@ -20,6 +20,7 @@ from bulkhead.boundary.messages.to_directory import (
 from bulkhead.boundary.messages.to_keyring import CreateMailboxKeys, SetHalfState
 from bulkhead.boundary.messages.to_queue import DestroyQueued
 from bulkhead.boundary.messages.to_store import DestroyAccount, OpenAccount
+from bulkhead.boundary.processes import OPERATOR_CONSOLE
 from bulkhead.cli.pending import PendingAccount
 from bulkhead.cli.recovery import RecoveryKeys, recover
 from bulkhead.cli.road import Road, stamp
@@ -141,14 +142,16 @@ async def _set_status(road: Road, address: Address, status: int, reason: str) ->
     return await road.ask("directory", SetAccountStatus(stamp(), str(address), status, reason))
 
 
-async def destroy_steps(road: Road, account: AccountId, reverse_path: str = "") -> AsyncIterator[tuple[str, int]]:
+async def destroy_steps(
+    road: Road, account: AccountId, reverse_path: str = "", actor: str = OPERATOR_CONSOLE
+) -> AsyncIterator[tuple[str, int]]:
     """Destroy both halves, the mail and what is queued: each compartment once it has, with what ended there.
 
     keyring goes first: without its half nothing opens, whatever fails later. Each step may be repeated.
     """
-    ended = await road.ask("keyring", SetHalfState(stamp(), account, AccountState.DESTROYED))
+    ended = await road.ask("keyring", SetHalfState(stamp(actor=actor), account, AccountState.DESTROYED))
     yield "keyring", ended.sessions
-    await road.ask("auth", SetLoginState(stamp(), account, AccountState.DESTROYED))
+    await road.ask("auth", SetLoginState(stamp(actor=actor), account, AccountState.DESTROYED))
     yield "auth", 0
     await road.ask("store", DestroyAccount(stamp(), account))
     yield "store", 0
@@ -156,8 +159,8 @@ async def destroy_steps(road: Road, account: AccountId, reverse_path: str = "") 
     yield "queue", queued.messages
 
 
-async def _destroy(road: Road, account: AccountId) -> None:
-    async for _ in destroy_steps(road, account):
+async def _destroy(road: Road, account: AccountId, actor: str = OPERATOR_CONSOLE) -> None:
+    async for _ in destroy_steps(road, account, actor=actor):
         pass
 
 
@@ -220,7 +223,9 @@ async def release_address(road: Road, address: Address, reason: str) -> AccountR
     return await _set_status(road, address, AccountStatus.CANCELLED, reason)
 
 
-async def withdraw_account(road: Road, address: Address, reason: str, *, made: AccountId | None = None) -> None:
+async def withdraw_account(
+    road: Road, address: Address, reason: str, *, made: AccountId | None = None, actor: str = OPERATOR_CONSOLE
+) -> None:
     """Undo what add_account did, or began and did not end; nothing where there is nothing. May be repeated.
 
     made: the id that it was made under; an account of that address with another id is somebody's, and stays.
@@ -231,10 +236,10 @@ async def withdraw_account(road: Road, address: Address, reason: str, *, made: A
         if made is not None and made != (begun if known is None else known.account):
             return
         if known is not None and known.status < AccountStatus.CANCELLED:
-            await _destroy(road, AccountId(known.account))
+            await _destroy(road, AccountId(known.account), actor)
             await release_address(road, address, reason)
         elif known is None and begun is not None:
-            await _destroy(road, begun)
+            await _destroy(road, begun, actor)
         pending.clear()
 
 

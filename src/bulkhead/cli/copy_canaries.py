@@ -14,6 +14,7 @@ import json
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from bulkhead.boundary.processes import OPERATOR_CONSOLE
 from bulkhead.cli.account_steps import find_account, forget_address, withdraw_account
 from bulkhead.cli.backup_notes import FOLDER
 from bulkhead.cli.canaries import Canary, make_canary, plant_in_copy
@@ -58,10 +59,10 @@ class CopyCanaries:
 
         What fails is said, and the next run tries again.
         """
-        path = _path(self.road.layout)
+        path, actor = _path(self.road.layout), self.copy if self.made else OPERATOR_CONSOLE  # else of another copy
         try:
             for address, account in _read(path):
-                await withdraw_account(self.road, address, "", made=account)
+                await withdraw_account(self.road, address, "", made=account, actor=actor)
                 known = await find_account(self.road, address)
                 if known is not None and known.account == account:
                     await forget_address(self.road, address, "")

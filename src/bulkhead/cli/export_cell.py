@@ -58,7 +58,7 @@ async def _write_alone(road: Road, export: Path) -> str:
         gone = await canaries.withdraw()
     if not gone:
         raise TemporaryFailure("the canaries of this export are not gone from the cell yet: make the export again")
-    await _log_their_end(road, before, canaries.made)
+    await log_their_end(road, before, canaries.made, name)
     settings = road.installation.directory / road.tenant.file
     write_whole(folder / SETTINGS, settings.read_bytes())
     records = await dns_records(road)
@@ -67,13 +67,17 @@ async def _write_alone(road: Road, export: Path) -> str:
     return write_sums(export)
 
 
-async def _log_their_end(road: Road, first: int, canaries: int) -> None:
-    """Wait until the log has that so many accounts ended: an import would open them. Raises TemporaryFailure."""
+async def log_their_end(road: Road, first: int, canaries: int, name: str) -> None:
+    """Wait until the log has that so many accounts ended under this name: an import would open them.
+
+    Others end meanwhile, and two holders tell of each. Raises TemporaryFailure.
+    """
     deadline = time.monotonic() + END_SECONDS
     while canaries:
         size = (await read_checkpoint(road))[0].size
-        kinds = [parse_event(entry).kind.name async for _, entry in read_entries(road, first, size)]
-        if kinds.count("HalfDestroyed") >= canaries:
+        events = [parse_event(entry) async for _, entry in read_entries(road, first, size)]
+        ends = (event for event in events if event.kind.name == "HalfDestroyed" and event.actor == name)
+        if len({subject for event in ends for subject in event.subjects}) >= canaries:
             return
         if time.monotonic() > deadline:
             raise TemporaryFailure("the log has no end of this export's canaries yet: make the export again")

@@ -155,9 +155,9 @@ def open_road(directory: str, tenant: str) -> Road:
     return Road(installation, installation.tenant(tenant))
 
 
-def stamp(seconds: float = 30.0) -> Stamp:
-    """A stamp for a change that the command line asks for."""
-    return Stamp.fresh(OPERATOR_CONSOLE, seconds)
+def stamp(seconds: float = 30.0, actor: str = OPERATOR_CONSOLE) -> Stamp:
+    """A stamp for a change that the command line asks for. actor: as the ledger is to name who did it."""
+    return Stamp.fresh(actor, seconds)
 
 
 def wait_for(work: Coroutine[Any, Any, T]) -> T:
