@@ -26,10 +26,12 @@ Thunderbird (Account Settings, "Configure manually"):
     {ip} {imap} {smtp}
 
 Try next:
-  {command} demo breach stnet/access -C {directory}     break into one ISP's IMAP server, and see what it reaches
-  {command} status -C {directory}                       every process, its user, its level
-  {command} exposure --all -C {directory}               who would be touched by what
-  {command} stop stnet --logins --sessions -C {directory}   one ISP stops its own cell; --lift takes it back
+  {command} demo breach stnet/access -C {directory}           break into one ISP's IMAP server, and see what it reaches
+  {command} status -C {directory}                             every process, its user, its level
+  {command} doctor -C {directory}                             what will go wrong, what was not proven, and what to do
+  {command} exposure --all -C {directory}                     who would be touched by what
+  {command} inventory --touched cryptography -C {directory}   whom a flaw in one package would touch
+  {command} stop stnet --logins --sessions -C {directory}     one ISP stops its own cell; --lift takes it back
 
 Ctrl-C stops everything."""
 
