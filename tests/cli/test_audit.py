@@ -66,6 +66,15 @@ def seen(live: Live) -> Live:
     return live
 
 
+def test_rows_stand_below_the_head_of_their_table_and_name_the_protocol(seen: Live) -> None:
+    head, *rows = seen("audit", "list", "kddi", "--act", "login", "--account", WHO).out.splitlines()
+    assert rows
+    for row in rows:
+        assert row.index(" auth ") + 1 == head.index("COMPARTMENT")
+        assert row[head.index("WHAT") :].startswith("imap")
+    assert "nothing" in seen("audit", "list", "kddi", "--act", "queued", "--account", WHO).out
+
+
 def test_who_logged_in_from_where_and_what_came_is_told_by_each_holder(seen: Live) -> None:
     rows = _records(seen, "--account", WHO)
     logins = [(row["outcome"], row["gate"], row["source"]) for row in rows if row["act"] == "login"]

@@ -16,11 +16,12 @@ from bulkhead.boundary.processes import GATES, OPERATOR_CONSOLE
 from bulkhead.cli.account_steps import require_account
 from bulkhead.cli.audit_formats import FORMATS, Entry
 from bulkhead.cli.exit_codes import ExitCode
-from bulkhead.cli.output import print_json, print_table, say, time_text
+from bulkhead.cli.output import print_json, print_table, say, size_text, time_text
 from bulkhead.cli.road import Road, open_road, wait_for
 from bulkhead.errors import ConfigError, IntegrityError, PeerError, Refused
 from bulkhead.identifiers import AccountId, parse_address, parse_id
 from bulkhead.records.access import Act, act_text, actor_octets, outcome_text, source_prefix, unpack_rows
+from bulkhead.records.credential import Scope
 from bulkhead.records.roster import decode_roster
 
 MODULES: dict[str, Any] = {
@@ -66,11 +67,11 @@ def list_records(options: argparse.Namespace) -> int:
 
 async def _list(options: argparse.Namespace, road: Road) -> int:
     damaged = 0
+    widths: list[int] | None = None  # of the first page that has rows
     async with road:
         window = await window_of(options, road)
         names = await addresses_of(road) if options.addresses else {}
         officers = await officers_of(road)
-        widths: list[int] | None = None
         for compartment in window.compartments:
             async for page in pages(road, compartment, window, options.limit):
                 damaged += page.damaged
@@ -84,10 +85,12 @@ async def _list(options: argparse.Namespace, road: Road) -> int:
                     )
                     for access in unpack_rows(page.rows)
                 ]
-                if options.format == "table":
+                if options.format == "table" and entries:
                     widths = print_table(_HEAD, [_cells(entry) for entry in entries], widths=widths)
-                else:
-                    print("\n".join(FORMATS[options.format](entry) for entry in entries), end="\n" if entries else "")
+                elif entries:
+                    print("\n".join(FORMATS[options.format](entry) for entry in entries))
+    if options.format == "table" and widths is None:
+        print(f"{options.tenant}: nothing of that is recorded")
     if damaged:
         say(f"{options.tenant}: {damaged} blocks of records do not open: keep them, and look for who changed them")
     return ExitCode.INTEGRITY if damaged else ExitCode.OK
@@ -217,9 +220,25 @@ async def officers_of(road: Road) -> dict[bytes, str]:
 def _cells(entry: Entry) -> tuple[object, ...]:
     return (
         time_text(entry.access.at), entry.compartment, entry.act, entry.outcome, entry.gate or "-",
-        entry.action or entry.access.number, entry.address or entry.account or "-",
+        _what(entry), entry.address or entry.account or "-",
         entry.source or entry.officer or entry.actor or "-",
     )  # fmt: skip
+
+
+def _what(entry: Entry) -> str:
+    """What staff asked for, the protocol of a session, or how much of what."""
+    number = entry.access.number
+    match entry.access.act:
+        case Act.STAFF:
+            return entry.action
+        case Act.LOGIN | Act.SESSION_BEGUN | Act.SESSION_ENDED:
+            return ",".join(one.name.lower() for one in Scope if one.name and one & number) or "-"
+        case Act.KEYS_OPENED:
+            return f"keys: {number:,}"
+        case Act.QUEUED:
+            return f"recipients: {number:,}"
+        case _:
+            return size_text(number)
 
 
 def _document(name: str, counts: AccessCounts) -> dict[str, Any]:
