@@ -1,5 +1,6 @@
 """The link between a carrier and a standby's receiver: real TLS on the loopback, cut, hostile, with other keys."""
 
+import argparse
 import asyncio
 import contextlib
 import hashlib
@@ -14,7 +15,7 @@ import pytest
 from tests.standby.shipped import KEYS, OPERATOR, PARTNER, STREAM, TENANT, Standby
 
 from bulkhead.cli.pace import Pace
-from bulkhead.cli.standby_link import CHANNELS, parse_address
+from bulkhead.cli.standby_link import CHANNELS, parse_address, serve
 from bulkhead.cli.standby_ship import MESSAGES
 from bulkhead.errors import ConfigError, IntegrityError, PeerError, Refused, TemporaryFailure
 from bulkhead.identifiers import TenantId
@@ -343,7 +344,7 @@ async def test_whoever_shows_no_certificate_or_speaks_an_older_tls_is_refused(tm
 
 def test_a_certificate_that_another_key_signed_or_of_another_sort_is_not_pinned() -> None:
     first, second = make_identity(TENANT)[1], make_identity(TENANT)[1]
-    for pem in (b"", b"noise", first + second, first[:-40]):
+    for pem in (b"", b"noise", first + second, first[:-40], make_identity(TENANT)[0]):
         with pytest.raises(ConfigError):
             Pinned.read(pem)
     with pytest.raises(PeerError):
@@ -486,6 +487,24 @@ async def test_a_pace_lets_its_octets_take_their_time_and_none_is_no_limit() -> 
     await asyncio.gather(*(pace.spend(50_000) for _ in range(4)))
     assert time.monotonic() - began >= 0.19
     await asyncio.wait_for(Pace(0).spend(1 << 50), 30)
+
+
+def test_a_receiver_does_not_start_with_what_it_cannot_use(tmp_path: Path) -> None:
+    own, other = make_identity(TENANT)
+    (tmp_path / "own").write_bytes(own)
+    (tmp_path / "other").write_bytes(other)
+    (tmp_path / "open").write_bytes(own)
+    (tmp_path / "own").chmod(0o400)
+    (tmp_path / "open").chmod(0o644)
+    right = {"tenant": "kddi", "at": "127.0.0.1:1", "place": str(tmp_path / "place"), "room": "1",
+             "identity": str(tmp_path / "own"), "peer": str(tmp_path / "other")}  # fmt: skip
+    for wrong in (
+        {"at": "localhost"}, {"at": "nowhere:4190"}, {"room": "0"}, {"room": "-1"}, {"identity": ""}, {"peer": ""},
+        {"identity": str(tmp_path / "open")}, {"identity": str(tmp_path / "none")}, {"peer": "/dev/zero"},
+        {"identity": str(tmp_path / "other")}, {"peer": str(tmp_path / "own")}, {"place": str(tmp_path / "own")},
+    ):  # fmt: skip
+        with pytest.raises(ConfigError):
+            serve(argparse.Namespace(**right | wrong))
 
 
 @pytest.mark.parametrize("text", ["", "host", "host:0", "host:65536", "host:x", "[::1]", "a b:1", "user@host:1", ":1"])

@@ -11,13 +11,12 @@ from bulkhead.cli.exit_codes import ExitCode
 from bulkhead.cli.output import say
 from bulkhead.cli.road import wait_for
 from bulkhead.cli.secret_file import read_secret, write_secret
-from bulkhead.config.load import read_text
 from bulkhead.errors import ConfigError
 from bulkhead.identifiers import TenantId, parse_tenant_id
 from bulkhead.standby.identity import PEM_MAX, Pinned, client_context, make_identity, server_context
 from bulkhead.standby.inbox import Inbox
 from bulkhead.standby.link import Address, LinkWay
-from bulkhead.standby.place import Place
+from bulkhead.standby.place import Place, make_folder
 from bulkhead.standby.receive import Receiver
 from bulkhead.standby.way import DirectoryWay, Way
 
@@ -45,7 +44,12 @@ def serve(options: argparse.Namespace) -> int:
         raise ConfigError("--room is a number of GiB, from 1")
     identity = _identity(options)
     pinned = _pinned(options)
-    inbox = Inbox(Place(Path(options.place).absolute(), tenant), int(options.room) * GIB)
+    place = Place(Path(options.place).absolute(), tenant)
+    try:
+        make_folder(place.path)
+    except OSError as error:
+        raise ConfigError(f"{place.path} cannot be made: {error.strerror}; name a directory of the standby's") from None
+    inbox = Inbox(place, int(options.room) * GIB)
     logging.basicConfig(format="%(asctime)s %(message)s", level=logging.INFO)
     try:
         family = socket.AF_INET6 if ipaddress.ip_address(host).version == 6 else socket.AF_INET
@@ -95,4 +99,4 @@ def _identity(options: argparse.Namespace) -> Path:
 def _pinned(options: argparse.Namespace) -> Pinned:
     if not options.peer:
         raise ConfigError("--peer names the other side's certificate; see `bulkhead standby link-key`")
-    return Pinned.read(read_text(Path(options.peer).absolute(), PEM_MAX).encode())
+    return Pinned.read(read_secret(Path(options.peer).absolute(), PEM_MAX).encode("ascii"))

@@ -50,6 +50,8 @@ class Pinned:
     @classmethod
     def read(cls, pem: bytes) -> "Pinned":
         """Raises ConfigError for anything but one certificate that its own Ed25519 key signed."""
+        if b"PRIVATE KEY" in pem:
+            raise ConfigError("a key of the link stays where it was made: give the certificate that was printed there")
         try:
             (certificate,) = x509.load_pem_x509_certificates(pem)
             key = certificate.public_key()
