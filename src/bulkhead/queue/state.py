@@ -6,6 +6,7 @@ import random
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from contextvars import Context
 from functools import partial
 
@@ -13,7 +14,7 @@ from bulkhead.boundary.edge import Channel
 from bulkhead.boundary.exchange import Exchange
 from bulkhead.boundary.messages.facts import WorkDue
 from bulkhead.boundary.messages.surfaces import Surface
-from bulkhead.errors import Error
+from bulkhead.errors import Error, TemporaryFailure
 from bulkhead.holder.accesses import Accesses
 from bulkhead.holder.backup import Backups
 from bulkhead.holder.database import Database
@@ -85,12 +86,15 @@ class Queue:
         self._closed = False
         self._holding: set[asyncio.Task[None]] = set()
         # The first process of a new supervisor: no courier from before lives. Written before anything is lent.
-        forgetting = database.write(rows.forget_lenders) if exchange.me.incarnation == 1 else None
-        self._forgetting = None if forgetting is None else self._loop.create_task(forgetting)
+        self._forgetting = self._loop.create_task(self._forget_lenders()) if exchange.me.incarnation == 1 else None
         stopped = self.surfaces.any_closed(Surface.OUTBOUND | Surface.RULE_SENDER)
         if stopped or database.first("SELECT 1 FROM message WHERE held = 1 LIMIT 1") is not None:
             self._hold_later()  # the process before us may have ended between a stop, or its end, and its rows
         self.arm()
+
+    async def _forget_lenders(self) -> None:
+        with suppress(TemporaryFailure):  # we are stopping already: the next start forgets them
+            await self.database.write(rows.forget_lenders)
 
     def announce(self) -> None:
         """Tell courier that something is due, and see when to tell it next."""
