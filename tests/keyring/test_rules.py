@@ -118,6 +118,28 @@ def test_wrong_passwords_for_many_accounts_stop_their_network_at_that_gate_and_n
     run(tmp_path, work, auth=AUTH)
 
 
+def test_who_was_there_before_is_none_of_the_tried_and_is_not_stopped_however_often_an_old_client_fails(
+    tmp_path: Path,
+) -> None:
+    async def work(cell: TwoHalves) -> None:
+        limits = cell.state("auth").logins.limits
+        people = [await cell.add_account(MAIN) for _ in range(4)]
+        for person in people:  # as after a reset: their programs go on with the password of before
+            await cell.log_in(person, MAIN, source=HERE)
+            while not limits._by_known.is_full(limits._who(person, "access")):
+                limits._by_known.add(limits._who(person, "access"))
+            with refused("bad-credentials"):
+                await cell.log_in(person, WRONG, source=HERE)
+        assert not limits.tried.rule._tasks and not limits.tried.held()
+        for _ in range(3):
+            with refused("bad-credentials"):
+                await cell.log_in(AccountId(new_id()), WRONG, source=HERE)
+        await settled(lambda: cell.seen.kinds().count("SurfacesStopped"))
+        await cell.log_in(people[0], MAIN, source=HERE)
+
+    run(tmp_path, work, auth=AUTH)
+
+
 def test_an_account_that_is_guessed_at_again_and_again_fires_no_rule(tmp_path: Path) -> None:
     async def work(cell: TwoHalves) -> None:
         account = await cell.add_account(MAIN)

@@ -47,11 +47,15 @@ class Limit(Enum):
 
 @dataclass(slots=True)
 class Attempt:
-    """One login. who: account and gate. known: the password was right from there. over: what refuses it, or None."""
+    """One login. who: account and gate. been: the password was right from there. over: what refuses it, or None.
+
+    known: the same, and it was not wrong from there as often as that is let be since.
+    """
 
     who: bytes
     source: Source
     gate: bytes
+    been: bool
     known: bool
     over: Limit | None = None
 
@@ -105,6 +109,7 @@ class Limits:
         except Refused:
             if not attempt.known:
                 self.spread.note(account)
+            if not attempt.been:
                 self.tried.note(attempt.source, attempt.gate, account)
             raise
         except Error:  # not answered
@@ -124,7 +129,7 @@ class Limits:
     def _begin(self, account: AccountId, text: str, gate: str) -> Attempt:
         source = Source.of(text)
         known = bool(source.network) and self._known.has(account, source.network)
-        attempt = Attempt(self._who(account, gate), source, gate.encode(), known)
+        attempt = Attempt(self._who(account, gate), source, gate.encode(), known, known)
         if attempt.known and self._by_known.is_full(attempt.who):
             attempt.known = False
         if not attempt.known:
@@ -141,7 +146,7 @@ class Limits:
         ready = self._waits.is_ready(who + source.network, source.region, self._longest if crowd else hold)
         if self.spread.over:
             self.spread.note(account)  # refused or not: the ceiling holds as long as it is tried
-        if self._sources.is_full(source.host) or self.tried.stops(source, attempt.gate):
+        if self._sources.is_full(source.host) or (not attempt.been and self.tried.stops(source, attempt.gate)):
             return Limit.SOURCE
         if not ready:
             return crowd or Limit.DELAY
