@@ -20,8 +20,9 @@ from bulkhead.errors import Refused, TemporaryFailure
 from bulkhead.holder import account_sets, outbox, surfaces
 from bulkhead.holder.database import Database
 from bulkhead.holder.outbox import Outbox
+from bulkhead.holder.session_reach import concerns
 from bulkhead.holder.stop import EPOCH_AHEAD_MS
-from bulkhead.holder.surfaces import Surfaces, concerns
+from bulkhead.holder.surfaces import Surfaces
 from bulkhead.identifiers import new_id
 
 MIGRATIONS = (outbox.SCHEMA, surfaces.SCHEMA)

@@ -18,6 +18,7 @@ Who may, and what is stopped
   staff.py           staff sessions; staff_records.py  what staff did
   cases.py consent.py desk.py                support cases, subscribers' codes, what may be done with both
   stop.py surfaces.py account_sets.py        a tenant's stop; stops by surface and set; the sets
+  session_reach.py                           which sessions and logins such a stop concerns
   rules.py reserve.py                        stops that a holder makes by itself; room on the disk for a stop
 
 Records of access

@@ -22,8 +22,9 @@ from bulkhead.boundary.messages.fields import Stamp
 from bulkhead.boundary.messages.registry import RECEIVERS
 from bulkhead.boundary.messages.surfaces import Surface
 from bulkhead.errors import Error, Refused
+from bulkhead.holder.session_reach import SessionReach
 from bulkhead.holder.sources import Source, network_text
-from bulkhead.holder.surfaces import SessionReach, Surfaces
+from bulkhead.holder.surfaces import Surfaces
 
 HELD_MAX = 64  # stops of one rule in force at a time: nobody fills the table of stops from outside
 MINUTE_MS = 60_000

@@ -10,7 +10,6 @@ import hashlib
 import logging
 import sqlite3
 import time
-from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
@@ -23,7 +22,6 @@ from bulkhead.boundary.exchange import Exchange, Handler
 from bulkhead.boundary.faults import log_fault
 from bulkhead.boundary.messages.fields import Done, Request, Stamp
 from bulkhead.boundary.messages.surfaces import (
-    WORKERS_MAX,
     AccountsStaged,
     LiftSurfacesBase,
     ReadSurfacesBase,
@@ -41,9 +39,9 @@ from bulkhead.holder import account_sets
 from bulkhead.holder.account_sets import AccountSets
 from bulkhead.holder.database import Database
 from bulkhead.holder.outbox import Outbox, note
+from bulkhead.holder.session_reach import kind_surface, reset_surface
 from bulkhead.holder.stop import EPOCH_AHEAD_MS, in_force, old_epoch, undurable
 from bulkhead.holder.witness import ledger_text, witness
-from bulkhead.records.credential import MAIN_PASSWORD
 
 SCHEMA = f"""
 {account_sets.SCHEMA};
@@ -101,11 +99,11 @@ class Surfaces:
 
     def closed_to_login(self, scope: int, cred: int, account: bytes) -> bool:
         """Whether a login for that scope, by that credential, is."""
-        return bool(self._closed) and self.closed(scope | _kind_surface(cred), account)
+        return bool(self._closed) and self.closed(scope | kind_surface(cred), account)
 
     def voids(self, cred: int, set_at: int, account: bytes | None) -> bool:
         """Whether a credential that was set then is to be replaced. account: None where it is not known whose it is."""
-        bit = _reset_surface(cred)
+        bit = reset_surface(cred)
         return any(
             surface == bit and set_at <= self._stops[surface, accounts].epoch
             and (not accounts or (account is not None and self._sets.has(accounts, account)))
@@ -114,7 +112,7 @@ class Surfaces:
 
     def newest_reset(self, cred: int) -> int:
         """The newest epoch of a reset of such credentials, of whomever: what is set from now on is set after it."""
-        bit = _reset_surface(cred)
+        bit = reset_surface(cred)
         return max((stop.epoch for (surface, _), stop in self._stops.items() if surface == bit), default=0)
 
     def closed_to_subject(self, surface: int, digest: bytes) -> bool:
@@ -302,52 +300,6 @@ class Surfaces:
             raise Refused("an epoch is a time, ms since 1970, and that one is to come", code="bad-epoch")
         if epoch <= known.get(key, 0):
             raise old_epoch(known[key])
-
-
-def _kind_surface(cred: int) -> int:
-    """The surface that a credential logs in by, whatever for."""
-    return Surface.MAIN_PASSWORD if cred == MAIN_PASSWORD else Surface.APP_PASSWORD
-
-
-def _reset_surface(cred: int) -> int:
-    """The surface that a credential logs in by as long as none was set since."""
-    return Surface.RESET_MAIN if cred == MAIN_PASSWORD else Surface.RESET_APP
-
-
-def concerns(surfaces: int, scope: int, cred: int) -> bool:
-    """Whether a stop of these surfaces ends a session for that scope, by that credential."""
-    return bool(surfaces & (scope | _kind_surface(cred) | _reset_surface(cred) | Surface.SESSIONS))
-
-
-@dataclass(frozen=True, slots=True)
-class SessionReach:
-    """What a stop reaches at who keeps sessions. void: drops the logins that wait to become one, by what is true."""
-
-    sessions: Any
-    void: Callable[[Callable[[Any], bool]], None]
-
-    def __call__(self, surfaces: int, member: Callable[[bytes], bool], act: bool) -> tuple[int, int]:
-        """Sessions that it concerns, ended where `act`."""
-        found = [one for one in self.sessions.all() if concerns(surfaces, one.scope, one.cred) and member(one.account)]
-        if not act:
-            return len(found), 0
-        self.void(lambda one: concerns(surfaces, one.scope, one.cred) and member(one.account))
-        return self.sessions.end(found, "stopped"), 0
-
-    def end_channel(self, channel: Channel) -> int:
-        """End every session of one process."""
-        ended: int = self.sessions.end([one for one in self.sessions.all() if one.channel == channel], "stopped")
-        return ended
-
-    def workers(self, surfaces: int, member: Callable[[bytes], bool]) -> tuple[WorkerSessions, ...]:
-        """Processes that have sessions that it concerns, the most first."""
-        found, all_of = Counter[tuple[str, int]](), Counter[tuple[str, int]]()
-        for one in self.sessions.all() if surfaces else ():
-            at = (one.channel.compartment, one.channel.worker)
-            all_of[at] += 1
-            found[at] += concerns(surfaces, one.scope, one.cred) and member(one.account)
-        rows = found.most_common(WORKERS_MAX)
-        return tuple(WorkerSessions(*at, mine, all_of[at] - mine) for at, mine in rows if mine)
 
 
 def _bits(surfaces: int) -> Iterator[int]:

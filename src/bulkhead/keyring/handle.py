@@ -22,9 +22,10 @@ from bulkhead.holder.provision import Files
 from bulkhead.holder.revocation import Revocation, kind_of
 from bulkhead.holder.rotation import Part, Rotation
 from bulkhead.holder.rules import watch_workers
+from bulkhead.holder.session_reach import SessionReach
 from bulkhead.holder.shared import shared
 from bulkhead.holder.stop import OUTBOUND, OUTBOUND_TABLE, TenantStop, outbound_handlers
-from bulkhead.holder.surfaces import SessionReach, Surfaces
+from bulkhead.holder.surfaces import Surfaces
 from bulkhead.holder.walk import count_keys
 from bulkhead.identifiers import AccountId
 from bulkhead.keyring.cache import LoginCache
