@@ -43,7 +43,7 @@ _PREFIX = "semantic_"
 
 
 class Column(Enum):
-    """A column of the matrix (design section 9), in its order. The value is its name in JSON and in the budget."""
+    """A column of the matrix (docs/drill.md), in its order. The value is its name in JSON and in the budget."""
 
     OTHER_TENANTS = "other tenants"
     ADDRESSES = "addresses"
