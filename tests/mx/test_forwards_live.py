@@ -40,7 +40,7 @@ def emptied(live: Live, *tenants: str) -> None:
         time.sleep(0.2)
 
 
-def test_mail_goes_on_to_the_other_server_and_a_circle_of_two_ends(live: Live) -> None:
+def test_mail_goes_on_to_the_other_server_a_circle_of_two_ends_and_both_are_told_of_their_forwards(live: Live) -> None:
     one, two = live.mailbox("t0"), live.mailbox("t1")
     forward(live, one, two.address, "--no-copy")
     live.deliver(one, "onward")
@@ -51,6 +51,8 @@ def test_mail_goes_on_to_the_other_server_and_a_circle_of_two_ends(live: Live) -
     live.wait_subject(one, "circle")
     emptied(live, "t0", "t1")
     assert (subjects(live, one), subjects(live, two)) == (["circle"], ["onward"])
+    for told in (one, two):
+        live.wait_subject(told, SUBJECTS[NoticeKind.FORWARD_SET])
 
 
 def test_a_subscribers_mail_to_somebody_who_forwards_goes_on_too(live: Live) -> None:
