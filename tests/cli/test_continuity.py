@@ -127,7 +127,17 @@ def test_killed_anywhere_the_mail_follows_once(site: Site) -> None:
     site.restore("--ledger", log, "--continuity")
     site.start()
     command = [sys.executable, "-m", "bulkhead.cli.main", *words_of(site), "-C", str(live.directory)]
-    kills = 0
+    store = live.pid("t0", "store")
+    os.kill(store, signal.SIGSTOP)  # so that it cannot have come to an end before it is killed
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
+    try:
+        assert process.stderr is not None and b"is being opened" in process.stderr.readline()
+        time.sleep(draw.uniform(0.2, 0.7))
+    finally:
+        process.kill()
+        os.kill(store, signal.SIGCONT)
+    process.communicate()
+    assert process.returncode == -signal.SIGKILL
     for attempt in range(40):
         store = live.pid("t0", "store")
         process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
@@ -137,11 +147,9 @@ def test_killed_anywhere_the_mail_follows_once(site: Site) -> None:
             time.sleep(draw.uniform(0.0, 0.2))
         if process.poll() is None:
             process.kill()
-            kills += 1
         process.wait()
         if not Layout(live.directory, "t0").following.exists():  # type: ignore[arg-type]
             break
-    assert kills
     with live.imap(anna) as client:
         client.select("INBOX")
         assert Counter(seen(client, "INBOX").keys()) == before
