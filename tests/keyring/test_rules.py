@@ -13,7 +13,7 @@ from bulkhead.boundary.messages import to_auth, to_keyring
 from bulkhead.boundary.messages.surfaces import Surface
 from bulkhead.boundary.messages.to_auth import CountLogins
 from bulkhead.boundary.messages.to_keyring import CountKeyring, OpenPages, ReadSurfaces
-from bulkhead.errors import Refused
+from bulkhead.errors import Refused, TemporaryFailure
 from bulkhead.holder.rules import ACCOUNTS, CAP, HELD_MAX, Rule, Tried, WorkerRate, subject_digest
 from bulkhead.holder.sources import Source, network_text
 from bulkhead.identifiers import AccountId, new_id
@@ -53,7 +53,7 @@ def test_a_process_that_opens_more_keys_than_is_usual_is_stopped_until_it_lapses
         with refused("no-session"):
             await open_pages(cell, "access", doomed.handle)
         await settled(lambda: cell.seen.kinds().count("SurfacesStopped"))
-        with refused("contained"):
+        with pytest.raises(TemporaryFailure, match="stopped"):
             await cell.log_in(other, MAIN)
         await open_pages(cell, "access/1", elsewhere.handle)
         (stopped,) = (await cell.ask("cli", "keyring", ReadSurfaces())).stopped
@@ -84,7 +84,7 @@ def test_a_rules_stop_that_is_given_again_without_an_end_holds_until_it_is_lifte
         confirm = to_keyring.StopSurfaces(stamp(), now() + 1, Surface.RULE_WORKER, stopped.accounts, 0, "confirmed")
         await cell.ask("cli", "keyring", confirm)
         await cell.state("keyring").surfaces.lapse(stopped.until + HOUR_MS)
-        with refused("contained"):
+        with pytest.raises(TemporaryFailure, match="stopped"):
             await cell.log_in(account, MAIN)
         lift = to_keyring.LiftSurfaces(stamp(), now() + 2, Surface.RULE_WORKER, stopped.accounts, "it was a migration")
         await cell.ask("cli", "keyring", lift)

@@ -21,7 +21,7 @@ from bulkhead.boundary.exchange import Exchange
 from bulkhead.boundary.messages.fields import Stamp
 from bulkhead.boundary.messages.registry import RECEIVERS
 from bulkhead.boundary.messages.surfaces import Surface
-from bulkhead.errors import Error, Refused
+from bulkhead.errors import Error, TemporaryFailure
 from bulkhead.holder.session_reach import SessionReach
 from bulkhead.holder.sources import Source, network_text
 from bulkhead.holder.surfaces import Surfaces
@@ -182,9 +182,9 @@ class WorkerRate:
             self._end(channel)
 
     def require_open(self, channel: Channel) -> None:
-        """Raises Refused (`contained`) for a process that is stopped."""
+        """Raises TemporaryFailure (`contained`) for a process that is stopped: the password was no wrong one."""
         if self.rule.stops(_process(channel)):
-            raise Refused("this process is stopped for now", code="contained")
+            raise TemporaryFailure("this process is stopped for now", code="contained")
 
 
 def _process(channel: Channel) -> bytes:
