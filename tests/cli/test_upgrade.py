@@ -15,6 +15,7 @@ from typing import Any
 
 import pytest
 from tests.live import Live, Mailbox, free_number, network_of, uid_base_of
+from tests.vectors.archive import extract
 
 from bulkhead.cli.certificates import make_ca, write_ca, write_gates
 from bulkhead.cli.exit_codes import ExitCode
@@ -43,7 +44,7 @@ def thaw(directory: Path) -> None:
     """All archives as one installation, at addresses of this run alone, with certificates that are valid today."""
     for archive in sorted(FROZEN.glob("*.tar.gz")):
         with tarfile.open(archive) as tar:
-            tar.extractall(directory, filter="data")
+            extract(tar, directory)
     number = free_number()
     set_value(directory, "bulkhead.toml", "uid_base", uid_base_of(number))
     set_value(directory, "bulkhead.toml", "backup.directory", str(directory / "backup"))

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from tests.vectors.archive import extract
 
 from bulkhead.cli.exit_codes import ExitCode
 from bulkhead.errors import ConfigError, IntegrityError
@@ -28,7 +29,7 @@ def frozen(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with `export` and both keys."""
     base = tmp_path_factory.mktemp("export")
     with tarfile.open(VECTORS / "form-1.tar.gz") as tar:
-        tar.extractall(base, filter="data")
+        extract(tar, base)
     return base / "form-1"
 
 

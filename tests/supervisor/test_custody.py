@@ -114,6 +114,7 @@ def test_a_token_keeps_what_opens_the_file_and_a_copy_of_the_file_is_worthless_o
     shutil.copy(root, copy)
     second = change(custody)
     assert custody.read("auth") == [second]
+    root.chmod(0o600)
     shutil.copy(copy, root)
     with pytest.raises(ConfigError, match="0 keys named bulkhead/kddi/auth/"):
         custody.read("auth")

@@ -136,8 +136,9 @@ def _text(text: str) -> bytes:
 
 _SPACES = re.compile(r"[ \t\r\n]+")
 _BLOB = r"\[[^\[\]]*+\][ ]*+"
-_BLOBS = re.compile(rf"(?:{_BLOB})*+")
-_REFWD = re.compile(rf"(?:re|fwd?+)[ ]*+(?:{_BLOB})?+:", re.IGNORECASE | re.ASCII)
+# no possessive groups: before Python 3.11.5 they take what does not match (python/cpython#106052)
+_BLOBS = re.compile(rf"(?:{_BLOB})*")
+_REFWD = re.compile(rf"(?:re|fwd?+)[ ]*+(?:{_BLOB})?:", re.IGNORECASE | re.ASCII)
 _TRAILER = "(fwd)"
 _FORWARD, _FORWARD_END = "[fwd:", "]"
 
