@@ -4,7 +4,7 @@ import argparse
 import asyncio
 import re
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -75,16 +75,7 @@ async def _list(options: argparse.Namespace, road: Road) -> int:
         for compartment in window.compartments:
             async for page in pages(road, compartment, window, options.limit):
                 damaged += page.damaged
-                entries = [
-                    Entry(
-                        road.tenant.id,
-                        compartment,
-                        access,
-                        names.get(access.account, ""),
-                        officers.get(access.source, ""),
-                    )
-                    for access in unpack_rows(page.rows)
-                ]
+                entries = entries_of(road, compartment, page, names, officers)
                 if options.format == "table" and entries:
                     widths = print_table(_HEAD, [_cells(entry) for entry in entries], widths=widths)
                 elif entries:
@@ -196,6 +187,16 @@ async def _account(text: str, road: Road) -> bytes:
         return bytes(parse_id("acc", text))
     except PeerError:
         return bytes((await require_account(road, parse_address(text))).account)
+
+
+def entries_of(
+    road: Road, compartment: str, page: AccessPage, names: Mapping[AccountId, str], officers: Mapping[bytes, str]
+) -> list[Entry]:
+    """A page's records as they are written out. names: addresses by account; officers: as of officers_of."""
+    return [
+        Entry(road.tenant.id, compartment, access, names.get(access.account, ""), officers.get(access.source, ""))
+        for access in unpack_rows(page.rows)
+    ]
 
 
 async def addresses_of(road: Road) -> dict[AccountId, str]:

@@ -14,13 +14,12 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from bulkhead.boundary.messages.accesses import ACTS_ALL
-from bulkhead.cli.audit import MODULES, Window, addresses_of, officers_of, pages
+from bulkhead.cli.audit import MODULES, Window, addresses_of, entries_of, officers_of, pages
 from bulkhead.cli.audit_formats import Entry, to_syslog
 from bulkhead.cli.output import say, time_text
 from bulkhead.cli.road import Road, open_road, wait_for
 from bulkhead.config import write_file
 from bulkhead.errors import ConfigError, TemporaryFailure
-from bulkhead.records.access import unpack_rows
 
 CONNECT_SECONDS = 20.0
 BEHIND_MS = 5_000  # what is younger may still be on its way into a block
@@ -64,16 +63,7 @@ async def _send(road: Road, options: argparse.Namespace, host: str, port: int, c
         with _connected(host, port, context) as connection:
             for compartment in window.compartments:
                 async for page in pages(road, compartment, window, 0):
-                    entries = [
-                        Entry(
-                            road.tenant.id,
-                            compartment,
-                            access,
-                            names.get(access.account, ""),
-                            officers.get(access.source, ""),
-                        )
-                        for access in unpack_rows(page.rows)
-                    ]
+                    entries = entries_of(road, compartment, page, names, officers)
                     _write(connection, entries)
                     sent += len(entries)
                     if page.waiting:  # for room on the disk: sent again from there on, once they are written

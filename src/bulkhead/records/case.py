@@ -23,7 +23,7 @@ from bulkhead.records.canonical import (
     signed_octets,
     statement_hash,
 )
-from bulkhead.records.officer import Approval, KeyType, OfficerKey, check_approval
+from bulkhead.records.officer import Approval, check_approval, sign_approval
 from bulkhead.records.roster import Officer, Roster
 
 CASE_MAX = 2048  # octets
@@ -92,8 +92,7 @@ def decode_case(data: bytes) -> Case:
 
 def sign_case(data: bytes, officer: str, key: Ed25519PrivateKey) -> Approval:
     """The officer's signature."""
-    public = OfficerKey(KeyType.ED25519, key.public_key().public_bytes_raw())
-    return Approval(officer, public.id, key.sign(signed_octets(CASE_LABEL, data)))
+    return sign_approval(signed_octets(CASE_LABEL, data), officer, key)
 
 
 def check_case(data: bytes, *, tenant: str, now: int, life: int) -> Case:

@@ -16,7 +16,7 @@ from typing import Any
 
 from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric.ec import ECDSA, SECP256R1, EllipticCurvePublicKey
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 from cryptography.hazmat.primitives.hashes import SHA256
 
 from bulkhead.errors import IntegrityError, Refused
@@ -136,6 +136,12 @@ class Approval:
     def counter(self) -> int:
         """Of a verified passkey; 0 of a key that counts nothing."""
         return int(AUTHENTICATOR_DATA.unpack(self.authenticator_data)[2]) if self.authenticator_data else 0
+
+
+def sign_approval(signed: bytes, officer: str, key: Ed25519PrivateKey) -> Approval:
+    """The officer's signature by a key of the command line. signed: what check_approval is given."""
+    public = OfficerKey(KeyType.ED25519, key.public_key().public_bytes_raw())
+    return Approval(officer, public.id, key.sign(signed))
 
 
 def check_approval(key: OfficerKey, approval: Approval, signed: bytes, challenge: bytes) -> None:

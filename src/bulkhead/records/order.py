@@ -21,7 +21,7 @@ from bulkhead.records.canonical import (
     signed_octets,
     statement_hash,
 )
-from bulkhead.records.officer import APPROVING, Approval, Group, KeyType, OfficerKey, Role, check_approval
+from bulkhead.records.officer import APPROVING, Approval, Group, Role, check_approval, sign_approval
 from bulkhead.records.roster import Officer, Roster
 
 ORDER_MAX = 8 * 1024  # octets
@@ -92,8 +92,7 @@ def decode_order(data: bytes) -> Order:
 
 def sign_order(data: bytes, officer: str, key: Ed25519PrivateKey) -> Approval:
     """The officer's signature."""
-    public = OfficerKey(KeyType.ED25519, key.public_key().public_bytes_raw())
-    return Approval(officer, public.id, key.sign(signed_octets(ORDER_LABEL, data)))
+    return sign_approval(signed_octets(ORDER_LABEL, data), officer, key)
 
 
 @dataclass(frozen=True, slots=True)

@@ -21,7 +21,7 @@ from bulkhead.records.canonical import (
     signed_octets,
     statement_hash,
 )
-from bulkhead.records.officer import Approval, KeyType, OfficerKey, Role, challenge_text, check_approval
+from bulkhead.records.officer import Approval, Role, challenge_text, check_approval, sign_approval
 from bulkhead.records.roster import Officer, Roster
 
 STATEMENT_MAX = 4096  # octets
@@ -81,8 +81,7 @@ def decode_staff_statement(data: bytes) -> StaffStatement:
 
 def sign_staff_statement(data: bytes, officer: str, key: Ed25519PrivateKey) -> Approval:
     """The officer's signature."""
-    public = OfficerKey(KeyType.ED25519, key.public_key().public_bytes_raw())
-    return Approval(officer, public.id, key.sign(signed_octets(LABEL, data)))
+    return sign_approval(signed_octets(LABEL, data), officer, key)
 
 
 @dataclass(frozen=True, slots=True)
